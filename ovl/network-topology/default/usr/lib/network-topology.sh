@@ -1,0 +1,277 @@
+# shellcheck shell=sh disable=SC2034,SC2154 # set for, and by, other files
+# Functions that set up nets; source it after /etc/profile.
+#
+#   i                       this node's number, 1 for vm-001
+#   role                    vm (1-200), router (201-220), tester (221-240) or
+#                           empty
+#   PREFIX                  what comes before the IPv4 address in an IPv6 one
+#   ifsetup DEV NET         addresses 192.168.NET.i/24 and PREFIX:192.168.NET.i/120,
+#                           mtu from mtuNET= on the kernel's command line
+#   brsetup BR DEV1 DEV2 NET    bridge two interfaces, address the bridge
+#   netroute DEST HOP...    route, in both families. DEST is default, NET or
+#                           NET.HOST; a HOP is NET.HOST; several make it ECMP
+#   ecmp NET                default route over all routers on NET
+#   fwsetup                 forward packets
+#   extroute                IPv4 default route to the host, on net 0
+#   masquerade NET...       NAT what comes from these nets and leaves on eth0
+#   nt_queue                collect ip commands from here on ...
+#   nt_flush                ... and run them, all in one ip process
+#
+# What fails is reported and sets nt_failed to 1; the rest is done all the same.
+# Processes are expensive in an emulated guest: stay with builtins.
+
+PREFIX=${PREFIX:-fd00:}
+__nrouters=${__nrouters:-2}
+nt_name=${0##*/}
+nt_failed=0
+nt_queued=
+nt_batch=
+nt_nets=' '
+nt_nl='
+'
+
+nt_log() {
+	echo "$nt_name: $*"
+}
+
+nt_fail() {
+	nt_failed=1
+	nt_log "ERROR: $*"
+	return 1
+}
+
+# nt_number TEXT: sets nt_value to the decimal number without leading zeros
+nt_number() {
+	nt_value=$1
+	while [ "${nt_value#0}" != "$nt_value" ] && [ ${#nt_value} -gt 1 ]; do
+		nt_value=${nt_value#0}
+	done
+	case $nt_value in
+	'' | *[!0-9]*) return 1 ;;
+	esac
+}
+
+read -r nt_host < /proc/sys/kernel/hostname
+i=
+role=
+if nt_number "${nt_host##*-}"; then
+	i=$nt_value
+	if [ "$i" -ge 1 ] && [ "$i" -le 200 ]; then
+		role=vm
+	elif [ "$i" -ge 201 ] && [ "$i" -le 220 ]; then
+		role=router
+	elif [ "$i" -ge 221 ] && [ "$i" -le 240 ]; then
+		role=tester
+	fi
+fi
+
+# The shell of busybox-static prefers its own ip to any in PATH, and that one
+# knows neither -batch nor nexthop: call iproute2's by its path.
+nt_ipprog=
+# shellcheck disable=SC3013 # busybox and dash have -ef
+for nt_word in /usr/sbin/ip /sbin/ip /bin/ip /usr/bin/ip; do
+	if [ -x $nt_word ] && ! [ $nt_word -ef /bin/busybox ]; then
+		nt_ipprog=$nt_word
+		break
+	fi
+done
+
+# nt_cmdline NAME: sets nt_value to what NAME= has on the kernel's command line
+nt_cmdline() {
+	nt_value=
+	read -r nt_line < /proc/cmdline
+	for nt_word in $nt_line; do
+		case $nt_word in
+		"$1"=*) nt_value=${nt_word#*=} ;;
+		esac
+	done
+}
+
+# nt_set VALUE FILE: write below /proc/sys/net
+nt_set() {
+	if [ ! -e "/proc/sys/net/$2" ]; then
+		nt_fail "the kernel has no net/$2"
+	elif ! echo "$1" > "/proc/sys/net/$2"; then
+		nt_fail "could not write $1 to net/$2"
+	fi
+}
+
+nt_ipv6() {
+	[ -d /proc/sys/net/ipv6 ]
+}
+
+nt_queue() {
+	nt_queued=yes
+}
+
+# nt_ip COMMAND: ip COMMAND, now, or at nt_flush
+nt_ip() {
+	nt_batch=$nt_batch$1$nt_nl
+	[ -n "$nt_queued" ] || nt_run
+}
+
+nt_run() {
+	[ -n "$nt_batch" ] || return 0
+	if [ -z "$nt_ipprog" ]; then
+		nt_fail "no ip program (iproute2)"
+	else
+		$nt_ipprog -force -batch - << EOF || nt_fail "ip failed"
+$nt_batch
+EOF
+	fi
+	nt_batch=
+}
+
+nt_flush() {
+	nt_queued=
+	nt_run
+}
+
+ifsetup() {
+	if [ ! -e "/sys/class/net/$1" ]; then
+		nt_log "no $1, net $2 is left out"
+		return 0
+	fi
+	nt_nets="$nt_nets$2 "
+	if nt_ipv6; then
+		nt_set 0 "ipv6/conf/$1/accept_dad"
+	fi
+	nt_cmdline "mtu$2"
+	if [ -n "$nt_value" ]; then
+		nt_ip "link set dev $1 mtu $nt_value"
+	fi
+	nt_ip "link set dev $1 up"
+	nt_ip "address replace 192.168.$2.$i/24 broadcast + dev $1"
+	if nt_ipv6; then
+		nt_ip "address replace $PREFIX:192.168.$2.$i/120 dev $1 nodad"
+	fi
+}
+
+# The bridge must exist before ifsetup, so these are not queued.
+brsetup() {
+	nt_mac=$(printf '00:00:01:01:%02x:%02x' "$4" "$i")
+	[ -e "/sys/class/net/$1" ] || nt_ip "link add name $1 address $nt_mac type bridge"
+	nt_ip "link set dev $2 master $1 up"
+	nt_ip "link set dev $3 master $1 up"
+	nt_run
+	ifsetup "$1" "$4"
+}
+
+# nt_prefix DEST: sets nt_dest4 and nt_dest6
+nt_prefix() {
+	case $1 in
+	default)
+		nt_dest4=0.0.0.0/0 nt_dest6=::/0 ;;
+	*.*)
+		nt_dest4=192.168.$1/32 nt_dest6=$PREFIX:192.168.$1/128 ;;
+	*)
+		nt_dest4=192.168.$1.0/24 nt_dest6=$PREFIX:192.168.$1.0/120 ;;
+	esac
+}
+
+netroute() {
+	nt_prefix "$1"
+	shift
+	nt_hops4=
+	nt_hops6=
+	nt_word=
+	[ $# -lt 2 ] || nt_word='nexthop '
+	for nt_hop in "$@"; do
+		case $nt_nets in
+		*" ${nt_hop%.*} "*) ;;
+		*)
+			nt_log "net ${nt_hop%.*} is not set up, no route to $nt_dest4"
+			return 0 ;;
+		esac
+		nt_hops4="$nt_hops4 ${nt_word}via 192.168.$nt_hop"
+		nt_hops6="$nt_hops6 ${nt_word}via $PREFIX:192.168.$nt_hop"
+	done
+	if [ -n "$nt_word" ]; then
+		nt_hashpolicy
+	fi
+	nt_ip "route replace $nt_dest4$nt_hops4"
+	if nt_ipv6; then
+		nt_ip "route replace $nt_dest6$nt_hops6"
+	fi
+}
+
+ecmp() {
+	if ! nt_number "$__nrouters" || [ "$nt_value" -gt 20 ]; then
+		nt_fail "__nrouters is not a number from 0 to 20: $__nrouters"
+		return 0
+	fi
+	[ "$nt_value" -gt 0 ] || return 0
+	nt_last=$((200 + nt_value)) nt_n=201 nt_routers=
+	while [ $nt_n -le $nt_last ]; do
+		nt_routers="$nt_routers $1.$nt_n"
+		nt_n=$((nt_n + 1))
+	done
+	# shellcheck disable=SC2086 # one word for each router
+	netroute default $nt_routers
+}
+
+# Choose the path by addresses and ports: connections spread over the paths,
+# packets of one connection do not.
+nt_hashpolicy() {
+	nt_set 1 ipv4/fib_multipath_hash_policy
+	if nt_ipv6; then
+		nt_set 1 ipv6/fib_multipath_hash_policy
+	fi
+}
+
+fwsetup() {
+	nt_set 1 ipv4/ip_forward
+	if nt_ipv6; then
+		nt_set 1 ipv6/conf/all/forwarding
+	fi
+	nt_hashpolicy
+}
+
+extroute() {
+	[ "$DHCP_eth0" = yes ] || nt_ip "route replace 0.0.0.0/0 via 192.168.0.250"
+}
+
+# One nft process, in a table of its own; a second run replaces the first.
+nt_nft() {
+	nt_rules=
+	for nt_net in "$@"; do
+		nt_rules="$nt_rules${nt_nl}oifname \"eth0\" ip saddr 192.168.$nt_net.0/24 masquerade"
+	done
+	nft -f - << EOF
+table ip network_topology
+delete table ip network_topology
+table ip network_topology {
+chain postrouting {
+type nat hook postrouting priority 100;$nt_rules
+}
+}
+EOF
+}
+
+nt_iptables() {
+	nt_result=0
+	for nt_net in "$@"; do
+		set -- POSTROUTING -s "192.168.$nt_net.0/24" -o eth0 -j MASQUERADE
+		iptables -t nat -C "$@" 2> /dev/null || iptables -t nat -A "$@" || nt_result=1
+	done
+	return $nt_result
+}
+
+masquerade() {
+	[ "$DISABLE_MASQUERADE" != yes ] || return 0
+	nt_tools=
+	if command -v nft > /dev/null; then
+		nt_nft "$@" && return 0
+		nt_tools=nft
+	fi
+	if command -v iptables > /dev/null; then
+		nt_iptables "$@" && return 0
+		nt_tools="$nt_tools iptables"
+	fi
+	if [ -n "$nt_tools" ]; then
+		nt_fail "no NAT for nets $*, tried $nt_tools"
+	else
+		nt_log "no nft and no iptables: no NAT for nets $* (the iptools overlay has them)"
+	fi
+	return 0
+}

@@ -1,0 +1,133 @@
+"""The verbs that start, change and end a cluster. What they start is built first, by the tasks they come after."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+
+from tasks import launch, reach
+from tasks.lib import files, kit, proc, progress, words
+from tasks.lib.errors import UsageError, UserError
+from tasks.lib.project import Project
+from tasks.lib.settings import Settings, role_of
+
+_START = {"settings": True, "builds": True}
+VERBS: Mapping[str, words.Verb] = {
+    "start": words.Verb("start", "start a cluster, replacing a running one", **_START),  # type: ignore[arg-type]
+    "starts": words.Verb("starts", "start a cluster, never with console windows", **_START),  # type: ignore[arg-type]
+    "scaleout": words.Verb("scaleout", "add nodes to the running cluster", "N...", least=1, **_START),  # type: ignore[arg-type]
+    "scalein": words.Verb("scalein", "remove nodes from the running cluster", "N...", least=1),
+    "stop": words.Verb("stop", "stop the cluster and leave nothing behind"),
+    "status": words.Verb("status", "the running nodes", options={"o=": "json", "all": "of every cluster"}),
+}
+
+
+def tasks(project: Project, builds: list[str]) -> kit.Tasks:
+    """The verbs of this module; `builds` are the tasks that make what a start needs."""
+    does = {"start": _start, "starts": _start, "scaleout": _scaleout, "scalein": _scalein, "stop": _stop, "status": _status}
+    for name, verb in VERBS.items():
+        made = kit.verb(name, does[name], [project], doc=verb.doc, after=builds if verb.builds else ())
+        options = [option.rstrip("=") for option in verb.options]
+        yield kit.accepting(made, ["words"], [*options, *project.words.settings])
+
+
+def _start(project: Project) -> None:
+    plan = launch.plan(project.settings, project.workspace)
+    launch.start(plan)
+    if project.words.verb == "start" and project.settings.xterm:
+        _windows(project)
+
+
+def _windows(project: Project) -> None:
+    """A console window for each node, where there is a display."""
+    if not os.environ.get("DISPLAY") or not proc.find("xterm"):
+        return
+    for each in project.settings.nodes():
+        own = project.workspace.cluster(project.settings.name).node(each.number)
+        reach.window(own, each.name, reach.console_command(own, terminal=True), reach.WINDOW_COLOUR[each.role])
+
+
+def _scaleout(project: Project) -> None:
+    directory = project.workspace.cluster(project.settings.name)
+    there = launch.running(directory)
+    if not there:
+        raise UserError(f"cluster '{project.settings.name}' is not running", "xc start")
+    numbers = _numbers(project)
+    twice = [number for number in numbers if number in there]
+    if twice:
+        raise UserError(f"already there: {', '.join(map(str, twice))}")
+    settings = _settings_of(project)
+    launch.add(launch.plan(settings, project.workspace, tuple(settings.node(number) for number in numbers)))
+
+
+def _settings_of(project: Project) -> Settings:
+    """What the cluster was started with, and over it what this command line says."""
+    saved = files.read_json(project.workspace.cluster(project.settings.name).state)
+    merged = {**saved["settings"], **{key: getattr(project.settings, key) for key in project.words.settings
+                                      if key in Settings.model_fields}}  # fmt: skip
+    return Settings(**{**merged, "per_node": {**merged["per_node"], **project.settings.per_node}})
+
+
+def _scalein(project: Project) -> None:
+    directory = project.workspace.cluster(project.settings.name)
+    with files.locked(directory.lock, wait=False, busy="another start or stop is under way"):
+        for word in project.words.args:
+            number = reach.node_number(project, word)
+            launch.remove_node(directory, number)
+            progress.say(f"vm-{number:03d} removed")
+
+
+def _numbers(project: Project) -> list[int]:
+    numbers = []
+    for word in project.words.args:
+        try:
+            numbers.append(int(word.removeprefix("vm-")))
+            role_of(numbers[-1])
+        except ValueError as error:
+            raise UsageError(f"scaleout: '{word}': {error}") from None
+    return numbers
+
+
+def _stop(project: Project) -> None:
+    if not launch.stop(project.workspace, project.settings.name):
+        progress.say(f"cluster '{project.settings.name}' is not running")
+
+
+def _status(project: Project) -> None:
+    kind = project.words.options.get("o", "")
+    if kind not in ("", "json"):
+        raise UsageError(f"status -o: '{kind}' is not known (known: json)")
+    root = project.workspace.run
+    names = sorted(path.parent.name for path in root.glob("*/cluster.json"))
+    if not project.words.options.get("all"):
+        names = [name for name in names if name == project.settings.name]
+    clusters = [_describe(project, name) for name in names]
+    if kind == "json":
+        json.dump(clusters if project.words.options.get("all") else (clusters or [None])[0], sys.stdout, indent=1)
+        sys.stdout.write("\n")
+        return
+    if not clusters:
+        progress.say(f"cluster '{project.settings.name}' is not running")
+    for each in clusters:
+        sys.stdout.write(f"{each['name']}: kernel {each['kernel']}, image {each['image']}, accel {each['accel']}\n")
+        for one in each["nodes"]:
+            sys.stdout.write(f"  {one['name']}  {one['role']:<7} {one['state']:<5} ssh 127.0.0.1:{one['ssh']}  pid {one['pid'] or '-'}\n")
+
+
+def _describe(project: Project, name: str) -> dict[str, object] | dict[str, list[dict[str, object]]]:
+    directory = project.workspace.cluster(name)
+    state = files.read_json(directory.state)
+    alive = launch.running(directory)
+    numbers = sorted(int(folder.name[3:]) for folder in directory.root.glob("vm-*"))
+    nodes = [
+        {
+            "name": f"vm-{number:03d}", "number": number, "role": role_of(number), "pid": alive.get(number),
+            "state": "alive" if number in alive else "dead", "ssh": state["ports"]["ssh"] + number,
+        }
+        for number in numbers
+    ]  # fmt: skip
+    chosen = state["settings"]
+    return {
+        "name": name, "kernel": chosen["kernel"], "image": chosen["image"], "accel": state["accel"],
+        "net": chosen["net"], "started": state["started"], "nodes": nodes,
+    }  # fmt: skip

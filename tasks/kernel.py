@@ -1,0 +1,160 @@
+"""kernel/<name>.yaml + fragments ──kernel:<name>──> kernel/<name>/{vmlinux,bzImage,initramfs.cpio,modules.img,config}
+
+Prebuilt (a Debian package) or from source; both end in the same files and one stamp, kernel/<name>.json.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from tasks.lib import apt, cpio, ext4, files, initramfs, kbuild, kconfig, kit, proc, tree, vmlinux, words
+from tasks.lib.errors import UsageError, UserError, unknown
+from tasks.lib.model import Kernel
+from tasks.lib.paths import Site
+from tasks.lib.project import ROOT, Project, source_date_epoch
+
+VERBS: Mapping[str, words.Verb] = {
+    "menuconfig": words.Verb(
+        "menuconfig", "look at a kernel's configuration; prints what you changed, for a fragment", "KERNEL",
+        builds=True, least=1, most=1,
+    ),
+}  # fmt: skip
+# What the packages of a prebuilt kernel depend on for booting a whole Debian.
+NOT_WITH_KERNEL = ("kmod", "linux-base", "initramfs-tools", "linux-initramfs-tool", "firmware-linux-free", "apparmor")
+Fragments = dict[str, dict[str, str]]
+
+
+def tasks(project: Project) -> kit.Tasks:
+    """One task for each kernel, and the verb `menuconfig`."""
+    yield kit.group("kernel", "Kernels")
+    for kernel in project.definitions.kernels.values():
+        workspace = project.workspace
+        targets = [workspace.stamp("kernel", kernel.name), workspace.kernel(kernel.name) / "bzImage"]
+        epoch = source_date_epoch(project.environ)
+        if kernel.prebuilt:
+            suite = kernel.prebuilt.suite or project.settings.suite
+            yield kit.task(
+                kernel.name, unpack_prebuilt, [kernel, epoch, project.site], basename="kernel", targets=targets,
+                deps=[workspace.stamp("suite", suite)], code=(initramfs, cpio, ext4, vmlinux),
+            )  # fmt: skip
+        elif kernel.source:
+            fragments = kconfig.load(project.root / "kernel" / "fragments", kernel.fragments)
+            patches = [project.root / "kernel" / patch for patch in kernel.patches]
+            yield kit.task(
+                kernel.name, build, [kernel, fragments, epoch, project.site], basename="kernel", targets=targets,
+                deps=[workspace.stamp("artifact", kernel.source.name), *patches], code=(kbuild, kconfig, ext4),
+            )  # fmt: skip
+    verb = VERBS["menuconfig"]
+    after = [f"artifact:{k.source.name}" for k in _named(project) if k.source]
+    yield kit.accepting(kit.verb(verb.name, _menuconfig, [project], doc=verb.doc, after=after), ["words"], [])
+
+
+def unpack_prebuilt(kernel: Kernel, epoch: int, site: Site) -> None:
+    """Unpack the kernel package and make its initramfs"""
+    assert kernel.prebuilt
+    archive = apt.archive(site, kernel.prebuilt.suite)
+    packages = apt.fetch(archive, [kernel.prebuilt.package], exclude=NOT_WITH_KERNEL)
+    busybox = apt.alone(archive, "busybox-static")
+    folder = site.workspace.kernel(kernel.name)
+    with files.locked(folder.with_suffix(".lock")), files.atomic(folder, directory=True) as temp:
+        root = temp / "tree"
+        root.mkdir()
+        tree.unpack([*packages, busybox], root)
+        image, version = _find_image(root, kernel)
+        shutil.copyfile(image, temp / "bzImage")
+        shutil.copyfile(root / "boot" / f"config-{version}", temp / "config")
+        elf = vmlinux.extract(image.read_bytes())
+        if elf:
+            (temp / "vmlinux").write_bytes(elf)
+        proc.run(["depmod", "-b", root, version])
+        modules = root / "lib" / "modules"
+        initramfs.write(
+            temp / "initramfs.cpio", modules / version, kernel.initramfs_modules, (root / "bin/busybox").read_bytes()
+        )
+        _modules_disk(modules, temp, epoch)
+        files.remove(root)
+    _stamp(kernel, site, version, "vmlinux" if elf else "bzImage")
+
+
+def _find_image(root: Path, kernel: Kernel) -> tuple[Path, str]:
+    images = sorted((root / "boot").glob("vmlinuz-*"))
+    if not images:
+        assert kernel.prebuilt
+        raise UserError(f"package {kernel.prebuilt.package} brings no /boot/vmlinuz-*")
+    return images[0], images[0].name.removeprefix("vmlinuz-")
+
+
+def build(kernel: Kernel, fragments: Fragments, epoch: int, site: Site) -> None:
+    """Configure and compile the kernel"""
+    kbuild.need_tools()
+    folder = site.workspace.kernel(kernel.name)
+    with files.locked(folder.with_suffix(".lock")):
+        made = _configured(kernel, fragments, epoch, site)
+        made.compile()
+        with files.atomic(folder, directory=True) as temp:
+            made.save(temp)
+            root = temp / "tree"
+            root.mkdir()
+            made.install_modules(root)
+            _modules_disk(root / "lib" / "modules", temp, epoch)
+            files.remove(root)
+    _stamp(kernel, site, made.version(), "vmlinux")
+
+
+def _configured(kernel: Kernel, fragments: Fragments, epoch: int, site: Site) -> kbuild.Tree:
+    assert kernel.source
+    stamp = files.read_json(site.workspace.stamp("artifact", kernel.source.name))
+    work = site.workspace.root / "kbuild" / kernel.name
+    patches = [ROOT / "kernel" / patch for patch in kernel.patches]
+    log = site.workspace.log(f"kernel:{kernel.name}")
+    log.unlink(missing_ok=True)
+    kbuild.unpack(site.workspace.content(stamp["sha256"]), stamp["sha256"], patches, work / "source")
+    made = kbuild.Tree(work / "source", work / "objects", epoch, log)
+    made.configure(fragments)
+    return made
+
+
+def _modules_disk(modules: Path, folder: Path, epoch: int) -> None:
+    """A disk of /lib/modules that every node mounts read-only, so that no kernel has to fit an image."""
+    for generated in modules.glob("*/modules.*.bin"):
+        generated.touch()
+    size = sum(path.lstat().st_size + 4096 for path in modules.rglob("*")) * 11 // 10
+    with files.atomic(folder / "modules.img") as temp:
+        ext4.make(modules, temp, f"{(size >> 20) + 8}M", epoch)
+
+
+def _stamp(kernel: Kernel, site: Site, version: str, boot: str) -> None:
+    folder = site.workspace.kernel(kernel.name)
+    names = ("bzImage", "vmlinux", "config", "initramfs.cpio", "modules.img")
+    outputs = {name: folder / name for name in names if (folder / name).is_file()}
+    files.write_stamp(
+        site.workspace.stamp("kernel", kernel.name), outputs, version=version, boot=boot, cmdline=kernel.cmdline,
+        initramfs="initramfs.cpio" in outputs, modules="modules.img" in outputs,
+    )  # fmt: skip
+
+
+def _named(project: Project) -> list[Kernel]:
+    """The kernel that menuconfig is asked for."""
+    if project.words.verb != "menuconfig":
+        return []
+    name = project.words.args[0]
+    kernel = project.definitions.kernels.get(name)
+    if kernel is None or kernel.source is None:
+        built = [k.name for k in project.definitions.kernels.values() if k.source]
+        raise UsageError(unknown("kernel to configure", name, built))
+    return [kernel]
+
+
+def _menuconfig(project: Project) -> None:
+    kernel = _named(project)[0]
+    fragments = kconfig.load(project.root / "kernel" / "fragments", kernel.fragments)
+    made = _configured(kernel, fragments, source_date_epoch(project.environ), project.site)
+    config = made.objects / ".config"
+    before = kconfig.read(config)
+    code = os.spawnvp(os.P_WAIT, "make", ["make", "-C", str(made.source), f"O={made.objects}", "menuconfig"])
+    if code:
+        raise UserError("menuconfig failed", "it needs a terminal and the package libncurses-dev")
+    changed = {s: v for s, v in kconfig.read(config).items() if before.get(s, "n") != v and re.match("CONFIG_", s)}
+    print(kconfig.text(changed), end="")

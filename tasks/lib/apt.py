@@ -1,0 +1,252 @@
+"""Debian packages without root: apt with a state of its own, verified by Debian's keys.
+
+apt resolves, verifies and downloads; its lists, packages and idea of what is installed are ours. A package that
+is to be left out counts as installed.
+"""
+
+import os
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tasks.lib import files, proc
+from tasks.lib.errors import CommandError, UserError
+from tasks.lib.paths import Site
+from tasks.lib.progress import Bar
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_NEVER = "999:999"  # the version of a package that counts as installed
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Where packages come from: a suite of a Debian archive, and where apt keeps what it knows of it."""
+
+    suite: str
+    directory: Path
+    mirror: str = ""  # URL; "" = as the host's apt is set up
+    offline: bool = False
+
+
+@dataclass(frozen=True)
+class Package:
+    """One package file, as the signed lists describe it."""
+
+    name: str
+    version: str
+    sha256: str
+    size: int  # bytes
+    path: str  # of the downloaded .deb
+
+
+def archive(site: Site, suite: str | None = None) -> Archive:
+    """The archive of `suite` (default: the site's)."""
+    name = suite or site.suite
+    return Archive(name, site.workspace.apt(name), site.mirror, site.offline)
+
+
+def has_lists(archive: Archive) -> bool:
+    """Whether the package lists were fetched once."""
+    return any((archive.directory / "state" / "lists").glob("*Release"))
+
+
+def refresh(archive: Archive) -> None:
+    """Fetch the package lists of the suite. Raises UserError when that is not possible."""
+    if archive.offline:
+        raise UserError(
+            f"the package lists of {archive.suite} are not in the cache and --offline is set",
+            f"run once with a network, or copy lists to {archive.directory / 'state/lists'}",
+        )
+    _prepare(archive)
+    with files.locked(archive.directory / "lock"):
+        try:
+            proc.run(["apt-get", *_options(archive), "-o", "APT::Update::Error-Mode=any", "update"])
+        except CommandError as error:
+            raise UserError(
+                f"apt could not fetch the package lists of {archive.suite}: {error}",
+                "is there a network? `mirror` in xcluster.yaml (or __mirror=URL) sets the archive",
+            ) from error
+
+
+def lists_digest(archive: Archive) -> str:
+    """What the lists say, in one hash: it changes when the archive did."""
+    lists = sorted((archive.directory / "state" / "lists").glob("*Release"))
+    return files.digest([files.sha256(path) for path in lists])
+
+
+def fetch(
+    archive: Archive, packages: Iterable[str], *, exclude: Iterable[str] = (), installed: Iterable[str] = ()
+) -> list[Package]:
+    """The .deb files of `packages` and their dependencies, downloaded and verified, sorted by name.
+
+    `exclude` and `installed` count as installed already: they are not in the result, nor what only they need.
+    Raises UserError for a package that does not exist, and when a download fails.
+    """
+    wanted = list(packages)
+    _prepare(archive)
+    with files.locked(archive.directory / "lock"):
+        status = _status(archive, {*exclude, *installed} - set(wanted))
+        command = [*_options(archive, status), "install", "-d", "--no-install-recommends", "-y", *wanted]
+        plan = _plan(archive, command, wanted)
+        missing = [line for line in plan if not _deb(archive, line[1]).is_file()]
+        if missing and archive.offline:
+            raise UserError(
+                f"--offline is set and these packages are not in the cache: {' '.join(m[1] for m in missing)}",
+                f"run once with a network, or put them into {_deb(archive, '').parent}",
+            )
+        if missing:
+            _download(archive, command, sum(size for _, _, size, _ in missing))
+        found = [_package(archive, line) for line in plan]
+    return sorted(found, key=lambda package: package.name)
+
+
+def alone(archive: Archive, package: str) -> Package:
+    """The .deb file of one package without what it depends on; otherwise as `fetch`."""
+    _prepare(archive)
+    with files.locked(archive.directory / "lock"):
+        command = [*_options(archive), "download", package]
+        line = _plan(archive, command, [package])[0]
+        if not _deb(archive, line[1]).is_file():
+            if archive.offline:
+                raise UserError(f"--offline is set and {line[1]} is not in the cache")
+            _download(archive, command, line[2])
+        return _package(archive, line)
+
+
+def facts(packages: Iterable[Package]) -> list[dict[str, object]]:
+    """Packages for a stamp: without the path."""
+    return [{k: v for k, v in asdict(p).items() if k != "path"} for p in packages]
+
+
+def host_sources(suite: str) -> list[str]:
+    """Lines of a sources.list for `suite`, from the archives the host's apt uses; else debootstrap's default.
+
+    Raises UserError when neither is there.
+    """
+    lines = proc.output(["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE) $(ORIGIN)"]).decode().splitlines()
+    known = {release: site for site, release, *origin in map(str.split, lines) if origin == ["Debian"]}
+    sites = [site for release, site in known.items() if "-" not in release]
+    security = [site for release, site in known.items() if release.endswith("-security")]
+    if sites:
+        rolling = suite in ("sid", "unstable", "testing", "experimental")
+        extra = [] if rolling else [(sites[0], f"{suite}-updates"), *((site, f"{suite}-security") for site in security[:1])]
+        return [f"{site} {release} main" for site, release in [(sites[0], suite), *extra]]
+    script = Path("/usr/share/debootstrap/scripts/sid")
+    named = re.search(r"^default_mirror (\S+)", script.read_text(), re.M) if script.is_file() else None
+    if named:
+        return [f"{named.group(1)} {suite} main"]
+    raise UserError(
+        "no Debian archive is known: the host's apt has none",
+        "set `mirror` in xcluster.yaml to the URL of one, or: apt-get install debootstrap debian-archive-keyring",
+    )
+
+
+def _prepare(archive: Archive) -> None:
+    with files.explained(archive.directory):
+        for part in ("state/lists/partial", "cache/archives/partial", "etc"):
+            (archive.directory / part).mkdir(parents=True, exist_ok=True)
+    sources = archive.directory / "etc" / "sources.list"
+    if not sources.is_file() or archive.mirror:
+        lines = [f"{archive.mirror} {archive.suite} main"] if archive.mirror else host_sources(archive.suite)
+        signed = f"[signed-by={KEYRING}] " if KEYRING.is_file() else ""
+        with files.atomic(sources) as temp:
+            temp.write_text("".join(f"deb {signed}{line}\n" for line in lines))
+
+
+def _options(archive: Archive, status: Path | None = None) -> list[str]:
+    base = archive.directory
+    values = {
+        "Dir::State": base / "state",
+        "Dir::State::status": status or base / "etc" / "status",
+        "Dir::Cache": base / "cache",
+        "Dir::Etc::SourceList": base / "etc" / "sources.list",
+        "Dir::Etc::SourceParts": "/dev/null",
+        "Dir::Etc::Preferences": "/dev/null",
+        "Dir::Etc::PreferencesParts": "/dev/null",
+        "Dir::Log": base / "cache",
+        "APT::Sandbox::User": "",  # apt's own user may not enter our directory
+        "APT::Architecture": "amd64",
+        "APT::Architectures": "amd64",
+        "APT::Install-Recommends": "false",
+        "Acquire::ForceHash": "SHA256",  # in what --print-uris says
+        "Acquire::Languages": "none",
+        "Acquire::Retries": "3",
+        "Debug::NoLocking": "true",  # we hold a lock of our own
+        "pkgCacheFile::Generate": "true",
+    }
+    if status is None:
+        (base / "etc" / "status").touch()
+    return [word for key, value in values.items() for word in ("-o", f"{key}={value}")]
+
+
+def _status(archive: Archive, names: set[str]) -> Path:
+    """A dpkg status file in which `names` are installed; one file for each set of names."""
+    path = archive.directory / "etc" / f"status-{files.digest(sorted(names))[:16]}"
+    if not path.is_file():
+        stanza = "Package: {0}\nStatus: install ok installed\nArchitecture: amd64\nMulti-Arch: foreign\nVersion: {1}\n"
+        with files.atomic(path) as temp:
+            temp.write_text("\n".join(stanza.format(name, _NEVER) for name in sorted(names)))
+    return path
+
+
+def _plan(archive: Archive, command: list[str], wanted: list[str]) -> list[tuple[str, str, int, str]]:
+    """(URL, file name, size, sha256) of all packages; apt would not name those that it finds downloaded."""
+    nowhere = ["-o", f"Dir::Cache::archives={archive.directory / 'etc'}"]
+    try:
+        text = proc.run(["apt-get", "--print-uris", *nowhere, *command])
+    except CommandError as error:
+        lost = re.findall(r"Unable to locate package (\S+)", str(error))
+        if lost:
+            raise UserError(
+                f"Debian {archive.suite} has no package {', '.join(lost)}",
+                "check the name in the definition; `doit apt` fetches newer package lists",
+            ) from error
+        raise UserError(f"apt cannot install {' '.join(wanted)} from {archive.suite}: {error}") from error
+    plan = []
+    for line in text.splitlines():
+        if line.startswith("'"):
+            url, name, size, checksum = shlex.split(line)[:4]
+            plan.append((url, name, int(size), checksum.partition(":")[2]))
+    return plan
+
+
+def _download(archive: Archive, command: list[str], total: int) -> None:
+    """Let apt download what is missing."""
+    before = _downloaded(archive)
+    with Bar("packages", total) as bar:
+        try:
+            proc.run(
+                ["apt-get", *command], cwd=_archives(archive),
+                on_line=lambda _: bar.to(_downloaded(archive) - before),
+            )  # fmt: skip
+        except CommandError as error:
+            raise UserError(
+                f"apt could not download packages of {archive.suite}: {error}",
+                "is there a network? if the archive has moved on, `doit apt` fetches newer lists",
+            ) from error
+        bar.to(total)
+
+
+def _downloaded(archive: Archive) -> int:
+    return sum(entry.stat().st_size for entry in os.scandir(_archives(archive)) if entry.is_file())
+
+
+def _archives(archive: Archive) -> Path:
+    return archive.directory / "cache" / "archives"
+
+
+def _deb(archive: Archive, name: str) -> Path:
+    return _archives(archive) / name
+
+
+def _package(archive: Archive, line: tuple[str, str, int, str]) -> Package:
+    _, name, size, checksum = line
+    path = _deb(archive, name)
+    actual = files.sha256(path)
+    if checksum and actual != checksum:
+        path.unlink()
+        raise UserError(f"{name} does not match the signed list of {archive.suite}", "run again to download it anew")
+    package, version, _ = name.removesuffix(".deb").split("_")
+    return Package(package, version.replace("%3a", ":"), actual, size, str(path))

@@ -1,0 +1,175 @@
+"""Definitions: every YAML file read, checked and cross-checked; all problems are found at once."""
+
+import os
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from tasks.lib.errors import unknown
+from tasks.lib.model import Definition, Image, Kernel, Overlay
+
+D = TypeVar("D", bound=Definition)
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML in which a key that stands twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """As the base class, plus the check."""
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key '{key.value}' stands twice", key.start_mark
+                )
+            seen.add(key.value)
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return mapping
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """All that the user defined, by name, and what is wrong with it."""
+
+    kernels: Mapping[str, Kernel]
+    images: Mapping[str, Image]
+    overlays: Mapping[str, Overlay]
+    problems: tuple[str, ...]
+
+
+def load(root: Path, ovlpath: str = "") -> Definitions:
+    """Read kernel/, images/ and the overlays below `root`, and those in the directories of `ovlpath`.
+
+    `ovlpath` is a colon list as upstream's XCLUSTER_OVLPATH (first hit wins); default: `root`/ovl.
+    """
+    problems: list[str] = []
+    kernels = {}
+    for file in sorted((root / "kernel").glob("*.yaml")):
+        kernel = _read(Kernel, root, file, problems, name=file.stem)
+        if kernel:
+            kernels[kernel.name] = kernel
+    images = {}
+    for file in sorted((root / "images").glob("*/image.yaml")):
+        image = _read(Image, root, file, problems, name=file.parent.name, directory=file.parent)
+        if image:
+            images[image.name] = image
+    overlays: dict[str, Overlay] = {}
+    for folder in ovl_dirs(root, ovlpath):
+        for directory in sorted(folder.iterdir()) if folder.is_dir() else ():
+            overlay = read_overlay(root, directory, problems) if directory.name not in overlays else None
+            if overlay:
+                overlays[overlay.name] = overlay
+    _cross_check(root, kernels, images, overlays, problems)
+    return Definitions(kernels, images, overlays, tuple(problems))
+
+
+def ovl_dirs(root: Path, ovlpath: str) -> list[Path]:
+    """The directories that hold overlays, in the order of search."""
+    return [Path(os.path.abspath(part)) for part in ovlpath.split(":") if part] or [root / "ovl"]
+
+
+def read_overlay(root: Path, directory: Path, problems: list[str]) -> Overlay | None:
+    """The overlay in `directory`: one with an ovl.yaml, an executable `tar`, or a `default/` tree."""
+    file = directory / "ovl.yaml"
+    if not (file.is_file() or (directory / "tar").is_file() or (directory / "default").is_dir()):
+        return None
+    return _read(Overlay, root, file, problems, name=directory.name, directory=directory)
+
+
+def read_yaml(file: Path, label: str, problems: list[str]) -> dict[str, Any]:
+    """The mapping in a YAML file; empty when there is none, or when something is wrong with it."""
+    try:
+        value = yaml.load(file.read_text(), _Loader) if file.is_file() else None
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        problems.append(f"{label}: {' '.join(str(error).split())}")
+        return {}
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        problems.append(f"{label}: expected keys and values, got {type(value).__name__}")
+        return {}
+    return {str(key): entry for key, entry in value.items()}
+
+
+def _read(model: type[D], root: Path, file: Path, problems: list[str], **known: Any) -> D | None:
+    label = str(file.relative_to(root)) if file.is_relative_to(root) else str(file)
+    before = len(problems)
+    data = read_yaml(file, label, problems)
+    problems += [f"{label}: '{key}' follows from the file's place; remove it" for key in data if key in known]
+    if len(problems) > before:
+        return None
+    try:
+        return model(**data, **known)
+    except ValidationError as error:
+        problems += [f"{label}: {_sentence(model, detail)}" for detail in error.errors()]
+        return None
+
+
+def _sentence(model: type[BaseModel], detail: Any) -> str:
+    where = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        owner = _model_at(model, detail["loc"][:-1])
+        valid = [name for name in owner.model_fields if name != "directory"]
+        parent = ".".join(str(part) for part in detail["loc"][:-1])
+        return (f"{parent}: " if parent else "") + unknown("key", str(detail["loc"][-1]), valid)
+    message = detail["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    if detail["type"] == "missing":
+        return f"key '{where}' is missing"
+    if detail["type"] == "value_error":
+        return f"{where}: {message}" if where else message
+    return f"{where}: {message}, got {detail['input']!r}"
+
+
+def _model_at(model: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel]:
+    """The model that the keys at `loc` belong to, so that an error can list its valid keys."""
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        found = [kind for kind in _kinds(model.model_fields[part].annotation)]
+        model = found[0] if found else model
+    return model
+
+
+def _kinds(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [kind for arg in get_args(annotation) for kind in _kinds(arg)]
+
+
+def _cross_check(
+    root: Path, kernels: Mapping[str, Kernel], images: Mapping[str, Image], overlays: Mapping[str, Overlay],
+    problems: list[str],
+) -> None:  # fmt: skip
+    fragments = {file.stem for file in (root / "kernel" / "fragments").glob("*.config")}
+    for kernel in kernels.values():
+        label = f"kernel/{kernel.name}.yaml"
+        problems += [f"{label}: {unknown('fragment', f, fragments)}" for f in kernel.fragments if f not in fragments]
+        missing = [p for p in kernel.patches if not (root / "kernel" / p).is_file()]
+        problems += [f"{label}: patch '{p}' is not there (looked for kernel/{p})" for p in missing]
+    for image in images.values():
+        label = f"images/{image.name}/image.yaml"
+        problems += [f"{label}: {unknown('overlay', o, overlays)}" for o in image.overlays if o not in overlays]
+        if image.extends and image.extends not in images:
+            problems.append(f"{label}: {unknown('image', image.extends, images)}")
+        elif _loops(image, images):
+            problems.append(f"{label}: 'extends' leads back to {image.name}")
+    for overlay in overlays.values():
+        label = f"ovl/{overlay.name}/ovl.yaml"
+        wanted = (*overlay.needs, *((overlay.alias,) if overlay.alias else ()))
+        problems += [f"{label}: {unknown('overlay', o, overlays)}" for o in wanted if o not in overlays]
+
+
+def _loops(image: Image, images: Mapping[str, Image]) -> bool:
+    seen = {image.name}
+    at = images.get(image.extends) if image.extends else None
+    while at:
+        if at.name in seen:
+            return True
+        seen.add(at.name)
+        at = images.get(at.extends) if at.extends else None
+    return False

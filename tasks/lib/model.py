@@ -1,0 +1,168 @@
+"""What a definition may say. A field's comment is its documentation; unknown keys are errors."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
+Fragment = Name
+Mode = Annotated[str, StringConstraints(pattern=r"^[0-7]{3,4}$")]
+Size = Annotated[str, StringConstraints(pattern=r"^[0-9]+[MG]$")]
+
+
+class Definition(BaseModel):
+    """Strict and immutable, so that a value can be an input of a task."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Source(Definition):
+    """One place an artifact can come from; exactly one of `deb`, `url`, `file`."""
+
+    deb: Name | None = None  # a Debian package, verified by apt
+    suite: Name | None = None  # of `deb`; default: the settings' suite
+    member: str | None = None  # path of the file inside the package
+    url: str | None = None  # http, https or file URL
+    file: str | None = None  # path; relative to the directory of the definition
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if sum(kind is not None for kind in (self.deb, self.url, self.file)) != 1:
+            raise ValueError("exactly one of deb, url, file is needed")
+        if (self.deb is None) != (self.member is None):
+            raise ValueError("'member' (the file inside the package) goes with 'deb', and 'deb' needs it")
+        return self
+
+    @property
+    def text(self) -> str:
+        """The source in one word, for messages."""
+        return f"deb:{self.deb}" if self.deb else self.url or f"file:{self.file}"
+
+
+class Artifact(Definition):
+    """A file from outside: sources tried in order, one expected content."""
+
+    name: Name
+    sources: Annotated[tuple[Source, ...], Field(min_length=1, strict=False)]
+    sha256: Sha256 | None = None  # of the file; needed for `url`
+    dest: str | None = None  # where an overlay puts it, e.g. usr/bin/tool
+    executable: bool = False  # in the overlay
+
+    @model_validator(mode="after")
+    def _url_is_fixed(self) -> Self:
+        if self.sha256 is None and any(source.url for source in self.sources):
+            raise ValueError("a 'url' source needs 'sha256'")
+        return self
+
+
+class Prebuilt(Definition):
+    """A kernel as a Debian package."""
+
+    package: Name  # e.g. linux-image-cloud-amd64; a metapackage is followed
+    suite: Name | None = None  # default: the settings' suite
+
+
+class Kernel(Definition):
+    """kernel/<name>.yaml: either `prebuilt` or `source` with `fragments`."""
+
+    name: Name
+    summary: str
+    prebuilt: Prebuilt | None = None
+    source: Artifact | None = None  # a tarball of the source
+    fragments: Annotated[tuple[Fragment, ...], Field(strict=False)] = ()  # kernel/fragments/<f>.config
+    patches: Annotated[tuple[str, ...], Field(strict=False)] = ()  # files beside the definition, patch -p1
+    initramfs_modules: Annotated[tuple[str, ...], Field(strict=False)] = ()  # loaded before the root disk is
+    cmdline: str = ""  # added to the kernel command line
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.prebuilt is None) == (self.source is None):
+            raise ValueError("exactly one of prebuilt, source is needed")
+        if self.source and not self.fragments:
+            raise ValueError("a kernel built from source needs 'fragments'")
+        return self
+
+
+class Image(Definition):
+    """images/<name>/image.yaml; images/<name>/rootfs/ is copied over the packages."""
+
+    name: Name
+    directory: Path
+    summary: str
+    extends: Name | None = None  # another image, to install `overlays` in
+    overlays: Annotated[tuple[Name, ...], Field(strict=False)] = ()  # unpacked in this order
+    suite: Name | None = None  # default: the settings' suite
+    packages: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    exclude: Annotated[tuple[Name, ...], Field(strict=False)] = ()  # packages never taken as a dependency
+    drop: Annotated[tuple[str, ...], Field(strict=False)] = ()  # globs of paths left out
+    pick: dict[Name, dict[str, str]] = {}  # single files of packages: package -> path in it -> path in the image
+    dirs: dict[str, Mode] = {}  # directories that must be there, empty ones too
+    links: dict[str, str] = {}  # symbolic links, where nothing of that name is yet
+    modes: dict[str, Mode] = {}  # of files that are neither 644 nor 755
+    devices: dict[str, Annotated[tuple[Literal["c", "b"], int, int, Mode], Field(strict=False)]] = {}
+    owners: dict[str, Annotated[tuple[int, int], Field(strict=False)]] = {}  # uid and gid where not root
+    no_applets: Annotated[tuple[str, ...], Field(strict=False)] = ()  # busybox applets without a link
+    size: Size = "2G"  # of the disk, sparse
+
+    @model_validator(mode="after")
+    def _base_or_extension(self) -> Self:
+        if self.extends and self.packages:
+            raise ValueError("'packages' go into an overlay when 'extends' is set")
+        if not self.extends and not self.packages:
+            raise ValueError("either 'packages' or 'extends' is needed")
+        return self
+
+
+class Overlay(Definition):
+    """ovl/<name>/ovl.yaml; all keys are optional, and so is the file when there is a `tar` script."""
+
+    name: Name
+    directory: Path
+    summary: str = ""
+    alias: Name | None = None  # this overlay is another one under a second name
+    needs: Annotated[tuple[Name, ...], Field(strict=False)] = ()  # overlays put on the ISO before this one
+    suite: Name | None = None
+    packages: Annotated[tuple[Name, ...], Field(strict=False)] = ()  # Debian packages put into the overlay
+    exclude: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    drop: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    artifacts: Annotated[tuple[Artifact, ...], Field(strict=False)] = ()  # files from outside, each with `dest`
+    allow_empty: bool = False  # an empty tar is meant
+
+    @property
+    def script(self) -> Path | None:
+        """The overlay's `tar` script, if it has one."""
+        script = self.directory / "tar"
+        return script if script.is_file() else None
+
+    @model_validator(mode="after")
+    def _artifacts_have_a_place(self) -> Self:
+        homeless = [artifact.name for artifact in self.artifacts if not artifact.dest]
+        if homeless:
+            raise ValueError(f"'dest' is missing in artifact {', '.join(homeless)}")
+        return self
+
+
+Role = Literal["vm", "router", "tester"]
+
+
+class Node(Definition):
+    """One node of a cluster, fully decided: all that a node backend has to know."""
+
+    number: int  # 1-200 vm, 201-220 router, 221-240 tester
+    role: Role
+    mem: int  # MiB
+    smp: int
+    nets: tuple[int, ...]  # eth0 is on nets[0], and so on
+    mtu: int
+    append: str = ""  # added to the kernel command line
+
+    @property
+    def name(self) -> str:
+        """The hostname."""
+        return f"vm-{self.number:03d}"
+
+    def mac(self, net: int) -> str:
+        """The MAC address on `net`; its last byte is the number, from which a guest knows who it is."""
+        return f"00:00:00:01:{net:02x}:{self.number:02x}"

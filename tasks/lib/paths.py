@@ -1,0 +1,171 @@
+"""Every path below the workspace, in one place."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where all that is built or running lives; nothing of ours is written elsewhere."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, project: Path, environ: Mapping[str, str]) -> "Workspace":
+        """`XCLUSTER_WORKSPACE`, else `workspace/` in the checkout."""
+        return cls(Path(os.path.abspath(environ.get("XCLUSTER_WORKSPACE") or project / "workspace")))
+
+    @property
+    def db(self) -> Path:
+        """doit's state."""
+        return self.root / "doit.db"
+
+    @property
+    def cache(self) -> Path:
+        """Downloads by sha256, and apt's lists and packages by suite."""
+        return self.root / "cache"
+
+    @property
+    def accel(self) -> Path:
+        """The verdict of the accelerator probe for this boot of the host."""
+        return self.root / "accel.json"
+
+    @property
+    def probe_guest(self) -> Path:
+        """The initramfs of the guest that the accelerator probe boots."""
+        return self.root / "probe.cpio"
+
+    @property
+    def keys(self) -> Path:
+        """ssh keys: ours (id_ed25519) and the nodes' host keys."""
+        return self.root / "keys"
+
+    def log(self, task: str) -> Path:
+        """The log of one build task."""
+        return self.root / "log" / f"{task.replace(':', '_').replace('/', '_')}.log"
+
+    def stamp(self, noun: str, name: str) -> Path:
+        """The stamp of an artifact: what consumers depend on."""
+        return self.root / noun / f"{name}.json"
+
+    def content(self, sha256: str) -> Path:
+        """A download, by the hash of its content."""
+        return self.cache / "sha256" / sha256
+
+    def apt(self, suite: str) -> Path:
+        """apt's private state for one suite: lists, packages, status files."""
+        return self.cache / "apt" / suite
+
+    def kernel(self, name: str) -> Path:
+        """A kernel's directory: vmlinux, bzImage, config, initramfs.cpio, modules.img."""
+        return self.root / "kernel" / name
+
+    def image(self, name: str) -> Path:
+        """A disk image; all nodes share it as their backing file."""
+        return self.root / "image" / f"{name}.qcow2"
+
+    def ovl(self, key: str) -> Path:
+        """An overlay's tar."""
+        return self.root / "ovl" / f"{key}.tar"
+
+    def iso(self, cluster: str) -> Path:
+        """The overlay ISO of a cluster."""
+        return self.root / "iso" / f"{cluster}.iso"
+
+    def choice(self, cluster: str) -> Path:
+        """What the last mkcdrom of a cluster was given."""
+        return self.root / "iso" / f"{cluster}.json"
+
+    @property
+    def run(self) -> Path:
+        """Running clusters, one directory each."""
+        return self.root / "run"
+
+    def cluster(self, name: str) -> "ClusterDir":
+        """The directory of one cluster."""
+        return ClusterDir(self.run / name)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a build works and where it gets things from; this does not decide what comes out."""
+
+    workspace: Workspace
+    suite: str  # of Debian packages where a definition names none
+    mirror: str = ""  # URL of a Debian archive; "" = as the host's apt is set up
+    offline: bool = False
+
+
+@dataclass(frozen=True)
+class ClusterDir:
+    """The files of one running cluster; `stop` removes the directory."""
+
+    root: Path
+
+    @property
+    def lock(self) -> Path:
+        """Held by start, stop, scaleout and scalein; beside the directory, because `stop` removes that."""
+        return self.root.with_name(f"{self.root.name}.lock")
+
+    @property
+    def state(self) -> Path:
+        """What the cluster was started with."""
+        return self.root / "cluster.json"
+
+    @property
+    def net(self) -> Path:
+        """What the network backend needs: sockets, pid files."""
+        return self.root / "net"
+
+    def node(self, number: int) -> "NodeDir":
+        """The directory of one node."""
+        return NodeDir(self.root / f"vm-{number:03d}")
+
+
+@dataclass(frozen=True)
+class NodeDir:
+    """The files of one node."""
+
+    root: Path
+
+    @property
+    def disk(self) -> Path:
+        """The node's own writes, over the shared image."""
+        return self.root / "disk.qcow2"
+
+    @property
+    def state(self) -> Path:
+        """pid, start time and how to reach the node."""
+        return self.root / "node.json"
+
+    @property
+    def console_log(self) -> Path:
+        """All that the serial console printed."""
+        return self.root / "console.log"
+
+    @property
+    def qemu_log(self) -> Path:
+        """What QEMU itself said, below the command it was started with."""
+        return self.root / "qemu.log"
+
+    @property
+    def events(self) -> Path:
+        """The phases of the boot as the guest reported them, with times."""
+        return self.root / "events.log"
+
+    @property
+    def console(self) -> Path:
+        """Unix socket of the serial console."""
+        return self.root / "console"
+
+    @property
+    def control(self) -> Path:
+        """Unix socket of the control port (the guest's hvc0)."""
+        return self.root / "control"
+
+    @property
+    def qmp(self) -> Path:
+        """Unix socket of QEMU's monitor (QMP)."""
+        return self.root / "qmp"

@@ -1,0 +1,59 @@
+"""All that a run of doit knows before it makes tasks: definitions, settings, words, workspace."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.lib import defs, settings, words
+from tasks.lib.errors import DefinitionError
+from tasks.lib.files import explained
+from tasks.lib.paths import Site, Workspace
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Project:
+    """Handed to every task creator."""
+
+    root: Path
+    workspace: Workspace
+    settings: settings.Settings
+    words: words.Words
+    definitions: defs.Definitions
+    environ: Mapping[str, str]
+
+    @property
+    def site(self) -> Site:
+        """Where builds work and get things from."""
+        return Site(self.workspace, self.settings.suite, self.settings.mirror, self.settings.offline)
+
+
+def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, words.Verb]) -> Project:
+    """Read everything and make the workspace.
+
+    Raises UsageError for wrong words, DefinitionError with all problems when the verb builds something: a
+    mistake in a definition must not keep anybody from stopping a cluster.
+    """
+    said = words.parse(argv, verbs)
+    problems: list[str] = []
+    file = defs.read_yaml(ROOT / "xcluster.yaml", "xcluster.yaml", problems)
+    effective, wrong = settings.load(said.settings, environ, file)
+    definitions = defs.load(ROOT, environ.get("XCLUSTER_OVLPATH", ""))
+    problems += wrong + list(definitions.problems)
+    if problems and (said.verb is None or verbs[said.verb].builds or wrong):
+        raise DefinitionError(problems)
+    workspace = Workspace.find(ROOT, environ)
+    with explained(workspace.root):
+        workspace.root.mkdir(parents=True, exist_ok=True)
+    return Project(ROOT, workspace, effective, said, definitions, environ)
+
+
+def source_date_epoch(environ: Mapping[str, str] = os.environ) -> int:
+    """The time stamped into artifacts: SOURCE_DATE_EPOCH, else a fixed day; never now.
+
+    The commit's time would be natural too, but would make every artifact of an unchanged definition differ
+    after each commit.
+    """
+    return int(environ.get("SOURCE_DATE_EPOCH") or 1735689600)

@@ -1,0 +1,112 @@
+"""Trees of files for images and overlays: packages unpacked, trees laid over each other, tars written.
+
+Nothing here needs root: owners are not kept on disk, they are 0 in what is written out.
+"""
+
+import os
+import shutil
+import stat
+import subprocess
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from tasks.lib import proc
+from tasks.lib.apt import Package
+from tasks.lib.errors import UserError
+
+# Never of use in a guest that is looked at from outside.
+DOCS = (
+    "usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/lintian",
+    "usr/share/bash-completion", "usr/share/doc-base", "usr/share/bug", "usr/share/menu", "usr/share/pixmaps",
+    "usr/share/applications", "usr/share/gcc",
+)  # fmt: skip
+
+
+def unpack(packages: Iterable[Package], into: Path, drop: Iterable[str] = ()) -> None:
+    """Unpack packages into the directory `into`, less documentation and the globs in `drop`."""
+    excludes = [f"--exclude=./{path.strip('/')}" for path in (*DOCS, *drop)]
+    for package in packages:
+        source = proc.pipe(["dpkg-deb", "--fsys-tarfile", package.path], stdout=subprocess.PIPE)
+        taker = subprocess.Popen(
+            [proc.need("tar"), "-x", "-p", "--no-same-owner", "-C", str(into), *excludes],
+            stdin=source.stdout, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        said = taker.communicate()[1].decode(errors="replace")
+        code, reason = proc.finish(source)
+        if code or taker.returncode:
+            raise UserError(f"cannot unpack {package.path}: {(reason or said).strip()}")
+
+
+def lay_over(source: Path, target: Path) -> None:
+    """Copy the tree `source` over the tree `target`: symlinks stay, modes become 755 or 644."""
+    for folder, folders, names in os.walk(source):
+        here = target / os.path.relpath(folder, source)
+        _make_directory(here)
+        for name in sorted(names) + [name for name in folders if os.path.islink(os.path.join(folder, name))]:
+            _put(Path(folder, name), here / name)
+
+
+def put_file(source: Path, target: Path, executable: bool) -> None:
+    """Copy one file to `target` and make the directories above it."""
+    for parent in reversed(target.parents):
+        _make_directory(parent)
+    target.unlink(missing_ok=True)
+    shutil.copyfile(source, target)
+    target.chmod(0o755 if executable else 0o644)
+
+
+def _make_directory(path: Path) -> None:
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
+        path.mkdir()
+        path.chmod(0o755)
+
+
+def _put(source: Path, target: Path) -> None:
+    if target.is_dir() and not target.is_symlink():
+        raise UserError(f"{source} is a file, but it would replace the directory {target.name}")
+    target.unlink(missing_ok=True)
+    if source.is_symlink():
+        target.symlink_to(os.readlink(source))
+    else:
+        shutil.copyfile(source, target)
+        target.chmod(0o755 if source.stat().st_mode & stat.S_IXUSR else 0o644)
+
+
+def write_tar(root: Path, out: Path, epoch: int) -> int:
+    """Write the tree `root` as a tar; the same tree gives the same bytes. Returns the number of entries."""
+    paths = sorted(root.rglob("*"), key=lambda path: path.relative_to(root).parts)
+    with tarfile.open(out, "w", format=tarfile.GNU_FORMAT) as tar:
+        for path in paths:
+            tar.add(path, arcname=str(path.relative_to(root)), recursive=False, filter=lambda e: _plain(e, epoch))
+    return len(paths)
+
+
+def _plain(entry: tarfile.TarInfo, epoch: int) -> tarfile.TarInfo:
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    entry.mtime = epoch
+    return entry
+
+
+def adopt_tar(source: Path, out: Path, what: str, epoch: int, *, allow_empty: bool = False) -> int:
+    """Rewrite a tar made by somebody else as `write_tar` would: order kept, owner 0, one time.
+
+    Any compression that tarfile knows is undone. Returns the number of entries; raises UserError when the tar
+    is damaged, empty, or has a path that leads out of the tree.
+    """
+    count = 0
+    try:
+        with tarfile.open(source) as tar, tarfile.open(out, "w", format=tarfile.GNU_FORMAT) as new:
+            for member in tar:
+                if member.name.startswith("/") or ".." in member.name.split("/"):
+                    raise UserError(f"{what}: the path {member.name} leads out of the tree")
+                new.addfile(_plain(member, epoch), tar.extractfile(member) if member.isreg() else None)
+                count += 1
+    except (tarfile.TarError, EOFError) as error:
+        if source.stat().st_size:
+            raise UserError(f"{what}: not a tar file: {error}") from error
+    if not count and not allow_empty:
+        raise UserError(f"{what}: the tar is empty", "is that meant? then put `allow_empty: true` into its ovl.yaml")
+    return count

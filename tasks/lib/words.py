@@ -1,0 +1,96 @@
+"""The words of the command line, read once, before the graph is made.
+
+doit cannot let positional words of a task change its dependencies, and `doit mkcdrom a b` must: so the words
+after a verb are read here and are values that task creators use.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tasks.lib import settings
+from tasks.lib.errors import UsageError, unknown
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A word that acts and is never cached."""
+
+    name: str
+    doc: str
+    args: str = ""  # shown in messages; "" takes none
+    options: Mapping[str, str] = field(default_factory=dict)  # own options: name -> help; a trailing = takes a value
+    settings: bool = False  # takes every setting as an option too
+    builds: bool = False  # needs correct definitions
+    least: int = 0  # how many args at least
+    most: int | None = None  # how many args at most; None = any number where `args` is set
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the command line says, apart from doit's own words."""
+
+    verb: str | None = None
+    args: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)  # the verb's own
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+# Options every verb takes: which cluster, and where to write nothing.
+EVERYWHERE = ("name", "offline")
+
+
+def parse(argv: Sequence[str], verbs: Mapping[str, Verb]) -> Words:
+    """Find the verb and read what follows it: options up to the first word without dashes, then args.
+
+    `--nvm=4`, `--nvm 4`, and `--keep` alone for yes. Raises UsageError for an unknown option or a wrong number
+    of args.
+    """
+    at = next((i for i, word in enumerate(argv) if word in verbs), None)
+    if at is None or (at and argv[0] in ("help", "list", "info", "clean", "forget", "ignore", "tabcompletion")):
+        return Words()
+    verb = verbs[argv[at]]
+    rest = list(argv[at + 1 :])
+    own: dict[str, str] = {}
+    sets: dict[str, str] = {}
+    while rest and rest[0].startswith("--"):
+        word = rest.pop(0)
+        if word == "--":
+            break
+        name, given, value = word[2:].partition("=")
+        name = name.replace("-", "_")
+        target = own if name in verb.options or f"{name}=" in verb.options else sets
+        if target is sets:
+            _check_setting(verb, name)
+        if not given:
+            value = rest.pop(0) if _takes_value(verb, name) and rest else "yes"
+        target[name] = value
+    _check_args(verb, rest)
+    return Words(verb.name, tuple(rest), own, sets)
+
+
+def usage(verb: Verb) -> str:
+    """One line: the verb with its options and args."""
+    own = [f"[--{name}{'VALUE' if name.endswith('=') else ''}]" for name in verb.options]
+    return " ".join(["xc", verb.name, *own, *(["[SETTINGS]"] if verb.settings else []), verb.args]).strip()
+
+
+def _takes_value(verb: Verb, name: str) -> bool:
+    if f"{name}=" in verb.options:
+        return True
+    field_ = settings.Settings.model_fields.get(name)
+    return name not in verb.options and not (field_ is not None and field_.annotation is bool)
+
+
+def _check_setting(verb: Verb, name: str) -> None:
+    if settings.is_setting(name) and (verb.settings or name in EVERYWHERE):
+        return
+    known = [option.rstrip("=") for option in verb.options]
+    known += settings.names() if verb.settings else EVERYWHERE
+    raise UsageError(unknown("option", f"--{name.replace('_', '-')}", [f"--{k.replace('_', '-')}" for k in known]),
+                     usage(verb))  # fmt: skip
+
+
+def _check_args(verb: Verb, args: Sequence[str]) -> None:
+    most = (0 if not verb.args else len(args)) if verb.most is None else verb.most
+    if not verb.least <= len(args) <= most:
+        raise UsageError(f"'{verb.name}' takes {verb.args or 'no words'}, got: {' '.join(args) or 'nothing'}", usage(verb))

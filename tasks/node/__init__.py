@@ -1,0 +1,51 @@
+"""Node backends: what a node runs as. They know nets only as NICs."""
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tasks.lib.model import Node
+from tasks.lib.paths import NodeDir
+from tasks.net import Nic
+
+
+@dataclass(frozen=True)
+class Boot:
+    """What all nodes of a cluster are started from."""
+
+    kernel: Path  # ELF with a PVH note, or bzImage
+    initramfs: Path | None
+    modules: Path | None  # read-only disk with /lib/modules
+    cmdline: str  # of the kernel definition
+    image: Path  # qcow2, shared
+    iso: Path | None
+    accel: str  # kvm or tcg
+    machine: str
+    extra: str  # words added to QEMU's command line
+
+
+@dataclass(frozen=True)
+class NodeRun:
+    """A node that was started."""
+
+    node: Node
+    directory: NodeDir
+    process: "subprocess.Popen[bytes]"
+
+
+class NodeBackend(Protocol):
+    """What a node backend has to do."""
+
+    def preflight(self, boot: Boot, nodes: Sequence[Node]) -> list[str]:
+        """Everything that is missing on this host; nothing is changed."""
+
+    def start(self, boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir) -> NodeRun:
+        """Start one node; its directory exists and is empty."""
+
+    def stop(self, directory: NodeDir) -> None:
+        """End the node of this directory if it runs, whoever started it."""
+
+    def pid(self, directory: NodeDir) -> int | None:
+        """The process of the node of this directory; None when it does not run."""

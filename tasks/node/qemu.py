@@ -1,0 +1,180 @@
+"""Nodes as QEMU virtual machines. The command line is made by small pure functions; `start` runs it."""
+
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from tasks.lib import files, proc
+from tasks.lib.errors import UserError
+from tasks.lib.model import Node
+from tasks.lib.paths import NodeDir
+from tasks.net import Nic, SwitchNic, UserNic
+from tasks.node import Boot, NodeRun
+
+QEMU = "qemu-system-x86_64"
+
+
+def argv(boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir) -> list[str]:
+    """The whole command line of one node."""
+    return [
+        QEMU,
+        *_machine(boot, node),
+        *_boot(boot, node),
+        *_disks(boot, directory),
+        *_ports(directory),
+        *_random(),
+        *(word for i, nic in enumerate(nics) for word in _nic(i, nic)),
+        *shlex.split(boot.extra),
+    ]
+
+
+def _machine(boot: Boot, node: Node) -> list[str]:
+    cpu = "host" if boot.accel == "kvm" else "max"
+    return [
+        "-name", f"{node.name},process={node.name}",
+        "-nodefaults", "-no-user-config",
+        "-machine", f"{boot.machine},hpet=off,usb=off,vmport=off",
+        "-accel", "kvm" if boot.accel == "kvm" else "tcg,thread=multi",
+        "-cpu", cpu,
+        "-m", str(node.mem),
+        "-smp", str(node.smp),
+        "-display", "none",
+        "-rtc", "base=utc",
+    ]  # fmt: skip
+
+
+def cmdline(boot: Boot, node: Node) -> str:
+    """The kernel's command line."""
+    mtus = [f"mtu{net}={node.mtu}" for net in node.nets] if node.mtu != 1500 else []
+    # Nothing speculates under emulation: the mitigations would only cost time.
+    emulated = ["mitigations=off"] if boot.accel == "tcg" else []
+    words = ["root=/dev/vda", "rw", "init=/init", "console=ttyS0", *emulated, boot.cmdline, *mtus, node.append]
+    return " ".join(word for word in words if word)
+
+
+def _boot(boot: Boot, node: Node) -> list[str]:
+    initrd = ["-initrd", str(boot.initramfs)] if boot.initramfs else []
+    return ["-kernel", str(boot.kernel), *initrd, "-append", cmdline(boot, node)]
+
+
+def _disks(boot: Boot, directory: NodeDir) -> list[str]:
+    """vda is the root disk, vdb the ISO, then the modules; the guest knows them by serial number too."""
+    words = _disk("root", directory.disk, "qcow2,discard=unmap", readonly=False)
+    if boot.iso:
+        words += _disk("cdrom", boot.iso, "raw", readonly=True)
+    if boot.modules:
+        words += _disk("modules", boot.modules, "raw", readonly=True)
+    return words
+
+
+def _disk(name: str, path: Path, kind: str, *, readonly: bool) -> list[str]:
+    # A comma in a path is doubled in QEMU's options. What the guest wrote need not survive a crash of the host.
+    file = str(path).replace(",", ",,")
+    mode = "read-only=on" if readonly else "cache=unsafe"
+    return [
+        "-drive", f"file={file},id={name},if=none,format={kind},{mode}",
+        "-device", f"virtio-blk-pci,drive={name},serial={name}",
+    ]  # fmt: skip
+
+
+def _ports(directory: NodeDir) -> list[str]:
+    def socket(name: str, path: Path, more: str = "") -> str:
+        return f"socket,id={name},path={str(path).replace(',', ',,')},server=on,wait=off{more}"
+
+    log = str(directory.console_log).replace(",", ",,")
+    return [
+        "-chardev", socket("console", directory.console, f",logfile={log}"),
+        "-serial", "chardev:console",
+        "-device", "virtio-serial-pci",
+        "-chardev", socket("control", directory.control),
+        "-device", "virtconsole,chardev=control",
+        "-chardev", socket("qmp", directory.qmp),
+        "-mon", "chardev=qmp,mode=control",
+    ]  # fmt: skip
+
+
+def _random() -> list[str]:
+    return [
+        "-object", "rng-random,id=rng0,filename=/dev/urandom",
+        "-device", "virtio-rng-pci,rng=rng0,max-bytes=1024,period=80000",
+    ]  # fmt: skip
+
+
+def _nic(index: int, nic: Nic) -> list[str]:
+    return [
+        "-netdev", _netdev(f"net{index}", nic),
+        "-device", f"virtio-net-pci,netdev=net{index},mac={nic.mac},romfile=",
+    ]  # fmt: skip
+
+
+def _netdev(name: str, nic: Nic) -> str:
+    if isinstance(nic, SwitchNic):
+        return f"vde,id={name},sock={nic.switch}"
+    assert isinstance(nic, UserNic)
+    forwards = "".join(f",hostfwd=tcp:127.0.0.1:{f.host_port}-{nic.guest}:{f.guest_port}" for f in nic.forwards)
+    return (
+        f"user,id={name},net=192.168.0.0/24,host={nic.host},dns=192.168.0.249,dhcpstart={nic.guest},"
+        f"ipv6-net={nic.prefix6}/64,ipv6-host={nic.host6}{forwards}"
+    )
+
+
+class Qemu:
+    """The backend `qemu`."""
+
+    def preflight(self, boot: Boot, nodes: Sequence[Node]) -> list[str]:
+        """Missing programs, and memory that the host does not have."""
+        missing = [
+            f"the program '{program}' is missing: apt-get install {proc.DEBIAN_PACKAGE[program]}"
+            for program in (QEMU, "qemu-img", "ssh")
+            if not proc.find(program)
+        ]
+        wanted, have = sum(node.mem for node in nodes), available_memory()
+        if wanted // 4 > have:  # guests share the image's pages and rarely touch all they have
+            missing.append(f"{len(nodes)} nodes with {wanted} MiB in all, but the host has {have} MiB free: use --mem")
+        return missing
+
+    def start(self, boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir) -> NodeRun:
+        """Make the node's own disk over the shared image, and start QEMU."""
+        directory.root.mkdir(parents=True)
+        make_disk(boot.image, directory.disk)
+        command = argv(boot, node, nics, directory)
+        directory.qemu_log.write_text(f"$ {proc.quoted(command)}\n")
+        process = proc.spawn(command, directory.qemu_log)
+        state = {"pid": process.pid, "start": proc.started_at(process.pid), "number": node.number}
+        files.write_json(directory.state, {**state, "node": node.model_dump(mode="json")})
+        return NodeRun(node, directory, process)
+
+    def stop(self, directory: NodeDir) -> None:
+        """End QEMU; the node's disk is thrown away, so there is nothing to wait for."""
+        saved = files.read_json(directory.state)
+        if saved:
+            proc.kill(int(saved["pid"]), int(saved["start"] or -1))
+
+    def pid(self, directory: NodeDir) -> int | None:
+        """QEMU's process."""
+        saved = files.read_json(directory.state)
+        alive = saved and proc.started_at(int(saved["pid"])) == saved["start"]
+        return int(saved["pid"]) if alive else None
+
+
+def make_disk(image: Path, disk: Path) -> None:
+    """A qcow2 that keeps only what differs from `image`; one made by qemu-img serves all nodes of a cluster."""
+    if not image.is_file():
+        raise UserError(f"the disk image {image} is not there", "doit image")
+    template = disk.parent.with_name("disk.template")
+    if not template.is_file():
+        with files.atomic(template) as temp:
+            proc.output(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(image), str(temp)])
+    shutil.copyfile(template, disk)
+
+
+def available_memory() -> int:
+    """MiB that the host can give without swapping (MemAvailable)."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) // 1024
+    return shutil.disk_usage("/dev/shm").total >> 20
+
+
+BACKEND = Qemu()

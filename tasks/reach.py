@@ -1,0 +1,137 @@
+"""Reaching into a running cluster: rsh, rcp, vm, console, logs. Each ends as the program it becomes."""
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tasks.lib import files, identity, kit, proc, words
+from tasks.lib.errors import UsageError, UserError
+from tasks.lib.paths import NodeDir, Workspace
+from tasks.lib.project import Project
+
+VERBS: Mapping[str, words.Verb] = {
+    "rsh": words.Verb("rsh", "run a command on a node; its exit code is ours", "N COMMAND...", {"bg": "in background"}, least=2),
+    "rcp": words.Verb("rcp", "copy a file from a node", "N REMOTE LOCAL", least=3, most=3),
+    "vm": words.Verb("vm", "a terminal on a node: a window where there is a display, else in place", "N", least=1, most=1),
+    "console": words.Verb("console", "the serial console of a node; Ctrl-] leaves it", "N", least=1, most=1),
+    "logs": words.Verb("logs", "what the console of a node printed", "N", {"events": "the boot's phases with times"}, least=1, most=1),
+}  # fmt: skip
+
+WINDOW_COLOUR = {"vm": "#c8f0c8", "router": "#f0c8c8", "tester": "#c8d8f0"}
+
+
+def tasks(project: Project) -> kit.Tasks:
+    """The verbs of this module."""
+    does = {"rsh": _rsh, "rcp": _rcp, "vm": _vm, "console": _console, "logs": _logs}
+    for name, verb in VERBS.items():
+        made = kit.verb(name, does[name], [project], doc=verb.doc)
+        yield kit.accepting(made, ["words"], [option.rstrip("=") for option in verb.options])
+
+
+def ssh_options(workspace: Workspace, cluster: str, number: int) -> list[str]:
+    """Options that make ssh and scp use our key and know the node's host key."""
+    values = {
+        "IdentityFile": identity.user_key(workspace), "IdentitiesOnly": "yes",
+        "UserKnownHostsFile": identity.known_hosts(workspace, cluster), "StrictHostKeyChecking": "yes",
+        "HostKeyAlias": identity.alias(cluster, number), "LogLevel": "ERROR", "ConnectTimeout": "10",
+        "PasswordAuthentication": "no", "GSSAPIAuthentication": "no", "UpdateHostKeys": "no",
+    }  # fmt: skip
+    return ["-F", "/dev/null", *(word for key, value in values.items() for word in ("-o", f"{key}={value}"))]
+
+
+def ssh_command(workspace: Workspace, cluster: str, base: int, number: int, command: Sequence[str]) -> list[str]:
+    """The ssh command line that runs `command` on a node."""
+    options = [*ssh_options(workspace, cluster, number), "-p", str(base + number)]
+    return [proc.need("ssh"), *options, "root@127.0.0.1", *command]
+
+
+def node_number(project: Project, word: str) -> int:
+    """The number in `3`, `003` or `vm-003`, of a node that is there. Raises UserError that lists those that are."""
+    digits = word.removeprefix("vm-")
+    if not digits.isdigit():
+        raise UsageError(f"'{word}' is no node: give its number", "xc status")
+    directory = project.workspace.cluster(project.settings.name)
+    there = sorted(int(folder.name[3:]) for folder in directory.root.glob("vm-*"))
+    if int(digits) not in there:
+        nodes = ", ".join(map(str, there))
+        raise UserError(f"no node {int(digits)} in cluster '{project.settings.name}'",
+                        f"there are: {nodes}" if there else "no cluster is running: xc start")  # fmt: skip
+    return int(digits)
+
+
+def ssh_base(project: Project) -> int:
+    """The port base of the running cluster."""
+    state = files.read_json(project.workspace.cluster(project.settings.name).state)
+    return int(state.get("ports", {}).get("ssh", project.settings.ssh_base))
+
+
+def _rsh(project: Project) -> None:
+    number = node_number(project, project.words.args[0])
+    command = list(project.words.args[1:])
+    if project.words.options.get("bg"):
+        command = [f"sh -c {shlex.quote(' '.join(command))} >/dev/null 2>&1 &"]
+    _become(ssh_command(project.workspace, project.settings.name, ssh_base(project), number, command))
+
+
+def _rcp(project: Project) -> None:
+    word, remote, local = project.words.args
+    number = node_number(project, word)
+    options = [*ssh_options(project.workspace, project.settings.name, number), "-P", str(ssh_base(project) + number)]
+    _become([proc.need("scp"), "-q", *options, f"root@127.0.0.1:{remote}", local])
+
+
+def _vm(project: Project) -> None:
+    number = node_number(project, project.words.args[0])
+    command = ssh_command(project.workspace, project.settings.name, ssh_base(project), number, [])
+    command.insert(1, "-t")
+    if not os.environ.get("DISPLAY") or not proc.find("xterm"):
+        _become(command)
+    own = project.workspace.cluster(project.settings.name).node(number)
+    window(own, f"vm-{number:03d}", command, "#ffffff")
+
+
+def _console(project: Project) -> None:
+    number = node_number(project, project.words.args[0])
+    own = project.workspace.cluster(project.settings.name).node(number)
+    if sys.stdin.isatty():
+        print("(Ctrl-] leaves the console)", file=sys.stderr)
+    _become(console_command(own, terminal=sys.stdin.isatty()))
+
+
+def console_command(own: NodeDir, *, terminal: bool) -> list[str]:
+    """The command that connects a terminal with a node's serial console."""
+    side = "STDIO,raw,echo=0,escape=0x1d" if terminal else "STDIO"
+    return [proc.need("socat"), side, f"UNIX-CONNECT:{own.console}"]
+
+
+def window(own: NodeDir, title: str, command: Sequence[str], colour: str) -> None:
+    """Open an xterm that lives until `stop`, or until it is closed."""
+    state = own.root / f"{title}-{os.getpid()}-{os.urandom(3).hex()}.window"
+    process = proc.spawn(["xterm", "-T", title, "-bg", colour, "-fg", "black", "-e", *command], own.root / "xterm.log")
+    files.write_json(state, {"pid": process.pid, "start": proc.started_at(process.pid)})
+
+
+def _logs(project: Project) -> None:
+    number = node_number(project, project.words.args[0])
+    own = project.workspace.cluster(project.settings.name).node(number)
+    wanted = own.events if project.words.options.get("events") else own.console_log
+    if not wanted.is_file():
+        raise UserError(f"there is no {wanted.name} of vm-{number:03d} yet", "the node is still starting")
+    _copy_out(wanted)
+
+
+def _copy_out(path: Path) -> None:
+    sys.stdout.flush()
+    with path.open("rb") as file:
+        shutil.copyfileobj(file, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+
+
+def _become(command: list[str]) -> None:
+    """Replace this process, so that terminal, signals and exit code are the command's own."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(command[0], command)

@@ -1,0 +1,59 @@
+"""A Debian suite ──suite:<name>──> signed package lists in cache/apt/<name> + suite/<name>.json
+
+The lists are fetched once and then stay as they are, so that everything built from them stays too;
+`xc update` fetches newer ones.
+"""
+
+from tasks.lib import apt, files, kit, progress, words
+from tasks.lib.paths import Site
+from tasks.lib.project import Project
+
+VERBS = {"update": words.Verb("update", "fetch newer package lists; the next build uses them")}
+
+
+def tasks(project: Project) -> kit.Tasks:
+    """One task for each suite that a definition or the settings name."""
+    yield kit.group("suite", "Package lists of the Debian suites in use")
+    for suite in suites(project):
+        yield kit.task(
+            suite, get, [suite, project.site], basename="suite",
+            targets=[project.workspace.stamp("suite", suite)], inputs={"mirror": project.settings.mirror},
+        )  # fmt: skip
+
+
+def update(project: Project) -> kit.Task:
+    """The verb `update`."""
+    return kit.verb("update", _update, [project], doc=VERBS["update"].doc)
+
+
+def suites(project: Project) -> list[str]:
+    """Every suite in use."""
+    found = {project.settings.suite}
+    for kernel in project.definitions.kernels.values():
+        if kernel.prebuilt and kernel.prebuilt.suite:
+            found.add(kernel.prebuilt.suite)
+        found |= {source.suite for source in (kernel.source.sources if kernel.source else ()) if source.suite}
+    for each in (*project.definitions.images.values(), *project.definitions.overlays.values()):
+        if each.suite:
+            found.add(each.suite)
+    return sorted(found)
+
+
+def get(suite: str, site: Site) -> None:
+    """Fetch the package lists of the suite, unless they are in the cache"""
+    archive = apt.archive(site, suite)
+    if not apt.has_lists(archive) or site.mirror:
+        apt.refresh(archive)
+    _stamp(archive, site)
+
+
+def _update(project: Project) -> None:
+    for suite in suites(project):
+        archive = apt.archive(project.site, suite)
+        apt.refresh(archive)
+        _stamp(archive, project.site)
+        progress.say(f"package lists of {suite} are up to date")
+
+
+def _stamp(archive: apt.Archive, site: Site) -> None:
+    files.write_json(site.workspace.stamp("suite", archive.suite), {"lists": apt.lists_digest(archive)})

@@ -1,0 +1,117 @@
+#!/bin/sh
+# xc VERB [OPTIONS] [WORDS]: the door to everything; sets up what is missing first. `xc help` lists the verbs.
+set -eu
+
+here=$(dirname "$(readlink -f "$0")")
+venv=$here/.venv
+said() { echo "xc: $*" >&2; }
+
+# Debian packages without which nothing works: "program package".
+tools() {
+	cat <<-END
+		qemu-system-x86_64 qemu-system-x86
+		qemu-img qemu-utils
+		mke2fs e2fsprogs
+		ssh openssh-client
+		vde_switch vde2
+		socat socat
+		depmod kmod
+	END
+}
+
+missing_packages() {
+	PATH=$PATH:/usr/sbin:/sbin
+	tools | while read -r program package; do
+		command -v "$program" >/dev/null 2>&1 || echo "$package"
+	done
+	if ! command -v python3 >/dev/null 2>&1; then
+		echo python3 python3-venv
+	elif ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
+		echo python3-venv
+	fi
+}
+
+install_packages() {
+	command="apt-get install --yes --no-install-recommends $*"
+	if ! command -v apt-get >/dev/null 2>&1; then
+		said "missing Debian packages: $*"
+		said "this host has no apt-get; install what they contain, then run again"
+		exit 1
+	fi
+	as=
+	if [ "$(id -u)" -ne 0 ]; then
+		if command -v sudo >/dev/null 2>&1 && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
+			as=sudo
+		else
+			said "these Debian packages are missing; as root run:"
+			said "  apt-get update && $command"
+			exit 1
+		fi
+	fi
+	if [ -t 0 ] && [ -t 2 ]; then
+		printf 'xc: %s is needed. Install now with "%s"? [Y/n] ' "$*" "${as:+$as }$command" >&2
+		read -r answer
+		case $answer in [nN]*) exit 1 ;; esac
+	else
+		said "installing $*"
+	fi
+	log=$(mktemp)
+	if ! { DEBIAN_FRONTEND=noninteractive $as apt-get update && DEBIAN_FRONTEND=noninteractive $as $command; } >"$log" 2>&1; then
+		tail -n 20 "$log" >&2
+		rm -f "$log"
+		said "apt-get could not install $*"
+		exit 1
+	fi
+	rm -f "$log"
+}
+
+check_python() {
+	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' && return
+	said "Python 3.11 or newer is needed, $(python3 --version 2>&1) is here"
+	exit 1
+}
+
+# The .venv holds what pyproject.toml names, $1 is the extra set ("" or test). A stamp is written last, so a
+# set-up that was interrupted is never taken for a good one.
+stamp() { echo "$venv/ready${1:+-$1}"; }
+is_ready() { [ -f "$(stamp "$1")" ] && cmp -s "$here/pyproject.toml" "$(stamp "$1")"; }
+
+requirements() {
+	python3 - "$here/pyproject.toml" "$1" <<-'END'
+		import sys, tomllib
+		project = tomllib.load(open(sys.argv[1], "rb"))["project"]
+		print("\n".join(project["optional-dependencies"][sys.argv[2]] if sys.argv[2] else project["dependencies"]))
+	END
+}
+
+make_venv() {
+	check_python
+	exec 9>"$here/.venv.lock" || { said "cannot write to $here"; exit 1; }
+	flock 9
+	is_ready "$1" && return
+	if [ -z "$1" ]; then
+		said "setting up .venv"
+		rm -rf "$venv"
+		python3 -m venv "$venv"
+	fi
+	requirements "$1" >"$venv/requirements.txt"
+	"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$venv/requirements.txt" >&2 || {
+		said "pip could not install what pyproject.toml names; is there a network?"
+		exit 1
+	}
+	cp "$here/pyproject.toml" "$(stamp "$1").tmp"
+	mv "$(stamp "$1").tmp" "$(stamp "$1")"
+	exec 9>&-
+}
+
+if ! is_ready ""; then
+	packages=$(missing_packages | tr '\n' ' ')
+	# shellcheck disable=SC2086
+	[ -z "${packages% }" ] || install_packages $packages
+	make_venv ""
+fi
+case " $* " in *" test "*) is_ready test || make_venv test ;; esac
+
+# A caller's words may be paths relative to where it stands; the module is found by PYTHONPATH alone.
+export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
+exec "$venv/bin/python" -m tasks "$@"
