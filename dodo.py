@@ -3,11 +3,15 @@
 import os
 import sys
 
-from tasks import artifact, cluster, doctor, image, iso, kernel, ovl, reach, suite
+from tasks import artifact, cluster, doctor, image, iso, kernel, mkovl, ovl, reach, suite
 from tasks.lib import kit, project
 from tasks.lib.errors import UserError
 
-VERBS = {**cluster.VERBS, **reach.VERBS, **iso.VERBS, **suite.VERBS, **kernel.VERBS, **doctor.VERBS}
+VERBS = {
+    name: verb
+    for noun in (cluster, reach, iso, mkovl, kernel, suite, doctor)
+    for name, verb in noun.VERBS.items()
+}
 
 try:
     house = project.load(sys.argv[1:], os.environ, VERBS)
@@ -65,4 +69,5 @@ def task_reach() -> kit.Tasks:
 def task_doctor() -> kit.Tasks:
     """Verbs: what is there and what is missing"""
     yield from doctor.tasks(house)
+    yield from mkovl.tasks(house)
     yield suite.update(house)

@@ -89,16 +89,20 @@ make_venv() {
 	exec 9>"$here/.venv.lock" || { said "cannot write to $here"; exit 1; }
 	flock 9
 	is_ready "$1" && return
-	if [ -z "$1" ]; then
+	wanted=$venv/requirements${1:+-$1}.txt
+	if [ -z "$1" ] && ! "$venv/bin/python" -c '' 2>/dev/null; then
 		said "setting up .venv"
 		rm -rf "$venv"
 		python3 -m venv "$venv"
 	fi
-	requirements "$1" >"$venv/requirements.txt"
-	"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$venv/requirements.txt" >&2 || {
-		said "pip could not install what pyproject.toml names; is there a network?"
-		exit 1
-	}
+	requirements "$1" >"$wanted.new"
+	if ! cmp -s "$wanted.new" "$wanted"; then
+		"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$wanted.new" >&2 || {
+			said "pip could not install what pyproject.toml names; is there a network?"
+			exit 1
+		}
+	fi
+	mv "$wanted.new" "$wanted"
 	cp "$here/pyproject.toml" "$(stamp "$1").tmp"
 	mv "$(stamp "$1").tmp" "$(stamp "$1")"
 	exec 9>&-

@@ -3,10 +3,8 @@
 import os
 import sys
 
-from tasks.lib import kit
+from tasks.lib import kit, words
 from tasks.lib.project import ROOT
-
-DOIT_WORDS = ("list", "info", "clean", "forget", "ignore", "tabcompletion", "run", "dumpdb", "reset-dep")
 
 
 def main(argv: list[str]) -> int:
@@ -16,38 +14,46 @@ def main(argv: list[str]) -> int:
 
         sys.stdout.write(_help(dodo.VERBS, argv[1:]))
         return 0
-    words = _doit_words(argv)
-    return kit.run(ROOT / "dodo.py", words)
+    return kit.run(ROOT / "dodo.py", _doit_words(argv))
 
 
 def _doit_words(argv: list[str]) -> list[str]:
-    """What doit has to see: the words up to the verb. What follows it was read from sys.argv already, and doit
-    would take `a=b` in it for a setting of its own."""
+    """What doit has to see: the words up to the verb.
+
+    What follows it was read from sys.argv, and doit would take `a=b` in it for a setting of its own.
+    """
     import dodo
 
-    if argv[0] in DOIT_WORDS:
+    if argv[0] in words.DOIT_WORDS:
         return argv
     at = next((i for i, word in enumerate(argv) if word in dodo.VERBS), None)
     return argv if at is None else argv[: at + 1]
 
 
 def _help(verbs: "dict[str, object]", names: list[str]) -> str:
-    from tasks.lib import settings, words
+    from tasks.lib import settings
 
     known = {name: verb for name, verb in verbs.items() if isinstance(verb, words.Verb)}
     if names and names[0] in known:
         verb = known[names[0]]
         lines = [words.usage(verb), f"  {verb.doc}"]
-        lines += [f"  --{name:<16} {text}" for name, text in verb.options.items()]
+        lines += [f"  {words.dashes(name):<18} {text}" for name, text in verb.options.items()]
         if verb.settings:
             fields = settings.Settings.model_fields
             lines += ["Settings (also in the environment as __name, and in xcluster.yaml):"]
-            lines += [f"  --{n.replace('_', '-') + '=':<16} {fields[n].description} [{fields[n].default}]" for n in settings.names()]
+            lines += [
+                f"  --{n.replace('_', '-') + '=':<16} {fields[n].description} [{fields[n].default}]"
+                for n in settings.names()
+            ]
             lines += ["  mem, smp, nets and append also for one node: --mem201=384"]
         return "\n".join(lines) + "\n"
     rows = [f"  {name:<12} {verb.doc}" for name, verb in known.items()]
-    tail = "Everything else goes to doit: xc list, xc kernel:linux-6.1, xc image:base, xc ovl:env, xc info TASK, xc clean."
-    return "\n".join(["xc VERB [OPTIONS] [WORDS]", *rows, tail, "xc help VERB tells a verb's options."]) + "\n"
+    tail = (
+        "Everything else goes to doit: xc list, xc kernel:linux-6.1, xc image:base, xc info TASK, xc clean."
+    )
+    return (
+        "\n".join(["xc VERB [OPTIONS] [WORDS]", *rows, tail, "xc help VERB tells a verb's options."]) + "\n"
+    )
 
 
 if __name__ == "__main__":

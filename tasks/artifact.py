@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterable
 from pathlib import Path
 
 from tasks.lib import apt, fetch, files, kit, proc
@@ -16,11 +15,15 @@ def tasks(project: Project) -> kit.Tasks:
     """One task for each artifact that a kernel or an overlay names."""
     yield kit.group("artifact", "Files from outside, by name")
     for artifact, base in named(project).values():
+        recipe = kit.Recipe(
+            get,
+            [artifact, base, project.site],
+            deps=[*_lists(artifact, project), *_local(artifact, base)],
+            code=(fetch, apt),
+        )
         yield kit.task(
-            artifact.name, get, [artifact, base, project.site], basename="artifact",
-            targets=[project.workspace.stamp("artifact", artifact.name)], inputs={"artifact": artifact},
-            deps=[*_lists(artifact, project), *_local(artifact, base)], code=(fetch, apt),
-        )  # fmt: skip
+            "artifact", artifact.name, recipe, [project.workspace.stamp("artifact", artifact.name)]
+        )
 
 
 def named(project: Project) -> dict[str, tuple[Artifact, Path]]:
@@ -42,7 +45,9 @@ def _lists(artifact: Artifact, project: Project) -> set[Path]:
 
 def _local(artifact: Artifact, base: Path) -> list[Path]:
     """Files that are sources, where they exist: a source that is not there is not the last word."""
-    return [base / source.file for source in artifact.sources if source.file and (base / source.file).is_file()]
+    return [
+        base / source.file for source in artifact.sources if source.file and (base / source.file).is_file()
+    ]
 
 
 def get(artifact: Artifact, base: Path, site: Site) -> None:
@@ -64,8 +69,14 @@ def _first(artifact: Artifact, base: Path, site: Site) -> tuple[Path, str]:
             return _from(source, artifact, base, site), source.text
         except UserError as error:
             tried.append(f"{source.text}: {error}")
-    satisfy = f"put the file at {site.workspace.content(artifact.sha256)}" if artifact.sha256 else "fix one of the sources"
-    raise UserError(f"no source of artifact '{artifact.name}' has it:\n" + "\n".join(f"  {t}" for t in tried), satisfy)
+    satisfy = (
+        f"put the file at {site.workspace.content(artifact.sha256)}"
+        if artifact.sha256
+        else "fix one of the sources"
+    )
+    raise UserError(
+        f"no source of artifact '{artifact.name}' has it:\n" + "\n".join(f"  {t}" for t in tried), satisfy
+    )
 
 
 def _from(source: Source, artifact: Artifact, base: Path, site: Site) -> Path:
@@ -115,8 +126,10 @@ def _extract(deb: Path, member: str, target: Path) -> None:
         unpack = proc.pipe(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE)
         taker = subprocess.Popen(
             [proc.need("tar"), "-xO", "--occurrence=1", f"./{member.lstrip('/')}"],
-            stdin=unpack.stdout, stdout=out, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            stdin=unpack.stdout,
+            stdout=out,
+            stderr=subprocess.PIPE,
+        )
         said = taker.communicate()[1].decode(errors="replace")
     proc.finish(unpack)
     if taker.returncode:

@@ -1,9 +1,10 @@
-"""The verbs that start, change and end a cluster. What they start is built first, by the tasks they come after."""
+"""The verbs that start, change and end a cluster. What they start is built first, by the tasks before."""
 
 import json
 import os
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 from tasks import launch, reach
 from tasks.lib import files, kit, proc, progress, words
@@ -24,7 +25,14 @@ VERBS: Mapping[str, words.Verb] = {
 
 def tasks(project: Project, builds: list[str]) -> kit.Tasks:
     """The verbs of this module; `builds` are the tasks that make what a start needs."""
-    does = {"start": _start, "starts": _start, "scaleout": _scaleout, "scalein": _scalein, "stop": _stop, "status": _status}
+    does = {
+        "start": _start,
+        "starts": _start,
+        "scaleout": _scaleout,
+        "scalein": _scalein,
+        "stop": _stop,
+        "status": _status,
+    }
     for name, verb in VERBS.items():
         made = kit.verb(name, does[name], [project], doc=verb.doc, after=builds if verb.builds else ())
         options = [option.rstrip("=") for option in verb.options]
@@ -44,7 +52,9 @@ def _windows(project: Project) -> None:
         return
     for each in project.settings.nodes():
         own = project.workspace.cluster(project.settings.name).node(each.number)
-        reach.window(own, each.name, reach.console_command(own, terminal=True), reach.WINDOW_COLOUR[each.role])
+        reach.window(
+            own, each.name, reach.console_command(own, terminal=True), reach.WINDOW_COLOUR[each.role]
+        )
 
 
 def _scaleout(project: Project) -> None:
@@ -63,8 +73,14 @@ def _scaleout(project: Project) -> None:
 def _settings_of(project: Project) -> Settings:
     """What the cluster was started with, and over it what this command line says."""
     saved = files.read_json(project.workspace.cluster(project.settings.name).state)
-    merged = {**saved["settings"], **{key: getattr(project.settings, key) for key in project.words.settings
-                                      if key in Settings.model_fields}}  # fmt: skip
+    merged = {
+        **saved["settings"],
+        **{
+            key: getattr(project.settings, key)
+            for key in project.words.settings
+            if key in Settings.model_fields
+        },
+    }
     return Settings(**{**merged, "per_node": {**merged["per_node"], **project.settings.per_node}})
 
 
@@ -103,31 +119,45 @@ def _status(project: Project) -> None:
         names = [name for name in names if name == project.settings.name]
     clusters = [_describe(project, name) for name in names]
     if kind == "json":
-        json.dump(clusters if project.words.options.get("all") else (clusters or [None])[0], sys.stdout, indent=1)
+        one = clusters[0] if clusters else None
+        json.dump(clusters if project.words.options.get("all") else one, sys.stdout, indent=1)
         sys.stdout.write("\n")
         return
     if not clusters:
         progress.say(f"cluster '{project.settings.name}' is not running")
     for each in clusters:
-        sys.stdout.write(f"{each['name']}: kernel {each['kernel']}, image {each['image']}, accel {each['accel']}\n")
+        sys.stdout.write(
+            f"{each['name']}: kernel {each['kernel']}, image {each['image']}, accel {each['accel']}\n"
+        )
         for one in each["nodes"]:
-            sys.stdout.write(f"  {one['name']}  {one['role']:<7} {one['state']:<5} ssh 127.0.0.1:{one['ssh']}  pid {one['pid'] or '-'}\n")
+            sys.stdout.write(
+                "  {name}  {role:<7} {state:<5} ssh 127.0.0.1:{ssh}  pid {pid}\n".format_map(one)
+            )
 
 
-def _describe(project: Project, name: str) -> dict[str, object] | dict[str, list[dict[str, object]]]:
+def _describe(project: Project, name: str) -> dict[str, Any]:
     directory = project.workspace.cluster(name)
     state = files.read_json(directory.state)
     alive = launch.running(directory)
     numbers = sorted(int(folder.name[3:]) for folder in directory.root.glob("vm-*"))
     nodes = [
         {
-            "name": f"vm-{number:03d}", "number": number, "role": role_of(number), "pid": alive.get(number),
-            "state": "alive" if number in alive else "dead", "ssh": state["ports"]["ssh"] + number,
+            "name": f"vm-{number:03d}",
+            "number": number,
+            "role": role_of(number),
+            "pid": alive.get(number),
+            "state": "alive" if number in alive else "dead",
+            "ssh": state["ports"]["ssh"] + number,
         }
         for number in numbers
-    ]  # fmt: skip
+    ]
     chosen = state["settings"]
     return {
-        "name": name, "kernel": chosen["kernel"], "image": chosen["image"], "accel": state["accel"],
-        "net": chosen["net"], "started": state["started"], "nodes": nodes,
-    }  # fmt: skip
+        "name": name,
+        "kernel": chosen["kernel"],
+        "image": chosen["image"],
+        "accel": state["accel"],
+        "net": chosen["net"],
+        "started": state["started"],
+        "nodes": nodes,
+    }

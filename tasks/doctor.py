@@ -14,10 +14,25 @@ from tasks.lib.project import Project
 from tasks.node import accel, qemu
 
 VERBS: Mapping[str, words.Verb] = {
-    "doctor": words.Verb("doctor", "what is there, what is missing and how to get it", options={"o=": "json"}),
+    "doctor": words.Verb(
+        "doctor", "what is there, what is missing and how to get it", options={"o=": "json"}
+    ),
 }
-FOR_START = ("qemu-system-x86_64", "qemu-img", "mke2fs", "debugfs", "ssh", "ssh-keygen", "scp", "vde_switch", "socat",
-             "dpkg-deb", "apt-get", "tar", "depmod")  # fmt: skip
+FOR_START = (
+    "qemu-system-x86_64",
+    "qemu-img",
+    "mke2fs",
+    "debugfs",
+    "ssh",
+    "ssh-keygen",
+    "scp",
+    "vde_switch",
+    "socat",
+    "dpkg-deb",
+    "apt-get",
+    "tar",
+    "depmod",
+)
 FOR_KERNEL = ("gcc", "make", "flex", "bison", "bc")
 OPTIONAL = {"xterm": "console windows"}
 ROOM = 4  # GiB that a first build with a kernel of its own takes
@@ -56,7 +71,13 @@ def findings(project: Project) -> list[Finding]:
     found += [_program(name, "optional", "to build a kernel") for name in FOR_KERNEL]
     found += [_header("libelf.h", "libelf-dev"), _header("openssl/opensslv.h", "libssl-dev")]
     found += [_program(name, "optional", use) for name, use in OPTIONAL.items()]
-    found += [_accel(project), _memory(), _disk(project.workspace.root), *_definitions(project), *_clusters(project)]
+    found += [
+        _accel(project),
+        _memory(),
+        _disk(project.workspace.root),
+        *_definitions(project),
+        *_clusters(project),
+    ]
     return found
 
 
@@ -64,14 +85,18 @@ def _program(name: str, without: str, use: str) -> Finding:
     where = proc.find(name)
     if where:
         return Finding(name, "ok", where)
-    return Finding(name, without, f"{use}: apt-get install --no-install-recommends {proc.DEBIAN_PACKAGE[name]}")
+    return Finding(
+        name, without, f"{use}: apt-get install --no-install-recommends {proc.DEBIAN_PACKAGE[name]}"
+    )
 
 
 def _header(name: str, package: str) -> Finding:
     places = [Path("/usr/include") / name, Path("/usr/include/x86_64-linux-gnu") / name]
     if any(place.is_file() for place in places):
         return Finding(package, "ok", "headers are there")
-    return Finding(package, "optional", f"to build a kernel: apt-get install --no-install-recommends {package}")
+    return Finding(
+        package, "optional", f"to build a kernel: apt-get install --no-install-recommends {package}"
+    )
 
 
 def _accel(project: Project) -> Finding:
@@ -81,7 +106,9 @@ def _accel(project: Project) -> Finding:
         kernel = project.workspace.kernel(project.settings.kernel) / facts["boot"]
         known = accel.choose("auto", project.workspace, kernel)
     if known is None:
-        return Finding("accelerator", "ok", "not known yet: the first start boots a tiny guest to see if KVM works")
+        return Finding(
+            "accelerator", "ok", "not known yet: the first start boots a tiny guest to see if KVM works"
+        )
     return Finding("accelerator", "ok", f"{known.accel}: {known.why}")
 
 
@@ -100,7 +127,11 @@ def _disk(root: Path) -> Finding:
 def _definitions(project: Project) -> list[Finding]:
     problems = project.definitions.problems
     if not problems:
-        counts = (len(project.definitions.kernels), len(project.definitions.images), len(project.definitions.overlays))
+        counts = (
+            len(project.definitions.kernels),
+            len(project.definitions.images),
+            len(project.definitions.overlays),
+        )
         return [Finding("definitions", "ok", "{} kernels, {} images, {} overlays".format(*counts))]
     return [Finding("definitions", "missing", problem) for problem in problems]
 

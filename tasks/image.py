@@ -1,6 +1,7 @@
-"""images/<name>/image.yaml + rootfs/ + packages ──image:<name>──> image/<name>.qcow2 + .json (+ .packages.json)
+"""images/<name>/image.yaml + rootfs/ + packages ──image:<name>──> image/<name>.qcow2 + .json
 
-An image that extends another one is the same tree with overlays unpacked over it. No root, no VM, no loop device.
+An image that extends another one is the same tree with overlays unpacked over it. No root, no VM, no loop
+device. A base image has a second stamp, <name>.packages.json, so that only its packages touch overlays.
 """
 
 import shutil
@@ -43,10 +44,14 @@ def tasks(project: Project, chosen: choice.Choice) -> kit.Tasks:
         targets = [workspace.image(image.name), workspace.stamp("image", image.name)]
         if not image.extends:
             targets.append(ovl.packages_file(workspace, image.name))
-        yield kit.task(
-            image.name, build, [made, rootfs, project.site], basename="image", targets=targets, deps=deps,
-            inputs={"rootfs": [files.tree_manifest(folder) for folder in rootfs]}, code=(tree, ext4, apt),
-        )  # fmt: skip
+        recipe = kit.Recipe(
+            build,
+            [made, rootfs, project.site],
+            deps=deps,
+            inputs={"rootfs": [files.tree_manifest(folder) for folder in rootfs]},
+            code=(tree, ext4, apt),
+        )
+        yield kit.task("image", image.name, recipe, targets)
 
 
 def _recipe(project: Project, image: Image, chosen: choice.Choice) -> tuple[Recipe, list[Path]]:
@@ -55,7 +60,11 @@ def _recipe(project: Project, image: Image, chosen: choice.Choice) -> tuple[Reci
     chain = [image]
     while chain[0].extends:
         chain.insert(0, project.definitions.images[chain[0].extends])
-    keys = [ovl.recipe(project, project.definitions.overlays[name], plain).key for i in chain for name in i.overlays]
+    keys = [
+        ovl.recipe(project, project.definitions.overlays[name], plain).key
+        for i in chain
+        for name in i.overlays
+    ]
     version = project.environ.get("XCLUSTER_VERSION", "0.1.0")
     made = Recipe(image.name, chain[0], tuple(keys), version, source_date_epoch(project.environ), image.size)
     folders = [each.directory / "rootfs" for each in chain]
@@ -85,8 +94,9 @@ def build(made: Recipe, rootfs: list[Path], site: Site) -> None:
             files.remove(root)
     if made.name == made.base.name:
         files.write_json(ovl.packages_file(workspace, made.name), {"packages": apt.facts(packages)})
-    files.write_stamp(workspace.stamp("image", made.name), {"qcow2": out}, packages=apt.facts([*packages, *picked]))
-    out.with_suffix(".lock").unlink(missing_ok=True)
+    files.write_stamp(
+        workspace.stamp("image", made.name), {"qcow2": out}, packages=apt.facts([*packages, *picked])
+    )
 
 
 def _compose(
@@ -151,7 +161,9 @@ def _link_applets(base: Image, root: Path) -> None:
         return
     for path in proc.output([str(busybox), "--list-full"]).decode().split():
         name = Path(path).name
-        taken = any((root / folder / name).is_symlink() or (root / folder / name).exists() for folder in BINARIES)
+        taken = any(
+            (root / folder / name).is_symlink() or (root / folder / name).exists() for folder in BINARIES
+        )
         if name not in base.no_applets and not taken:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).symlink_to("/bin/busybox")

@@ -1,7 +1,7 @@
 """ovl/<a>.tar, ovl/<b>.tar ──mkcdrom a b──> iso/<cluster>.iso + .json
 
-Words are overlays by name, directories (`.` too), or tar files, in the order they are unpacked. What was chosen
-is recorded beside the ISO; later builds without words make the same choice again.
+Words are overlays by name, directories (`.` too), or tar files, in the order they are unpacked. What was
+chosen is recorded beside the ISO; later builds without words make the same choice again.
 """
 
 import os
@@ -18,11 +18,17 @@ from tasks.lib.project import Project, source_date_epoch
 
 VERBS = {
     "mkcdrom": words.Verb(
-        "mkcdrom", "make the overlay ISO of these overlays; without words remove it", "[OVL|DIR|TARFILE...]",
-        {"label=": "volume id", "cidata=": "directory whose files go on the ISO too", "script=": "file to put on it"},
+        "mkcdrom",
+        "make the overlay ISO of these overlays; without words remove it",
+        "[OVL|DIR|TARFILE...]",
+        {
+            "label=": "volume id",
+            "cidata=": "directory whose files go on the ISO too",
+            "script=": "file to put on it",
+        },
         builds=True,
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Part:
 
 
 def choose(project: Project) -> choice.Choice:
-    """What the ISO of this run is made of: the words of mkcdrom, else what was recorded, else the settings."""
+    """What the ISO of this run is made of: mkcdrom's words, else what was recorded, else the settings."""
     said = project.words
     recorded = choice.recorded(project.workspace.choice(project.settings.name))
     fresh = said.verb == "mkcdrom" or (said.verb is None and "SETUP" in project.environ)
@@ -48,9 +54,12 @@ def choose(project: Project) -> choice.Choice:
     listed = tuple(_absolute(word, project) for word in (*said.args, *(extra if said.args else ())))
     options = {key: said.options.get(key) for key in ("label", "cidata", "script")}
     return choice.Choice(
-        tuple(dict.fromkeys(listed)), env, options["label"] or ("cidata" if options["cidata"] else "xcluster"),
-        _path(options["cidata"]), _path(options["script"]),
-    )  # fmt: skip
+        tuple(dict.fromkeys(listed)),
+        env,
+        options["label"] or ("cidata" if options["cidata"] else "xcluster"),
+        _path(options["cidata"]),
+        _path(options["script"]),
+    )
 
 
 def parts(project: Project, chosen: choice.Choice) -> list[Part]:
@@ -88,13 +97,15 @@ def tasks(project: Project, chosen: choice.Choice, found: list[Part]) -> kit.Tas
     inputs = {"cidata": [files.tree_manifest(Path(chosen.cidata))]} if chosen.cidata else {}
     deps += files.tree_files(Path(chosen.cidata)) if chosen.cidata else []
     deps += [Path(chosen.script)] if chosen.script else []
-    titles = [part.title for part in found]
-    made = kit.task(
-        None, write, [workspace, name, chosen, list(zip(titles, map(str, tars), strict=True)),
-                      source_date_epoch(project.environ)],
-        basename="mkcdrom", targets=[workspace.iso(name), workspace.choice(name)], deps=deps, inputs=inputs,
+    titled = list(zip([part.title for part in found], map(str, tars), strict=True))
+    recipe = kit.Recipe(
+        write,
+        [workspace, name, chosen, titled, source_date_epoch(project.environ)],
+        deps=deps,
+        inputs=inputs,
         code=(iso9660, tree),
-    )  # fmt: skip
+    )
+    made = kit.task("mkcdrom", None, recipe, [workspace.iso(name), workspace.choice(name)])
     yield kit.accepting(made, ["words"], ("label", "cidata", "script"))
 
 
@@ -123,7 +134,9 @@ def write(
     finally:
         for plain in scratch:
             plain.unlink(missing_ok=True)
-    files.write_stamp(workspace.choice(name), {"iso": out}, choice=choice.to_json(chosen), content=sorted(content))
+    files.write_stamp(
+        workspace.choice(name), {"iso": out}, choice=choice.to_json(chosen), content=sorted(content)
+    )
     progress.say("  " + " ".join(sorted(content)))
 
 

@@ -1,4 +1,4 @@
-"""kernel/<name>.yaml + fragments ──kernel:<name>──> kernel/<name>/{vmlinux,bzImage,initramfs.cpio,modules.img,config}
+"""kernel/<name>.yaml + fragments ──kernel:<name>──> kernel/<name>/{vmlinux,bzImage,modules.img,...}
 
 Prebuilt (a Debian package) or from source; both end in the same files and one stamp, kernel/<name>.json.
 """
@@ -17,12 +17,23 @@ from tasks.lib.project import ROOT, Project, source_date_epoch
 
 VERBS: Mapping[str, words.Verb] = {
     "menuconfig": words.Verb(
-        "menuconfig", "look at a kernel's configuration; prints what you changed, for a fragment", "KERNEL",
-        builds=True, least=1, most=1,
+        "menuconfig",
+        "look at a kernel's configuration; prints what you changed, for a fragment",
+        "KERNEL",
+        builds=True,
+        least=1,
+        most=1,
     ),
-}  # fmt: skip
+}
 # What the packages of a prebuilt kernel depend on for booting a whole Debian.
-NOT_WITH_KERNEL = ("kmod", "linux-base", "initramfs-tools", "linux-initramfs-tool", "firmware-linux-free", "apparmor")
+NOT_WITH_KERNEL = (
+    "kmod",
+    "linux-base",
+    "initramfs-tools",
+    "linux-initramfs-tool",
+    "firmware-linux-free",
+    "apparmor",
+)
 Fragments = dict[str, dict[str, str]]
 
 
@@ -32,23 +43,31 @@ def tasks(project: Project) -> kit.Tasks:
     for kernel in project.definitions.kernels.values():
         workspace = project.workspace
         targets = [workspace.stamp("kernel", kernel.name), workspace.kernel(kernel.name) / "bzImage"]
-        epoch = source_date_epoch(project.environ)
-        if kernel.prebuilt:
-            suite = kernel.prebuilt.suite or project.settings.suite
-            yield kit.task(
-                kernel.name, unpack_prebuilt, [kernel, epoch, project.site], basename="kernel", targets=targets,
-                deps=[workspace.stamp("suite", suite)], code=(initramfs, cpio, ext4, vmlinux),
-            )  # fmt: skip
-        elif kernel.source:
-            fragments = kconfig.load(project.root / "kernel" / "fragments", kernel.fragments)
-            patches = [project.root / "kernel" / patch for patch in kernel.patches]
-            yield kit.task(
-                kernel.name, build, [kernel, fragments, epoch, project.site], basename="kernel", targets=targets,
-                deps=[workspace.stamp("artifact", kernel.source.name), *patches], code=(kbuild, kconfig, ext4),
-            )  # fmt: skip
+        yield kit.task("kernel", kernel.name, _recipe(project, kernel), targets)
     verb = VERBS["menuconfig"]
     after = [f"artifact:{k.source.name}" for k in _named(project) if k.source]
     yield kit.accepting(kit.verb(verb.name, _menuconfig, [project], doc=verb.doc, after=after), ["words"], [])
+
+
+def _recipe(project: Project, kernel: Kernel) -> kit.Recipe:
+    epoch = source_date_epoch(project.environ)
+    if kernel.prebuilt:
+        suite = kernel.prebuilt.suite or project.settings.suite
+        return kit.Recipe(
+            unpack_prebuilt,
+            [kernel, epoch, project.site],
+            deps=[project.workspace.stamp("suite", suite)],
+            code=(initramfs, cpio, ext4, vmlinux),
+        )
+    assert kernel.source
+    fragments = kconfig.load(project.root / "kernel" / "fragments", kernel.fragments)
+    patches = [project.root / "kernel" / patch for patch in kernel.patches]
+    return kit.Recipe(
+        build,
+        [kernel, fragments, epoch, project.site],
+        deps=[project.workspace.stamp("artifact", kernel.source.name), *patches],
+        code=(kbuild, kconfig, ext4),
+    )
 
 
 def unpack_prebuilt(kernel: Kernel, epoch: int, site: Site) -> None:
@@ -71,7 +90,10 @@ def unpack_prebuilt(kernel: Kernel, epoch: int, site: Site) -> None:
         proc.run(["depmod", "-b", root, version])
         modules = root / "lib" / "modules"
         initramfs.write(
-            temp / "initramfs.cpio", modules / version, kernel.initramfs_modules, (root / "bin/busybox").read_bytes()
+            temp / "initramfs.cpio",
+            modules / version,
+            kernel.initramfs_modules,
+            (root / "bin/busybox").read_bytes(),
         )
         _modules_disk(modules, temp, epoch)
         files.remove(root)
@@ -130,9 +152,14 @@ def _stamp(kernel: Kernel, site: Site, version: str, boot: str) -> None:
     names = ("bzImage", "vmlinux", "config", "initramfs.cpio", "modules.img")
     outputs = {name: folder / name for name in names if (folder / name).is_file()}
     files.write_stamp(
-        site.workspace.stamp("kernel", kernel.name), outputs, version=version, boot=boot, cmdline=kernel.cmdline,
-        initramfs="initramfs.cpio" in outputs, modules="modules.img" in outputs,
-    )  # fmt: skip
+        site.workspace.stamp("kernel", kernel.name),
+        outputs,
+        version=version,
+        boot=boot,
+        cmdline=kernel.cmdline,
+        initramfs="initramfs.cpio" in outputs,
+        modules="modules.img" in outputs,
+    )
 
 
 def _named(project: Project) -> list[Kernel]:
@@ -156,5 +183,7 @@ def _menuconfig(project: Project) -> None:
     code = os.spawnvp(os.P_WAIT, "make", ["make", "-C", str(made.source), f"O={made.objects}", "menuconfig"])
     if code:
         raise UserError("menuconfig failed", "it needs a terminal and the package libncurses-dev")
-    changed = {s: v for s, v in kconfig.read(config).items() if before.get(s, "n") != v and re.match("CONFIG_", s)}
+    changed = {
+        s: v for s, v in kconfig.read(config).items() if before.get(s, "n") != v and re.match("CONFIG_", s)
+    }
     print(kconfig.text(changed), end="")

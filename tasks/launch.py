@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from tasks import net, node
+from tasks import net
 from tasks.lib import files, identity, proc, progress
 from tasks.lib.errors import UserError
 from tasks.lib.model import Node
@@ -47,10 +47,16 @@ def plan(settings: Settings, workspace: Workspace, nodes: tuple[Node, ...] | Non
         kernel=folder / facts["boot"],
         initramfs=folder / "initramfs.cpio" if facts.get("initramfs") else None,
         modules=folder / "modules.img" if facts.get("modules") else None,
-        cmdline=str(facts.get("cmdline", "")), image=workspace.image(settings.image),
-        iso=iso if iso.is_file() else None, accel=verdict.accel, machine=settings.machine, extra=settings.kvm_opt,
-    )  # fmt: skip
-    return Plan(settings, workspace, boot, verdict.why, nodes or settings.nodes(), _ports(settings, workspace))
+        cmdline=str(facts.get("cmdline", "")),
+        image=workspace.image(settings.image),
+        iso=iso if iso.is_file() else None,
+        accel=verdict.accel,
+        machine=settings.machine,
+        extra=settings.kvm_opt,
+    )
+    return Plan(
+        settings, workspace, boot, verdict.why, nodes or settings.nodes(), _ports(settings, workspace)
+    )
 
 
 def start(made: Plan) -> None:
@@ -63,10 +69,15 @@ def start(made: Plan) -> None:
         stop_running(made.directory, made.settings.net)
         _preflight(made)
         made.directory.root.mkdir(parents=True)
-        files.write_json(made.directory.state, {
-            "settings": made.settings.model_dump(mode="json"), "ports": vars(made.ports), "accel": made.boot.accel,
-            "started": int(time.time()),
-        })  # fmt: skip
+        files.write_json(
+            made.directory.state,
+            {
+                "settings": made.settings.model_dump(mode="json"),
+                "ports": vars(made.ports),
+                "accel": made.boot.accel,
+                "started": int(time.time()),
+            },
+        )
         _bring_up(made)
     progress.say(_summary(made, time.monotonic() - began))
 
@@ -94,7 +105,9 @@ def stop_running(directory: ClusterDir, backend: str) -> bool:
     if not directory.root.exists():
         return False
     folders = sorted(directory.root.glob("vm-*"))
-    enders = [threading.Thread(target=remove_node, args=[directory, int(folder.name[3:])]) for folder in folders]
+    enders = [
+        threading.Thread(target=remove_node, args=[directory, int(folder.name[3:])]) for folder in folders
+    ]
     for ender in enders:
         ender.start()
     for ender in enders:
@@ -128,8 +141,10 @@ def _ports(settings: Settings, workspace: Workspace) -> net.Ports:
     """The ports that were asked for; a second cluster gets its own range."""
     saved = files.read_json(workspace.cluster(settings.name).state).get("ports")
     if saved:
-        return net.Ports(int(saved["ssh"]), settings.telnet_base + int(saved["ssh"]) - settings.ssh_base
-                         if settings.telnet else None)  # fmt: skip
+        return net.Ports(
+            int(saved["ssh"]),
+            settings.telnet_base + int(saved["ssh"]) - settings.ssh_base if settings.telnet else None,
+        )
     taken = set()
     for other in workspace.run.glob("*/cluster.json"):
         if other.parent.name != settings.name:
@@ -149,7 +164,11 @@ def _preflight(made: Plan) -> None:
 
 def _bring_up(made: Plan) -> None:
     """Nets, nodes, wait; whatever ends this early undoes it."""
-    old = signal.signal(signal.SIGTERM, _interrupt) if threading.current_thread() is threading.main_thread() else None
+    old = (
+        signal.signal(signal.SIGTERM, _interrupt)
+        if threading.current_thread() is threading.main_thread()
+        else None
+    )
     try:
         backend = net.get(made.settings.net)
         backend.up(made.directory, {n for each in made.nodes for n in each.nets}, len(made.settings.nodes()))
@@ -204,7 +223,11 @@ def _wait(made: Plan, runs: Sequence[NodeRun], authorized: str) -> None:
     lost = [outcome for outcome in outcomes if outcome.seconds is None]
     if lost:
         told = [outcome for outcome in lost if "QEMU ended" in outcome.why] or lost
-        where = "the cluster is kept; `xc stop` ends it" if made.settings.keep else "--keep leaves the nodes to look at"
+        where = (
+            "the cluster is kept; `xc stop` ends it"
+            if made.settings.keep
+            else "--keep leaves the nodes to look at"
+        )
         text = "".join(f"  {outcome.name}: {outcome.why}" for outcome in told[:4])
         raise UserError(f"{len(lost)} of {len(runs)} nodes did not come up:\n{text.rstrip()}", where)
 
@@ -215,7 +238,8 @@ def _summary(made: Plan, seconds: float) -> str:
     asked = sum(each.mem for each in made.nodes)
     return (
         f"{len(made.nodes)} nodes in {seconds:.1f} s, accel={made.boot.accel} ({made.why_accel}), "
-        f"{real:.0f} MiB real memory ({asked} MiB configured), {progress.amount(progress.downloaded())} downloaded"
+        f"{real:.0f} MiB real memory ({asked} MiB configured), "
+        f"{progress.amount(progress.downloaded())} downloaded"
     )
 
 

@@ -1,4 +1,4 @@
-"""ovl/<name>/ (default/, variants, packages, artifacts, or a `tar` script) ──ovl:<name>──> ovl/<name>.tar + .json"""
+"""ovl/<name>/ (default/, variants, packages, or a `tar` script) ──ovl:<name>──> ovl/<name>.tar + .json"""
 
 import os
 from collections.abc import Mapping
@@ -29,19 +29,31 @@ def tasks(project: Project, chosen: choice.Choice, extra: Mapping[str, Overlay])
     yield kit.group("ovl", "Overlays, packed as tar files")
     known = {str(overlay.directory): overlay for overlay in project.definitions.overlays.values()}
     for overlay in {**known, **extra}.values():
-        if not overlay.alias:
+        if overlay.alias:
+            yield kit.alias("ovl", overlay.name, f"ovl:{overlay.alias}")
+        else:
             yield _task(project, recipe(project, overlay, chosen))
 
 
 def recipe(project: Project, overlay: Overlay, chosen: choice.Choice) -> Recipe:
     """How `overlay` is packed for `chosen`."""
     found = project.definitions.overlays.get(overlay.name)
-    suffix = "" if found is None or found.directory == overlay.directory else "-" + files.digest(overlay.directory)[:8]
-    variant = "".join(f"@{part}" for part in chosen.setup if (overlay.directory / part).is_dir() or overlay.script)
+    suffix = (
+        ""
+        if found is None or found.directory == overlay.directory
+        else "-" + files.digest(overlay.directory)[:8]
+    )
+    variant = "".join(
+        f"@{part}" for part in chosen.setup if (overlay.directory / part).is_dir() or overlay.script
+    )
     return Recipe(
-        overlay, overlay.name + suffix + variant, chosen.setup, chosen.env if overlay.script else {},
-        source_date_epoch(project.environ), base_image(project).name,
-    )  # fmt: skip
+        overlay,
+        overlay.name + suffix + variant,
+        chosen.setup,
+        chosen.env if overlay.script else {},
+        source_date_epoch(project.environ),
+        base_image(project).name,
+    )
 
 
 def base_image(project: Project) -> Image:
@@ -63,12 +75,18 @@ def _task(project: Project, made: Recipe) -> kit.Task:
     deps = [path for folder in _folders(made) for path in files.tree_files(folder)]
     deps += [workspace.stamp("artifact", artifact.name) for artifact in overlay.artifacts]
     if overlay.packages:
-        deps += [packages_file(workspace, made.base), workspace.stamp("suite", overlay.suite or project.site.suite)]
-    return kit.task(
-        made.key, pack, [made, project.site], basename="ovl",
-        targets=[workspace.ovl(made.key), workspace.stamp("ovl", made.key)], deps=deps, code=(tree, apt),
+        deps += [
+            packages_file(workspace, made.base),
+            workspace.stamp("suite", overlay.suite or project.site.suite),
+        ]
+    what = kit.Recipe(
+        pack,
+        [made, project.site],
+        deps=deps,
         inputs={"tree": [files.tree_manifest(folder) for folder in _folders(made)]},
-    )  # fmt: skip
+        code=(tree, apt),
+    )
+    return kit.task("ovl", made.key, what, [workspace.ovl(made.key), workspace.stamp("ovl", made.key)])
 
 
 def _folders(made: Recipe) -> list[Path]:
@@ -85,9 +103,10 @@ def pack(made: Recipe, site: Site) -> None:
     out = workspace.ovl(made.key)
     with files.locked(out.with_suffix(".lock")):
         with files.atomic(out) as temp:
-            entries = _run_script(made, temp, workspace) if made.overlay.script else _pack_tree(made, temp, site)
+            entries = (
+                _run_script(made, temp, workspace) if made.overlay.script else _pack_tree(made, temp, site)
+            )
         files.write_stamp(workspace.stamp("ovl", made.key), {"tar": out}, entries=entries)
-    out.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def _pack_tree(made: Recipe, out: Path, site: Site) -> int:
@@ -112,9 +131,9 @@ def _pack_tree(made: Recipe, out: Path, site: Site) -> int:
 
 def _packages(made: Recipe, site: Site) -> list[apt.Package]:
     have = files.read_json(packages_file(site.workspace, made.base))
-    names = [str(package["name"]) for package in have["packages"]]
+    installed = {str(package["name"]): str(package["version"]) for package in have["packages"]}
     archive = apt.archive(site, made.overlay.suite)
-    return apt.fetch(archive, made.overlay.packages, exclude=made.overlay.exclude, installed=names)
+    return apt.fetch(archive, made.overlay.packages, exclude=made.overlay.exclude, installed=installed)
 
 
 def _run_script(made: Recipe, out: Path, workspace: Workspace) -> int:
@@ -140,10 +159,13 @@ def script_env(env: Mapping[str, str], workspace: Workspace) -> dict[str, str]:
     """The environment of a `tar` script: the user's, with what the contract promises, and what was chosen."""
     user = os.environ.get("USER") or os.environ.get("LOGNAME") or "root"
     promised = {
-        "XCLUSTER": str(ROOT / "xc"), "XCLUSTER_WORKSPACE": str(workspace.root), "USER": user.replace("/", "_"),
-        "HOME": os.path.expanduser("~"), "LC_ALL": "C.UTF-8",
+        "XCLUSTER": str(ROOT / "xc"),
+        "XCLUSTER_WORKSPACE": str(workspace.root),
+        "USER": user.replace("/", "_"),
+        "HOME": os.path.expanduser("~"),
+        "LC_ALL": "C.UTF-8",
         "SOURCE_DATE_EPOCH": str(source_date_epoch()),
-    }  # fmt: skip
+    }
     defaults = {"ARCHIVE": os.path.join(promised["HOME"], "Downloads"), "GOPATH": ""}
     return {**choice.without(os.environ), **defaults, **promised, **env}
 

@@ -13,12 +13,27 @@ from tasks.lib.paths import NodeDir, Workspace
 from tasks.lib.project import Project
 
 VERBS: Mapping[str, words.Verb] = {
-    "rsh": words.Verb("rsh", "run a command on a node; its exit code is ours", "N COMMAND...", {"bg": "in background"}, least=2),
+    "rsh": words.Verb(
+        "rsh",
+        "run a command on a node; its exit code is ours",
+        "N COMMAND...",
+        {"bg": "in background"},
+        least=2,
+    ),
     "rcp": words.Verb("rcp", "copy a file from a node", "N REMOTE LOCAL", least=3, most=3),
-    "vm": words.Verb("vm", "a terminal on a node: a window where there is a display, else in place", "N", least=1, most=1),
+    "vm": words.Verb(
+        "vm", "a terminal on a node: a window where there is a display, else in place", "N", least=1, most=1
+    ),
     "console": words.Verb("console", "the serial console of a node; Ctrl-] leaves it", "N", least=1, most=1),
-    "logs": words.Verb("logs", "what the console of a node printed", "N", {"events": "the boot's phases with times"}, least=1, most=1),
-}  # fmt: skip
+    "logs": words.Verb(
+        "logs",
+        "what the console of a node printed",
+        "N",
+        {"events": "the boot's phases with times"},
+        least=1,
+        most=1,
+    ),
+}
 
 WINDOW_COLOUR = {"vm": "#c8f0c8", "router": "#f0c8c8", "tester": "#c8d8f0"}
 
@@ -34,22 +49,30 @@ def tasks(project: Project) -> kit.Tasks:
 def ssh_options(workspace: Workspace, cluster: str, number: int) -> list[str]:
     """Options that make ssh and scp use our key and know the node's host key."""
     values = {
-        "IdentityFile": identity.user_key(workspace), "IdentitiesOnly": "yes",
-        "UserKnownHostsFile": identity.known_hosts(workspace, cluster), "StrictHostKeyChecking": "yes",
-        "HostKeyAlias": identity.alias(cluster, number), "LogLevel": "ERROR", "ConnectTimeout": "10",
-        "PasswordAuthentication": "no", "GSSAPIAuthentication": "no", "UpdateHostKeys": "no",
-    }  # fmt: skip
+        "IdentityFile": identity.user_key(workspace),
+        "IdentitiesOnly": "yes",
+        "UserKnownHostsFile": identity.known_hosts(workspace, cluster),
+        "StrictHostKeyChecking": "yes",
+        "HostKeyAlias": identity.alias(cluster, number),
+        "LogLevel": "ERROR",
+        "ConnectTimeout": "10",
+        "PasswordAuthentication": "no",
+        "GSSAPIAuthentication": "no",
+        "UpdateHostKeys": "no",
+    }
     return ["-F", "/dev/null", *(word for key, value in values.items() for word in ("-o", f"{key}={value}"))]
 
 
-def ssh_command(workspace: Workspace, cluster: str, base: int, number: int, command: Sequence[str]) -> list[str]:
+def ssh_command(
+    workspace: Workspace, cluster: str, base: int, number: int, command: Sequence[str]
+) -> list[str]:
     """The ssh command line that runs `command` on a node."""
     options = [*ssh_options(workspace, cluster, number), "-p", str(base + number)]
     return [proc.need("ssh"), *options, "root@127.0.0.1", *command]
 
 
 def node_number(project: Project, word: str) -> int:
-    """The number in `3`, `003` or `vm-003`, of a node that is there. Raises UserError that lists those that are."""
+    """The number in `3`, `003` or `vm-003`, of a node that is there. Raises UserError that lists them."""
     digits = word.removeprefix("vm-")
     if not digits.isdigit():
         raise UsageError(f"'{word}' is no node: give its number", "xc status")
@@ -57,8 +80,10 @@ def node_number(project: Project, word: str) -> int:
     there = sorted(int(folder.name[3:]) for folder in directory.root.glob("vm-*"))
     if int(digits) not in there:
         nodes = ", ".join(map(str, there))
-        raise UserError(f"no node {int(digits)} in cluster '{project.settings.name}'",
-                        f"there are: {nodes}" if there else "no cluster is running: xc start")  # fmt: skip
+        raise UserError(
+            f"no node {int(digits)} in cluster '{project.settings.name}'",
+            f"there are: {nodes}" if there else "no cluster is running: xc start",
+        )
     return int(digits)
 
 
@@ -79,7 +104,11 @@ def _rsh(project: Project) -> None:
 def _rcp(project: Project) -> None:
     word, remote, local = project.words.args
     number = node_number(project, word)
-    options = [*ssh_options(project.workspace, project.settings.name, number), "-P", str(ssh_base(project) + number)]
+    options = [
+        *ssh_options(project.workspace, project.settings.name, number),
+        "-P",
+        str(ssh_base(project) + number),
+    ]
     _become([proc.need("scp"), "-q", *options, f"root@127.0.0.1:{remote}", local])
 
 
@@ -110,7 +139,9 @@ def console_command(own: NodeDir, *, terminal: bool) -> list[str]:
 def window(own: NodeDir, title: str, command: Sequence[str], colour: str) -> None:
     """Open an xterm that lives until `stop`, or until it is closed."""
     state = own.root / f"{title}-{os.getpid()}-{os.urandom(3).hex()}.window"
-    process = proc.spawn(["xterm", "-T", title, "-bg", colour, "-fg", "black", "-e", *command], own.root / "xterm.log")
+    process = proc.spawn(
+        ["xterm", "-T", title, "-bg", colour, "-fg", "black", "-e", *command], own.root / "xterm.log"
+    )
     files.write_json(state, {"pid": process.pid, "start": proc.started_at(process.pid)})
 
 

@@ -15,10 +15,8 @@ def tasks(project: Project) -> kit.Tasks:
     """One task for each suite that a definition or the settings name."""
     yield kit.group("suite", "Package lists of the Debian suites in use")
     for suite in suites(project):
-        yield kit.task(
-            suite, get, [suite, project.site], basename="suite",
-            targets=[project.workspace.stamp("suite", suite)], inputs={"mirror": project.settings.mirror},
-        )  # fmt: skip
+        recipe = kit.Recipe(get, [suite, project.site], inputs={"mirror": project.settings.mirror})
+        yield kit.task("suite", suite, recipe, [project.workspace.stamp("suite", suite)])
 
 
 def update(project: Project) -> kit.Task:
@@ -33,9 +31,8 @@ def suites(project: Project) -> list[str]:
         if kernel.prebuilt and kernel.prebuilt.suite:
             found.add(kernel.prebuilt.suite)
         found |= {source.suite for source in (kernel.source.sources if kernel.source else ()) if source.suite}
-    for each in (*project.definitions.images.values(), *project.definitions.overlays.values()):
-        if each.suite:
-            found.add(each.suite)
+    found |= {image.suite for image in project.definitions.images.values() if image.suite}
+    found |= {overlay.suite for overlay in project.definitions.overlays.values() if overlay.suite}
     return sorted(found)
 
 

@@ -1,13 +1,13 @@
 """Debian packages without root: apt with a state of its own, verified by Debian's keys.
 
-apt resolves, verifies and downloads; its lists, packages and idea of what is installed are ours. A package that
-is to be left out counts as installed.
+apt resolves, verifies and downloads; its lists, packages and idea of what is installed are ours. A package
+that is to be left out counts as installed.
 """
 
 import os
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tasks.lib.paths import Site
 from tasks.lib.progress import Bar
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-_NEVER = "999:999"  # the version of a package that counts as installed
+_NEVER = "999:999"  # the version of a package that is to be left out
 
 
 @dataclass(frozen=True)
@@ -77,23 +77,28 @@ def lists_digest(archive: Archive) -> str:
 
 
 def fetch(
-    archive: Archive, packages: Iterable[str], *, exclude: Iterable[str] = (), installed: Iterable[str] = ()
+    archive: Archive,
+    packages: Iterable[str],
+    *,
+    exclude: Iterable[str] = (),
+    installed: Mapping[str, str] | None = None,
 ) -> list[Package]:
     """The .deb files of `packages` and their dependencies, downloaded and verified, sorted by name.
 
-    `exclude` and `installed` count as installed already: they are not in the result, nor what only they need.
+    `installed` (name -> version) is there already, and `exclude` counts as if it were: neither is in the
+    result, nor what only they need.
     Raises UserError for a package that does not exist, and when a download fails.
     """
     wanted = list(packages)
     _prepare(archive)
     with files.locked(archive.directory / "lock"):
-        status = _status(archive, {*exclude, *installed} - set(wanted))
+        status = _status(archive, {**dict.fromkeys(exclude, _NEVER), **(installed or {})})
         command = [*_options(archive, status), "install", "-d", "--no-install-recommends", "-y", *wanted]
         plan = _plan(archive, command, wanted)
         missing = [line for line in plan if not _deb(archive, line[1]).is_file()]
         if missing and archive.offline:
             raise UserError(
-                f"--offline is set and these packages are not in the cache: {' '.join(m[1] for m in missing)}",
+                f"--offline is set, and not in the cache are: {' '.join(line[1] for line in missing)}",
                 f"run once with a network, or put them into {_deb(archive, '').parent}",
             )
         if missing:
@@ -125,13 +130,21 @@ def host_sources(suite: str) -> list[str]:
 
     Raises UserError when neither is there.
     """
-    lines = proc.output(["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE) $(ORIGIN)"]).decode().splitlines()
+    lines = (
+        proc.output(["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE) $(ORIGIN)"])
+        .decode()
+        .splitlines()
+    )
     known = {release: site for site, release, *origin in map(str.split, lines) if origin == ["Debian"]}
     sites = [site for release, site in known.items() if "-" not in release]
     security = [site for release, site in known.items() if release.endswith("-security")]
     if sites:
         rolling = suite in ("sid", "unstable", "testing", "experimental")
-        extra = [] if rolling else [(sites[0], f"{suite}-updates"), *((site, f"{suite}-security") for site in security[:1])]
+        extra = (
+            []
+            if rolling
+            else [(sites[0], f"{suite}-updates"), *((site, f"{suite}-security") for site in security[:1])]
+        )
         return [f"{site} {release} main" for site, release in [(sites[0], suite), *extra]]
     script = Path("/usr/share/debootstrap/scripts/sid")
     named = re.search(r"^default_mirror (\S+)", script.read_text(), re.M) if script.is_file() else None
@@ -139,7 +152,7 @@ def host_sources(suite: str) -> list[str]:
         return [f"{named.group(1)} {suite} main"]
     raise UserError(
         "no Debian archive is known: the host's apt has none",
-        "set `mirror` in xcluster.yaml to the URL of one, or: apt-get install debootstrap debian-archive-keyring",
+        "set `mirror` in xcluster.yaml to its URL, or: apt-get install debootstrap debian-archive-keyring",
     )
 
 
@@ -181,13 +194,15 @@ def _options(archive: Archive, status: Path | None = None) -> list[str]:
     return [word for key, value in values.items() for word in ("-o", f"{key}={value}")]
 
 
-def _status(archive: Archive, names: set[str]) -> Path:
-    """A dpkg status file in which `names` are installed; one file for each set of names."""
-    path = archive.directory / "etc" / f"status-{files.digest(sorted(names))[:16]}"
+def _status(archive: Archive, versions: Mapping[str, str]) -> Path:
+    """A dpkg status file in which these packages are installed; one file for each set."""
+    path = archive.directory / "etc" / f"status-{files.digest(versions)[:16]}"
     if not path.is_file():
-        stanza = "Package: {0}\nStatus: install ok installed\nArchitecture: amd64\nMulti-Arch: foreign\nVersion: {1}\n"
+        kind = "Status: install ok installed\nArchitecture: amd64\nMulti-Arch: foreign\n"
         with files.atomic(path) as temp:
-            temp.write_text("\n".join(stanza.format(name, _NEVER) for name in sorted(names)))
+            temp.write_text(
+                "\n".join(f"Package: {n}\n{kind}Version: {v}\n" for n, v in sorted(versions.items()))
+            )
     return path
 
 
@@ -218,9 +233,10 @@ def _download(archive: Archive, command: list[str], total: int) -> None:
     with Bar("packages", total) as bar:
         try:
             proc.run(
-                ["apt-get", *command], cwd=_archives(archive),
+                ["apt-get", *command],
+                cwd=_archives(archive),
                 on_line=lambda _: bar.to(_downloaded(archive) - before),
-            )  # fmt: skip
+            )
         except CommandError as error:
             raise UserError(
                 f"apt could not download packages of {archive.suite}: {error}",
@@ -247,6 +263,8 @@ def _package(archive: Archive, line: tuple[str, str, int, str]) -> Package:
     actual = files.sha256(path)
     if checksum and actual != checksum:
         path.unlink()
-        raise UserError(f"{name} does not match the signed list of {archive.suite}", "run again to download it anew")
+        raise UserError(
+            f"{name} does not match the signed list of {archive.suite}", "run again to download it anew"
+        )
     package, version, _ = name.removesuffix(".deb").split("_")
     return Package(package, version.replace("%3a", ":"), actual, size, str(path))

@@ -52,6 +52,9 @@ def recorded(path: Path) -> Choice | None:
 def to_json(chosen: Choice) -> dict[str, Any]:
     """For the record."""
     return {
-        "words": list(chosen.words), "env": dict(sorted(chosen.env.items())), "label": chosen.label,
-        "cidata": chosen.cidata, "script": chosen.script,
-    }  # fmt: skip
+        "words": list(chosen.words),
+        "env": dict(sorted(chosen.env.items())),
+        "label": chosen.label,
+        "cidata": chosen.cidata,
+        "script": chosen.script,
+    }

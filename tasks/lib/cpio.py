@@ -1,4 +1,4 @@
-"""An initramfs (cpio, format newc): the same entries give the same bytes. Format: kernel's buffer-format.rst."""
+"""An initramfs (cpio, format newc): equal entries give equal bytes. Format: kernel's buffer-format.rst."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

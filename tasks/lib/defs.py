@@ -142,18 +142,25 @@ def _kinds(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _cross_check(
-    root: Path, kernels: Mapping[str, Kernel], images: Mapping[str, Image], overlays: Mapping[str, Overlay],
+    root: Path,
+    kernels: Mapping[str, Kernel],
+    images: Mapping[str, Image],
+    overlays: Mapping[str, Overlay],
     problems: list[str],
-) -> None:  # fmt: skip
+) -> None:
     fragments = {file.stem for file in (root / "kernel" / "fragments").glob("*.config")}
     for kernel in kernels.values():
         label = f"kernel/{kernel.name}.yaml"
-        problems += [f"{label}: {unknown('fragment', f, fragments)}" for f in kernel.fragments if f not in fragments]
+        problems += [
+            f"{label}: {unknown('fragment', f, fragments)}" for f in kernel.fragments if f not in fragments
+        ]
         missing = [p for p in kernel.patches if not (root / "kernel" / p).is_file()]
         problems += [f"{label}: patch '{p}' is not there (looked for kernel/{p})" for p in missing]
     for image in images.values():
         label = f"images/{image.name}/image.yaml"
-        problems += [f"{label}: {unknown('overlay', o, overlays)}" for o in image.overlays if o not in overlays]
+        problems += [
+            f"{label}: {unknown('overlay', o, overlays)}" for o in image.overlays if o not in overlays
+        ]
         if image.extends and image.extends not in images:
             problems.append(f"{label}: {unknown('image', image.extends, images)}")
         elif _loops(image, images):

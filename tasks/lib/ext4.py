@@ -13,11 +13,14 @@ from tasks.lib import files, proc
 from tasks.lib.errors import UserError
 
 UUID = "6b1b6c3e-0f5c-4b5e-9d53-786366c7573a"
-# Written out, not taken from the host's mke2fs.conf, which differs between releases. No checksums: every inode
-# is changed by debugfs afterwards, and a guest's disk lives for one run.
+# Written out, not taken from the host's mke2fs.conf, which differs between releases. No checksums: every
+# inode is changed by debugfs afterwards, and a guest's disk lives for one run.
 FEATURES = (
-    "none,has_journal,ext_attr,dir_index,filetype,extent,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize"
+    "none,has_journal,ext_attr,dir_index,filetype,extent,flex_bg,"
+    "sparse_super,large_file,huge_file,dir_nlink,extra_isize"
 )
+# Nothing is left for the guest's kernel to initialise in the background.
+EXTENDED = f"hash_seed={UUID},lazy_itable_init=0,lazy_journal_init=0,nodiscard,no_copy_xattrs,root_owner=0:0"
 FIRST_INODE = 11
 ROOT_INODE = 2
 
@@ -26,20 +29,30 @@ Owners = Mapping[str, tuple[int, int]]
 
 
 def make(
-    tree: Path, out: Path, size: str, epoch: int, *, devices: Devices | None = None, owners: Owners | None = None
+    tree: Path,
+    out: Path,
+    size: str,
+    epoch: int,
+    *,
+    devices: Devices | None = None,
+    owners: Owners | None = None,
 ) -> None:
     """Write the tree as ext4 of `size` (as 2G) to the sparse file `out`; `devices` and `owners` by path."""
     config = out.with_name(f".{out.name}.mke2fs.conf")
     script = out.with_name(f".{out.name}.debugfs")
-    env = {"E2FSPROGS_FAKE_TIME": str(epoch), "MKE2FS_CONFIG": str(config), "DEBUGFS_PAGER": "cat", "TZ": "UTC"}
+    env = {
+        "E2FSPROGS_FAKE_TIME": str(epoch),
+        "MKE2FS_CONFIG": str(config),
+        "DEBUGFS_PAGER": "cat",
+        "TZ": "UTC",
+    }
     try:
         config.write_text("[fs_types]\n ext4 = {\n }\n")
         script.write_text(_script(tree, epoch, devices or {}, owners or {}))
         proc.run([
-            "mke2fs", "-q", "-F", "-O", FEATURES, "-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384", "-m", "0",
-            "-J", "size=4", "-U", UUID, "-L", "xcluster",
-            # Nothing is left for the guest's kernel to initialise in the background.
-            "-E", f"hash_seed={UUID},lazy_itable_init=0,lazy_journal_init=0,nodiscard,no_copy_xattrs,root_owner=0:0",
+            "mke2fs", "-q", "-F", "-O", FEATURES, "-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384",
+            "-m", "0", "-J", "size=4", "-U", UUID, "-L", "xcluster",
+            "-E", EXTENDED,
             "-d", tree, out, size,
         ], env=env)  # fmt: skip
         _check(proc.run(["debugfs", "-w", "-f", script, out], env=env), out)
@@ -71,7 +84,11 @@ def _inodes(tree: Path) -> int:
 
 
 def _check(said: str, out: Path) -> None:
-    odd = [line for line in said.splitlines() if not line.startswith(("debugfs", "Allocated inode:")) and line.strip()]
+    odd = [
+        line
+        for line in said.splitlines()
+        if not line.startswith(("debugfs", "Allocated inode:")) and line.strip()
+    ]
     if odd:
         raise UserError(f"debugfs could not finish {out.name}: {odd[0]}")
 

@@ -34,12 +34,17 @@ def download(url: str, sha256: str, target: Path) -> None:
             try:
                 _stream(url, part)
                 break
-            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            except (
+                requests.ConnectionError,
+                requests.Timeout,
+                requests.exceptions.ChunkedEncodingError,
+            ) as error:
                 if attempt == TRIES - 1:
-                    raise UserError(f"{url}: {_reason(error)}", "run again to go on where it broke off") from error
+                    raise UserError(
+                        f"{url}: {_reason(error)}", "run again to go on where it broke off"
+                    ) from error
                 time.sleep(0.2 * 2**attempt)
         _accept(url, sha256, part, target)
-    part.with_name(f"{part.name}.lock").unlink(missing_ok=True)
 
 
 def _stream(url: str, part: Path) -> None:
@@ -75,7 +80,7 @@ def _accept(url: str, sha256: str, part: Path, target: Path) -> None:
     if actual != sha256:
         part.unlink()
         raise UserError(
-            f"{url}: the content is not what was expected\n  expected sha256 {sha256}\n  got      sha256 {actual}",
+            f"{url}: not the expected content\n  expected sha256 {sha256}\n  got      sha256 {actual}",
             "was it replaced at the source? if the new one is right, put its sha256 into the definition",
         )
     part.replace(target)

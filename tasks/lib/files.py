@@ -113,7 +113,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def tree_manifest(root: Path) -> list[tuple[str, str, str]]:
-    """(path, kind and mode, link target) of all below `root`, sorted: what doit's content check does not see."""
+    """(path, kind and mode, link target) of all below `root`, sorted: what doit does not look at."""
     entries = []
     for path in sorted(root.rglob("*")):
         info = path.lstat()
@@ -129,18 +129,34 @@ def tree_files(root: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def locked(path: Path, *, wait: bool = True, busy: str = "") -> Iterator[None]:
-    """Hold the lock file `path` (flock). Without `wait`, raise UserError(`busy`) when another process has it."""
+    """Hold the lock file `path` (flock); it is removed afterwards.
+
+    Without `wait`, raise UserError(`busy`) when another process has it.
+    """
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = _lock(path, wait, busy)
     try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _lock(path: Path, wait: bool, busy: str) -> int:
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             owner = os.pread(handle, 20, 0).decode(errors="replace").strip()
-            raise UserError(busy + (f" (process {owner})" if owner else ""), "wait for it, or end it") from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
-        yield
-    finally:
+            os.close(handle)
+            raise UserError(
+                busy + (f" (process {owner})" if owner else ""), "wait for it, or end it"
+            ) from None
+        # The one before us removed the file it held: what we locked may no longer be what others find there.
+        if path.exists() and os.fstat(handle).st_ino == path.stat().st_ino:
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
+            return handle
         os.close(handle)

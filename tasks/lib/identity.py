@@ -82,7 +82,7 @@ def message(workspace: Workspace, settings: Settings, node: Node, authorized: st
 
 
 def dropbear_key(openssh_key: Path) -> bytes:
-    """An unencrypted ed25519 key of OpenSSH (PROTOCOL.key) in dropbear's format: name, then seed and public key."""
+    """An unencrypted ed25519 key of OpenSSH (PROTOCOL.key) in dropbear's format: name, seed, public key."""
     text = "".join(openssh_key.read_text().split("\n")[1:-2])
     blob = base64.b64decode(text)[len(_MAGIC) :]
     for _ in range(3):  # cipher, kdf, kdf options

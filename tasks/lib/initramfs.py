@@ -27,7 +27,7 @@ exec switch_root /root /init
 
 
 def ordered(modules: Path, wanted: Iterable[str]) -> list[str]:
-    """The files (relative to the tree of one kernel version) of `wanted` and what they depend on, in load order.
+    """The files of `wanted` and what they depend on, in load order, relative to the tree of a kernel version.
 
     A module that is built in is left out; one that does not exist is an error.
     """
@@ -48,7 +48,9 @@ def ordered(modules: Path, wanted: Iterable[str]) -> list[str]:
 
     missing = [name for name in wanted if _name(name) not in by_name and _name(name) not in builtin]
     if missing:
-        raise UserError(f"the kernel has no module {', '.join(missing)}", "see initramfs_modules in its definition")
+        raise UserError(
+            f"the kernel has no module {', '.join(missing)}", "see initramfs_modules in its definition"
+        )
     for name in wanted:
         if _name(name) in by_name:
             visit(by_name[_name(name)])
@@ -59,14 +61,19 @@ def write(out: Path, modules: Path, wanted: Iterable[str], busybox: bytes) -> No
     """Write the initramfs: busybox, the modules in order, an init."""
     order = ordered(modules, wanted)
     entries = [
-        cpio.Entry("init", 0o100755, INIT.format(modules=" ".join(Path(path).name for path in order)).encode()),
+        cpio.Entry(
+            "init", 0o100755, INIT.format(modules=" ".join(Path(path).name for path in order)).encode()
+        ),
         cpio.Entry("bin/busybox", 0o100755, busybox),
         cpio.Entry("dev/console", cpio.CHAR, device=(5, 1)),
         cpio.Entry("root"),
     ]
     applets = ("sh", "insmod", "mount", "usleep", "switch_root")
     entries += [cpio.Entry(f"bin/{name}", cpio.LINK, b"busybox") for name in applets]
-    entries += [cpio.Entry(f"lib/modules/{Path(path).name}", cpio.FILE, (modules / path).read_bytes()) for path in order]
+    entries += [
+        cpio.Entry(f"lib/modules/{Path(path).name}", cpio.FILE, (modules / path).read_bytes())
+        for path in order
+    ]
     with files.atomic(out) as temp:
         cpio.write(temp, entries)
 

@@ -14,11 +14,16 @@ def write(out: Path, files: Mapping[str, Path], label: str, epoch: int) -> None:
     from pycdlib import PyCdlib
 
     # pycdlib takes the volume's times from the clock and in the host's time zone.
-    with mock.patch.object(time, "time", lambda: float(epoch)), mock.patch.object(time, "localtime", time.gmtime):
+    with (
+        mock.patch.object(time, "time", lambda: float(epoch)),
+        mock.patch.object(time, "localtime", time.gmtime),
+    ):
         iso = PyCdlib()
         iso.new(interchange_level=4, vol_ident=label, rock_ridge="1.09", joliet=3)
         for name, path in files.items():
-            iso.add_file(str(path), iso_path=f"/{name}", rr_name=name, joliet_path=f"/{name}", file_mode=0o100444)
+            iso.add_file(
+                str(path), iso_path=f"/{name}", rr_name=name, joliet_path=f"/{name}", file_mode=0o100444
+            )
         iso.write(str(out))
         iso.close()
     size = out.stat().st_size
@@ -33,7 +38,9 @@ def names(path: Path) -> list[str]:
     iso = PyCdlib()
     iso.open(str(path))
     try:
-        found = [child.rock_ridge.name().decode() for child in iso.list_children(iso_path="/") if child.rock_ridge]
+        found = [
+            child.rock_ridge.name().decode() for child in iso.list_children(iso_path="/") if child.rock_ridge
+        ]
     finally:
         iso.close()
     return sorted(name for name in found if name not in ("", ".", ".."))

@@ -1,5 +1,7 @@
-"""A kernel from its source: unpack, configure, check, compile. The source and object trees are kept, so that a
-changed fragment compiles only what it touches."""
+"""A kernel from its source: unpack, configure, check, compile.
+
+The source and object trees are kept, so that a changed fragment compiles only what it touches.
+"""
 
 import os
 import re
@@ -20,7 +22,9 @@ def need_tools() -> None:
     """Raise UserError with everything that is missing to compile a kernel."""
     lacking = [proc.DEBIAN_PACKAGE[tool] for tool in TOOLS if not proc.find(tool)]
     places = (Path("/usr/include"), Path("/usr/include/x86_64-linux-gnu"))
-    lacking += [pkg for header, pkg in HEADERS.items() if not any((place / header).is_file() for place in places)]
+    lacking += [
+        pkg for header, pkg in HEADERS.items() if not any((place / header).is_file() for place in places)
+    ]
     if lacking:
         raise UserError(
             f"to compile a kernel these packages are missing: {' '.join(lacking)}",
@@ -51,9 +55,14 @@ class Tree:
         stamp = time.strftime("%a %b %e %H:%M:%S UTC %Y", time.gmtime(epoch))
         # What would otherwise carry the host, the user, the clock or the directory into the kernel.
         self._env = {
-            "KBUILD_BUILD_TIMESTAMP": stamp, "KBUILD_BUILD_USER": "xcluster", "KBUILD_BUILD_HOST": "xcluster",
-            "KBUILD_BUILD_VERSION": "1", "SOURCE_DATE_EPOCH": str(epoch), "LC_ALL": "C", "LOCALVERSION": "",
-        }  # fmt: skip
+            "KBUILD_BUILD_TIMESTAMP": stamp,
+            "KBUILD_BUILD_USER": "xcluster",
+            "KBUILD_BUILD_HOST": "xcluster",
+            "KBUILD_BUILD_VERSION": "1",
+            "SOURCE_DATE_EPOCH": str(epoch),
+            "LC_ALL": "C",
+            "LOCALVERSION": "",
+        }
 
     def configure(self, fragments: Mapping[str, Mapping[str, str]]) -> None:
         """allnoconfig with the fragments, olddefconfig, and the check that nothing asked for was lost."""
@@ -73,13 +82,18 @@ class Tree:
         total = self._steps()
         with Bar("kernel", total, unit="file") as bar:
             self.make(
-                ["bzImage", "modules"], on_line=lambda line: bar.add(1) if line.startswith("  ") else None,
+                ["bzImage", "modules"],
+                on_line=lambda line: bar.add(1) if line.startswith("  ") else None,
                 jobs=os.cpu_count() or 1,
-            )  # fmt: skip
+            )
 
     def version(self) -> str:
         """The release that modules belong to, e.g. 6.1.192."""
-        return proc.output(["make", "-s", f"O={self.objects}", "kernelrelease"], cwd=self.source, env=self._env).decode().strip()
+        return (
+            proc.output(["make", "-s", f"O={self.objects}", "kernelrelease"], cwd=self.source, env=self._env)
+            .decode()
+            .strip()
+        )
 
     def install_modules(self, root: Path) -> None:
         """lib/modules/<version> below `root`, with the dependency files made."""
@@ -89,10 +103,20 @@ class Tree:
 
     def save(self, folder: Path) -> None:
         """Copy what a guest is started from."""
-        for name, path in (("bzImage", "arch/x86/boot/bzImage"), ("vmlinux", "vmlinux"), ("config", ".config")):
+        for name, path in (
+            ("bzImage", "arch/x86/boot/bzImage"),
+            ("vmlinux", "vmlinux"),
+            ("config", ".config"),
+        ):
             shutil.copyfile(self.objects / path, folder / name)
 
-    def make(self, targets: Sequence[str], env: Mapping[str, str] | None = None, on_line: object = None, jobs: int = 1) -> None:
+    def make(
+        self,
+        targets: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        on_line: object = None,
+        jobs: int = 1,
+    ) -> None:
         """Run make in the trees; all it says goes to the log."""
         words = ["make", f"O={self.objects}", f"-j{jobs}", *targets]
         hear = on_line if callable(on_line) else None

@@ -29,7 +29,7 @@ def read(path: Path) -> dict[str, str]:
 
 
 def merge(fragments: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """All symbols asked for. Between fragments y wins over m, and both over n; other values must not differ."""
+    """All symbols asked for. y wins over m, and both over n; other values must not differ."""
     rank = {"n": 0, "m": 1, "y": 2}
     merged: dict[str, str] = {}
     origin: dict[str, str] = {}
@@ -46,12 +46,13 @@ def merge(fragments: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
 def text(symbols: Mapping[str, str]) -> str:
     """Symbols as a file for KCONFIG_ALLCONFIG."""
     return "".join(
-        f"# {symbol} is not set\n" if value == "n" else f"{symbol}={value}\n" for symbol, value in sorted(symbols.items())
+        f"# {symbol} is not set\n" if value == "n" else f"{symbol}={value}\n"
+        for symbol, value in sorted(symbols.items())
     )
 
 
 def lost(fragments: Mapping[str, Mapping[str, str]], result: Mapping[str, str]) -> list[str]:
-    """One line for each symbol that did not get what a fragment asked for; a module built in counts as had."""
+    """One line for each symbol that did not get what was asked for; a module built in counts as had."""
     wanted = merge(fragments)
     lines = []
     for name, symbols in fragments.items():
@@ -69,7 +70,7 @@ def check(fragments: Mapping[str, Mapping[str, str]], config: Path) -> None:
         raise UserError(
             "the kernel's configuration does not keep what the fragments ask for:\n"
             + "\n".join(f"  {line}" for line in missing),
-            "what a lost symbol depends on is not set (menuconfig, then / and its name, shows that), or it is gone",
+            "something that a lost symbol depends on is not set: `xc menuconfig KERNEL`, then / and its name",
         )
 
 

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,7 +35,7 @@ class SizedChecker(MD5Checker):  # type: ignore[misc]
         """Whether the file differs from what was recorded."""
         if file_stat.st_size <= LARGE:
             return bool(super().check_modified(file_path, file_stat, state))
-        return tuple(state) != (file_stat.st_mtime, file_stat.st_size, "large")
+        return bool(tuple(state) != (file_stat.st_mtime, file_stat.st_size, "large"))
 
     def get_state(self, dep: str, current_state: Any) -> Any:
         """What to record of a file; None when it is as recorded."""
@@ -98,44 +98,53 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]
 
 
 def _is_quiet(task: Any) -> bool:
-    return task.name.startswith("_") or (task.meta or {}).get("verb", False)
+    return bool(task.name.startswith("_") or (task.meta or {}).get("verb"))
 
 
-def task(
-    name: str | None,
-    func: Callable[..., None],
-    args: Iterable[Any],
-    *,
-    targets: Iterable[Path] = (),
-    deps: Iterable[Path] = (),
-    inputs: Mapping[str, Any] | None = None,
-    code: Iterable[ModuleType] = (),
-    after: Iterable[str] = (),
-    basename: str | None = None,
-) -> Task:
-    """A build task: `func(*args)`, run when an argument, an input, a dep, a target or its own code changed.
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What a build task does, and everything that decides what comes out.
 
-    `deps` are files whose content counts, `inputs` other values that count; `code` more modules whose source
-    counts (the function's own always does); `after` tasks that only have to come first.
+    `func(*args)` runs again when an argument, an input, the content of a dep, or its code changed: the
+    function's own module, and those in `code`.
     """
-    arguments = list(args)
-    modules = [inspect.getmodule(func), *code]
-    sources = [Path(module.__file__) for module in modules if module and module.__file__]
-    made: Task = {
-        "actions": [(_as_task_result, [func, arguments])],
-        "targets": [str(target) for target in targets],
-        "file_dep": [str(dep) for dep in {*deps, *sources}],
-        "uptodate": [config_changed({"args": arguments, "inputs": inputs or {}}, encoder=Encoder)],
-        "task_dep": list(after),
-        "clean": [(_clean, [[Path(target) for target in targets]])],
-        "doc": _first_line(func),
+
+    func: Callable[..., None]
+    args: Sequence[Any]
+    deps: Iterable[Path] = ()
+    inputs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    code: Iterable[ModuleType] = ()
+
+    def sources(self) -> list[Path]:
+        """The files of the code that counts."""
+        modules = [inspect.getmodule(self.func), *self.code]
+        return [Path(module.__file__) for module in modules if module and module.__file__]
+
+
+def task(basename: str, name: str | None, recipe: Recipe, targets: Iterable[Path]) -> Task:
+    """The task `basename:name` (or just `basename`) that makes `targets`, which are removed by `clean`."""
+    made = [Path(target) for target in targets]
+    named = {"basename": basename} if name is None else {"basename": basename, "name": name}
+    return named | {
+        "actions": [(_as_task_result, [recipe.func, list(recipe.args)])],
+        "targets": [str(target) for target in made],
+        "file_dep": [str(dep) for dep in {*recipe.deps, *recipe.sources()}],
+        "uptodate": [config_changed({"args": recipe.args, "inputs": recipe.inputs}, encoder=Encoder)],
+        "clean": [(_clean, [made])],
+        "doc": _first_line(recipe.func),
         "io": {"capture": False},
         "verbosity": 2,
     }
-    return _named(made, name, basename)
 
 
-def verb(name: str, func: Callable[..., None], args: Iterable[Any], *, doc: str, after: Iterable[str] = ()) -> Task:
+def alias(basename: str, name: str, other: str) -> Task:
+    """The task `basename:name` as another word for the task `other`."""
+    return {"basename": basename, "name": name, "actions": None, "task_dep": [other], "doc": f"is {other}"}
+
+
+def verb(
+    name: str, func: Callable[..., None], args: Iterable[Any], *, doc: str, after: Iterable[str] = ()
+) -> Task:
     """A task that acts and is never up to date; its words were read before, doit only has to accept them."""
     return {
         "basename": name,
@@ -152,7 +161,12 @@ def verb(name: str, func: Callable[..., None], args: Iterable[Any], *, doc: str,
 def accepting(made: Task, words: Iterable[str], options: Iterable[str]) -> Task:
     """`made`, as a task whose options and words doit accepts on its command line."""
     params = [
-        {"name": f"opt_{name}", "long": name.replace("_", "-"), "default": "", "help": "see xc help"}
+        {
+            "name": f"opt_{name}",
+            "short" if len(name) == 1 else "long": name.replace("_", "-"),
+            "default": "",
+            "help": "",
+        }
         for name in options
     ]
     return {**made, "params": params, **({"pos_arg": "words"} if any(True for _ in words) else {})}
@@ -184,21 +198,13 @@ def run(dodo: Path, words: list[str]) -> int:
     from doit.doit_cmd import DoitMain
 
     module = importlib.import_module(dodo.stem)
-    code = DoitMain(ModuleTaskLoader(module), config_filenames=()).run(words)
-    return {None: 0, 3: 2}.get(code, code)
+    code = int(DoitMain(ModuleTaskLoader(module), config_filenames=()).run(words) or 0)
+    return 2 if code == 3 else code
 
 
 def save_state_on_sigterm() -> None:
     """doit writes its state at the end; SIGTERM must come to that end, as Ctrl-C does."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-
-
-def _named(made: Task, name: str | None, basename: str | None) -> Task:
-    if name is not None:
-        made["name"] = name
-    if basename is not None:
-        made["basename"] = basename
-    return made
 
 
 def _first_line(func: Callable[..., None]) -> str:

@@ -97,7 +97,9 @@ class Image(Definition):
     packages: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     exclude: Annotated[tuple[Name, ...], Field(strict=False)] = ()  # packages never taken as a dependency
     drop: Annotated[tuple[str, ...], Field(strict=False)] = ()  # globs of paths left out
-    pick: dict[Name, dict[str, str]] = {}  # single files of packages: package -> path in it -> path in the image
+    pick: dict[
+        Name, dict[str, str]
+    ] = {}  # single files of packages: package -> path in it -> path in the image
     dirs: dict[str, Mode] = {}  # directories that must be there, empty ones too
     links: dict[str, str] = {}  # symbolic links, where nothing of that name is yet
     modes: dict[str, Mode] = {}  # of files that are neither 644 nor 755
@@ -127,7 +129,9 @@ class Overlay(Definition):
     packages: Annotated[tuple[Name, ...], Field(strict=False)] = ()  # Debian packages put into the overlay
     exclude: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     drop: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    artifacts: Annotated[tuple[Artifact, ...], Field(strict=False)] = ()  # files from outside, each with `dest`
+    artifacts: Annotated[
+        tuple[Artifact, ...], Field(strict=False)
+    ] = ()  # files from outside, each with `dest`
     allow_empty: bool = False  # an empty tar is meant
 
     @property

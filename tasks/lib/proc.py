@@ -42,7 +42,9 @@ def need(program: str) -> str:
     found = find(program)
     if found is None:
         package = DEBIAN_PACKAGE.get(program, program)
-        raise UserError(f"the program '{program}' is missing", f"apt-get install --no-install-recommends {package}")
+        raise UserError(
+            f"the program '{program}' is missing", f"apt-get install --no-install-recommends {package}"
+        )
     return found
 
 
@@ -58,7 +60,8 @@ def run(
     """Run `argv` to its end and return its stdout and stderr together.
 
     With `log`, the quoted command and all output go to that file (appended). `on_line` sees each line as it
-    comes. `env` is added to ours, or with `clean_env` is all there is. Raises CommandError when it fails, UserError when the program is missing.
+    comes. `env` is added to ours, or with `clean_env` is all there is. Raises CommandError when it fails,
+    UserError when the program is missing.
     """
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     lines: list[str] = []
@@ -111,7 +114,9 @@ def spawn(argv: Argv, log: Path, *, env: Mapping[str, str] | None = None) -> sub
         )  # fmt: skip
 
 
-def pipe(argv: Argv, *, env: Mapping[str, str] | None = None, stdout: IO[bytes] | int) -> subprocess.Popen[bytes]:
+def pipe(
+    argv: Argv, *, env: Mapping[str, str] | None = None, stdout: IO[bytes] | int
+) -> subprocess.Popen[bytes]:
     """Start `argv` with its stdout to `stdout` and stderr captured; the caller calls `finish`."""
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     process = subprocess.Popen(
@@ -143,7 +148,7 @@ def started_at(pid: int) -> int | None:
 
 
 def kill(pid: int, start: int, grace: float = 2.0) -> None:
-    """End process `pid` if it is still the one that started at `start`: SIGTERM, after `grace` seconds SIGKILL."""
+    """End process `pid` if it is still the one that started at `start`: SIGTERM, after `grace` s SIGKILL."""
     for sign, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
         if started_at(pid) != start:
             return

@@ -1,4 +1,4 @@
-"""Progress for people: a bar on a terminal, else nothing but the lines of the tasks. And what was downloaded."""
+"""Progress for people: a bar on a terminal, else only the lines of the tasks. And what was downloaded."""
 
 import sys
 from types import TracebackType
@@ -15,9 +15,16 @@ class Bar:
 
         self._unit = unit
         self._bar = tqdm(
-            total=total, desc=what, unit=unit, unit_scale=unit == "B", unit_divisor=1024, leave=False,
-            disable=not sys.stderr.isatty(), file=sys.stderr, dynamic_ncols=True,
-        )  # fmt: skip
+            total=total,
+            desc=what,
+            unit=unit,
+            unit_scale=unit == "B",
+            unit_divisor=1024,
+            leave=False,
+            disable=not sys.stderr.isatty(),
+            file=sys.stderr,
+            dynamic_ncols=True,
+        )
         self._at = 0
 
     def __enter__(self) -> Self:
@@ -33,7 +40,9 @@ class Bar:
         """Move on by `amount` units."""
         self.to(self._at + amount)
 
-    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
         self._bar.close()
         if self._unit == "B" and kind is None:
             count_download(self._at)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from tasks.lib.errors import unknown
-from tasks.lib.model import Name, Node, Role, Size
+from tasks.lib.model import Name, Node, Role
 
 Nets = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,2}(,[0-9]{1,2})*$")]
 Prefix = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F:]+:$")]
@@ -40,7 +40,9 @@ class Settings(BaseModel):
     append: str = Field("", description="added to the kernel command line")
     machine: str = Field("pc", description="QEMU's machine type")
     kvm_opt: str = Field("", description="added to QEMU's command line")
-    accel: Literal["auto", "kvm", "tcg"] = Field("auto", description="auto boots a tiny guest to see if KVM works")
+    accel: Literal["auto", "kvm", "tcg"] = Field(
+        "auto", description="auto boots a tiny guest to see if KVM works"
+    )
     net: Literal["userspace"] = Field("userspace", description="network backend")
     name: ClusterName = Field("xcluster", description="name of the cluster; several run side by side")
     timeout: int = Field(120, ge=1, le=86400, description="seconds until every node must answer")
@@ -51,7 +53,6 @@ class Settings(BaseModel):
     ssh_base: int = Field(12300, ge=1024, le=65000, description="ssh to node N is at 127.0.0.1 port base+N")
     telnet_base: int = Field(12000, ge=1024, le=65000, description="telnet to node N, as ssh_base")
     prefix: Prefix = Field("fd00:", description="IPv6 prefix: addresses are <prefix>:192.168.<net>.<N>")
-    size: Size = Field("2G", description="size of a node's disk at least")
     suite: Name = Field("bookworm", description="Debian suite of packages where a definition names none")
     mirror: str = Field("", description="URL of a Debian archive; default: the one apt is set up with")
     offline: bool = Field(False, description="never use the network: what is not in the cache is an error")
@@ -71,10 +72,14 @@ class Settings(BaseModel):
         nets = {"vm": self.nets_vm, "router": self.nets_router, "tester": self.nets_tester}[role]
         own = {key: self.per_node.get(f"{key}{number}") for key in PER_NODE}
         return Node(
-            number=number, role=role, mem=int(own["mem"] or self.mem), smp=int(own["smp"] or self.smp),
-            nets=tuple(int(net) for net in (own["nets"] or nets).split(",")), mtu=self.mtu,
+            number=number,
+            role=role,
+            mem=int(own["mem"] or self.mem),
+            smp=int(own["smp"] or self.smp),
+            nets=tuple(int(net) for net in (own["nets"] or nets).split(",")),
+            mtu=self.mtu,
             append=" ".join(part for part in (self.append, own["append"]) if part),
-        )  # fmt: skip
+        )
 
 
 def role_of(number: int) -> Role:

@@ -79,7 +79,9 @@ def write_tar(root: Path, out: Path, epoch: int) -> int:
     paths = sorted(root.rglob("*"), key=lambda path: path.relative_to(root).parts)
     with tarfile.open(out, "w", format=tarfile.GNU_FORMAT) as tar:
         for path in paths:
-            tar.add(path, arcname=str(path.relative_to(root)), recursive=False, filter=lambda e: _plain(e, epoch))
+            tar.add(
+                path, arcname=str(path.relative_to(root)), recursive=False, filter=lambda e: _plain(e, epoch)
+            )
     return len(paths)
 
 
@@ -108,5 +110,7 @@ def adopt_tar(source: Path, out: Path, what: str, epoch: int, *, allow_empty: bo
         if source.stat().st_size:
             raise UserError(f"{what}: not a tar file: {error}") from error
     if not count and not allow_empty:
-        raise UserError(f"{what}: the tar is empty", "is that meant? then put `allow_empty: true` into its ovl.yaml")
+        raise UserError(
+            f"{what}: the tar is empty", "is that meant? then put `allow_empty: true` into its ovl.yaml"
+        )
     return count

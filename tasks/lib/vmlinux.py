@@ -12,9 +12,8 @@ from collections.abc import Callable
 from tasks.lib.errors import UserError
 
 
-
 def _lz4(data: bytes) -> bytes:
-    """LZ4's legacy frame, which the kernel uses: after the magic, blocks of at most 8 MiB with their length."""
+    """LZ4's legacy frame, as kernels use it: after the magic, blocks of up to 8 MiB with their lengths."""
     import lz4.block
 
     out, at = [], 4

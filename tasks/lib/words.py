@@ -18,7 +18,9 @@ class Verb:
     name: str
     doc: str
     args: str = ""  # shown in messages; "" takes none
-    options: Mapping[str, str] = field(default_factory=dict)  # own options: name -> help; a trailing = takes a value
+    options: Mapping[str, str] = field(
+        default_factory=dict
+    )  # own options: name -> help; a trailing = takes a value
     settings: bool = False  # takes every setting as an option too
     builds: bool = False  # needs correct definitions
     least: int = 0  # how many args at least
@@ -35,43 +37,84 @@ class Words:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
+DOIT_WORDS = (
+    "help",
+    "list",
+    "info",
+    "clean",
+    "forget",
+    "ignore",
+    "tabcompletion",
+    "run",
+    "dumpdb",
+    "reset-dep",
+)
 # Options every verb takes: which cluster, and where to write nothing.
 EVERYWHERE = ("name", "offline")
 
 
 def parse(argv: Sequence[str], verbs: Mapping[str, Verb]) -> Words:
-    """Find the verb and read what follows it: options up to the first word without dashes, then args.
+    """Find the verb and read what follows it: options and args.
 
-    `--nvm=4`, `--nvm 4`, and `--keep` alone for yes. Raises UsageError for an unknown option or a wrong number
-    of args.
+    `--nvm=4`, `--nvm 4`, and `--keep` alone for yes; behind the first word of a command all are its own.
+    Raises UsageError for an unknown option or a wrong number of args.
     """
     at = next((i for i, word in enumerate(argv) if word in verbs), None)
-    if at is None or (at and argv[0] in ("help", "list", "info", "clean", "forget", "ignore", "tabcompletion")):
+    if at is None or (at and argv[0] in DOIT_WORDS):
         return Words()
     verb = verbs[argv[at]]
+    free = bool(verb.args) and verb.most is None and verb.least > 1  # a command's words are its own
     rest = list(argv[at + 1 :])
-    own: dict[str, str] = {}
-    sets: dict[str, str] = {}
-    while rest and rest[0].startswith("--"):
+    args: list[str] = []
+    options: dict[str, str] = {}
+    while rest:
         word = rest.pop(0)
         if word == "--":
+            args += rest
             break
-        name, given, value = word[2:].partition("=")
-        name = name.replace("-", "_")
-        target = own if name in verb.options or f"{name}=" in verb.options else sets
-        if target is sets:
-            _check_setting(verb, name)
-        if not given:
-            value = rest.pop(0) if _takes_value(verb, name) and rest else "yes"
-        target[name] = value
-    _check_args(verb, rest)
-    return Words(verb.name, tuple(rest), own, sets)
+        if not word.startswith("-"):
+            args.append(word)
+            if free:
+                args += rest
+                break
+            continue
+        name, value = _option(verb, word, rest)
+        options[name] = value
+    _check_args(verb, args)
+    own = {name for option in verb.options for name in [option.rstrip("=")]}
+    return Words(
+        verb.name,
+        tuple(args),
+        {k: v for k, v in options.items() if k in own},
+        {k: v for k, v in options.items() if k not in own},
+    )
+
+
+def _option(verb: Verb, word: str, rest: list[str]) -> tuple[str, str]:
+    """Name and value of an option; a value that stands by itself is taken from `rest`."""
+    name, given, value = word.lstrip("-").partition("=")
+    name = name.replace("-", "_")
+    own = name in verb.options or f"{name}=" in verb.options
+    if not own:
+        _check_setting(verb, name)
+    if given:
+        return name, value
+    if not _takes_value(verb, name):
+        return name, "yes"
+    if not rest:
+        raise UsageError(f"{word} needs a value", usage(verb))
+    return name, rest.pop(0)
 
 
 def usage(verb: Verb) -> str:
     """One line: the verb with its options and args."""
-    own = [f"[--{name}{'VALUE' if name.endswith('=') else ''}]" for name in verb.options]
+    own = [f"[{dashes(name)}{'VALUE' if name.endswith('=') else ''}]" for name in verb.options]
     return " ".join(["xc", verb.name, *own, *(["[SETTINGS]"] if verb.settings else []), verb.args]).strip()
+
+
+def dashes(name: str) -> str:
+    """An option as it is typed."""
+    return f"-{name.replace('=', ' ')}" if len(name.rstrip("=")) == 1 else f"--{name}"
 
 
 def _takes_value(verb: Verb, name: str) -> bool:
@@ -86,11 +129,15 @@ def _check_setting(verb: Verb, name: str) -> None:
         return
     known = [option.rstrip("=") for option in verb.options]
     known += settings.names() if verb.settings else EVERYWHERE
-    raise UsageError(unknown("option", f"--{name.replace('_', '-')}", [f"--{k.replace('_', '-')}" for k in known]),
-                     usage(verb))  # fmt: skip
+    raise UsageError(
+        unknown("option", f"--{name.replace('_', '-')}", [f"--{k.replace('_', '-')}" for k in known]),
+        usage(verb),
+    )
 
 
 def _check_args(verb: Verb, args: Sequence[str]) -> None:
     most = (0 if not verb.args else len(args)) if verb.most is None else verb.most
     if not verb.least <= len(args) <= most:
-        raise UsageError(f"'{verb.name}' takes {verb.args or 'no words'}, got: {' '.join(args) or 'nothing'}", usage(verb))
+        raise UsageError(
+            f"'{verb.name}' takes {verb.args or 'no words'}, got: {' '.join(args) or 'nothing'}", usage(verb)
+        )

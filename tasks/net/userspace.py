@@ -1,8 +1,8 @@
 """Networking without root or preparation: net 0 is QEMU's user network, the others are VDE switches.
 
 A VDE switch is a process that learns addresses as a real switch does; its ports are unix sockets below the
-cluster's directory. So nothing is sent to any network of the host, and a node does not hear its own frames, as
-it does with multicast.
+cluster's directory. So nothing is sent to any network of the host, and a node does not hear its own frames,
+as it does with multicast.
 """
 
 import socket
@@ -14,7 +14,7 @@ from tasks.lib import files, proc
 from tasks.lib.errors import UserError
 from tasks.lib.model import Node
 from tasks.lib.paths import ClusterDir
-from tasks.net import Nic, Ports, SwitchNic, UserNic
+from tasks.net import Forward, Nic, Ports, SwitchNic, UserNic
 
 LONGEST_SOCKET = 107  # bytes of a unix socket's path
 SPARE_PORTS = 32  # for nodes that are added later
@@ -31,10 +31,7 @@ class Userspace:
         for node in nodes if any(0 in node.nets for node in nodes) else ():
             for forward in ports.of(node.number):
                 if not _is_free(forward.host_port):
-                    missing.append(
-                        f"port 127.0.0.1:{forward.host_port} (for {node.name}, port {forward.guest_port}) is in use "
-                        "by another program: end it, or choose other ports with --ssh-base and --telnet-base"
-                    )
+                    missing.append(_port_taken(node.name, forward))
         return missing
 
     def up(self, cluster: ClusterDir, nets: Iterable[int], ports: int) -> None:
@@ -101,6 +98,13 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _port_taken(name: str, forward: Forward) -> str:
+    return (
+        f"port 127.0.0.1:{forward.host_port} (for port {forward.guest_port} of {name}) is in use by another "
+        "program: end it, or choose others with --ssh-base and --telnet-base"
+    )
 
 
 def _check_length(folder: Path) -> None:

@@ -58,10 +58,13 @@ def probe(workspace: Workspace, kernel: Path) -> Verdict:
     command = [
         proc.need("qemu-system-x86_64"), "-nodefaults", "-no-user-config", "-machine", "pc", "-accel", "kvm",
         "-cpu", "host", "-m", "128", "-display", "none", "-no-reboot", "-serial", "stdio",
-        "-kernel", str(kernel), "-initrd", str(workspace.probe_guest), "-append", "console=ttyS0 panic=-1 quiet",
+        "-kernel", str(kernel), "-initrd", str(workspace.probe_guest),
+        "-append", "console=ttyS0 panic=-1 quiet",
     ]  # fmt: skip
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False
+        )
     except subprocess.TimeoutExpired as error:
         if MARK in (error.stdout or b""):
             return Verdict("kvm", "a probe guest came up")
@@ -86,7 +89,8 @@ def tiny_init(text: bytes) -> bytes:
     def code(address: int) -> bytes:
         return b"".join([
             b"\xb8\x01\x00\x00\x00", b"\xbf\x01\x00\x00\x00",  # eax = write, edi = stdout
-            b"\xbe" + struct.pack("<I", address), b"\xba" + struct.pack("<I", len(text)),  # esi = text, edx = length
+            b"\xbe" + struct.pack("<I", address),  # esi = text
+            b"\xba" + struct.pack("<I", len(text)),  # edx = its length
             b"\x0f\x05",  # syscall
             b"\xb8\xa9\x00\x00\x00", b"\xbf\xad\xde\xe1\xfe",  # eax = reboot, edi = LINUX_REBOOT_MAGIC1
             b"\xbe\x69\x19\x12\x28", b"\xba\xdc\xfe\x21\x43",  # esi = MAGIC2, edx = POWER_OFF
@@ -97,6 +101,8 @@ def tiny_init(text: bytes) -> bytes:
     start = base + header
     program = code(start + len(code(0)))
     size = header + len(program) + len(text)
-    elf = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 2, 62, 1, start, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    elf = struct.pack(
+        "<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 2, 62, 1, start, 64, 0, 0, 64, 56, 1, 0, 0, 0
+    )
     segment = struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 0x1000)
     return elf + segment + program + text

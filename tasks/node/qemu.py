@@ -13,6 +13,7 @@ from tasks.net import Nic, SwitchNic, UserNic
 from tasks.node import Boot, NodeRun
 
 QEMU = "qemu-system-x86_64"
+ANSWER = 30  # seconds that a guest waits to be told who it is
 
 
 def argv(boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir) -> list[str]:
@@ -47,9 +48,18 @@ def _machine(boot: Boot, node: Node) -> list[str]:
 def cmdline(boot: Boot, node: Node) -> str:
     """The kernel's command line."""
     mtus = [f"mtu{net}={node.mtu}" for net in node.nets] if node.mtu != 1500 else []
-    # Nothing speculates under emulation: the mitigations would only cost time.
-    emulated = ["mitigations=off"] if boot.accel == "tcg" else []
-    words = ["root=/dev/vda", "rw", "init=/init", "console=ttyS0", *emulated, boot.cmdline, *mtus, node.append]
+    # Nothing speculates under emulation, and TCG translates a program again when its address changes.
+    emulated = ["mitigations=off", "norandmaps"] if boot.accel == "tcg" else []
+    words = [
+        "root=/dev/vda",
+        "rw",
+        "init=/init",
+        "console=ttyS0",
+        *emulated,
+        boot.cmdline,
+        *mtus,
+        node.append,
+    ]
     return " ".join(word for word in words if word)
 
 
@@ -69,7 +79,7 @@ def _disks(boot: Boot, directory: NodeDir) -> list[str]:
 
 
 def _disk(name: str, path: Path, kind: str, *, readonly: bool) -> list[str]:
-    # A comma in a path is doubled in QEMU's options. What the guest wrote need not survive a crash of the host.
+    # A comma in a path is doubled in QEMU's options. What a guest wrote need not survive the host's crash.
     file = str(path).replace(",", ",,")
     mode = "read-only=on" if readonly else "cache=unsafe"
     return [
@@ -112,7 +122,9 @@ def _netdev(name: str, nic: Nic) -> str:
     if isinstance(nic, SwitchNic):
         return f"vde,id={name},sock={nic.switch}"
     assert isinstance(nic, UserNic)
-    forwards = "".join(f",hostfwd=tcp:127.0.0.1:{f.host_port}-{nic.guest}:{f.guest_port}" for f in nic.forwards)
+    forwards = "".join(
+        f",hostfwd=tcp:127.0.0.1:{f.host_port}-{nic.guest}:{f.guest_port}" for f in nic.forwards
+    )
     return (
         f"user,id={name},net=192.168.0.0/24,host={nic.host},dns=192.168.0.249,dhcpstart={nic.guest},"
         f"ipv6-net={nic.prefix6}/64,ipv6-host={nic.host6}{forwards}"
@@ -131,7 +143,9 @@ class Qemu:
         ]
         wanted, have = sum(node.mem for node in nodes), available_memory()
         if wanted // 4 > have:  # guests share the image's pages and rarely touch all they have
-            missing.append(f"{len(nodes)} nodes with {wanted} MiB in all, but the host has {have} MiB free: use --mem")
+            missing.append(
+                f"{len(nodes)} nodes with {wanted} MiB in all, but the host has {have} MiB free: use --mem"
+            )
         return missing
 
     def start(self, boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir) -> NodeRun:
@@ -159,13 +173,15 @@ class Qemu:
 
 
 def make_disk(image: Path, disk: Path) -> None:
-    """A qcow2 that keeps only what differs from `image`; one made by qemu-img serves all nodes of a cluster."""
+    """A qcow2 that keeps only what differs from `image`; qemu-img makes one for all nodes of a cluster."""
     if not image.is_file():
         raise UserError(f"the disk image {image} is not there", "doit image")
     template = disk.parent.with_name("disk.template")
     if not template.is_file():
         with files.atomic(template) as temp:
-            proc.output(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(image), str(temp)])
+            proc.output(
+                ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(image), str(temp)]
+            )
     shutil.copyfile(template, disk)
 
 

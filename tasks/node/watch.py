@@ -1,7 +1,7 @@
 """Follows nodes while they boot: answers their question who they are, notes their phases, tries ssh.
 
 The guest speaks first, line by line, on its control port (hvc0): `phase NAME`, `hello VERSION` (the launcher
-answers), `overlay NAME`, `rc NAME EXITCODE`. A guest that does not speak is only judged by ssh.
+answers), `overlay NAME EXITCODE`, `rc NAME EXITCODE`. A guest that does not speak is only judged by ssh.
 """
 
 import contextlib
@@ -52,7 +52,10 @@ class Watch:
     """Follows a set of nodes until all answer, one dies, or the time is over."""
 
     def __init__(
-        self, runs: Sequence[NodeRun], identity: Callable[[NodeRun], bytes], ssh: Callable[[NodeRun], list[str]]
+        self,
+        runs: Sequence[NodeRun],
+        identity: Callable[[NodeRun], bytes],
+        ssh: Callable[[NodeRun], list[str]],
     ) -> None:
         self._nodes = [Watched(run) for run in runs]
         self._identity = identity
@@ -125,11 +128,9 @@ class Watch:
             node.events.append(f"{self._now():.3f} {line}")
         if word == "phase":
             node.phase = rest
-        elif word == "overlay":
-            node.phase = f"overlay {rest}"
-        elif word == "rc":
+        elif word in ("overlay", "rc"):
             name, _, code = rest.rpartition(" ")
-            node.phase = f"rc {name}"
+            node.phase = f"{word} {name}"
             if code != "0":
                 node.failed_rc.append(f"{name} ({code})")
         elif word == "hello" and node.link:
@@ -154,7 +155,11 @@ class Watch:
         if may and at_once < SSH_AT_ONCE and self._now() >= node.next_try:
             with (node.run.directory.root / "ssh.log").open("wb") as log:
                 node.ssh = subprocess.Popen(
-                    self._ssh(node.run), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                    self._ssh(node.run),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
                 )
 
     def _outcome(self, node: Watched) -> Outcome:
