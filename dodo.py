@@ -3,13 +3,13 @@
 import os
 import sys
 
-from tasks import artifact, cluster, doctor, image, iso, kernel, mkovl, ovl, reach, suite
+from tasks import artifact, cluster, doctor, image, iso, kernel, mkovl, ovl, reach, selftest, suite
 from tasks.lib import kit, project
 from tasks.lib.errors import UserError
 
 VERBS = {
     name: verb
-    for noun in (cluster, reach, iso, mkovl, kernel, suite, doctor)
+    for noun in (cluster, reach, iso, mkovl, kernel, suite, doctor, selftest)
     for name, verb in noun.VERBS.items()
 }
 
@@ -21,7 +21,7 @@ except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
 
-kit.save_state_on_sigterm()
+kit.end_well()
 BUILDS = [f"kernel:{house.settings.kernel}", f"image:{house.settings.image}", "mkcdrom"]
 DOIT_CONFIG = kit.config(house.workspace.db, BUILDS)
 
@@ -70,4 +70,5 @@ def task_doctor() -> kit.Tasks:
     """Verbs: what is there and what is missing"""
     yield from doctor.tasks(house)
     yield from mkovl.tasks(house)
+    yield from selftest.tasks(house)
     yield suite.update(house)

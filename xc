@@ -13,7 +13,6 @@ tools() {
 		qemu-img qemu-utils
 		mke2fs e2fsprogs
 		ssh openssh-client
-		vde_switch vde2
 		socat socat
 		depmod kmod
 	END

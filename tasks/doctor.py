@@ -26,7 +26,6 @@ FOR_START = (
     "ssh",
     "ssh-keygen",
     "scp",
-    "vde_switch",
     "socat",
     "dpkg-deb",
     "apt-get",

@@ -157,6 +157,7 @@ def _stamp(kernel: Kernel, site: Site, version: str, boot: str) -> None:
         version=version,
         boot=boot,
         cmdline=kernel.cmdline,
+        hz=kconfig.read(folder / "config").get("CONFIG_HZ", ""),
         initramfs="initramfs.cpio" in outputs,
         modules="modules.img" in outputs,
     )

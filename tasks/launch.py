@@ -1,5 +1,6 @@
 """kernel + image + ISO ──start──> nodes that answer. The steps of a start, a stop, and adding nodes."""
 
+import re
 import signal
 import threading
 import time
@@ -53,6 +54,7 @@ def plan(settings: Settings, workspace: Workspace, nodes: tuple[Node, ...] | Non
         accel=verdict.accel,
         machine=settings.machine,
         extra=settings.kvm_opt,
+        lpj=_loops(int(facts.get("hz") or 0)),
     )
     return Plan(
         settings, workspace, boot, verdict.why, nodes or settings.nodes(), _ports(settings, workspace)
@@ -133,6 +135,13 @@ def running(directory: ClusterDir) -> dict[int, int]:
     return {number: pid for number in numbers if (pid := qemu.BACKEND.pid(directory.node(number)))}
 
 
+def _loops(hz: int) -> int | None:
+    """Loops per jiffy: a loop takes one cycle, as the kernel presets it where it knows the frequency."""
+    text = Path("/proc/cpuinfo").read_text()
+    megahertz = re.search(r"^cpu MHz\s*:\s*([0-9.]+)", text, re.M)
+    return int(float(megahertz.group(1)) * 1e6 / hz) if megahertz and hz else None
+
+
 def _busy(name: str) -> str:
     return f"another start or stop of cluster '{name}' is under way"
 
@@ -171,7 +180,7 @@ def _bring_up(made: Plan) -> None:
     )
     try:
         backend = net.get(made.settings.net)
-        backend.up(made.directory, {n for each in made.nodes for n in each.nets}, len(made.settings.nodes()))
+        backend.up(made.directory, {n for each in made.nodes for n in each.nets})
         authorized = identity.authorized_keys(made.workspace)
         for each in made.nodes:
             identity.host_key(made.workspace, made.settings.name, each)

@@ -42,9 +42,9 @@ class Ran:
     err: str
 
     @property
-    def tasks(self) -> list[str]:
-        """The tasks that were executed, in order."""
-        return [found.group(1) for line in self.err.splitlines() if (found := TASK_LINE.match(line))]
+    def tasks(self) -> set[str]:
+        """The tasks that were executed."""
+        return {found.group(1) for line in self.err.splitlines() if (found := TASK_LINE.match(line))}
 
     @property
     def clean(self) -> bool:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any
 
 from doit.dependency import MD5Checker
@@ -202,9 +202,18 @@ def run(dodo: Path, words: list[str]) -> int:
     return 2 if code == 3 else code
 
 
-def save_state_on_sigterm() -> None:
-    """doit writes its state at the end; SIGTERM must come to that end, as Ctrl-C does."""
+def end_well() -> None:
+    """SIGTERM comes to doit's end, where it writes its state, as Ctrl-C does; neither shows a traceback."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    shown = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print("interrupted", file=sys.stderr)
+        else:
+            shown(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 def _first_line(func: Callable[..., None]) -> str:

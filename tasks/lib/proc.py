@@ -21,7 +21,7 @@ DEBIAN_PACKAGE = {
     "dpkg-deb": "dpkg", "flex": "flex", "gcc": "gcc", "make": "make", "mke2fs": "e2fsprogs",
     "qemu-img": "qemu-utils", "qemu-system-x86_64": "qemu-system-x86", "scp": "openssh-client",
     "socat": "socat", "ssh": "openssh-client", "ssh-keygen": "openssh-client", "tar": "tar",
-    "vde_switch": "vde2", "xterm": "xterm",
+    "xterm": "xterm",
 }  # fmt: skip
 
 _running: set[subprocess.Popen[bytes]] = set()

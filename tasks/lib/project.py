@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.lib import defs, settings, words
-from tasks.lib.errors import DefinitionError
+from tasks.lib.errors import DefinitionError, unknown
 from tasks.lib.files import explained
 from tasks.lib.paths import Site, Workspace
 
@@ -41,6 +41,7 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
     file = defs.read_yaml(ROOT / "xcluster.yaml", "xcluster.yaml", problems)
     effective, wrong = settings.load(said.settings, environ, file)
     definitions = defs.load(ROOT, environ.get("XCLUSTER_OVLPATH", ""))
+    wrong += _unknown_names(effective, definitions)
     problems += wrong + list(definitions.problems)
     if problems and (said.verb is None or verbs[said.verb].builds or wrong):
         raise DefinitionError(problems)
@@ -48,6 +49,17 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
     with explained(workspace.root):
         workspace.root.mkdir(parents=True, exist_ok=True)
     return Project(ROOT, workspace, effective, said, definitions, environ)
+
+
+def _unknown_names(effective: settings.Settings, definitions: defs.Definitions) -> list[str]:
+    """Settings that name a definition which does not exist."""
+    chosen: list[tuple[str, str, Mapping[str, object]]] = [
+        ("kernel", effective.kernel, definitions.kernels),
+        ("image", effective.image, definitions.images),
+    ]
+    chosen += [("overlay", word, definitions.overlays) for word in effective.ovls.split()]
+    broken = bool(definitions.problems)  # then the definition may be there, and its own problem is told
+    return [unknown(kind, name, known) for kind, name, known in chosen if name not in known and not broken]
 
 
 def source_date_epoch(environ: Mapping[str, str] = os.environ) -> int:

@@ -24,6 +24,7 @@ class Verb:
     settings: bool = False  # takes every setting as an option too
     builds: bool = False  # needs correct definitions
     least: int = 0  # how many args at least
+    raw: bool = False  # all words behind it are args, dashes or not
     most: int | None = None  # how many args at most; None = any number where `args` is set
 
 
@@ -65,6 +66,8 @@ def parse(argv: Sequence[str], verbs: Mapping[str, Verb]) -> Words:
     verb = verbs[argv[at]]
     free = bool(verb.args) and verb.most is None and verb.least > 1  # a command's words are its own
     rest = list(argv[at + 1 :])
+    if verb.raw:
+        return Words(verb.name, tuple(rest))
     args: list[str] = []
     options: dict[str, str] = {}
     while rest:

@@ -39,11 +39,11 @@ class UserNic:
 
 @dataclass(frozen=True)
 class SwitchNic:
-    """A NIC plugged into a VDE switch."""
+    """A NIC that is a connection to a switch."""
 
     net: int
     mac: str
-    switch: str  # directory of the switch's sockets
+    switch: str  # unix stream socket of the net
 
 
 Nic = UserNic | SwitchNic
@@ -68,8 +68,8 @@ class NetBackend(Protocol):
     def preflight(self, nodes: Sequence[Node], ports: Ports) -> list[str]:
         """Everything that is missing on this host for these nodes; nothing is changed."""
 
-    def up(self, cluster: ClusterDir, nets: Iterable[int], ports: int) -> None:
-        """Make the nets, each for up to `ports` NICs; nets that are there stay as they are."""
+    def up(self, cluster: ClusterDir, nets: Iterable[int]) -> None:
+        """Make the nets; those that are there stay as they are."""
 
     def down(self, cluster: ClusterDir) -> None:
         """Remove all that `up` made, also after a crash; nothing there is fine."""

@@ -24,6 +24,7 @@ class Boot:
     accel: str  # kvm or tcg
     machine: str
     extra: str  # words added to QEMU's command line
+    lpj: int | None = None  # loops per jiffy of the host's processor, for emulated guests
 
 
 @dataclass(frozen=True)

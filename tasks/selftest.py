@@ -1,0 +1,30 @@
+"""The verb `test`: every check of this project, as CI runs it."""
+
+import os
+import sys
+from collections.abc import Mapping
+
+from tasks.lib import kit, words
+from tasks.lib.errors import UserError
+from tasks.lib.project import Project
+
+VERBS: Mapping[str, words.Verb] = {
+    "test": words.Verb(
+        "test", "run all tests, those that boot virtual machines too", "[PYTEST WORDS...]", raw=True
+    ),
+}
+
+
+def tasks(project: Project) -> kit.Tasks:
+    """The verb of this module."""
+    yield kit.accepting(kit.verb("test", _test, [project], doc=VERBS["test"].doc), ["words"], [])
+
+
+def _test(project: Project) -> None:
+    try:
+        import pytest  # noqa: F401
+    except ImportError as error:
+        raise UserError("the test tools are not installed", "./xc test installs them") from error
+    os.chdir(project.root)
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", *project.words.args])

@@ -1,0 +1,171 @@
+"""What a user gets from `start`: nodes that answer, a true summary, nothing left after `stop`."""
+
+import re
+import signal
+import socket
+import time
+
+import pytest
+
+from tests.boot.conftest import WORKSPACE, Cluster, assert_nothing_left, interrupt, processes_of
+
+pytestmark = pytest.mark.boot
+
+
+def test_default_cluster_answers_and_leaves_nothing() -> None:
+    cluster = Cluster("t-default")
+    done = cluster.xc("start")
+    summary = done.stderr.strip().splitlines()[-1]
+    assert re.match(
+        r"6 nodes in \d+\.\d s, accel=(tcg|kvm) \(.+\), \d+ MiB real memory "
+        r"\(768 MiB configured\), .+ downloaded",
+        summary,
+    )
+    nodes = {node["number"]: node for node in cluster.status()["nodes"]}
+    assert sorted(nodes) == [1, 2, 3, 4, 201, 202]
+    assert all(node["state"] == "alive" for node in nodes.values())
+    for number in nodes:
+        assert cluster.rsh(number, "hostname").strip() == f"vm-{number:03d}"
+    assert len(processes_of("t-default")) == 7  # six nodes and the switch
+    cluster.xc("stop")
+    assert_nothing_left("t-default")
+    assert "not running" in cluster.xc("stop").stderr
+
+
+def test_rsh_gives_the_remote_exit_code_and_keeps_words(base: Cluster) -> None:
+    assert base.xc("rsh", "1", "exit 7", ok=False).returncode == 7
+    assert base.rsh(2, "A=b=c; echo $A --x=1").strip() == "b=c --x=1"
+    assert base.xc("rsh", "vm-001", "hostname").stdout.strip() == "vm-001"
+    missing = base.xc("rsh", "3", "true", ok=False)
+    assert missing.returncode == 1
+    assert "no node 3" in missing.stderr and "1, 2, 201, 202, 221" in missing.stderr
+
+
+def test_rcp_brings_a_file(base: Cluster, tmp_path_factory: pytest.TempPathFactory) -> None:
+    target = tmp_path_factory.mktemp("rcp") / "got"
+    base.rsh(1, "seq 1 10000 > /tmp/numbers")
+    base.xc("rcp", "1", "/tmp/numbers", str(target))
+    assert target.read_text().splitlines()[-1] == "10000"
+
+
+def test_logs_and_console(base: Cluster) -> None:
+    events = base.xc("logs", "1", "--events").stdout
+    for word in ("phase init", "hello 1", "phase overlays", "phase rc", "phase ready", " ssh"):
+        assert word in events
+    assert "Linux version" in base.xc("logs", "1").stdout or base.xc("logs", "1").stdout.strip()
+    with socket.socket(socket.AF_UNIX) as console:
+        console.settimeout(20)
+        console.connect(str(base.directory / "vm-001" / "console"))
+        console.sendall(b"\necho mark-$((40+2))\n")
+        seen = b""
+        while b"mark-42" not in seen:
+            seen += console.recv(4096)
+
+
+def test_scaleout_and_scalein(base: Cluster) -> None:
+    base.xc("scaleout", "7")
+    assert base.rsh(7, "hostname").strip() == "vm-007"
+    base.until(7, "ping -c1 -W2 192.168.1.1")
+    assert "already there" in base.xc("scaleout", "7", ok=False).stderr
+    base.xc("scalein", "7")
+    assert 7 not in [node["number"] for node in base.status()["nodes"]]
+    assert processes_of("t-base/vm-007") == []
+    assert base.rsh(1, "hostname").strip() == "vm-001"
+
+
+def test_a_reboot_comes_back_as_the_same_node(base: Cluster) -> None:
+    before = base.rsh(2, "cat /etc/machine-id; md5sum /etc/dropbear/dropbear_ed25519_host_key")
+    base.rsh(2, "echo kept > /root/kept; sync; reboot")
+    time.sleep(2)
+    after = base.until(2, "cat /etc/machine-id; md5sum /etc/dropbear/dropbear_ed25519_host_key", 60)
+    assert after == before
+    assert base.rsh(2, "cat /root/kept; hostname").split() == ["kept", "vm-002"]
+
+
+def test_two_starts_at_once_one_wins_and_one_says_so() -> None:
+    cluster = Cluster("t-twice")
+    words = ("starts", "--nvm=1", "--nrouters=0")
+    first = cluster.spawn(*words)
+    while not (WORKSPACE / "run" / "t-twice").is_dir() and first.poll() is None:
+        time.sleep(0.02)
+    second = cluster.xc(*words, ok=False)
+    assert second.returncode == 1
+    assert "under way" in second.stderr and "hint" in second.stderr
+    first.communicate(timeout=120)
+    assert first.returncode == 0
+    cluster.xc("stop")
+    assert_nothing_left("t-twice")
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_start_leaves_nothing(sign: signal.Signals) -> None:
+    cluster = Cluster("t-intr")
+    process = cluster.spawn("starts", "--nvm=2", "--nrouters=0")
+    while len(processes_of("t-intr")) < 3 and process.poll() is None:
+        time.sleep(0.02)
+    code, said = interrupt(process, sign)
+    assert code != 0
+    assert "Traceback" not in said
+    assert_nothing_left("t-intr")
+
+
+def test_stop_cleans_up_after_a_start_that_was_killed() -> None:
+    cluster = Cluster("t-kill")
+    process = cluster.spawn("starts", "--nvm=2", "--nrouters=0")
+    while len(processes_of("t-kill")) < 3 and process.poll() is None:
+        time.sleep(0.02)
+    interrupt(process, signal.SIGKILL)
+    assert processes_of("t-kill")
+    cluster.xc("stop")
+    assert_nothing_left("t-kill")
+
+
+def test_a_port_in_use_is_named_before_anything_starts() -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = Cluster("t-port").xc("starts", "--nvm=1", "--nrouters=0", f"--ssh-base={port - 1}", ok=False)
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port}" in done.stderr and "vm-001" in done.stderr
+    assert_nothing_left("t-port")
+
+
+def test_a_node_that_does_not_come_up_is_shown_with_phase_and_console() -> None:
+    cluster = Cluster("t-dead")
+    done = cluster.xc("starts", "--nvm=1", "--nrouters=0", "--append=init=/nothing", "--timeout=20", ok=False)
+    assert done.returncode == 1
+    assert "vm-001" in done.stderr and "phase" in done.stderr and "console" in done.stderr
+    assert_nothing_left("t-dead")
+
+
+def test_a_failing_rc_script_is_told(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("bad") / "broken"
+    script = folder / "default" / "etc" / "init.d" / "50broken.rc"
+    script.parent.mkdir(parents=True)
+    script.write_text("#!/bin/sh\nexit 3\n")
+    script.chmod(0o755)
+    cluster = Cluster("t-rc")
+    cluster.xc("mkcdrom", str(folder))
+    done = cluster.xc("starts", "--nvm=1", "--nrouters=0")
+    cluster.xc("stop")
+    cluster.xc("mkcdrom")
+    assert "vm-001: failed in the guest: 50broken.rc (3)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--nvm=0", "--nrouters=0"], "0 nodes"),
+        (["--nvm=300"], "nvm"),
+        (["--nrouter=2"], "--nrouters"),
+        (["--kernel=linux-0.9"], "linux-0.9"),
+        (["--image=nothing"], "nothing"),
+        (["--mem=lots"], "mem"),
+    ],
+)
+def test_wrong_words_are_exit_code_2(words: list[str], text: str) -> None:
+    done = Cluster("t-words").xc("starts", *words, ok=False)
+    assert done.returncode == 2
+    assert text in done.stderr and "Traceback" not in done.stderr

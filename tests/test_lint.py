@@ -1,0 +1,70 @@
+"""The linters are tests: skipped where a tool is missing, but not in CI."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+BIN = Path(sys.executable).parent
+
+
+def tool(name: str) -> str:
+    """The path of a tool, of this environment or of the host; the test is skipped when there is none."""
+    found = shutil.which(name, path=f"{BIN}:{os.environ['PATH']}")
+    if not found and os.environ.get("CI"):
+        pytest.fail(f"{name} is missing, and in CI it must be there")
+    return found or pytest.skip(f"{name} is not installed")
+
+
+def passes(*argv: str | Path) -> None:
+    """Run a linter; what it says is the failure."""
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def scripts() -> list[Path]:
+    """Our shell scripts, of the host and of guests."""
+    tops = [ROOT / folder for folder in ("xc", ".ci", "images", "ovl", "benchmarks")]
+    paths = [path for top in tops for path in ([top] if top.is_file() else sorted(top.rglob("*")))]
+    return [path for path in paths if path.is_file() and not path.is_symlink() and is_shell(path)]
+
+
+def is_shell(path: Path) -> bool:
+    """Whether the first line says that a shell runs it."""
+    with path.open("rb") as file:
+        first = file.readline(64).split()
+    return bool(first) and first[0].startswith(b"#!") and first[-1].endswith(b"sh")
+
+
+def of_host(path: Path) -> bool:
+    """Whether a script runs on the host; those of guests are for busybox, which knows more than dash."""
+    return not any(part in ("rootfs", "default") for part in path.parts)
+
+
+def test_ruff() -> None:
+    passes(tool("ruff"), "check", "--quiet", ".")
+
+
+def test_format() -> None:
+    passes(tool("ruff"), "format", "--quiet", "--check", ".")
+
+
+def test_types() -> None:
+    passes(tool("mypy"))
+
+
+def test_shell_scripts_parse() -> None:
+    assert ROOT / "xc" in scripts()
+    for path in scripts():
+        passes(tool("sh"), "-n", path)
+
+
+def test_shellcheck() -> None:
+    passes(tool("shellcheck"), "--severity=warning", "--shell=dash", *filter(of_host, scripts()))
+    guest = [path for path in scripts() if not of_host(path)]
+    passes(tool("shellcheck"), "--severity=error", "--shell=dash", *guest)

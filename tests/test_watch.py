@@ -1,0 +1,194 @@
+"""Following nodes while they boot, with guests that are threads and a QEMU that is `sleep`."""
+
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.model import Node
+from tasks.lib.paths import NodeDir
+from tasks.node import NodeRun, watch
+
+WHO = b"xc_node=1\nend\n"
+Talk = Callable[[socket.socket], None]
+
+
+@dataclass
+class Guests:
+    """Nodes of which only the control port is there."""
+
+    folder: Path
+    runs: list[NodeRun] = field(default_factory=list)
+    heard: dict[int, bytes] = field(default_factory=dict)
+
+    def add(self, talk: Talk | None, alive: str = "60", code: int = 0) -> NodeRun:
+        """A node whose QEMU lives for `alive` seconds and whose guest says what `talk` does."""
+        number = len(self.runs) + 1
+        directory = NodeDir(self.folder / f"vm-{number:03d}")
+        directory.root.mkdir()
+        node = Node(number=number, role="vm", mem=128, smp=1, nets=(0,), mtu=1500)
+        process = subprocess.Popen(["sh", "-c", f"sleep {alive}; exit {code}"], start_new_session=True)
+        if talk:
+            self._listen(directory.control, talk, number)
+        self.runs.append(NodeRun(node, directory, process))
+        return self.runs[-1]
+
+    def _listen(self, path: Path, talk: Talk, number: int) -> None:
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(str(path))
+        server.listen()
+
+        def serve() -> None:
+            link, _ = server.accept()
+            link.settimeout(10)
+            talk(link)
+            if talk is not hang_up:
+                self.heard[number] = self.heard.get(number, b"") + drain(link)
+
+        threading.Thread(target=serve, daemon=True).start()
+
+    def wait(self, seconds: float, ssh: Sequence[str] = ("true",)) -> list[watch.Outcome]:
+        """Watch them all; ssh is a command that fails or not."""
+        answers: list[int] = []
+        made = watch.Watch(self.runs, lambda _: WHO, lambda _: list(ssh))
+        outcomes = made.wait(seconds, answers.append)
+        assert answers == sorted(set(answers))
+        return outcomes
+
+
+def drain(link: socket.socket) -> bytes:
+    try:
+        return link.recv(65536)
+    except OSError:
+        return b""
+
+
+def boots(link: socket.socket) -> None:
+    """A guest that comes up well; what it says arrives in odd pieces."""
+    link.sendall(b"phase init\nhel")
+    time.sleep(0.02)
+    link.sendall(b"lo 1\n")
+    assert link.recv(65536) == WHO
+    link.sendall(b"overlay 00env.tar\nrc 10net.rc 0\nphase rea")
+    time.sleep(0.02)
+    link.sendall(b"dy\n")
+
+
+def stuck(link: socket.socket) -> None:
+    link.sendall(b"phase init\nhello 1\n")
+    link.recv(65536)
+    link.sendall(b"overlay 00env.tar\nrc 10net.rc 3\n\xff\xfe rubbish\n")
+
+
+def silent(link: socket.socket) -> None:
+    """A guest that does not speak."""
+
+
+def hang_up(link: socket.socket) -> None:
+    """A guest that asks and is gone before it is answered."""
+    link.sendall(b"hello 1\n")
+    link.shutdown(socket.SHUT_RDWR)
+    link.close()
+
+
+@pytest.fixture
+def guests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guests]:
+    """No guests yet; the path is short enough for a socket."""
+    made = Guests(tmp_path_factory.mktemp("g"))
+    yield made
+    for run in made.runs:
+        if run.process.poll() is None:
+            run.process.kill()
+        run.process.wait()
+
+
+def test_all_come_up(guests: Guests) -> None:
+    for _ in range(3):
+        guests.add(boots)
+    outcomes = guests.wait(20)
+    assert [outcome.name for outcome in outcomes] == ["vm-001", "vm-002", "vm-003"]
+    assert all(outcome.seconds is not None and outcome.phase == "ready" and not outcome.why for outcome in outcomes)
+    events = guests.runs[0].directory.events.read_text().splitlines()
+    assert [line.partition(" ")[2] for line in events] == [
+        "phase init", "hello 1", "overlay 00env.tar", "rc 10net.rc 0", "phase ready", "ssh"
+    ]  # fmt: skip
+
+
+def test_a_guest_that_does_not_get_ready(guests: Guests) -> None:
+    run = guests.add(stuck)
+    run.directory.console_log.write_text("one\r\n" + "".join(f"line {i}\n" for i in range(40)))
+    (outcome,) = guests.wait(0.5)
+    assert outcome.seconds is None
+    assert outcome.phase == "rc 10net.rc"
+    assert outcome.failed_rc == ("10net.rc (3)",)
+    assert "no answer" in outcome.why and "rc 10net.rc" in outcome.why
+    assert "line 39" in outcome.why and "line 3\n" not in outcome.why
+
+
+def test_one_of_two(guests: Guests) -> None:
+    guests.add(boots)
+    guests.add(stuck)
+    one, other = guests.wait(0.7)
+    assert one.seconds is not None and other.seconds is None
+
+
+def test_a_silent_guest_is_tried_by_ssh(guests: Guests, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "SILENT", 0.2)
+    guests.add(silent)
+    guests.add(None)
+    outcomes = guests.wait(10)
+    assert all(outcome.seconds and outcome.seconds >= 0.2 for outcome in outcomes)
+
+
+def test_ssh_that_fails_is_tried_again_and_told(guests: Guests, tmp_path: Path) -> None:
+    guests.add(boots)
+    tries = tmp_path / "tries"
+    (outcome,) = guests.wait(1.2, ["sh", "-c", f"echo x >>{tries}; echo refused >&2; exit 255"])
+    assert outcome.seconds is None
+    assert "'ready'" in outcome.why and "refused" in outcome.why
+    assert len(tries.read_text().splitlines()) >= 2
+
+
+def test_ssh_that_hangs_does_not_outlive_us(guests: Guests) -> None:
+    guests.add(boots)
+    began = time.monotonic()
+    (outcome,) = guests.wait(0.6, ["sleep", "31.7"])
+    assert outcome.seconds is None
+    assert time.monotonic() - began < 5
+    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert b"sleep\x0031.7\0" not in running
+
+
+def test_a_process_that_ends_is_given_up_at_once(guests: Guests) -> None:
+    guests.add(stuck)
+    run = guests.add(None, alive="0.1", code=1)
+    run.directory.qemu_log.write_text("$ qemu-system-x86_64 -m 128\nqemu: no space\n")
+    began = time.monotonic()
+    outcomes = guests.wait(30)
+    assert time.monotonic() - began < 5
+    assert "QEMU ended with exit code 1" in outcomes[1].why and "no space" in outcomes[1].why
+    assert "-m 128" not in outcomes[1].why
+    assert "console is empty" in outcomes[1].why
+
+
+def test_a_guest_that_hangs_up_in_the_middle(guests: Guests) -> None:
+    """As when QEMU dies just when it is answered: no traceback, but an outcome."""
+    for _ in range(5):
+        guests.add(hang_up, alive="0.5", code=1)
+    outcomes = guests.wait(10)
+    assert all(outcome.seconds is None for outcome in outcomes)
+
+
+def test_many_nodes_but_few_ssh_at_once(guests: Guests, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(watch, "SSH_AT_ONCE", 2)
+    for _ in range(6):
+        guests.add(boots)
+    script = f"d=$(mktemp {tmp_path}/run.XXXXXX); ls {tmp_path}/run.* | wc -l >>{tmp_path}/count; sleep 0.05; rm $d"
+    outcomes = guests.wait(20, ["sh", "-c", script])
+    assert all(outcome.seconds is not None for outcome in outcomes)
+    assert max(map(int, (tmp_path / "count").read_text().split())) <= 2
