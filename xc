@@ -117,4 +117,7 @@ case " $* " in *" test "*) is_ready test || make_venv test ;; esac
 
 # A caller's words may be paths relative to where it stands; the module is found by PYTHONPATH alone.
 export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
+# Compiled modules are kept, but beside the .venv, not all over the checkout.
+export PYTHONPYCACHEPREFIX="$venv/pycache"
+unset PYTHONDONTWRITEBYTECODE
 exec "$venv/bin/python" -m tasks "$@"

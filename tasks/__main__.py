@@ -1,6 +1,5 @@
 """The door behind `xc`: the same verbs as `doit`, with help, and exit codes 0, 1 and 2."""
 
-import os
 import sys
 
 from tasks.lib import kit, words
@@ -57,5 +56,4 @@ def _help(verbs: "dict[str, object]", names: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
     sys.exit(main(sys.argv[1:]))

@@ -111,7 +111,7 @@ def _keep(path: Path, artifact: Artifact, site: Site, origin: str) -> Path:
 
 def _from_package(source: Source, archive: apt.Archive, artifact: Artifact, site: Site) -> Path:
     assert source.deb and source.member
-    everything = apt.alone(archive, source.deb)
+    (everything,) = apt.alone(archive, [source.deb])
     scratch = site.workspace.cache / "member"
     with files.atomic(scratch / f"{artifact.name}-{everything.version}") as temp:
         _extract(Path(everything.path), source.member, temp)

@@ -34,9 +34,7 @@ def tasks(project: Project, builds: list[str]) -> kit.Tasks:
         "status": _status,
     }
     for name, verb in VERBS.items():
-        made = kit.verb(name, does[name], [project], doc=verb.doc, after=builds if verb.builds else ())
-        options = [option.rstrip("=") for option in verb.options]
-        yield kit.accepting(made, ["words"], [*options, *project.words.settings])
+        yield kit.verb(verb, project.words, does[name], [project], builds if verb.builds else ())
 
 
 def _start(project: Project) -> None:

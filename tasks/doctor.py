@@ -48,7 +48,7 @@ class Finding:
 
 def tasks(project: Project) -> kit.Tasks:
     """The verb of this module."""
-    yield kit.accepting(kit.verb("doctor", _doctor, [project], doc=VERBS["doctor"].doc), [], ["o"])
+    yield kit.verb(VERBS["doctor"], project.words, _doctor, [project])
 
 
 def _doctor(project: Project) -> None:

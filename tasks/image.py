@@ -77,7 +77,7 @@ def build(made: Recipe, rootfs: list[Path], site: Site) -> None:
     out = workspace.image(made.name)
     archive = apt.archive(site, made.base.suite)
     packages = apt.fetch(archive, made.base.packages, exclude=made.base.exclude)
-    picked = [apt.alone(archive, name) for name in made.base.pick]
+    picked = apt.alone(archive, made.base.pick)
     with files.locked(out.with_suffix(".lock")), files.atomic(out) as temp:
         raw, root = temp.with_suffix(".raw.tmp"), temp.with_suffix(".tree.tmp")
         try:

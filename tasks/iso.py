@@ -89,8 +89,7 @@ def tasks(project: Project, chosen: choice.Choice, found: list[Part]) -> kit.Tas
     """The verb `mkcdrom` and, under the same name, the ISO as a part of every build."""
     workspace, name = project.workspace, project.settings.name
     if not chosen.words and not chosen.cidata and not chosen.script:
-        made = kit.verb("mkcdrom", remove, [workspace, name, chosen], doc="Remove the overlay ISO")
-        yield kit.accepting(made, ["words"], ("label", "cidata", "script"))
+        yield kit.verb(VERBS["mkcdrom"], project.words, remove, [workspace, name, chosen])
         return
     tars = [_tar(project, part, chosen) for part in found]
     deps = [tar.with_suffix(".json") if part.overlay else tar for tar, part in zip(tars, found, strict=True)]
@@ -106,7 +105,7 @@ def tasks(project: Project, chosen: choice.Choice, found: list[Part]) -> kit.Tas
         code=(iso9660, tree),
     )
     made = kit.task("mkcdrom", None, recipe, [workspace.iso(name), workspace.choice(name)])
-    yield kit.accepting(made, ["words"], ("label", "cidata", "script"))
+    yield kit.accepting(made, VERBS["mkcdrom"], project.words)
 
 
 def write(

@@ -46,7 +46,7 @@ def tasks(project: Project) -> kit.Tasks:
         yield kit.task("kernel", kernel.name, _recipe(project, kernel), targets)
     verb = VERBS["menuconfig"]
     after = [f"artifact:{k.source.name}" for k in _named(project) if k.source]
-    yield kit.accepting(kit.verb(verb.name, _menuconfig, [project], doc=verb.doc, after=after), ["words"], [])
+    yield kit.verb(verb, project.words, _menuconfig, [project], after)
 
 
 def _recipe(project: Project, kernel: Kernel) -> kit.Recipe:
@@ -75,12 +75,12 @@ def unpack_prebuilt(kernel: Kernel, epoch: int, site: Site) -> None:
     assert kernel.prebuilt
     archive = apt.archive(site, kernel.prebuilt.suite)
     packages = apt.fetch(archive, [kernel.prebuilt.package], exclude=NOT_WITH_KERNEL)
-    busybox = apt.alone(archive, "busybox-static")
+    busybox = apt.alone(archive, ["busybox-static"])
     folder = site.workspace.kernel(kernel.name)
     with files.locked(folder.with_suffix(".lock")), files.atomic(folder, directory=True) as temp:
         root = temp / "tree"
         root.mkdir()
-        tree.unpack([*packages, busybox], root)
+        tree.unpack([*packages, *busybox], root)
         image, version = _find_image(root, kernel)
         shutil.copyfile(image, temp / "bzImage")
         shutil.copyfile(root / "boot" / f"config-{version}", temp / "config")

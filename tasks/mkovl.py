@@ -28,8 +28,7 @@ VERBS: Mapping[str, words.Verb] = {
 
 def tasks(project: Project) -> kit.Tasks:
     """The verb of this module."""
-    made = kit.verb("mkovl", _mkovl, [project], doc=VERBS["mkovl"].doc)
-    yield kit.accepting(made, ["words"], ["template", "ovldir"])
+    yield kit.verb(VERBS["mkovl"], project.words, _mkovl, [project])
 
 
 def _mkovl(project: Project) -> None:

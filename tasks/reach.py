@@ -42,8 +42,7 @@ def tasks(project: Project) -> kit.Tasks:
     """The verbs of this module."""
     does = {"rsh": _rsh, "rcp": _rcp, "vm": _vm, "console": _console, "logs": _logs}
     for name, verb in VERBS.items():
-        made = kit.verb(name, does[name], [project], doc=verb.doc)
-        yield kit.accepting(made, ["words"], [option.rstrip("=") for option in verb.options])
+        yield kit.verb(verb, project.words, does[name], [project])
 
 
 def ssh_options(workspace: Workspace, cluster: str, number: int) -> list[str]:

@@ -17,7 +17,7 @@ VERBS: Mapping[str, words.Verb] = {
 
 def tasks(project: Project) -> kit.Tasks:
     """The verb of this module."""
-    yield kit.accepting(kit.verb("test", _test, [project], doc=VERBS["test"].doc), ["words"], [])
+    yield kit.verb(VERBS["test"], project.words, _test, [project])
 
 
 def _test(project: Project) -> None:

@@ -21,7 +21,7 @@ def tasks(project: Project) -> kit.Tasks:
 
 def update(project: Project) -> kit.Task:
     """The verb `update`."""
-    return kit.verb("update", _update, [project], doc=VERBS["update"].doc)
+    return kit.verb(VERBS["update"], project.words, _update, [project])
 
 
 def suites(project: Project) -> list[str]:

@@ -76,9 +76,9 @@ def test_nothing_listens_elsewhere() -> None:
 def test_net_0_is_the_users_others_are_switches() -> None:
     user, one, two = values(argv(201), "-netdev")
     assert user.startswith("user,id=net0,") and "ipv6-net=fd00::/64" in user
-    assert one == "vde,id=net1,sock=/w/run/x/net/1"
-    assert two == "vde,id=net2,sock=/w/run/x/net/2"
-    assert values(argv(1, nets_vm="1"), "-netdev") == ["vde,id=net0,sock=/w/run/x/net/1"]
+    assert one == "stream,id=net1,server=off,addr.type=unix,addr.path=/w/run/x/net/1"
+    assert two == one.replace("net1", "net2").replace("net/1", "net/2")
+    assert values(argv(1, nets_vm="1"), "-netdev") == [one.replace("net1", "net0")]
 
 
 def disks(words: list[str]) -> list[tuple[str, str]]:
@@ -106,7 +106,7 @@ def test_no_initramfs() -> None:
 
 
 def test_kernel_command_line() -> None:
-    words = value(argv(append="a=b c", append1="debug"), "-append").split()
+    words = value(argv(append="a=b c", per_node={"append1": "debug"}), "-append").split()
     assert words[:4] == ["root=/dev/vda", "rw", "init=/init", "console=ttyS0"]
     assert words[-4:] == ["quiet", "a=b", "c", "debug"]
     assert not any(word.startswith("mtu") for word in words)

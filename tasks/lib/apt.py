@@ -94,30 +94,17 @@ def fetch(
     with files.locked(archive.directory / "lock"):
         status = _status(archive, {**dict.fromkeys(exclude, _NEVER), **(installed or {})})
         command = [*_options(archive, status), "install", "-d", "--no-install-recommends", "-y", *wanted]
-        plan = _plan(archive, command, wanted)
-        missing = [line for line in plan if not _deb(archive, line[1]).is_file()]
-        if missing and archive.offline:
-            raise UserError(
-                f"--offline is set, and not in the cache are: {' '.join(line[1] for line in missing)}",
-                f"run once with a network, or put them into {_deb(archive, '').parent}",
-            )
-        if missing:
-            _download(archive, command, sum(size for _, _, size, _ in missing))
-        found = [_package(archive, line) for line in plan]
-    return sorted(found, key=lambda package: package.name)
+        return _fetched(archive, command, wanted)
 
 
-def alone(archive: Archive, package: str) -> Package:
-    """The .deb file of one package without what it depends on; otherwise as `fetch`."""
+def alone(archive: Archive, packages: Iterable[str]) -> list[Package]:
+    """The .deb files of `packages` without what they depend on; otherwise as `fetch`."""
+    wanted = list(packages)
+    if not wanted:
+        return []
     _prepare(archive)
     with files.locked(archive.directory / "lock"):
-        command = [*_options(archive), "download", package]
-        line = _plan(archive, command, [package])[0]
-        if not _deb(archive, line[1]).is_file():
-            if archive.offline:
-                raise UserError(f"--offline is set and {line[1]} is not in the cache")
-            _download(archive, command, line[2])
-        return _package(archive, line)
+        return _fetched(archive, [*_options(archive), "download", *wanted], wanted)
 
 
 def facts(packages: Iterable[Package]) -> list[dict[str, object]]:
@@ -204,6 +191,30 @@ def _status(archive: Archive, versions: Mapping[str, str]) -> Path:
                 "\n".join(f"Package: {n}\n{kind}Version: {v}\n" for n, v in sorted(versions.items()))
             )
     return path
+
+
+def _fetched(archive: Archive, command: list[str], wanted: list[str]) -> list[Package]:
+    """Download what is not in the cache, and check all of it."""
+    plan = _known_plan(archive, command, wanted)
+    missing = [line for line in plan if not _deb(archive, line[1]).is_file()]
+    if missing and archive.offline:
+        raise UserError(
+            f"--offline is set, and not in the cache are: {' '.join(line[1] for line in missing)}",
+            f"run once with a network, or put them into {_archives(archive)}",
+        )
+    if missing:
+        _download(archive, command, sum(size for _, _, size, _ in missing))
+    return sorted((_package(archive, line) for line in plan), key=lambda package: package.name)
+
+
+def _known_plan(archive: Archive, command: list[str], wanted: list[str]) -> list[tuple[str, str, int, str]]:
+    """What apt plans, noted for as long as the lists are the same: apt takes a second to think."""
+    note = archive.directory / "etc" / f"plan-{files.digest([command, lists_digest(archive)])[:16]}.json"
+    lines = files.read_json(note).get("plan")
+    if lines is None:
+        lines = _plan(archive, command, wanted)
+        files.write_json(note, {"plan": lines})
+    return [(url, name, size, checksum) for url, name, size, checksum in lines]
 
 
 def _plan(archive: Archive, command: list[str], wanted: list[str]) -> list[tuple[str, str, int, str]]:

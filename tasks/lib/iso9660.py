@@ -1,9 +1,9 @@
 """The overlay ISO: Rock Ridge and Joliet, the same bytes for the same files. The only importer of pycdlib."""
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from unittest import mock
 
 STEP = 1 << 20  # bytes; every ISO is a multiple, so that a changed overlay rarely changes the disk's size
 LABEL_LENGTH = 32
@@ -13,11 +13,7 @@ def write(out: Path, files: Mapping[str, Path], label: str, epoch: int) -> None:
     """Write an ISO with `files` (name in the root directory -> file) and volume id `label`."""
     from pycdlib import PyCdlib
 
-    # pycdlib takes the volume's times from the clock and in the host's time zone.
-    with (
-        mock.patch.object(time, "time", lambda: float(epoch)),
-        mock.patch.object(time, "localtime", time.gmtime),
-    ):
+    with _clock_at(epoch):
         iso = PyCdlib()
         iso.new(interchange_level=4, vol_ident=label, rock_ridge="1.09", joliet=3)
         for name, path in files.items():
@@ -29,6 +25,17 @@ def write(out: Path, files: Mapping[str, Path], label: str, epoch: int) -> None:
     size = out.stat().st_size
     with out.open("ab") as file:
         file.truncate(-(-size // STEP) * STEP)
+
+
+@contextlib.contextmanager
+def _clock_at(epoch: int) -> Iterator[None]:
+    """pycdlib takes the volume's times from the clock, in the host's zone, and has no option for it."""
+    now, local = time.time, time.localtime
+    time.time, time.localtime = lambda: float(epoch), time.gmtime
+    try:
+        yield
+    finally:
+        time.time, time.localtime = now, local
 
 
 def names(path: Path) -> list[str]:

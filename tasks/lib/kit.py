@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from tasks.lib import files
 from tasks.lib.errors import UserError
 from tasks.lib.paths import Site, Workspace
+from tasks.lib.words import Verb, Words
 
 Task = dict[str, Any]
 Tasks = Iterator[Task]
@@ -143,33 +144,35 @@ def alias(basename: str, name: str, other: str) -> Task:
 
 
 def verb(
-    name: str, func: Callable[..., None], args: Iterable[Any], *, doc: str, after: Iterable[str] = ()
+    what: Verb, said: Words, func: Callable[..., None], args: Iterable[Any], after: Iterable[str] = ()
 ) -> Task:
-    """A task that acts and is never up to date; its words were read before, doit only has to accept them."""
-    return {
-        "basename": name,
+    """The task of a verb: never up to date, run after the tasks `after`."""
+    made = {
+        "basename": what.name,
         "actions": [(_as_task_result, [func, list(args)])],
         "uptodate": [False],
         "task_dep": list(after),
-        "doc": doc,
+        "doc": what.doc,
         "io": {"capture": False},
         "verbosity": 2,
         "meta": {"verb": True},
     }
+    return accepting(made, what, said)
 
 
-def accepting(made: Task, words: Iterable[str], options: Iterable[str]) -> Task:
-    """`made`, as a task whose options and words doit accepts on its command line."""
+def accepting(made: Task, what: Verb, said: Words) -> Task:
+    """`made`, as a task whose words and options doit accepts; they were read before, its copy is not used."""
     params = [
         {
             "name": f"opt_{name}",
             "short" if len(name) == 1 else "long": name.replace("_", "-"),
-            "default": "",
+            "type": str if takes_value else bool,
+            "default": "" if takes_value else False,
             "help": "",
         }
-        for name in options
+        for name, takes_value in said.accepted(what).items()
     ]
-    return {**made, "params": params, **({"pos_arg": "words"} if any(True for _ in words) else {})}
+    return {**made, "params": params, **({"pos_arg": "words"} if what.args else {})}
 
 
 def group(basename: str, doc: str) -> Task:

@@ -36,6 +36,14 @@ class Words:
     args: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)  # the verb's own
     settings: Mapping[str, str] = field(default_factory=dict)
+    flags: frozenset[str] = frozenset()  # options that were given without a value
+
+    def accepted(self, verb: Verb) -> dict[str, bool]:
+        """The options that doit has to accept for `verb`, and whether each takes a value as written."""
+        names = [option.rstrip("=") for option in verb.options] + list(EVERYWHERE)
+        if self.verb == verb.name:
+            names += [*self.options, *self.settings]
+        return {name: name not in self.flags for name in names}
 
 
 DOIT_WORDS = (
@@ -70,6 +78,7 @@ def parse(argv: Sequence[str], verbs: Mapping[str, Verb]) -> Words:
         return Words(verb.name, tuple(rest))
     args: list[str] = []
     options: dict[str, str] = {}
+    flags = set()
     while rest:
         word = rest.pop(0)
         if word == "--":
@@ -81,8 +90,11 @@ def parse(argv: Sequence[str], verbs: Mapping[str, Verb]) -> Words:
                 args += rest
                 break
             continue
+        left = len(rest)
         name, value = _option(verb, word, rest)
         options[name] = value
+        if "=" not in word and len(rest) == left:
+            flags.add(name)
     _check_args(verb, args)
     own = {name for option in verb.options for name in [option.rstrip("=")]}
     return Words(
@@ -90,6 +102,7 @@ def parse(argv: Sequence[str], verbs: Mapping[str, Verb]) -> Words:
         tuple(args),
         {k: v for k, v in options.items() if k in own},
         {k: v for k, v in options.items() if k not in own},
+        frozenset(flags),
     )
 
 

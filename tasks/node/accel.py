@@ -71,8 +71,8 @@ def probe(workspace: Workspace, kernel: Path) -> Verdict:
         return Verdict("tcg", f"KVM does not work: a probe guest did not come up in {SECONDS:.0f} s")
     if MARK in done.stdout:
         return Verdict("kvm", "a probe guest came up")
-    said = done.stderr.decode(errors="replace").strip().splitlines()
-    return Verdict("tcg", f"KVM does not work: {said[-1] if said else 'the probe guest did not come up'}")
+    how = f"was ended by signal {-done.returncode}" if done.returncode < 0 else "did not come up"
+    return Verdict("tcg", f"KVM does not work: a probe guest {how}")
 
 
 def tiny_initramfs(path: Path) -> None:
