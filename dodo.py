@@ -51,6 +51,11 @@ def task_ovl() -> kit.Tasks:
     yield from ovl.tasks(house, chosen, iso.overlays_of(parts))
 
 
+def task_leftovers() -> kit.Tasks:
+    """Caches, keys and logs, for `clean`"""
+    yield kit.leftovers("_leftovers", house.workspace.leftovers)
+
+
 def task_mkcdrom() -> kit.Tasks:
     """The overlay ISO"""
     yield from iso.tasks(house, chosen, parts)

@@ -43,7 +43,8 @@ def tasks(project: Project) -> kit.Tasks:
     for kernel in project.definitions.kernels.values():
         workspace = project.workspace
         targets = [workspace.stamp("kernel", kernel.name), workspace.kernel(kernel.name) / "bzImage"]
-        yield kit.task("kernel", kernel.name, _recipe(project, kernel), targets)
+        also = [workspace.kernel(kernel.name), _work(project.site, kernel)]
+        yield kit.task("kernel", kernel.name, _recipe(project, kernel), targets, also)
     verb = VERBS["menuconfig"]
     after = [f"artifact:{k.source.name}" for k in _named(project) if k.source]
     yield kit.verb(verb, project.words, _menuconfig, [project], after)
@@ -125,10 +126,15 @@ def build(kernel: Kernel, fragments: Fragments, epoch: int, site: Site) -> None:
     _stamp(kernel, site, made.version(), "vmlinux")
 
 
+def _work(site: Site, kernel: Kernel) -> Path:
+    """Where a kernel is compiled."""
+    return site.workspace.root / "kbuild" / kernel.name
+
+
 def _configured(kernel: Kernel, fragments: Fragments, epoch: int, site: Site) -> kbuild.Tree:
     assert kernel.source
     stamp = files.read_json(site.workspace.stamp("artifact", kernel.source.name))
-    work = site.workspace.root / "kbuild" / kernel.name
+    work = _work(site, kernel)
     patches = [ROOT / "kernel" / patch for patch in kernel.patches]
     log = site.workspace.log(f"kernel:{kernel.name}")
     log.unlink(missing_ok=True)

@@ -16,7 +16,8 @@ def tasks(project: Project) -> kit.Tasks:
     yield kit.group("suite", "Package lists of the Debian suites in use")
     for suite in suites(project):
         recipe = kit.Recipe(get, [suite, project.site], inputs={"mirror": project.settings.mirror})
-        yield kit.task("suite", suite, recipe, [project.workspace.stamp("suite", suite)])
+        stamp, cache = project.workspace.stamp("suite", suite), project.workspace.apt(suite)
+        yield kit.task("suite", suite, recipe, [stamp], also=[cache])
 
 
 def update(project: Project) -> kit.Task:

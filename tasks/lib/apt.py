@@ -65,7 +65,7 @@ def refresh(archive: Archive) -> None:
             proc.run(["apt-get", *_options(archive), "-o", "APT::Update::Error-Mode=any", "update"])
         except CommandError as error:
             raise UserError(
-                f"apt could not fetch the package lists of {archive.suite}: {error}",
+                f"apt could not fetch the package lists of {archive.suite}: {_reason(error)}",
                 "is there a network? `mirror` in xcluster.yaml (or __mirror=URL) sets the archive",
             ) from error
 
@@ -227,9 +227,11 @@ def _plan(archive: Archive, command: list[str], wanted: list[str]) -> list[tuple
         if lost:
             raise UserError(
                 f"Debian {archive.suite} has no package {', '.join(lost)}",
-                "check the name in the definition; `doit apt` fetches newer package lists",
+                "check the name in the definition; `xc update` fetches newer package lists",
             ) from error
-        raise UserError(f"apt cannot install {' '.join(wanted)} from {archive.suite}: {error}") from error
+        raise UserError(
+            f"apt cannot install {' '.join(wanted)} from {archive.suite}: {_reason(error)}"
+        ) from error
     plan = []
     for line in text.splitlines():
         if line.startswith("'"):
@@ -249,11 +251,21 @@ def _download(archive: Archive, command: list[str], total: int) -> None:
                 on_line=lambda _: bar.to(_downloaded(archive) - before),
             )
         except CommandError as error:
+            full = "free space" in str(error)
             raise UserError(
-                f"apt could not download packages of {archive.suite}: {error}",
-                "is there a network? if the archive has moved on, `doit apt` fetches newer lists",
+                f"apt could not download packages of {archive.suite}: {_reason(error)}",
+                "free some space, or set XCLUSTER_WORKSPACE to another disk"
+                if full
+                else "is there a network? if the archive has moved on, `xc update` fetches newer lists",
             ) from error
         bar.to(total)
+
+
+def _reason(error: CommandError) -> str:
+    """What apt says is wrong, without the rest of its talk."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    wrong = [line for line in lines if line.startswith(("E:", "Err:")) or "Depends:" in line]
+    return "; ".join(dict.fromkeys(wrong)) or str(error)
 
 
 def _downloaded(archive: Archive) -> int:

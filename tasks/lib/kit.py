@@ -122,8 +122,13 @@ class Recipe:
         return [Path(module.__file__) for module in modules if module and module.__file__]
 
 
-def task(basename: str, name: str | None, recipe: Recipe, targets: Iterable[Path]) -> Task:
-    """The task `basename:name` (or just `basename`) that makes `targets`, which are removed by `clean`."""
+def task(
+    basename: str, name: str | None, recipe: Recipe, targets: Iterable[Path], also: Iterable[Path] = ()
+) -> Task:
+    """The task `basename:name` (or just `basename`) that makes `targets`.
+
+    `clean` removes these, and the work directories and caches in `also`.
+    """
     made = [Path(target) for target in targets]
     named = {"basename": basename} if name is None else {"basename": basename, "name": name}
     return named | {
@@ -131,10 +136,20 @@ def task(basename: str, name: str | None, recipe: Recipe, targets: Iterable[Path
         "targets": [str(target) for target in made],
         "file_dep": [str(dep) for dep in {*recipe.deps, *recipe.sources()}],
         "uptodate": [config_changed({"args": recipe.args, "inputs": recipe.inputs}, encoder=Encoder)],
-        "clean": [(_clean, [made])],
+        "clean": [(_clean, [[*made, *also]])],
         "doc": _first_line(recipe.func),
         "io": {"capture": False},
         "verbosity": 2,
+    }
+
+
+def leftovers(name: str, paths: Callable[[], list[Path]]) -> Task:
+    """A task that does nothing; `clean` removes what `paths` finds then."""
+    return {
+        "basename": name,
+        "actions": None,
+        "clean": [(_clean_found, [paths])],
+        "doc": "what clean removes last",
     }
 
 
@@ -235,5 +250,11 @@ def _clean(targets: list[Path], dryrun: bool = False) -> None:
     for target in targets:
         if dryrun:
             print(f"would remove {target}")
-        else:
-            files.remove(target)
+            continue
+        files.remove(target)
+        if target.parent.is_dir() and not any(target.parent.iterdir()):
+            target.parent.rmdir()
+
+
+def _clean_found(paths: Callable[[], list[Path]], dryrun: bool = False) -> None:
+    _clean(paths(), dryrun)

@@ -83,6 +83,14 @@ class Workspace:
         """Running clusters, one directory each."""
         return self.root / "run"
 
+    def leftovers(self) -> list[Path]:
+        """Everything that no build task makes; keys stay as long as a cluster runs that they open."""
+        kept = {self.run}
+        if any(self.run.glob("*/cluster.json")):
+            kept |= {self.keys, self.accel}
+        found = [path for path in self.root.iterdir() if path not in kept]
+        return [path for path in found if not path.name.startswith(self.db.name)]  # sqlite has a journal
+
     def cluster(self, name: str) -> "ClusterDir":
         """The directory of one cluster."""
         return ClusterDir(self.run / name)

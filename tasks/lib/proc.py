@@ -87,7 +87,7 @@ def run(
         if sink:
             sink.close()
     if code != 0:
-        raise CommandError(_failure(command, code, lines), f"full log: {log}" if log else None)
+        raise CommandError(_failure(command, code, lines), _next_step(lines, log))
     return "\n".join(lines)
 
 
@@ -100,7 +100,7 @@ def output(argv: Argv, *, env: Mapping[str, str] | None = None, cwd: Path | None
     )  # fmt: skip
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).decode(errors="replace").splitlines()
-        raise CommandError(_failure(command, done.returncode, lines))
+        raise CommandError(_failure(command, done.returncode, lines), _next_step(lines, None))
     return done.stdout
 
 
@@ -168,6 +168,12 @@ def _open_log(log: Path | None, command: list[str]) -> IO[bytes] | None:
     sink = log.open("ab")
     sink.write(f"$ {quoted(command)}\n".encode())
     return sink
+
+
+def _next_step(lines: list[str], log: Path | None) -> str | None:
+    if any("No space left on device" in line for line in lines):
+        return "the disk is full: free some space, or set XCLUSTER_WORKSPACE to another disk"
+    return f"full log: {log}" if log else None
 
 
 def _failure(command: list[str], code: int, lines: list[str]) -> str:

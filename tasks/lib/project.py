@@ -1,5 +1,6 @@
 """All that a run of doit knows before it makes tasks: definitions, settings, words, workspace."""
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
     workspace = Workspace.find(ROOT, environ)
     with explained(workspace.root):
         workspace.root.mkdir(parents=True, exist_ok=True)
+        if not os.access(workspace.root, os.W_OK):
+            raise PermissionError(errno.EACCES, "it is read-only", str(workspace.root))
     return Project(ROOT, workspace, effective, said, definitions, environ)
 
 

@@ -1,0 +1,84 @@
+"""The overlay ISO: the same bytes for the same files, and readable by others."""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks.lib import iso9660, proc
+
+EPOCH = 1735689600
+NAMES = ["00env.tar", "01network-topology@test,x.tar", "Upper.Case", "user-data", "no_ending", "a.b.c.d"]
+
+
+def some(folder: Path, names: list[str]) -> dict[str, Path]:
+    """Files whose content is their name."""
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).write_text(name)
+    return {name: folder / name for name in names}
+
+
+def test_names(tmp_path: Path) -> None:
+    iso9660.write(tmp_path / "x.iso", some(tmp_path / "in", NAMES), "label", EPOCH)
+    assert iso9660.names(tmp_path / "x.iso") == sorted(NAMES)
+    assert (tmp_path / "x.iso").stat().st_size % iso9660.STEP == 0
+
+
+def test_the_same_bytes_at_another_time_and_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, zone in (("1", "UTC"), ("2", "Asia/Tokyo")):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        content = some(tmp_path / name, NAMES)
+        for path in content.values():
+            os.utime(path, (int(name), int(name)))
+        iso9660.write(tmp_path / f"{name}.iso", content, "label", EPOCH)
+        time.sleep(1.01 if name == "1" else 0)
+    monkeypatch.undo()
+    time.tzset()
+    assert (tmp_path / "1.iso").read_bytes() == (tmp_path / "2.iso").read_bytes()
+
+
+def test_the_clock_is_ours_again(tmp_path: Path) -> None:
+    iso9660.write(tmp_path / "x.iso", {}, "label", EPOCH)
+    assert abs(time.time() - EPOCH) > 1000
+    assert iso9660.names(tmp_path / "x.iso") == []
+
+
+def test_the_label(tmp_path: Path) -> None:
+    iso9660.write(tmp_path / "x.iso", {}, "cidata", EPOCH)
+    assert (tmp_path / "x.iso").read_bytes()[0x8028:0x8048] == b"cidata".ljust(32)
+
+
+def test_large_and_empty_files(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(5 << 20))
+    (tmp_path / "empty").touch()
+    iso9660.write(tmp_path / "x.iso", {"large": tmp_path / "large", "empty": tmp_path / "empty"}, "x", EPOCH)
+    assert iso9660.names(tmp_path / "x.iso") == ["empty", "large"]
+    assert (tmp_path / "x.iso").stat().st_size >= 5 << 20
+
+
+@pytest.mark.parametrize("names", [["x" * 63, "y" * 64], ["z" * 65 + ".tar"], ["w" * 120]])
+def test_long_names(tmp_path: Path, names: list[str]) -> None:
+    """Joliet ends at 64 characters; what the guest reads is Rock Ridge."""
+    iso9660.write(tmp_path / "x.iso", some(tmp_path / "in", names), "x", EPOCH)
+    assert iso9660.names(tmp_path / "x.iso") == names
+
+
+def test_many_files(tmp_path: Path) -> None:
+    names = [f"{number:03d}overlay-{number}.tar" for number in range(150)]
+    iso9660.write(tmp_path / "x.iso", some(tmp_path / "in", names), "x", EPOCH)
+    assert iso9660.names(tmp_path / "x.iso") == names
+
+
+def test_xorriso_reads_it(tmp_path: Path) -> None:
+    if not proc.find("xorriso"):
+        pytest.skip("xorriso is not installed")
+    iso9660.write(tmp_path / "x.iso", some(tmp_path / "in", NAMES), "my-label", EPOCH)
+    command = ["xorriso", "-osirrox", "on", "-indev", str(tmp_path / "x.iso"), "-extract", "/", str(tmp_path / "out")]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    assert "my-label" in said
+    assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == {name: name for name in NAMES}
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir()} == {0o444}
