@@ -3,7 +3,7 @@
 import os
 import sys
 
-from tasks import artifact, cluster, doctor, image, iso, kernel, mkovl, ovl, reach, selftest, suite
+from tasks import artifact, cluster, doctor, golden, image, iso, kernel, mkovl, ovl, reach, selftest, suite
 from tasks.lib import kit, project
 from tasks.lib.errors import UserError
 
@@ -22,7 +22,7 @@ except UserError as error:
     sys.exit(error.exit_code)
 
 kit.end_well()
-BUILDS = [f"kernel:{house.settings.kernel}", f"image:{house.settings.image}", "mkcdrom"]
+BUILDS = [f"kernel:{house.settings.kernel}", f"image:{house.settings.image}", "mkcdrom", "golden"]
 DOIT_CONFIG = kit.config(house.workspace.db, BUILDS)
 
 
@@ -59,6 +59,11 @@ def task_leftovers() -> kit.Tasks:
 def task_mkcdrom() -> kit.Tasks:
     """The overlay ISO"""
     yield from iso.tasks(house, chosen, parts)
+
+
+def task_golden() -> kit.Tasks:
+    """The snapshot that nodes are cloned from"""
+    yield from golden.tasks(house)
 
 
 def task_cluster() -> kit.Tasks:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks import ovl
-from tasks.lib import apt, choice, ext4, files, kit, proc, tree
+from tasks.lib import apt, choice, ext4, files, kit, proc, tinyelf, tree
 from tasks.lib.errors import UserError
 from tasks.lib.model import Image
 from tasks.lib.paths import Site
@@ -49,7 +49,7 @@ def tasks(project: Project, chosen: choice.Choice) -> kit.Tasks:
             [made, rootfs, project.site],
             deps=deps,
             inputs={"rootfs": [files.tree_manifest(folder) for folder in rootfs]},
-            code=(tree, ext4, apt),
+            code=(tree, ext4, apt, tinyelf),
         )
         yield kit.task("image", image.name, recipe, targets)
 
@@ -109,6 +109,10 @@ def _compose(
         tree.lay_over(folder, root)
     for path in base.dirs:
         (root / path).mkdir(parents=True, exist_ok=True)
+    reseed = root / "usr/sbin/xc-reseed"
+    reseed.parent.mkdir(parents=True, exist_ok=True)
+    reseed.write_bytes(tinyelf.reseed())
+    reseed.chmod(0o755)
     for path, target in base.links.items():
         link = root / path
         link.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,5 @@
 """kernel + image + ISO ──start──> nodes that answer. The steps of a start, a stop, and adding nodes."""
 
-import re
 import signal
 import threading
 import time
@@ -9,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from tasks import net
+from tasks import golden, net
 from tasks.lib import files, identity, proc, progress
 from tasks.lib.errors import UserError
 from tasks.lib.model import Node
 from tasks.lib.paths import ClusterDir, Workspace
 from tasks.lib.settings import Settings
-from tasks.node import Boot, NodeRun, accel, qemu, watch
+from tasks.node import Boot, NodeRun, boot, qemu, watch
+from tasks.node import golden as frozen
 from tasks.reach import ssh_command
 
 SHIFT = 1000  # between the forwarded ports of two clusters
@@ -27,8 +27,9 @@ class Plan:
 
     settings: Settings
     workspace: Workspace
-    boot: Boot
+    boot: Boot  # an ordinary one
     why_accel: str
+    snapshot: Path | None  # what nodes are cloned from
     nodes: tuple[Node, ...]
     ports: net.Ports
 
@@ -40,25 +41,10 @@ class Plan:
 
 def plan(settings: Settings, workspace: Workspace, nodes: tuple[Node, ...] | None = None) -> Plan:
     """Decide everything about a start from settings and artifacts."""
-    folder = workspace.kernel(settings.kernel)
-    facts = files.read_json(workspace.stamp("kernel", settings.kernel))
-    verdict = accel.choose(settings.accel, workspace, folder / facts["boot"])
-    iso = workspace.iso(settings.name)
-    boot = Boot(
-        kernel=folder / facts["boot"],
-        initramfs=folder / "initramfs.cpio" if facts.get("initramfs") else None,
-        modules=folder / "modules.img" if facts.get("modules") else None,
-        cmdline=str(facts.get("cmdline", "")),
-        image=workspace.image(settings.image),
-        iso=iso if iso.is_file() else None,
-        accel=verdict.accel,
-        machine=settings.machine,
-        extra=settings.kvm_opt,
-        lpj=_loops(int(facts.get("hz") or 0)),
-    )
-    return Plan(
-        settings, workspace, boot, verdict.why, nodes or settings.nodes(), _ports(settings, workspace)
-    )
+    plain, why = boot.cold(settings, workspace)
+    chosen = nodes or settings.nodes()
+    snapshot = None if settings.cold else golden.ensure(settings, workspace, plain)
+    return Plan(settings, workspace, plain, why, snapshot, chosen, _ports(settings, workspace))
 
 
 def start(made: Plan) -> None:
@@ -135,13 +121,6 @@ def running(directory: ClusterDir) -> dict[int, int]:
     return {number: pid for number in numbers if (pid := qemu.BACKEND.pid(directory.node(number)))}
 
 
-def _loops(hz: int) -> int | None:
-    """Loops per jiffy: a loop takes one cycle, as the kernel presets it where it knows the frequency."""
-    text = Path("/proc/cpuinfo").read_text()
-    megahertz = re.search(r"^cpu MHz\s*:\s*([0-9.]+)", text, re.M)
-    return int(float(megahertz.group(1)) * 1e6 / hz) if megahertz and hz else None
-
-
 def _busy(name: str) -> str:
     return f"another start or stop of cluster '{name}' is under way"
 
@@ -186,6 +165,8 @@ def _bring_up(made: Plan) -> None:
             identity.host_key(made.workspace, made.settings.name, each)
         identity.write_known_hosts(made.workspace, made.settings.name)
         runs = [_start_node(made, backend, each) for each in made.nodes]
+        if made.snapshot:
+            frozen.thaw(runs, made.snapshot)
         _wait(made, runs, authorized)
     except BaseException:
         if not made.settings.keep:
@@ -214,7 +195,17 @@ def _undo(made: Plan) -> None:
 
 def _start_node(made: Plan, backend: net.NetBackend, each: Node) -> NodeRun:
     nics = backend.nics(made.directory, each, made.settings.prefix, made.ports)
-    return qemu.BACKEND.start(made.boot, each, nics, made.directory.node(each.number))
+    return qemu.BACKEND.start(_boot_of(made, each), each, nics, made.directory.node(each.number))
+
+
+def _boot_of(made: Plan, each: Node) -> Boot:
+    """A clone where the node is like the others, else a boot of its own."""
+    shape = golden.shape(made.settings)
+    if made.snapshot is None or not frozen.fits(each, shape):
+        if made.snapshot:
+            progress.say(f"{each.name} has memory, CPUs, nets or a command line of its own: it boots cold")
+        return made.boot
+    return frozen.thawing(made.boot, made.snapshot, shape, made.directory.root)
 
 
 def _wait(made: Plan, runs: Sequence[NodeRun], authorized: str) -> None:

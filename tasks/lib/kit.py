@@ -52,7 +52,7 @@ class Encoder(json.JSONEncoder):
 
     def default(self, value: Any) -> Any:
         """Anything json does not know."""
-        if isinstance(value, (Site, Workspace)):
+        if isinstance(value, (Site, Workspace)) or getattr(value, "NO_INPUT", False):
             return None  # where a thing is built does not change it
         if isinstance(value, BaseModel):
             return value.model_dump(mode="json")

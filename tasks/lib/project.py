@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from tasks.lib import defs, settings, words
 from tasks.lib.errors import DefinitionError, unknown
@@ -17,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 @dataclass(frozen=True)
 class Project:
     """Handed to every task creator."""
+
+    NO_INPUT: ClassVar = True  # a task that takes all of it names its inputs
 
     root: Path
     workspace: Workspace

@@ -46,6 +46,7 @@ class Settings(BaseModel):
     net: Literal["userspace"] = Field("userspace", description="network backend")
     name: ClusterName = Field("xcluster", description="name of the cluster; several run side by side")
     timeout: int = Field(120, ge=1, le=86400, description="seconds until every node must answer")
+    cold: bool = Field(False, description="boot every node; do not clone the golden snapshot")
     keep: bool = Field(False, description="leave a cluster that did not come up as it is, to look at")
     xterm: bool = Field(True, description="consoles in xterm windows where there is a display (start only)")
     telnet: bool = Field(False, description="telnet without password, forwarded at 127.0.0.1:12000+N")

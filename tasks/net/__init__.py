@@ -46,7 +46,15 @@ class SwitchNic:
     switch: str  # unix stream socket of the net
 
 
-Nic = UserNic | SwitchNic
+@dataclass(frozen=True)
+class LooseNic:
+    """A NIC that leads nowhere."""
+
+    net: int
+    mac: str
+
+
+Nic = UserNic | SwitchNic | LooseNic
 
 
 @dataclass(frozen=True)

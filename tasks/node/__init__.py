@@ -12,6 +12,15 @@ from tasks.net import Nic
 
 
 @dataclass(frozen=True)
+class Frozen:
+    """A golden snapshot: to be made when `state` is None, else to start from."""
+
+    ram: Path  # the memory of the template, mapped privately by its clones
+    state: Path | None
+    nics: int  # that each node has, used or not
+
+
+@dataclass(frozen=True)
 class Boot:
     """What all nodes of a cluster are started from."""
 
@@ -24,6 +33,7 @@ class Boot:
     accel: str  # kvm or tcg
     machine: str
     extra: str  # words added to QEMU's command line
+    frozen: Frozen | None = None  # None: an ordinary, cold boot
     lpj: int | None = None  # loops per jiffy of the host's processor, for emulated guests
 
 
@@ -34,6 +44,7 @@ class NodeRun:
     node: Node
     directory: NodeDir
     process: "subprocess.Popen[bytes]"
+    thawed: bool = False  # a clone: it has asked who it is already
 
 
 class NodeBackend(Protocol):

@@ -3,12 +3,11 @@
 The verdict holds until the host boots again.
 """
 
-import struct
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.lib import cpio, files, proc
+from tasks.lib import cpio, files, proc, tinyelf
 from tasks.lib.paths import Workspace
 
 SECONDS = 4.0  # a working KVM needs well below one
@@ -79,30 +78,4 @@ def tiny_initramfs(path: Path) -> None:
     """An initramfs with nothing but an init that says MARK and powers off."""
     console = cpio.Entry("dev/console", cpio.CHAR, device=(5, 1))
     with files.atomic(path) as temp:
-        cpio.write(temp, [cpio.Entry("init", 0o100755, tiny_init(MARK + b"\n")), console])
-
-
-def tiny_init(text: bytes) -> bytes:
-    """A static x86-64 ELF program: write(1, text); reboot(POWER_OFF); loop. Small enough to be read here."""
-    base, header = 0x400000, 64 + 56
-
-    def code(address: int) -> bytes:
-        return b"".join([
-            b"\xb8\x01\x00\x00\x00", b"\xbf\x01\x00\x00\x00",  # eax = write, edi = stdout
-            b"\xbe" + struct.pack("<I", address),  # esi = text
-            b"\xba" + struct.pack("<I", len(text)),  # edx = its length
-            b"\x0f\x05",  # syscall
-            b"\xb8\xa9\x00\x00\x00", b"\xbf\xad\xde\xe1\xfe",  # eax = reboot, edi = LINUX_REBOOT_MAGIC1
-            b"\xbe\x69\x19\x12\x28", b"\xba\xdc\xfe\x21\x43",  # esi = MAGIC2, edx = POWER_OFF
-            b"\x0f\x05",  # syscall
-            b"\xeb\xfe",  # loop
-        ])  # fmt: skip
-
-    start = base + header
-    program = code(start + len(code(0)))
-    size = header + len(program) + len(text)
-    elf = struct.pack(
-        "<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 2, 62, 1, start, 64, 0, 0, 64, 56, 1, 0, 0, 0
-    )
-    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 0x1000)
-    return elf + segment + program + text
+        cpio.write(temp, [cpio.Entry("init", 0o100755, tinyelf.say_and_power_off(MARK + b"\n")), console])

@@ -9,19 +9,22 @@ from tasks.lib import files, proc
 from tasks.lib.errors import UserError
 from tasks.lib.model import Node
 from tasks.lib.paths import NodeDir
-from tasks.net import Nic, SwitchNic, UserNic
+from tasks.net import LooseNic, Nic, SwitchNic
 from tasks.node import Boot, NodeRun
 
 QEMU = "qemu-system-x86_64"
 ANSWER = 30  # seconds that a guest waits to be told who it is
 
 
-def argv(boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir) -> list[str]:
-    """The whole command line of one node."""
+def argv(boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir, *, wait: int = ANSWER) -> list[str]:
+    """The whole command line of one node; the guest waits `wait` seconds to be told who it is."""
+    spare = range(len(nics), boot.frozen.nics if boot.frozen else 0)
+    nics = [*nics, *(LooseNic(net, node.mac(0xFF - net)) for net in spare)]
     return [
         QEMU,
         *_machine(boot, node),
-        *_boot(boot, node),
+        *_memory(boot, node),
+        *_boot(boot, node, wait),
         *_disks(boot, directory),
         *_ports(directory),
         *_random(),
@@ -31,13 +34,13 @@ def argv(boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir) -> lis
 
 
 def _machine(boot: Boot, node: Node) -> list[str]:
-    cpu = "host" if boot.accel == "kvm" else "max"
+    memory = ",memory-backend=ram" if boot.frozen else ""
     return [
         "-name", f"{node.name},process={node.name}",
         "-nodefaults", "-no-user-config",
-        "-machine", f"{boot.machine},hpet=off,usb=off,vmport=off",
+        "-machine", f"{boot.machine},hpet=off,usb=off,vmport=off{memory}",
         "-accel", "kvm" if boot.accel == "kvm" else "tcg,thread=multi",
-        "-cpu", cpu,
+        "-cpu", "host" if boot.accel == "kvm" else "max",
         "-m", str(node.mem),
         "-smp", str(node.smp),
         "-display", "none",
@@ -45,10 +48,24 @@ def _machine(boot: Boot, node: Node) -> list[str]:
     ]  # fmt: skip
 
 
-def cmdline(boot: Boot, node: Node) -> str:
+def _memory(boot: Boot, node: Node) -> list[str]:
+    """Memory in a file: the template's own, or copied on write by a clone."""
+    if boot.frozen is None:
+        return []
+    share = "on" if boot.frozen.state is None else "off"
+    ram = f"memory-backend-file,id=ram,size={node.mem}M,mem-path={_escaped(boot.frozen.ram)},share={share}"
+    return ["-object", ram, *(["-incoming", "defer"] if boot.frozen.state else [])]
+
+
+def _escaped(path: Path) -> str:
+    """A path in QEMU's options, where a comma is doubled."""
+    return str(path).replace(",", ",,")
+
+
+def cmdline(boot: Boot, node: Node, wait: int = ANSWER) -> str:
     """The kernel's command line."""
     mtus = [f"mtu{net}={node.mtu}" for net in node.nets] if node.mtu != 1500 else []
-    words = ["root=/dev/vda", "rw", "init=/init", "console=ttyS0", f"xc_wait={ANSWER}"]
+    words = ["root=/dev/vda", "rw", "init=/init", "console=ttyS0", f"xc_wait={wait}"]
     words += _emulated(boot) if boot.accel == "tcg" else []
     return " ".join(word for word in (*words, boot.cmdline, *mtus, node.append) if word)
 
@@ -63,38 +80,38 @@ def _emulated(boot: Boot) -> list[str]:
     return ["mitigations=off", "norandmaps", "tsc=reliable", "no_timer_check", *loops]
 
 
-def _boot(boot: Boot, node: Node) -> list[str]:
+def _boot(boot: Boot, node: Node, wait: int) -> list[str]:
     initrd = ["-initrd", str(boot.initramfs)] if boot.initramfs else []
-    return ["-kernel", str(boot.kernel), *initrd, "-append", cmdline(boot, node)]
+    return ["-kernel", str(boot.kernel), *initrd, "-append", cmdline(boot, node, wait)]
 
 
 def _disks(boot: Boot, directory: NodeDir) -> list[str]:
     """vda is the root disk, vdb the ISO, then the modules; the guest knows them by serial number too."""
     words = _disk("root", directory.disk, "qcow2,discard=unmap", readonly=False)
     if boot.iso:
-        words += _disk("cdrom", boot.iso, "raw", readonly=True)
+        words += _disk(
+            "cdrom", boot.iso, boot.iso.suffix.removeprefix(".").replace("iso", "raw"), readonly=True
+        )
     if boot.modules:
         words += _disk("modules", boot.modules, "raw", readonly=True)
     return words
 
 
 def _disk(name: str, path: Path, kind: str, *, readonly: bool) -> list[str]:
-    # A comma in a path is doubled in QEMU's options. What a guest wrote need not survive the host's crash.
-    file = str(path).replace(",", ",,")
+    # What a guest wrote need not survive a crash of the host.
     mode = "read-only=on" if readonly else "cache=unsafe"
     return [
-        "-drive", f"file={file},id={name},if=none,format={kind},{mode}",
+        "-drive", f"file={_escaped(path)},id={name},if=none,format={kind},{mode}",
         "-device", f"virtio-blk-pci,drive={name},serial={name}",
     ]  # fmt: skip
 
 
 def _ports(directory: NodeDir) -> list[str]:
     def socket(name: str, path: Path, more: str = "") -> str:
-        return f"socket,id={name},path={str(path).replace(',', ',,')},server=on,wait=off{more}"
+        return f"socket,id={name},path={_escaped(path)},server=on,wait=off{more}"
 
-    log = str(directory.console_log).replace(",", ",,")
     return [
-        "-chardev", socket("console", directory.console, f",logfile={log}"),
+        "-chardev", socket("console", directory.console, f",logfile={_escaped(directory.console_log)}"),
         "-serial", "chardev:console",
         "-device", "virtio-serial-pci",
         "-chardev", socket("control", directory.control),
@@ -121,7 +138,8 @@ def _nic(index: int, nic: Nic) -> list[str]:
 def _netdev(name: str, nic: Nic) -> str:
     if isinstance(nic, SwitchNic):
         return f"stream,id={name},server=off,addr.type=unix,addr.path={nic.switch}"
-    assert isinstance(nic, UserNic)
+    if isinstance(nic, LooseNic):
+        return f"hubport,id={name},hubid={nic.net}"
     forwards = "".join(
         f",hostfwd=tcp:127.0.0.1:{f.host_port}-{nic.guest}:{f.guest_port}" for f in nic.forwards
     )
@@ -151,13 +169,13 @@ class Qemu:
     def start(self, boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir) -> NodeRun:
         """Make the node's own disk over the shared image, and start QEMU."""
         directory.root.mkdir(parents=True)
-        make_disk(boot.image, directory.disk)
+        make_disk(boot.image, directory.disk, directory.root.parent)
         command = argv(boot, node, nics, directory)
         directory.qemu_log.write_text(f"$ {proc.quoted(command)}\n")
         process = proc.spawn(command, directory.qemu_log)
         state = {"pid": process.pid, "start": proc.started_at(process.pid), "number": node.number}
         files.write_json(directory.state, {**state, "node": node.model_dump(mode="json")})
-        return NodeRun(node, directory, process)
+        return NodeRun(node, directory, process, boot.frozen is not None)
 
     def stop(self, directory: NodeDir) -> None:
         """End QEMU; the node's disk is thrown away, so there is nothing to wait for."""
@@ -172,11 +190,11 @@ class Qemu:
         return int(saved["pid"]) if alive else None
 
 
-def make_disk(image: Path, disk: Path) -> None:
-    """A qcow2 that keeps only what differs from `image`; qemu-img makes one for all nodes of a cluster."""
+def make_disk(image: Path, disk: Path, folder: Path) -> None:
+    """A qcow2 that keeps only what differs from `image`; one is made in `folder`, the others are copies."""
     if not image.is_file():
-        raise UserError(f"the disk image {image} is not there", "doit image")
-    template = disk.parent.with_name("disk.template")
+        raise UserError(f"the disk image {image} is not there", "xc image:NAME builds it")
+    template = folder / f"{files.digest(image)[:8]}.template"
     if not template.is_file():
         with files.atomic(template) as temp:
             proc.output(

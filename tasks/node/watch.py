@@ -106,6 +106,8 @@ class Watch:
         link.setblocking(False)
         node.link = link
         self._selector.register(link, selectors.EVENT_READ, node)
+        if node.run.thawed:
+            self._tell(node)
 
     def _read(self, node: Watched) -> None:
         assert node.link
@@ -134,9 +136,14 @@ class Watch:
             if code != "0":
                 node.failed_rc.append(f"{name} ({code})")
         elif word == "hello" and node.link:
-            node.link.setblocking(True)
-            node.link.sendall(self._identity(node.run))
-            node.link.setblocking(False)
+            self._tell(node)
+
+    def _tell(self, node: Watched) -> None:
+        """Answer who the node is."""
+        assert node.link
+        node.link.setblocking(True)
+        node.link.sendall(self._identity(node.run))
+        node.link.setblocking(False)
 
     def _try_ssh(self, node: Watched) -> None:
         """Start ssh when the node is ready, and look how it went."""

@@ -1,0 +1,45 @@
+"""Settings and artifacts -> what nodes are started from."""
+
+import re
+from pathlib import Path
+
+from tasks.lib import files
+from tasks.lib.paths import Workspace
+from tasks.lib.settings import Settings
+from tasks.node import Boot, accel
+
+
+def cold(settings: Settings, workspace: Workspace) -> tuple[Boot, str]:
+    """What an ordinary boot is made from, and why this accelerator was chosen."""
+    folder = workspace.kernel(settings.kernel)
+    facts = files.read_json(workspace.stamp("kernel", settings.kernel))
+    verdict = accel.choose(settings.accel, workspace, folder / facts["boot"])
+    iso = workspace.iso(settings.name)
+    made = Boot(
+        kernel=folder / facts["boot"],
+        initramfs=folder / "initramfs.cpio" if facts.get("initramfs") else None,
+        modules=folder / "modules.img" if facts.get("modules") else None,
+        cmdline=str(facts.get("cmdline", "")),
+        image=workspace.image(settings.image),
+        iso=iso if iso.is_file() else None,
+        accel=verdict.accel,
+        machine=settings.machine,
+        extra=settings.kvm_opt,
+        lpj=_loops(int(facts.get("hz") or 0)),
+    )
+    return made, verdict.why
+
+
+def contents(settings: Settings, workspace: Workspace) -> list[str]:
+    """The hashes of what a guest is made of: kernel, modules, image."""
+    stamps = [workspace.stamp("kernel", settings.kernel), workspace.stamp("image", settings.image)]
+    return [files.digest(files.read_json(stamp).get("files", {})) for stamp in stamps]
+
+
+def _loops(hz: int) -> int | None:
+    """Loops per jiffy: a loop takes one cycle, as the kernel presets it where it knows the frequency.
+
+    From bogomips, which is twice the frequency that does not vary, in MHz.
+    """
+    found = re.search(r"^bogomips\s*:\s*([0-9.]+)", Path("/proc/cpuinfo").read_text(), re.M)
+    return int(float(found.group(1)) * 1e6 / 2 / hz) if found and hz else None
