@@ -41,7 +41,7 @@ def bare(kernel: str) -> None:
 
 def cluster(kernel: str) -> None:
     """Start the cluster, replacing the one before."""
-    words = ["./xc", "starts", "--name", CLUSTER, f"--kernel={kernel}"]
+    words = ["./xc", "starts", "--cold", "--name", CLUSTER, f"--kernel={kernel}"]
     done = subprocess.run(
         words, cwd=ROOT, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
     )

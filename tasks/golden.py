@@ -4,10 +4,12 @@ Overlays are no input: the snapshot is taken before a guest looks at them. Where
 the ordinary way, and a line says why.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from tasks.lib import files, kit, proc, progress, qmp
 from tasks.lib.errors import UserError
+from tasks.lib.model import Node
 from tasks.lib.paths import Workspace
 from tasks.lib.project import Project
 from tasks.lib.settings import Settings
@@ -15,52 +17,54 @@ from tasks.node import Boot, boot, golden, qemu
 
 
 def tasks(project: Project) -> kit.Tasks:
-    """The snapshot of the cluster that the settings describe."""
+    """The snapshots that the cluster of the settings is cloned from."""
     workspace, settings = project.workspace, project.settings
     program = proc.find(qemu.QEMU)
     deps = [workspace.stamp("kernel", settings.kernel), workspace.stamp("image", settings.image)]
-    made = shape(settings)
+    shapes = wanted(settings, settings.nodes())
     inputs = {
-        "shape": made,
+        "shapes": shapes,
         "qemu": [settings.machine, settings.kvm_opt, settings.accel],
         "names": [settings.kernel, settings.image],
     }
     recipe = kit.Recipe(
         freeze,
-        [project],
+        [project, shapes],
         deps=[*deps, *([Path(program)] if program else [])],
         inputs=inputs,
         code=(golden, boot, qemu, qmp),
     )
-    target = folder(settings, workspace)
-    yield kit.task("golden", None, recipe, [target / "golden.json"], also=[target])
+    folders = [] if settings.cold else [folder(settings, workspace, shape) for shape in shapes]
+    yield kit.task("golden", None, recipe, [place / "golden.json" for place in folders], also=folders)
 
 
-def shape(settings: Settings) -> golden.Shape:
-    """What the nodes of a cluster have in common."""
-    return golden.shape(settings.nodes(), settings.mem, settings.smp, settings.append)
+def wanted(settings: Settings, nodes: Iterable[Node]) -> list[golden.Shape]:
+    """The shapes worth a snapshot: those of nodes without own settings, and those that several nodes have."""
+    shapes = [golden.shape_of(node) for node in nodes]
+    plain = {golden.shape_of(node) for node in nodes if node == settings.plain_node(node.number)}
+    return [shape for shape in dict.fromkeys(shapes) if shape in plain or shapes.count(shape) > 1]
 
 
-def folder(settings: Settings, workspace: Workspace) -> Path:
-    """Where the snapshot for these settings is kept."""
-    made = shape(settings)
-    extra = [settings.machine, settings.kvm_opt, made.append, made.mtus]
-    mark = "" if extra == ["pc", "", "", ()] else f"-{files.digest(extra)[:8]}"
-    return workspace.root / "golden" / f"{settings.kernel}-{settings.image}-{made.name}{mark}"
+def folder(settings: Settings, workspace: Workspace, shape: golden.Shape) -> Path:
+    """Where the snapshot of this shape is kept."""
+    extra = [settings.machine, settings.kvm_opt]
+    mark = "" if extra == ["pc", ""] else f"-{files.digest(extra)[:8]}"
+    return workspace.root / "golden" / f"{settings.kernel}-{settings.image}-{shape.name}{mark}"
 
 
-def freeze(project: Project) -> None:
+def freeze(project: Project, shapes: list[golden.Shape]) -> None:
     """Freeze a guest just before it looks at the overlays"""
     if project.settings.cold:
         return
     plain, _ = boot.cold(project.settings, project.workspace)
-    ensure(project.settings, project.workspace, plain)
+    for shape in shapes:
+        ensure(project.settings, project.workspace, plain, shape)
 
 
-def ensure(settings: Settings, workspace: Workspace, plain: Boot) -> Path | None:
-    """The snapshot for these settings, made if it is missing or outdated; None when there can be none."""
-    made, place = shape(settings), folder(settings, workspace)
-    identity = golden.key(plain, made, boot.contents(settings, workspace))
+def ensure(settings: Settings, workspace: Workspace, plain: Boot, shape: golden.Shape) -> Path | None:
+    """The snapshot of this shape, made if it is missing or outdated; None when it cannot be made."""
+    place = folder(settings, workspace, shape)
+    identity = golden.key(plain, shape, boot.contents(settings, workspace))
     known = files.read_json(place / "golden.json")
     if known.get("key") == identity:
         return None if known.get("failed") else place
@@ -68,7 +72,7 @@ def ensure(settings: Settings, workspace: Workspace, plain: Boot) -> Path | None
         if golden.usable(place, identity):
             return place
         try:
-            golden.make(plain, made, identity, place)
+            golden.make(plain, shape, identity, place)
         except UserError as error:
             progress.say(f"no golden snapshot, nodes boot the ordinary way: {error}")
             files.write_json(place / "golden.json", {"key": identity, "failed": str(error)})

@@ -157,13 +157,15 @@ def _stamp(kernel: Kernel, site: Site, version: str, boot: str) -> None:
     folder = site.workspace.kernel(kernel.name)
     names = ("bzImage", "vmlinux", "config", "initramfs.cpio", "modules.img")
     outputs = {name: folder / name for name in names if (folder / name).is_file()}
+    config = kconfig.read(folder / "config")
     files.write_stamp(
         site.workspace.stamp("kernel", kernel.name),
         outputs,
         version=version,
         boot=boot,
         cmdline=kernel.cmdline,
-        hz=kconfig.read(folder / "config").get("CONFIG_HZ", ""),
+        hz=config.get("CONFIG_HZ", ""),
+        mptable=config.get("CONFIG_X86_MPPARSE") == "y",
         initramfs="initramfs.cpio" in outputs,
         modules="modules.img" in outputs,
     )

@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -29,7 +29,7 @@ class Plan:
     workspace: Workspace
     boot: Boot  # an ordinary one
     why_accel: str
-    snapshot: Path | None  # what nodes are cloned from
+    snapshots: Mapping[frozen.Shape, Path]  # what nodes are cloned from
     nodes: tuple[Node, ...]
     ports: net.Ports
 
@@ -43,8 +43,10 @@ def plan(settings: Settings, workspace: Workspace, nodes: tuple[Node, ...] | Non
     """Decide everything about a start from settings and artifacts."""
     plain, why = boot.cold(settings, workspace)
     chosen = nodes or settings.nodes()
-    snapshot = None if settings.cold else golden.ensure(settings, workspace, plain)
-    return Plan(settings, workspace, plain, why, snapshot, chosen, _ports(settings, workspace))
+    shapes = [] if settings.cold else golden.wanted(settings, chosen)
+    found = {shape: golden.ensure(settings, workspace, plain, shape) for shape in shapes}
+    snapshots = {shape: place for shape, place in found.items() if place}
+    return Plan(settings, workspace, plain, why, snapshots, chosen, _ports(settings, workspace))
 
 
 def start(made: Plan) -> None:
@@ -165,8 +167,7 @@ def _bring_up(made: Plan) -> None:
             identity.host_key(made.workspace, made.settings.name, each)
         identity.write_known_hosts(made.workspace, made.settings.name)
         runs = [_start_node(made, backend, each) for each in made.nodes]
-        if made.snapshot:
-            frozen.thaw(runs, made.snapshot)
+        frozen.thaw(runs)
         _wait(made, runs, authorized)
     except BaseException:
         if not made.settings.keep:
@@ -199,13 +200,13 @@ def _start_node(made: Plan, backend: net.NetBackend, each: Node) -> NodeRun:
 
 
 def _boot_of(made: Plan, each: Node) -> Boot:
-    """A clone where the node is like the others, else a boot of its own."""
-    shape = golden.shape(made.settings)
-    if made.snapshot is None or not frozen.fits(each, shape):
-        if made.snapshot:
-            progress.say(f"{each.name} has memory, CPUs, nets or a command line of its own: it boots cold")
+    """A clone where there is a snapshot of the node's shape, else a boot of its own."""
+    snapshot = made.snapshots.get(frozen.shape_of(each))
+    if snapshot is None:
+        if made.snapshots:
+            progress.say(f"{each.name} is the only one of its memory, CPUs and command line: it boots cold")
         return made.boot
-    return frozen.thawing(made.boot, made.snapshot, shape, made.directory.root)
+    return frozen.thawing(made.boot, snapshot, made.directory.root)
 
 
 def _wait(made: Plan, runs: Sequence[NodeRun], authorized: str) -> None:

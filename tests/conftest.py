@@ -20,7 +20,18 @@ from tasks.lib import files
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("tasks", "dodo.py", "xc", "pyproject.toml")
 TASK_LINE = re.compile(r"^([a-z]+(?::\S+)?) {2,}(?!done in )\S")
-OURS = ("__", "xcluster_", "XCLUSTER", "XOVLS", "SETUP", "TOPOLOGY", "PYTHON", "SOURCE_DATE_EPOCH", "GOPATH", "ARCHIVE")
+OURS = (
+    "__",
+    "xcluster_",
+    "XCLUSTER",
+    "XOVLS",
+    "SETUP",
+    "TOPOLOGY",
+    "PYTHON",
+    "SOURCE_DATE_EPOCH",
+    "GOPATH",
+    "ARCHIVE",
+)
 DEFINITIONS = {
     "kernel/debian.yaml": "summary: a kernel\nprebuilt:\n  package: linux-image-cloud-amd64\n",
     "images/base/image.yaml": "summary: an image\npackages: [libc6]\n",
@@ -80,12 +91,14 @@ class House:
         file.chmod(mode)
         return file
 
-    def start(self, *words: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> "subprocess.Popen[str]":
+    def start(
+        self, *words: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> "subprocess.Popen[str]":
         """Begin `xc WORDS`, past the set-up of a fresh machine."""
         clean = {key: value for key, value in os.environ.items() if not key.startswith(OURS)}
         return subprocess.Popen(
-            [sys.executable, "-m", "tasks", *words], cwd=cwd or self.root, text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            [sys.executable, "-m", "tasks", *words], cwd=cwd or self.root, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
             env={**clean, "PYTHONPATH": str(self.root), "HOME": str(self.root / "home"), **(env or {})},
         )  # fmt: skip
 
@@ -176,7 +189,9 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 KiB."""
     folder = tmp_path / "tiny"
     folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)], capture_output=True
+    ).returncode:
         pytest.skip("mounting a tmpfs is not allowed")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
@@ -187,7 +202,9 @@ def readonly(tmp_path: Path) -> Iterator[Path]:
     """A directory nobody can write to, root neither."""
     folder = tmp_path / "readonly"
     folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", str(folder)], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "ro", "none", str(folder)], capture_output=True
+    ).returncode:
         pytest.skip("mounting a tmpfs is not allowed")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
@@ -219,4 +236,6 @@ def content(root: Path) -> dict[str, str]:
 
 def temporary(root: Path) -> list[str]:
     """What a writer that did not end well would leave below `root`."""
-    return sorted(path.name for path in root.rglob("*") if path.name.endswith((".tmp", ".part", ".tree", ".lock")))
+    return sorted(
+        path.name for path in root.rglob("*") if path.name.endswith((".tmp", ".part", ".tree", ".lock"))
+    )

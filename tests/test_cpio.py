@@ -23,9 +23,22 @@ def test_cpio_reads_it(tmp_path: Path) -> None:
         pytest.skip("cpio is not installed")
     cpio.write(tmp_path / "x.cpio", ENTRIES)
     with (tmp_path / "x.cpio").open("rb") as file:
-        said = subprocess.run(["cpio", "-tvn", "--quiet"], stdin=file, check=True, capture_output=True, text=True).stdout
+        said = subprocess.run(
+            ["cpio", "-tvn", "--quiet"], stdin=file, check=True, capture_output=True, text=True
+        ).stdout
     lines = {line.split()[-3 if "->" in line else -1]: line for line in said.splitlines()}
-    assert list(lines) == ["bin", "bin/sh", "dev", "dev/console", "empty", "init", "root", "usr", "usr/lib", "usr/lib/x"]
+    assert list(lines) == [
+        "bin",
+        "bin/sh",
+        "dev",
+        "dev/console",
+        "empty",
+        "init",
+        "root",
+        "usr",
+        "usr/lib",
+        "usr/lib/x",
+    ]
     assert lines["init"].startswith("-rwxr-xr-x") and lines["usr"].startswith("drwxr-xr-x")
     assert lines["bin/sh"].endswith("-> busybox")
     assert lines["dev/console"].startswith("crw-------") and "5,   1" in lines["dev/console"]

@@ -1,4 +1,4 @@
-"""Definitions: golden/ok/<case>/ is read as its `expected.json` says; golden/bad/<case>/ has the problems in `errors`.
+"""Definitions: golden/ok/<case>/ is read as `expected.json` says, golden/bad/<case>/ has the `errors`.
 
 A line of `errors` is one problem; ` ... ` in it stands for anything. All of it is written by hand.
 """
@@ -42,7 +42,10 @@ def plain(definitions: defs.Definitions) -> dict[str, Any]:
     """Definitions as JSON, less defaults."""
     nouns = {"kernels": definitions.kernels, "images": definitions.images, "overlays": definitions.overlays}
     return {
-        noun: {name: each.model_dump(mode="json", exclude_defaults=True, exclude={"name", "directory"}) for name, each in some.items()}
+        noun: {
+            name: each.model_dump(mode="json", exclude_defaults=True, exclude={"name", "directory"})
+            for name, each in some.items()
+        }
         for noun, some in nouns.items()
     }  # fmt: skip
 
@@ -60,7 +63,9 @@ def test_our_own_definitions() -> None:
     assert found.problems == ()
     assert {"debian", "linux-6.1"} <= set(found.kernels)
     assert "base" in found.images
-    assert {"env", "timezone", "iptools", "network-topology", "xnet", "etcd", "template"} <= set(found.overlays)
+    assert {"env", "timezone", "iptools", "network-topology", "xnet", "etcd", "template"} <= set(
+        found.overlays
+    )
     assert "virtio-rng" in found.kernels["linux-6.1"].fragments
 
 

@@ -10,7 +10,9 @@ from tasks.lib import ext4, proc
 from tasks.lib.errors import UserError
 
 EPOCH = 1735689600
-pytestmark = pytest.mark.skipif(not (proc.find("mke2fs") and proc.find("debugfs")), reason="e2fsprogs is not installed")
+pytestmark = pytest.mark.skipif(
+    not (proc.find("mke2fs") and proc.find("debugfs")), reason="e2fsprogs is not installed"
+)
 
 
 def fill(root: Path, order: int = 1) -> Path:
@@ -31,7 +33,9 @@ def fill(root: Path, order: int = 1) -> Path:
 
 
 def debugfs(image: Path, command: str) -> str:
-    return subprocess.run([proc.need("debugfs"), "-R", command, str(image)], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        [proc.need("debugfs"), "-R", command, str(image)], check=True, capture_output=True, text=True
+    ).stdout
 
 
 @pytest.fixture
@@ -39,13 +43,20 @@ def image(tmp_path: Path) -> Path:
     """An image of the tree, with a device and an owner."""
     out = tmp_path / "x.img"
     ext4.make(
-        fill(tmp_path / "tree"), out, "16M", EPOCH, devices={"dir0/null": ("c", 1, 3, "666")}, owners={"dir1/file1": (33, 44)}
+        fill(tmp_path / "tree"),
+        out,
+        "16M",
+        EPOCH,
+        devices={"dir0/null": ("c", 1, 3, "666")},
+        owners={"dir1/file1": (33, 44)},
     )
     return out
 
 
 def test_fsck_is_content(image: Path) -> None:
-    done = subprocess.run([proc.need("e2fsck"), "-fn", str(image)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [proc.need("e2fsck"), "-fn", str(image)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
     assert image.stat().st_size == 16 << 20
     assert [path.name for path in image.parent.iterdir() if "x.img" in path.name] == ["x.img"]
@@ -76,9 +87,12 @@ def test_content(image: Path) -> None:
 
 
 def test_the_same_bytes_wherever_and_whenever(tmp_path: Path) -> None:
-    """The order in which a directory lists its files is the host's, and on tmpfs it is that of their making."""
-    places = [tmp_path, Path("/dev/shm") / tmp_path.name if os.access("/dev/shm", os.W_OK) else tmp_path / "other"]
-    images = []
+    """A directory lists its files in an order of the host; on tmpfs it is that of their making."""
+    places = [
+        tmp_path,
+        Path("/dev/shm") / tmp_path.name if os.access("/dev/shm", os.W_OK) else tmp_path / "other",
+    ]
+    images: list[Path] = []
     try:
         for number, order, mask in ((0, 1, 0o022), (1, -1, 0o077), (1, 1, 0o022)):
             old = os.umask(mask)
@@ -101,7 +115,13 @@ def test_too_small(tmp_path: Path) -> None:
 
 def test_a_device_in_a_directory_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"x\.img"):
-        ext4.make(fill(tmp_path / "tree"), tmp_path / "x.img", "16M", EPOCH, devices={"nowhere/null": ("c", 1, 3, "666")})
+        ext4.make(
+            fill(tmp_path / "tree"),
+            tmp_path / "x.img",
+            "16M",
+            EPOCH,
+            devices={"nowhere/null": ("c", 1, 3, "666")},
+        )
 
 
 def test_qcow2(image: Path) -> None:

@@ -148,7 +148,9 @@ def test_a_broken_connection_is_resumed(server: Server, target: Path) -> None:
     assert second + HALF - (1 << 20) < third <= 2 * HALF
 
 
-def test_little_is_lost_when_a_connection_breaks(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_is_lost_when_a_connection_breaks(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where connections break after less than a chunk, a download would never come on."""
     monkeypatch.setattr(fetch, "TRIES", 1)
     with pytest.raises(UserError):
@@ -260,7 +262,10 @@ def test_a_full_disk(server: Server, tiny_disk: Path) -> None:
 
 
 def test_two_at_once_fetch_once(server: Server, target: Path) -> None:
-    both = [threading.Thread(target=fetch.download, args=[f"{server.url}/slow/file", SHA, target]) for _ in range(2)]
+    both = [
+        threading.Thread(target=fetch.download, args=[f"{server.url}/slow/file", SHA, target])
+        for _ in range(2)
+    ]
     for thread in both:
         thread.start()
     for thread in both:

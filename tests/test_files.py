@@ -17,9 +17,15 @@ from tests.conftest import ROOT
 
 def python(script: str, *words: object) -> "subprocess.Popen[str]":
     """Another process of ours."""
-    head = "import sys, time\nfrom pathlib import Path\nfrom tasks.lib import files\npath = Path(sys.argv[1])\n"
+    head = (
+        "import sys, time\nfrom pathlib import Path\nfrom tasks.lib import files\npath = Path(sys.argv[1])\n"
+    )
     return subprocess.Popen(
-        [sys.executable, "-c", head + script, *map(str, words)], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", head + script, *map(str, words)],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
 
 
@@ -204,7 +210,10 @@ def test_a_lock_that_is_held(tmp_path: Path) -> None:
     lock = tmp_path / "x.lock"
     holder = python(HOLDER, lock, 60)
     assert holder.stdout and holder.stdout.readline()
-    with pytest.raises(UserError, match=f"somebody builds.*{holder.pid}"), files.locked(lock, wait=False, busy="somebody builds"):
+    with (
+        pytest.raises(UserError, match=f"somebody builds.*{holder.pid}"),
+        files.locked(lock, wait=False, busy="somebody builds"),
+    ):
         pass
     holder.kill()
     holder.communicate()

@@ -237,8 +237,8 @@ def test_tar_script(house: House) -> None:
 
 
 def test_tar_script_sees_the_chosen_environment(house: House) -> None:
-    house.write("ovl/s/tar", '#!/bin/sh\necho "$xcluster_X $__nvm $XCLUSTER_WORKSPACE" >/dev/null\n'
-                'd=$(mktemp -d); echo "$xcluster_X $XCLUSTER" >$d/x; tar -C $d -cf $1 x; rm -r $d\n', 0o755)  # fmt: skip
+    script = 'd=$(mktemp -d)\necho "$xcluster_X $XCLUSTER" >$d/x\ntar -C $d -cf $1 x\nrm -r $d\n'
+    house.write("ovl/s/tar", f"#!/bin/sh\n{script}", 0o755)
     house.good("mkcdrom", "s", env={"xcluster_X": "one"})
     assert house.good("mkcdrom", "s", env={"xcluster_X": "one"}).tasks == set()
     assert house.good("mkcdrom", "s", env={"xcluster_X": "two"}).tasks == {"ovl:s", "mkcdrom"}

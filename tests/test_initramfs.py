@@ -38,7 +38,13 @@ def names(modules: Path, *wanted: str) -> list[str]:
 def test_what_a_module_needs_comes_first(modules: Path) -> None:
     order = names(modules, "ext4", "virtio_blk", "virtio-rng")
     assert sorted(order) == sorted(["ext4", "jbd2", "mbcache", "crc16", "virtio", "virtio_blk", "virtio-rng"])
-    for first, then in (("crc16", "jbd2"), ("jbd2", "ext4"), ("mbcache", "ext4"), ("virtio", "virtio_blk"), ("virtio", "virtio-rng")):
+    for first, then in (
+        ("crc16", "jbd2"),
+        ("jbd2", "ext4"),
+        ("mbcache", "ext4"),
+        ("virtio", "virtio_blk"),
+        ("virtio", "virtio-rng"),
+    ):
         assert order.index(first) < order.index(then)
 
 
@@ -67,8 +73,17 @@ def test_write(modules: Path, tmp_path: Path) -> None:
     out = tmp_path / "initramfs.cpio"
     initramfs.write(out, modules, ["ext4"], b"a busybox")
     with out.open("rb") as file:
-        listed = subprocess.run(["cpio", "-t", "--quiet"], stdin=file, check=True, capture_output=True, text=True).stdout.split()
-    assert {"init", "bin/busybox", "bin/insmod", "lib/modules/ext4.ko", "lib/modules/crc16.ko", "dev/console"} <= set(listed)
+        listed = subprocess.run(
+            ["cpio", "-t", "--quiet"], stdin=file, check=True, capture_output=True, text=True
+        ).stdout.split()
+    assert {
+        "init",
+        "bin/busybox",
+        "bin/insmod",
+        "lib/modules/ext4.ko",
+        "lib/modules/crc16.ko",
+        "dev/console",
+    } <= set(listed)
     data = out.read_bytes()
     assert data.index(b"for module in ") < data.index(b"switch_root /root /init")
     initramfs.write(tmp_path / "again.cpio", modules, ["ext4"], b"a busybox")

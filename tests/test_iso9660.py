@@ -77,8 +77,19 @@ def test_xorriso_reads_it(tmp_path: Path) -> None:
     if not proc.find("xorriso"):
         pytest.skip("xorriso is not installed")
     iso9660.write(tmp_path / "x.iso", some(tmp_path / "in", NAMES), "my-label", EPOCH)
-    command = ["xorriso", "-osirrox", "on", "-indev", str(tmp_path / "x.iso"), "-extract", "/", str(tmp_path / "out")]
+    command = [
+        "xorriso",
+        "-osirrox",
+        "on",
+        "-indev",
+        str(tmp_path / "x.iso"),
+        "-extract",
+        "/",
+        str(tmp_path / "out"),
+    ]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
     assert "my-label" in said
-    assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == {name: name for name in NAMES}
+    assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == {
+        name: name for name in NAMES
+    }
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir()} == {0o444}

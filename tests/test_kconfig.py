@@ -11,8 +11,16 @@ from tests.conftest import ROOT
 
 def test_read(tmp_path: Path) -> None:
     path = tmp_path / "f.config"
-    path.write_text('# comment\n\nCONFIG_A=y\n  CONFIG_B=m\n# CONFIG_C is not set\nCONFIG_D="a b"\nCONFIG_E=0x10\n')
-    assert kconfig.read(path) == {"CONFIG_A": "y", "CONFIG_B": "m", "CONFIG_C": "n", "CONFIG_D": '"a b"', "CONFIG_E": "0x10"}
+    path.write_text(
+        '# comment\n\nCONFIG_A=y\n  CONFIG_B=m\n# CONFIG_C is not set\nCONFIG_D="a b"\nCONFIG_E=0x10\n'
+    )
+    assert kconfig.read(path) == {
+        "CONFIG_A": "y",
+        "CONFIG_B": "m",
+        "CONFIG_C": "n",
+        "CONFIG_D": '"a b"',
+        "CONFIG_E": "0x10",
+    }
 
 
 @pytest.mark.parametrize("line", ["CONFIG_A", "A=y", "y", "CONFIG_A = y"])
@@ -23,7 +31,10 @@ def test_a_bad_line_is_told_with_file_and_number(tmp_path: Path, line: str) -> N
         kconfig.read(path)
 
 
-@pytest.mark.parametrize(("one", "other", "merged"), [("m", "y", "y"), ("y", "m", "y"), ("n", "m", "m"), ("y", "n", "y"), ("64", "64", "64")])
+@pytest.mark.parametrize(
+    ("one", "other", "merged"),
+    [("m", "y", "y"), ("y", "m", "y"), ("n", "m", "m"), ("y", "n", "y"), ("64", "64", "64")],
+)
 def test_merge(one: str, other: str, merged: str) -> None:
     assert kconfig.merge({"f": {"CONFIG_A": one}, "g": {"CONFIG_A": other}}) == {"CONFIG_A": merged}
 

@@ -11,7 +11,12 @@ import pytest
 
 from tests.conftest import ROOT
 
-LAYERS = {"top": {"top", "net", "node", "lib"}, "node": {"node", "net", "lib"}, "net": {"net", "lib"}, "lib": {"lib"}}
+LAYERS = {
+    "top": {"top", "net", "node", "lib"},
+    "node": {"node", "net", "lib"},
+    "net": {"net", "lib"},
+    "lib": {"lib"},
+}
 ONLY_IMPORTERS = {
     "doit": {"tasks/lib/kit.py"},
     "yaml": {"tasks/lib/defs.py"},
@@ -20,8 +25,8 @@ ONLY_IMPORTERS = {
     "tqdm": {"tasks/lib/progress.py"},
     # Programs are run by lib/proc.py; the others connect two programs, or look after processes of their own.
     "subprocess": {
-        "tasks/artifact.py", "tasks/image.py", "tasks/lib/proc.py", "tasks/lib/tree.py", "tasks/node/__init__.py",
-        "tasks/node/accel.py", "tasks/node/watch.py",
+        "tasks/artifact.py", "tasks/image.py", "tasks/lib/proc.py", "tasks/lib/tree.py",
+        "tasks/node/__init__.py", "tasks/node/accel.py", "tasks/node/watch.py",
     },
 }  # fmt: skip
 LINES, FUNCTION, NESTING, PARAMETERS = 300, 40, 4, 6
@@ -72,8 +77,15 @@ def depth(node: ast.AST, inside: int = 0) -> int:
     """How deep blocks are nested below `node`; an `elif` is as deep as its `if`."""
     deepest = inside
     for field, value in ast.iter_fields(node):
-        children = [child for child in (value if isinstance(value, list) else [value]) if isinstance(child, ast.AST)]
-        chained = isinstance(node, ast.If) and field == "orelse" and len(children) == 1 and isinstance(children[0], ast.If)
+        children = [
+            child for child in (value if isinstance(value, list) else [value]) if isinstance(child, ast.AST)
+        ]
+        chained = (
+            isinstance(node, ast.If)
+            and field == "orelse"
+            and len(children) == 1
+            and isinstance(children[0], ast.If)
+        )
         for child in children:
             deepest = max(deepest, depth(child, inside + (isinstance(child, BLOCKS) and not chained)))
     return deepest
@@ -114,7 +126,9 @@ def test_public_functions_are_documented() -> None:
         f"{path}:{node.name}"
         for path, text in sources()
         for node in ast.parse(text).body
-        if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_") and not ast.get_docstring(node)
+        if isinstance(node, Function | ast.ClassDef)
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
     ]
     assert bare == []
 
@@ -150,7 +164,17 @@ def test_right_imports_are_not(path: str, text: str) -> None:
     assert wrong_imports(path, text) == []
 
 
-DEEP = "def f():\n  for a in b:\n    if a:\n      with c:\n        while d:\n          try:\n            pass\n          finally:\n            e()\n"
+DEEP = """
+def f():
+  for a in b:
+    if a:
+      with c:
+        while d:
+          try:
+            pass
+          finally:
+            e()
+"""
 
 
 @pytest.mark.parametrize(
@@ -168,7 +192,9 @@ def test_what_is_too_large_is_found(text: str, says: str) -> None:
 
 
 def test_what_is_just_right_is_not() -> None:
-    chain = "def f(a):\n    if a == 1:\n        b()\n" + "".join(f"    elif a == {i}:\n        b()\n" for i in range(9))
+    chain = "def f(a):\n    if a == 1:\n        b()\n" + "".join(
+        f"    elif a == {i}:\n        b()\n" for i in range(9)
+    )
     assert over_budget("tasks/x.py", chain) == []
 
 
@@ -179,4 +205,10 @@ def test_no_process_ends_from_within() -> None:
 
 
 def test_every_module_is_in_a_known_place() -> None:
-    assert {Path(path).parent.as_posix() for path, _ in sources()} == {".", "tasks", "tasks/lib", "tasks/net", "tasks/node"}
+    assert {Path(path).parent.as_posix() for path, _ in sources()} == {
+        ".",
+        "tasks",
+        "tasks/lib",
+        "tasks/net",
+        "tasks/node",
+    }

@@ -67,4 +67,5 @@ def test_shell_scripts_parse() -> None:
 def test_shellcheck() -> None:
     passes(tool("shellcheck"), "--severity=warning", "--shell=dash", *filter(of_host, scripts()))
     guest = [path for path in scripts() if not of_host(path)]
-    passes(tool("shellcheck"), "--severity=error", "--shell=dash", *guest)
+    known = "--exclude=SC3003,SC3028,SC3045"  # busybox has them: $'..', EPOCHSECONDS, read -t
+    passes(tool("shellcheck"), "--severity=error", "--shell=dash", known, *guest)

@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,19 +14,28 @@ from tasks.net import Ports, userspace
 from tasks.node import Boot, qemu
 
 BOOT = Boot(
-    kernel=Path("/w/kernel/k/vmlinux"), initramfs=Path("/w/kernel/k/initramfs.cpio"), modules=Path("/w/kernel/k/modules.img"),
-    cmdline="quiet", image=Path("/w/image/base.qcow2"), iso=Path("/w/iso/xcluster.iso"), accel="tcg", machine="pc", extra="",
-)  # fmt: skip
+    kernel=Path("/w/kernel/k/vmlinux"),
+    initramfs=Path("/w/kernel/k/initramfs.cpio"),
+    modules=Path("/w/kernel/k/modules.img"),
+    cmdline="quiet",
+    image=Path("/w/image/base.qcow2"),
+    iso=Path("/w/iso/xcluster.iso"),
+    accel="tcg",
+    machine="pc",
+    extra="",
+)
 
 
-def boot(**changes: object) -> Boot:
+def boot(**changes: Any) -> Boot:
     """BOOT, less or more."""
-    return Boot(**{**vars(BOOT), **changes})  # type: ignore[arg-type]
+    return Boot(**{**vars(BOOT), **changes})
 
 
-def argv(number: int = 1, made: Boot = BOOT, telnet: int | None = None, root: str = "/w/run/x", **said: object) -> list[str]:
+def argv(
+    number: int = 1, made: Boot = BOOT, telnet: int | None = None, root: str = "/w/run/x", **said: Any
+) -> list[str]:
     """The command line of one node of a cluster with the settings `said`."""
-    settings = Settings(**said)  # type: ignore[arg-type]
+    settings = Settings(**said)
     node = settings.node(number)
     cluster = ClusterDir(Path(root))
     nics = userspace.BACKEND.nics(cluster, node, settings.prefix, Ports(settings.ssh_base, telnet))
@@ -55,14 +65,24 @@ def test_every_node_has_the_random_device(number: int, accel: str) -> None:
 )
 def test_macs_say_net_and_number(number: int, nets: list[str]) -> None:
     devices = [device for device in values(argv(number), "-device") if device.startswith("virtio-net-pci")]
-    macs = [part.removeprefix("mac=") for device in devices for part in device.split(",") if part.startswith("mac=")]
+    macs = [
+        part.removeprefix("mac=")
+        for device in devices
+        for part in device.split(",")
+        if part.startswith("mac=")
+    ]
     assert macs == [f"00:00:00:01:{net}:{number:02x}" for net in nets]
     assert [device.split(",")[1] for device in devices] == [f"netdev=net{i}" for i in range(len(nets))]
 
 
 @pytest.mark.parametrize("telnet", [None, 12000])
 def test_forwards_are_on_loopback_only(telnet: int | None) -> None:
-    forwards = [part for netdev in values(argv(202, telnet=telnet), "-netdev") for part in netdev.split(",") if "hostfwd" in part]
+    forwards = [
+        part
+        for netdev in values(argv(202, telnet=telnet), "-netdev")
+        for part in netdev.split(",")
+        if "hostfwd" in part
+    ]
     expected = ["hostfwd=tcp:127.0.0.1:12502-192.168.0.202:22"]
     assert forwards == expected + (["hostfwd=tcp:127.0.0.1:12202-192.168.0.202:23"] if telnet else [])
 
@@ -89,7 +109,11 @@ def disks(words: list[str]) -> list[tuple[str, str]]:
 
 
 def test_disks_in_order() -> None:
-    root, iso, modules = ("root", "/w/run/x/vm-001/disk.qcow2"), ("cdrom", str(BOOT.iso)), ("modules", str(BOOT.modules))
+    root, iso, modules = (
+        ("root", "/w/run/x/vm-001/disk.qcow2"),
+        ("cdrom", str(BOOT.iso)),
+        ("modules", str(BOOT.modules)),
+    )
     assert disks(argv()) == [root, iso, modules]
     assert disks(argv(made=boot(iso=None))) == [root, modules]
     assert disks(argv(made=boot(modules=None))) == [root, iso]
@@ -117,7 +141,9 @@ def test_mtu_of_each_net() -> None:
     assert [word for word in words if word.startswith("mtu")] == ["mtu0=9000", "mtu1=9000", "mtu2=9000"]
 
 
-@pytest.mark.parametrize(("accel", "words", "cpu"), [("kvm", "kvm", "host"), ("tcg", "tcg,thread=multi", "max")])
+@pytest.mark.parametrize(
+    ("accel", "words", "cpu"), [("kvm", "kvm", "host"), ("tcg", "tcg,thread=multi", "max")]
+)
 def test_accelerator(accel: str, words: str, cpu: str) -> None:
     made = argv(made=boot(accel=accel))
     assert value(made, "-accel") == words
@@ -150,7 +176,10 @@ def test_a_comma_in_a_path_is_doubled() -> None:
     made = argv(201, boot(iso=Path("/w,x/i.iso"), modules=Path("/w,x/m.img")), root="/w,x/run/x")
     for option in ("-drive", "-chardev", "-netdev"):
         assert [word for word in values(made, option) if "/w," in word.replace(",,", "")] == []
-    assert sum("/w,,x/" in word for option in ("-drive", "-chardev", "-netdev") for word in values(made, option)) == 8
+    assert (
+        sum("/w,,x/" in word for option in ("-drive", "-chardev", "-netdev") for word in values(made, option))
+        == 8
+    )
 
 
 def test_a_disk_of_its_own(tmp_path: Path) -> None:
@@ -161,8 +190,10 @@ def test_a_disk_of_its_own(tmp_path: Path) -> None:
     nodes = [NodeDir(tmp_path / "run" / name) for name in ("vm-001", "vm-002")]
     for node in nodes:
         node.root.mkdir(parents=True)
-        qemu.make_disk(image, node.disk)
-    said = subprocess.run(["qemu-img", "info", str(nodes[1].disk)], check=True, capture_output=True, text=True).stdout
+        qemu.make_disk(image, node.disk, tmp_path)
+    said = subprocess.run(
+        ["qemu-img", "info", str(nodes[1].disk)], check=True, capture_output=True, text=True
+    ).stdout
     assert f"backing file: {image}" in said and "virtual size: 64 MiB" in said
 
 

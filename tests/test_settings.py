@@ -10,7 +10,9 @@ from tasks.lib.settings import Settings
 
 
 def load(
-    words: Mapping[str, str] | None = None, environ: Mapping[str, str] | None = None, file: Mapping[str, Any] | None = None
+    words: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    file: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Settings that have to be right."""
     made, problems = settings.load(words or {}, environ or {}, file or {})
@@ -19,7 +21,9 @@ def load(
 
 
 def wrong(
-    words: Mapping[str, str] | None = None, environ: Mapping[str, str] | None = None, file: Mapping[str, Any] | None = None
+    words: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    file: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """What is wrong with settings that are not right."""
     return settings.load(words or {}, environ or {}, file or {})[1]
@@ -29,7 +33,14 @@ def test_defaults() -> None:
     made = load()
     assert (made.nvm, made.nrouters, made.ntesters) == (4, 2, 0)
     assert made.kernel == "debian"
-    assert [node.name for node in made.nodes()] == ["vm-001", "vm-002", "vm-003", "vm-004", "vm-201", "vm-202"]
+    assert [node.name for node in made.nodes()] == [
+        "vm-001",
+        "vm-002",
+        "vm-003",
+        "vm-004",
+        "vm-201",
+        "vm-202",
+    ]
 
 
 def test_precedence() -> None:
@@ -41,7 +52,12 @@ def test_precedence() -> None:
 
 
 def test_names_with_dashes_and_underscores_are_the_same() -> None:
-    assert load({"nets-vm": "0"}).nets_vm == load({"nets_vm": "0"}).nets_vm == load({}, {"__nets_vm": "0"}).nets_vm == "0"
+    assert (
+        load({"nets-vm": "0"}).nets_vm
+        == load({"nets_vm": "0"}).nets_vm
+        == load({}, {"__nets_vm": "0"}).nets_vm
+        == "0"
+    )
 
 
 def test_environment_names_of_overlays_are_left_alone() -> None:
@@ -68,7 +84,9 @@ def test_environment_names_of_overlays_are_left_alone() -> None:
         ({}, {}, {"kernel": 6.1}, ["kernel", "string", "6.1"]),
     ],
 )  # fmt: skip
-def test_mistakes(words: dict[str, str], environ: dict[str, str], file: dict[str, Any], says: list[str]) -> None:
+def test_mistakes(
+    words: dict[str, str], environ: dict[str, str], file: dict[str, Any], says: list[str]
+) -> None:
     problems = wrong(words, environ, file)
     assert len(problems) == 1
     for text in says:
@@ -93,7 +111,11 @@ def test_as_many_as_there_are_numbers() -> None:
 
 
 def test_per_node() -> None:
-    made = load({"mem201": "384", "append1": "debug"}, {"__smp3": "1", "__nets202": "0,1,2,3"}, {"append": "all", "mem1": 64})
+    made = load(
+        {"mem201": "384", "append1": "debug"},
+        {"__smp3": "1", "__nets202": "0,1,2,3"},
+        {"append": "all", "mem1": 64},
+    )
     by_number = {node.number: node for node in made.nodes()}
     assert (by_number[201].mem, by_number[202].mem, by_number[1].mem) == (384, 128, 64)
     assert (by_number[3].smp, by_number[2].smp) == (1, 2)
@@ -103,7 +125,15 @@ def test_per_node() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("mem1", "lots"), ("nets2", "0;1"), ("mem250", "64"), ("smp3", "0"), ("smp3", "64"), ("mem4", "1"), ("mem5", "9999999")],
+    [
+        ("mem1", "lots"),
+        ("nets2", "0;1"),
+        ("mem250", "64"),
+        ("smp3", "0"),
+        ("smp3", "64"),
+        ("mem4", "1"),
+        ("mem5", "9999999"),
+    ],
 )
 def test_per_node_mistakes(name: str, value: str) -> None:
     (problem,) = wrong({name: value})

@@ -27,7 +27,9 @@ def bzimage(payload: bytes, sectors: int = 4, version: int = 0x20F) -> bytes:
 
 def lz4_legacy(data: bytes) -> bytes:
     """As the kernel's build does: 8 MiB blocks, and the size of the whole at the end."""
-    blocks = [lz4.block.compress(data[at : at + (8 << 20)], store_size=False) for at in range(0, len(data), 8 << 20)]
+    blocks = [
+        lz4.block.compress(data[at : at + (8 << 20)], store_size=False) for at in range(0, len(data), 8 << 20)
+    ]
     size = struct.pack("<I", len(data))
     return b"\x02\x21\x4c\x18" + b"".join(struct.pack("<I", len(block)) + block for block in blocks) + size
 

@@ -114,7 +114,9 @@ def test_all_come_up(guests: Guests) -> None:
         guests.add(boots)
     outcomes = guests.wait(20)
     assert [outcome.name for outcome in outcomes] == ["vm-001", "vm-002", "vm-003"]
-    assert all(outcome.seconds is not None and outcome.phase == "ready" and not outcome.why for outcome in outcomes)
+    assert all(
+        outcome.seconds is not None and outcome.phase == "ready" and not outcome.why for outcome in outcomes
+    )
     events = guests.runs[0].directory.events.read_text().splitlines()
     assert [line.partition(" ")[2] for line in events] == [
         "phase init", "hello 1", "overlay 00env 0", "rc 10net.rc 0", "phase ready", "ssh"
@@ -186,11 +188,13 @@ def test_a_guest_that_hangs_up_in_the_middle(guests: Guests) -> None:
     assert all(outcome.seconds is None for outcome in outcomes)
 
 
-def test_many_nodes_but_few_ssh_at_once(guests: Guests, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_many_nodes_but_few_ssh_at_once(
+    guests: Guests, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(watch, "SSH_AT_ONCE", 2)
     for _ in range(6):
         guests.add(boots)
-    script = f"d=$(mktemp {tmp_path}/run.XXXXXX); ls {tmp_path}/run.* | wc -l >>{tmp_path}/count; sleep 0.05; rm $d"
+    script = f"cd {tmp_path}; d=$(mktemp run.XXXXXX); ls run.* | wc -l >>count; sleep 0.05; rm $d"
     outcomes = guests.wait(20, ["sh", "-c", script])
     assert all(outcome.seconds is not None for outcome in outcomes)
     assert max(map(int, (tmp_path / "count").read_text().split())) <= 2

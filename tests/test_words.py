@@ -24,12 +24,21 @@ def parse(line: str) -> Words:
     return words.parse(line.split(), VERBS)
 
 
-@pytest.mark.parametrize("line", ["", "list", "list start", "info mkcdrom", "clean mkcdrom", "ovl:env", "help start", "-n 2 ovl:a"])
+@pytest.mark.parametrize(
+    "line", ["", "list", "list start", "info mkcdrom", "clean mkcdrom", "ovl:env", "help start", "-n 2 ovl:a"]
+)
 def test_no_verb(line: str) -> None:
     assert parse(line) == Words()
 
 
-@pytest.mark.parametrize("line", ["start --nvm=3 --nets-vm=0,1 --keep", "start --nvm 3 --nets-vm 0,1 --keep", "start --keep --nets_vm=0,1 --nvm=3"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "start --nvm=3 --nets-vm=0,1 --keep",
+        "start --nvm 3 --nets-vm 0,1 --keep",
+        "start --keep --nets_vm=0,1 --nvm=3",
+    ],
+)
 def test_forms_of_options(line: str) -> None:
     assert parse(line).settings == {"nvm": "3", "nets_vm": "0,1", "keep": "yes"}
 
@@ -40,7 +49,9 @@ def test_values_keep_what_is_in_them() -> None:
 
 
 def test_own_options_and_settings_are_kept_apart() -> None:
-    assert parse("mkcdrom --label=x --name=two a b") == Words("mkcdrom", ("a", "b"), {"label": "x"}, {"name": "two"})
+    assert parse("mkcdrom --label=x --name=two a b") == Words(
+        "mkcdrom", ("a", "b"), {"label": "x"}, {"name": "two"}
+    )
     assert parse("mkcdrom a --label x b").args == ("a", "b")
     assert parse("status -o json --all").options == {"o": "json", "all": "yes"}
     assert parse("status -o=json").options == {"o": "json"}
@@ -61,7 +72,9 @@ def test_words_of_a_remote_command_are_its_own(line: str, args: tuple[str, ...])
 
 
 def test_options_before_a_remote_command() -> None:
-    assert parse("rsh --bg --name=two 1 ls --bg") == Words("rsh", ("1", "ls", "--bg"), {"bg": "yes"}, {"name": "two"})
+    said = parse("rsh --bg --name=two 1 ls --bg")
+    assert said.args == ("1", "ls", "--bg")
+    assert (said.options, said.settings) == ({"bg": "yes"}, {"name": "two"})
 
 
 def test_two_dashes_end_the_options() -> None:

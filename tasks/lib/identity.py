@@ -69,7 +69,7 @@ def message(workspace: Workspace, settings: Settings, node: Node, authorized: st
         "xc_time": str(int(time.time())),
         "xc_seed": base64.b64encode(secrets.token_bytes(64)).decode(),
         "xc_hostkey": base64.b64encode(dropbear_key(host_key(workspace, settings.name, node))).decode(),
-        "xc_authorized_keys": base64.b64encode(authorized.encode()).decode(),
+        "xc_authorized_keys": authorized.replace("\\", "\\\\").replace("\n", "\\n"),
         "xc_machine_id": secrets.token_hex(16),
         "xc_nvm": str(settings.nvm),
         "xc_nrouters": str(settings.nrouters),

@@ -67,6 +67,11 @@ class Settings(BaseModel):
             for i in range(count)
         )
 
+    def plain_node(self, number: int) -> Node:
+        """Node `number` as it is without settings of its own, but for its nets."""
+        kept = {key: value for key, value in self.per_node.items() if key.startswith("nets")}
+        return self.model_copy(update={"per_node": kept}).node(number)
+
     def node(self, number: int) -> Node:
         """Node `number`, its own settings (mem201) applied."""
         role = role_of(number)

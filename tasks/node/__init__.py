@@ -17,7 +17,6 @@ class Frozen:
 
     ram: Path  # the memory of the template, mapped privately by its clones
     state: Path | None
-    nics: int  # that each node has, used or not
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,7 @@ class Boot:
     machine: str
     extra: str  # words added to QEMU's command line
     frozen: Frozen | None = None  # None: an ordinary, cold boot
+    mptable: bool = False  # the kernel reads the BIOS's table of interrupts (X86_MPPARSE)
     lpj: int | None = None  # loops per jiffy of the host's processor, for emulated guests
 
 
@@ -44,7 +44,7 @@ class NodeRun:
     node: Node
     directory: NodeDir
     process: "subprocess.Popen[bytes]"
-    thawed: bool = False  # a clone: it has asked who it is already
+    frozen: Frozen | None = None  # a clone of this; it has asked who it is already
 
 
 class NodeBackend(Protocol):

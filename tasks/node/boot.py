@@ -25,6 +25,7 @@ def cold(settings: Settings, workspace: Workspace) -> tuple[Boot, str]:
         accel=verdict.accel,
         machine=settings.machine,
         extra=settings.kvm_opt,
+        mptable=bool(facts.get("mptable")),
         lpj=_loops(int(facts.get("hz") or 0)),
     )
     return made, verdict.why

@@ -26,7 +26,7 @@ WAIT = 3600  # seconds that a thawed guest goes on waiting to be told who it is
 
 @dataclass(frozen=True)
 class Shape:
-    """What all nodes cloned from one snapshot have in common."""
+    """What nodes cloned from one snapshot have in common."""
 
     mem: int
     smp: int
@@ -37,21 +37,15 @@ class Shape:
     @property
     def name(self) -> str:
         """For a file name."""
-        return f"{self.mem}M-{self.smp}cpu-{self.nics}nic"
+        rest = [*self.mtus, self.append] if self.mtus or self.append else []
+        mark = f"-{files.digest(rest)[:8]}" if rest else ""
+        return f"{self.mem}M-{self.smp}cpu-{self.nics}nic{mark}"
 
 
-def shape(nodes: Sequence[Node], mem: int, smp: int, append: str) -> Shape:
-    """The shape of the nodes of a cluster that have no size or command line of their own."""
-    same = [node for node in nodes if (node.mem, node.smp, node.append) == (mem, smp, append)]
-    mtus = {(net, node.mtu) for node in same for net in node.nets if node.mtu != 1500}
-    return Shape(mem, smp, max((len(node.nets) for node in same), default=0), tuple(sorted(mtus)), append)
-
-
-def fits(node: Node, made: Shape) -> bool:
-    """Whether a node can be a clone of a snapshot of this shape."""
-    mtus = {(net, node.mtu) for net in node.nets if node.mtu != 1500}
-    same = (node.mem, node.smp, node.append) == (made.mem, made.smp, made.append)
-    return same and len(node.nets) <= made.nics and mtus <= set(made.mtus)
+def shape_of(node: Node) -> Shape:
+    """The shape a snapshot must have for this node to be its clone."""
+    mtus = tuple((net, node.mtu) for net in node.nets) if node.mtu != 1500 else ()
+    return Shape(node.mem, node.smp, len(node.nets), mtus, node.append)
 
 
 def key(boot: Boot, made: Shape, contents: Sequence[str]) -> str:
@@ -75,7 +69,7 @@ def make(boot: Boot, made: Shape, identity: str, folder: Path) -> None:
         own.root.mkdir()
         qemu.make_disk(boot.image, temp / "disk.qcow2", temp)
         _empty_iso(temp / "cdrom.qcow2", None)
-        frozen = Frozen(temp / "ram", None, made.nics)
+        frozen = Frozen(temp / "ram", None)
         template = replace(boot, iso=temp / "cdrom.qcow2", frozen=frozen)
         shutil.move(temp / "disk.qcow2", own.disk)
         nics: list[Nic] = [LooseNic(net, f"00:00:00:01:{net:02x}:fe") for net in range(made.nics)]
@@ -98,19 +92,19 @@ def usable(folder: Path, identity: str) -> bool:
     return files.read_json(folder / "golden.json").get("key") == identity
 
 
-def thawing(boot: Boot, folder: Path, made: Shape, directory: Path) -> Boot:
+def thawing(boot: Boot, folder: Path, directory: Path) -> Boot:
     """`boot` for clones of the snapshot in `folder`; `directory` is where the ISO's disk is put."""
     disk = directory / "cdrom.qcow2"
     if not disk.is_file():
         _empty_iso(disk, boot.iso)
-    frozen = Frozen(folder / "ram", folder / "state", made.nics)
+    frozen = Frozen(folder / "ram", folder / "state")
     return replace(boot, image=folder / "disk.qcow2", iso=disk, frozen=frozen)
 
 
-def thaw(runs: Sequence[NodeRun], folder: Path) -> None:
-    """Give the clones among `runs` the state in `folder`, all at once. Raises UserError when one fails."""
-    sockets = [run.directory.qmp for run in runs if run.thawed]
-    qmp.each(sockets, lambda _, monitor: _thaw(monitor, folder / "state"))
+def thaw(runs: Sequence[NodeRun]) -> None:
+    """Give the clones among `runs` the state of their snapshots, all at once. UserError when one fails."""
+    clones = [(run.directory.qmp, run.frozen.state) for run in runs if run.frozen and run.frozen.state]
+    qmp.each([path for path, _ in clones], lambda i, monitor: _thaw(monitor, clones[i][1]))
 
 
 def _template_node(made: Shape) -> Node:
@@ -119,7 +113,13 @@ def _template_node(made: Shape) -> Node:
 
 
 def _append(made: Shape) -> str:
-    return " ".join([*(f"mtu{net}={mtu}" for net, mtu in made.mtus), *([made.append] if made.append else [])])
+    return " ".join(
+        [
+            "xc_template",
+            *(f"mtu{net}={mtu}" for net, mtu in made.mtus),
+            *([made.append] if made.append else []),
+        ]
+    )
 
 
 def _empty_iso(disk: Path, iso: Path | None) -> None:

@@ -106,7 +106,7 @@ class Watch:
         link.setblocking(False)
         node.link = link
         self._selector.register(link, selectors.EVENT_READ, node)
-        if node.run.thawed:
+        if node.run.frozen:
             self._tell(node)
 
     def _read(self, node: Watched) -> None:
