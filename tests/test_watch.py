@@ -1,6 +1,8 @@
 """Following nodes while they boot, with guests that are threads and a QEMU that is `sleep`."""
 
 import contextlib
+import os
+import signal
 import socket
 import subprocess
 import threading
@@ -104,8 +106,8 @@ def guests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guests]:
     made = Guests(tmp_path_factory.mktemp("g"))
     yield made
     for run in made.runs:
-        if run.process.poll() is None:
-            run.process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.process.pid, signal.SIGKILL)
         run.process.wait()
 
 
