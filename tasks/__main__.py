@@ -2,16 +2,15 @@
 
 import sys
 
-from tasks.lib import kit, words
+from tasks.lib import kit, settings, words
 from tasks.lib.project import ROOT
+from tasks.verbs import VERBS
 
 
 def main(argv: list[str]) -> int:
     """Run `xc ARGV`; the exit code is 0 for done, 1 for failed, 2 for wrong usage."""
     if not argv or argv[0] in ("help", "-h", "--help"):
-        import dodo
-
-        sys.stdout.write(_help(dodo.VERBS, argv[1:]))
+        sys.stdout.write(_help(argv[1:]))
         return 0
     return kit.run(ROOT / "dodo.py", _doit_words(argv))
 
@@ -21,20 +20,15 @@ def _doit_words(argv: list[str]) -> list[str]:
 
     What follows it was read from sys.argv, and doit would take `a=b` in it for a setting of its own.
     """
-    import dodo
-
     if argv[0] in words.DOIT_WORDS:
         return argv
-    at = next((i for i, word in enumerate(argv) if word in dodo.VERBS), None)
+    at = next((i for i, word in enumerate(argv) if word in VERBS), None)
     return argv if at is None else argv[: at + 1]
 
 
-def _help(verbs: "dict[str, object]", names: list[str]) -> str:
-    from tasks.lib import settings
-
-    known = {name: verb for name, verb in verbs.items() if isinstance(verb, words.Verb)}
-    if names and names[0] in known:
-        verb = known[names[0]]
+def _help(names: list[str]) -> str:
+    if names and names[0] in VERBS:
+        verb = VERBS[names[0]]
         lines = [words.usage(verb), f"  {verb.doc}"]
         lines += [f"  {words.dashes(name):<18} {text}" for name, text in verb.options.items()]
         if verb.settings:
@@ -46,7 +40,7 @@ def _help(verbs: "dict[str, object]", names: list[str]) -> str:
             ]
             lines += ["  mem, smp, nets and append also for one node: --mem201=384"]
         return "\n".join(lines) + "\n"
-    rows = [f"  {name:<12} {verb.doc}" for name, verb in known.items()]
+    rows = [f"  {name:<12} {verb.doc}" for name, verb in VERBS.items()]
     tail = (
         "Everything else goes to doit: xc list, xc kernel:linux-6.1, xc image:base, xc info TASK, xc clean."
     )

@@ -130,6 +130,8 @@ def _extract(deb: Path, member: str, target: Path) -> None:
             stdout=out,
             stderr=subprocess.PIPE,
         )
+        assert unpack.stdout
+        unpack.stdout.close()  # or the packer waits for us when tar ends early
         said = taker.communicate()[1].decode(errors="replace")
     proc.finish(unpack)
     if taker.returncode:

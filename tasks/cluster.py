@@ -34,7 +34,13 @@ def tasks(project: Project, builds: list[str]) -> kit.Tasks:
         "status": _status,
     }
     for name, verb in VERBS.items():
-        yield kit.verb(verb, project.words, does[name], [project], builds if verb.builds else ())
+        needed = builds if verb.builds and not _pointless(project, name) else ()
+        yield kit.verb(verb, project.words, does[name], [project], needed)
+
+
+def _pointless(project: Project, name: str) -> bool:
+    """Nothing needs to be built for what is going to be refused."""
+    return name == "scaleout" and not launch.running(project.workspace.cluster(project.settings.name))
 
 
 def _start(project: Project) -> None:

@@ -15,7 +15,10 @@ from tasks.node import accel, qemu
 
 VERBS: Mapping[str, words.Verb] = {
     "doctor": words.Verb(
-        "doctor", "what is there, what is missing and how to get it", options={"o=": "json"}
+        "doctor",
+        "what is there, what is missing and how to get it",
+        options={"o=": "json"},
+        definitions=True,
     ),
 }
 FOR_START = (

@@ -56,15 +56,11 @@ def tasks(project: Project, chosen: choice.Choice) -> kit.Tasks:
 
 def _recipe(project: Project, image: Image, chosen: choice.Choice) -> tuple[Recipe, list[Path]]:
     """The recipe, and the rootfs trees from the base image up."""
-    plain = choice.Choice(env={k: v for k, v in chosen.env.items() if k != "SETUP"})
     chain = [image]
     while chain[0].extends:
         chain.insert(0, project.definitions.images[chain[0].extends])
-    keys = [
-        ovl.recipe(project, project.definitions.overlays[name], plain).key
-        for i in chain
-        for name in i.overlays
-    ]
+    overlays = [ovl.resolve(project, name) for each in chain for name in each.overlays]
+    keys = [ovl.recipe(project, overlay, ovl.plain(chosen)).key for overlay in overlays]
     version = project.environ.get("XCLUSTER_VERSION", "0.1.0")
     made = Recipe(image.name, chain[0], tuple(keys), version, source_date_epoch(project.environ), image.size)
     folders = [each.directory / "rootfs" for each in chain]

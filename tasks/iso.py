@@ -4,7 +4,7 @@ Words are overlays by name, directories (`.` too), or tar files, in the order th
 chosen is recorded beside the ISO; later builds without words make the same choice again.
 """
 
-import os
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,8 +72,8 @@ def parts(project: Project, chosen: choice.Choice) -> list[Part]:
             _with_needs(project, part.overlay, found, ())
         elif part:
             found.append(part)
-    if len(chosen.label) > iso9660.LABEL_LENGTH:
-        problems.append(f"--label: at most {iso9660.LABEL_LENGTH} characters, got '{chosen.label}'")
+    if len(chosen.label) > iso9660.LABEL_LENGTH or not chosen.label.isascii():
+        problems.append(f"--label: at most {iso9660.LABEL_LENGTH} ASCII characters, got '{chosen.label}'")
     if chosen.cidata and not Path(chosen.cidata).is_dir():
         problems.append(f"--cidata: there is no directory {chosen.cidata}")
     if chosen.script and not Path(chosen.script).is_file():
@@ -114,25 +114,19 @@ def write(
     """Write the overlay ISO"""
     out = workspace.iso(name)
     content: dict[str, Path] = {}
-    scratch: list[Path] = []
-    try:
+    with contextlib.ExitStack() as stack:
         for number, (title, path) in enumerate(tars):
             plain = Path(path)
             if plain.parent != workspace.ovl("x").parent:
-                plain = workspace.iso(f".{os.getpid()}.{number}").with_suffix(".tmp")
-                scratch.append(plain)
-                plain.parent.mkdir(parents=True, exist_ok=True)
+                plain = stack.enter_context(files.scratch(out.with_name(f"{name}.{number}")))
                 tree.adopt_tar(Path(path), plain, path, epoch)
             content[f"{number:02d}{title}.tar"] = plain
         if chosen.script:
             content["script"] = Path(chosen.script)
-        for path_ in files.tree_files(Path(chosen.cidata)) if chosen.cidata else ():
-            content[path_.name] = path_
+        for extra in files.tree_files(Path(chosen.cidata)) if chosen.cidata else ():
+            content[extra.name] = extra
         with files.atomic(out) as temp:
             iso9660.write(temp, content, chosen.label, epoch)
-    finally:
-        for plain in scratch:
-            plain.unlink(missing_ok=True)
     files.write_stamp(
         workspace.choice(name), {"iso": out}, choice=choice.to_json(chosen), content=sorted(content)
     )

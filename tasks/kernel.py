@@ -38,16 +38,19 @@ Fragments = dict[str, dict[str, str]]
 
 
 def tasks(project: Project) -> kit.Tasks:
-    """One task for each kernel, and the verb `menuconfig`."""
+    """One task for each kernel."""
     yield kit.group("kernel", "Kernels")
     for kernel in project.definitions.kernels.values():
         workspace = project.workspace
         targets = [workspace.stamp("kernel", kernel.name), workspace.kernel(kernel.name) / "bzImage"]
         also = [workspace.kernel(kernel.name), _work(project.site, kernel)]
         yield kit.task("kernel", kernel.name, _recipe(project, kernel), targets, also)
-    verb = VERBS["menuconfig"]
-    after = [f"artifact:{k.source.name}" for k in _named(project) if k.source]
-    yield kit.verb(verb, project.words, _menuconfig, [project], after)
+
+
+def verb_tasks(project: Project) -> kit.Tasks:
+    """The verb `menuconfig`."""
+    after = [f"artifact:{kernel.source.name}" for kernel in _named(project) if kernel.source]
+    yield kit.verb(VERBS["menuconfig"], project.words, _menuconfig, [project], after)
 
 
 def _recipe(project: Project, kernel: Kernel) -> kit.Recipe:

@@ -20,6 +20,7 @@ VERBS: Mapping[str, words.Verb] = {
             "template=": "the overlay to copy [template]",
             "ovldir=": "where to put it [the first of XCLUSTER_OVLPATH]",
         },
+        definitions=True,
         least=1,
         most=1,
     ),

@@ -31,25 +31,33 @@ def tasks(project: Project, chosen: choice.Choice, extra: Mapping[str, Overlay])
     for overlay in {**known, **extra}.values():
         if overlay.alias:
             yield kit.alias("ovl", overlay.name, f"ovl:{overlay.alias}")
-        else:
-            yield _task(project, recipe(project, overlay, chosen))
+            continue
+        recipes = [recipe(project, overlay, each) for each in (chosen, plain(chosen))]
+        for made in {made.key: made for made in reversed(recipes)}.values():
+            yield _task(project, made)
+
+
+def plain(chosen: choice.Choice) -> choice.Choice:
+    """The same without variants: what images are made of."""
+    return choice.Choice(env={key: value for key, value in chosen.env.items() if key != "SETUP"})
+
+
+def resolve(project: Project, name: str) -> Overlay:
+    """The overlay called `name`, or the one it is an alias of."""
+    overlay = project.definitions.overlays[name]
+    return project.definitions.overlays[overlay.alias] if overlay.alias else overlay
 
 
 def recipe(project: Project, overlay: Overlay, chosen: choice.Choice) -> Recipe:
     """How `overlay` is packed for `chosen`."""
-    found = project.definitions.overlays.get(overlay.name)
-    suffix = (
-        ""
-        if found is None or found.directory == overlay.directory
-        else "-" + files.digest(overlay.directory)[:8]
-    )
-    variant = "".join(
-        f"@{part}" for part in chosen.setup if (overlay.directory / part).is_dir() or overlay.script
-    )
+    mine = project.definitions.overlays.get(overlay.name)
+    known = mine is not None and mine.directory == overlay.directory
+    suffix = "" if known else "-" + files.digest(overlay.directory)[:8]
+    setup = tuple(part for part in chosen.setup if overlay.script or (overlay.directory / part).is_dir())
     return Recipe(
         overlay,
-        overlay.name + suffix + variant,
-        chosen.setup,
+        overlay.name + suffix + "".join(f"@{part}" for part in setup),
+        setup,
         chosen.env if overlay.script else {},
         source_date_epoch(project.environ),
         base_image(project).name,
@@ -141,18 +149,17 @@ def _run_script(made: Recipe, out: Path, workspace: Workspace) -> int:
     script = made.overlay.directory / "tar"
     if not os.access(script, os.X_OK):
         raise UserError(f"{script} is not executable", f"chmod +x {script}")
-    raw = out.with_name(f".{made.key}.raw.{os.getpid()}.tmp")
     log = workspace.log(f"ovl:{made.key}")
     log.unlink(missing_ok=True)
-    try:
-        said = proc.run([str(script), str(raw)], env=script_env(made.env, workspace), clean_env=True, log=log)
+    with files.scratch(out.with_name(f"{made.key}.raw")) as raw:
+        try:
+            env = script_env(made.env, workspace)
+            said = proc.run([str(script), str(raw)], env=env, clean_env=True, log=log)
+        except CommandError as error:
+            raise UserError(f"the tar script of overlay '{made.overlay.name}' failed: {error}") from error
         if not raw.is_file():
             raise UserError(f"{script} ended well but wrote nothing{_said(said)}", f"full log: {log}")
         return tree.adopt_tar(raw, out, str(script), made.epoch, allow_empty=made.overlay.allow_empty)
-    except CommandError as error:
-        raise UserError(f"the tar script of overlay '{made.overlay.name}' failed: {error}") from error
-    finally:
-        raw.unlink(missing_ok=True)
 
 
 def script_env(env: Mapping[str, str], workspace: Workspace) -> dict[str, str]:

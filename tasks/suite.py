@@ -8,7 +8,9 @@ from tasks.lib import apt, files, kit, progress, words
 from tasks.lib.paths import Site
 from tasks.lib.project import Project
 
-VERBS = {"update": words.Verb("update", "fetch newer package lists; the next build uses them")}
+VERBS = {
+    "update": words.Verb("update", "fetch newer package lists; the next build uses them", definitions=True),
+}
 
 
 def tasks(project: Project) -> kit.Tasks:
@@ -20,9 +22,9 @@ def tasks(project: Project) -> kit.Tasks:
         yield kit.task("suite", suite, recipe, [stamp], also=[cache])
 
 
-def update(project: Project) -> kit.Task:
+def verb_tasks(project: Project) -> kit.Tasks:
     """The verb `update`."""
-    return kit.verb(VERBS["update"], project.words, _update, [project])
+    yield kit.verb(VERBS["update"], project.words, _update, [project])
 
 
 def suites(project: Project) -> list[str]:

@@ -78,10 +78,11 @@ def test_a_probe_that_hangs_is_ended(
     )
 
 
-@pytest.mark.usefixtures("no_kvm")
 def test_the_verdict_holds_until_the_host_boots_again(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(accel, "without_kvm", lambda: None)
+    monkeypatch.setattr(accel, "probe", lambda *_: Verdict("tcg", "probed once"))
     assert accel.recall(workspace) is None
     verdict = accel.choose("auto", workspace, Path("/k"))
     monkeypatch.setattr(accel, "probe", lambda *_: Verdict("kvm", "probed again"))
@@ -89,6 +90,12 @@ def test_the_verdict_holds_until_the_host_boots_again(
     monkeypatch.setattr(accel, "boot_id", lambda: "another boot")
     assert accel.recall(workspace) is None
     assert accel.choose("auto", workspace, Path("/k")).why == "probed again"
+
+
+@pytest.mark.usefixtures("no_kvm")
+def test_a_device_that_is_not_there_is_looked_for_each_time(workspace: Workspace) -> None:
+    assert accel.choose("auto", workspace, Path("/k")) == Verdict("tcg", "there is no /dev/kvm")
+    assert accel.recall(workspace) is None
 
 
 def test_a_damaged_verdict_is_none(workspace: Workspace) -> None:

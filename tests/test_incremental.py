@@ -155,7 +155,8 @@ def test_directories_and_dot_are_overlays(house: House, tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere/c"
     (folder / "default/etc").mkdir(parents=True)
     (folder / "default/etc/c.conf").write_text("c\n")
-    assert house.good("mkcdrom", str(folder)).tasks == {"ovl:c", "mkcdrom"}
+    ran = {name.partition("-")[0] for name in house.good("mkcdrom", str(folder)).tasks}
+    assert ran == {"ovl:c", "mkcdrom"}
     assert house.good("mkcdrom", ".", cwd=folder).tasks == set()
     assert iso9660.names(house.iso) == ["00c.tar"]
 

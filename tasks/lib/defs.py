@@ -22,6 +22,8 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         """As the base class, plus the check."""
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key '{key.value}' stands twice", key.start_mark
@@ -39,6 +41,9 @@ class Definitions:
     images: Mapping[str, Image]
     overlays: Mapping[str, Overlay]
     problems: tuple[str, ...]
+
+
+NONE = Definitions({}, {}, {}, ())
 
 
 def load(root: Path, ovlpath: str = "") -> Definitions:
@@ -105,8 +110,20 @@ def _read(model: type[D], root: Path, file: Path, problems: list[str], **known: 
     try:
         return model(**data, **known)
     except ValidationError as error:
-        problems += [f"{label}: {_sentence(model, detail)}" for detail in error.errors()]
+        problems += [f"{label}: {_sentence(model, detail)}" for detail in _causes(error)]
         return None
+
+
+def _causes(error: ValidationError) -> list[Any]:
+    """The errors less those that only follow: a list counts as empty when all its elements are wrong."""
+    details = error.errors()
+    places = [detail["loc"] for detail in details]
+    return [
+        detail
+        for detail in details
+        if detail["type"] != "too_short"
+        or not any(place[:-1][: len(detail["loc"])] == detail["loc"] for place in places)
+    ]
 
 
 def _sentence(model: type[BaseModel], detail: Any) -> str:
@@ -166,7 +183,8 @@ def _cross_check(
         elif _loops(image, images):
             problems.append(f"{label}: 'extends' leads back to {image.name}")
     for overlay in overlays.values():
-        label = f"ovl/{overlay.name}/ovl.yaml"
+        file = overlay.directory / "ovl.yaml"
+        label = str(file.relative_to(root)) if file.is_relative_to(root) else str(file)
         wanted = (*overlay.needs, *((overlay.alias,) if overlay.alias else ()))
         problems += [f"{label}: {unknown('overlay', o, overlays)}" for o in wanted if o not in overlays]
 

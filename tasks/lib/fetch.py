@@ -1,9 +1,11 @@
 """Downloads by URL: resumed, verified, through the user's proxies; the only importer of requests."""
 
 import hashlib
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from tasks.lib import files
 from tasks.lib.errors import UserError
@@ -12,7 +14,7 @@ from tasks.lib.progress import Bar
 if TYPE_CHECKING:
     import requests
 
-CHUNK = 1 << 20
+CHUNK = 1 << 16
 TRIES = 4
 TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
 
@@ -25,7 +27,6 @@ def download(url: str, sha256: str, target: Path) -> None:
     """
     import requests
 
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
     with files.locked(part.with_name(f"{part.name}.lock")), files.explained(target):
         if target.is_file():
@@ -34,12 +35,8 @@ def download(url: str, sha256: str, target: Path) -> None:
             try:
                 _stream(url, part)
                 break
-            except (
-                requests.ConnectionError,
-                requests.Timeout,
-                requests.exceptions.ChunkedEncodingError,
-            ) as error:
-                if attempt == TRIES - 1:
+            except requests.RequestException as error:
+                if attempt == TRIES - 1 or not _passes(error):
                     raise UserError(
                         f"{url}: {_reason(error)}", "run again to go on where it broke off"
                     ) from error
@@ -49,6 +46,10 @@ def download(url: str, sha256: str, target: Path) -> None:
 
 def _stream(url: str, part: Path) -> None:
     import requests
+
+    if url.startswith("file:"):
+        _copy(url, part)
+        return
 
     have = part.stat().st_size if part.is_file() else 0
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
@@ -67,6 +68,24 @@ def _stream(url: str, part: Path) -> None:
                 bar.add(len(chunk))
     if expected is not None and got < expected:
         raise requests.ConnectionError(f"the connection broke after {got} of {expected} bytes")
+
+
+def _copy(url: str, part: Path) -> None:
+    """A file URL: the user's own disk is as good a source as a server."""
+    path = Path(unquote(urlsplit(url).path))
+    try:
+        shutil.copyfile(path, part)
+    except FileNotFoundError as error:
+        raise UserError(f"{url}: there is no file {path}") from error
+
+
+def _passes(error: Exception) -> bool:
+    """Whether another try may help; a URL that is none stays none."""
+    import requests
+
+    final = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)
+    passing = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+    return isinstance(error, passing) and not isinstance(error, final)
 
 
 def _length(reply: "requests.Response") -> int | None:

@@ -37,6 +37,19 @@ def atomic(path: Path, *, directory: bool = False) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, removed at the end; leftovers of killed processes go first."""
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            yield temp
+        finally:
+            remove(temp)
+
+
+@contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn the operating system's errors about space and permission into a sentence."""
     try:
@@ -145,6 +158,7 @@ def locked(path: Path, *, wait: bool = True, busy: str = "") -> Iterator[None]:
 
 def _lock(path: Path, wait: bool, busy: str) -> int:
     while True:
+        same = False
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -155,7 +169,9 @@ def _lock(path: Path, wait: bool, busy: str) -> int:
                 busy + (f" (process {owner})" if owner else ""), "wait for it, or end it"
             ) from None
         # The one before us removed the file it held: what we locked may no longer be what others find there.
-        if path.exists() and os.fstat(handle).st_ino == path.stat().st_ino:
+        with contextlib.suppress(FileNotFoundError):
+            same = os.fstat(handle).st_ino == path.stat().st_ino
+        if same:
             os.ftruncate(handle, 0)
             os.pwrite(handle, str(os.getpid()).encode(), 0)
             return handle

@@ -7,6 +7,7 @@ from pathlib import Path
 
 STEP = 1 << 20  # bytes; every ISO is a multiple, so that a changed overlay rarely changes the disk's size
 LABEL_LENGTH = 32
+JOLIET_LENGTH = 64  # characters of a name there; Rock Ridge has the whole
 
 
 def write(out: Path, files: Mapping[str, Path], label: str, epoch: int) -> None:
@@ -18,7 +19,11 @@ def write(out: Path, files: Mapping[str, Path], label: str, epoch: int) -> None:
         iso.new(interchange_level=4, vol_ident=label, rock_ridge="1.09", joliet=3)
         for name, path in files.items():
             iso.add_file(
-                str(path), iso_path=f"/{name}", rr_name=name, joliet_path=f"/{name}", file_mode=0o100444
+                str(path),
+                iso_path=f"/{name}",
+                rr_name=name,
+                joliet_path=f"/{name[-JOLIET_LENGTH:]}",
+                file_mode=0o100444,
             )
         iso.write(str(out))
         iso.close()

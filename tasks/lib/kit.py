@@ -26,6 +26,7 @@ from tasks.lib.words import Verb, Words
 
 Task = dict[str, Any]
 Tasks = Iterator[Task]
+_exit_code = 0  # of the task that failed; doit knows only 1
 LARGE = 8 << 20  # bytes; a larger file is checked by size and time
 
 
@@ -134,7 +135,7 @@ def task(
     return named | {
         "actions": [(_as_task_result, [recipe.func, list(recipe.args)])],
         "targets": [str(target) for target in made],
-        "file_dep": [str(dep) for dep in {*recipe.deps, *recipe.sources()}],
+        "file_dep": list(dict.fromkeys(str(dep) for dep in [*recipe.deps, *recipe.sources()])),
         "uptodate": [config_changed({"args": recipe.args, "inputs": recipe.inputs}, encoder=Encoder)],
         "clean": [(_clean, [[*made, *also]])],
         "doc": _first_line(recipe.func),
@@ -217,7 +218,7 @@ def run(dodo: Path, words: list[str]) -> int:
 
     module = importlib.import_module(dodo.stem)
     code = int(DoitMain(ModuleTaskLoader(module), config_filenames=()).run(words) or 0)
-    return 2 if code == 3 else code
+    return 2 if code == 3 else _exit_code or code
 
 
 def end_well() -> None:
@@ -239,9 +240,11 @@ def _first_line(func: Callable[..., None]) -> str:
 
 
 def _as_task_result(func: Callable[..., None], args: list[Any]) -> TaskFailed | None:
+    global _exit_code
     try:
         func(*args)
     except UserError as error:
+        _exit_code = max(_exit_code, error.exit_code)
         return TaskFailed(str(error))
     return None
 

@@ -1,13 +1,14 @@
 """Runs programs: one place for quoting, logging, missing programs and interruption."""
 
 import atexit
+import contextlib
 import os
 import shlex
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -66,11 +67,12 @@ def run(
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     lines: list[str] = []
     sink = _open_log(log, command)
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env={**({} if clean_env else {**os.environ, "LC_ALL": "C.UTF-8"}), **(env or {})}, cwd=cwd,
-        start_new_session=True,
-    )  # fmt: skip
+    with _startable(command):
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**({} if clean_env else {**os.environ, "LC_ALL": "C.UTF-8"}), **(env or {})}, cwd=cwd,
+            start_new_session=True,
+        )  # fmt: skip
     _running.add(process)
     try:
         assert process.stdout is not None
@@ -159,6 +161,15 @@ def kill(pid: int, start: int, grace: float = 2.0) -> None:
         deadline = time.monotonic() + patience
         while started_at(pid) == start and time.monotonic() < deadline:
             time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def _startable(command: list[str]) -> Iterator[None]:
+    """A file that is no program is the user's mistake: no #! line, or an interpreter that is not there."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{command[0]} does not start: {error.strerror}", "look at its first line") from error
 
 
 def _open_log(log: Path | None, command: list[str]) -> IO[bytes] | None:

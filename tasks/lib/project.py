@@ -44,10 +44,15 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
     problems: list[str] = []
     file = defs.read_yaml(ROOT / "xcluster.yaml", "xcluster.yaml", problems)
     effective, wrong = settings.load(said.settings, environ, file)
-    definitions = defs.load(ROOT, environ.get("XCLUSTER_OVLPATH", ""))
-    wrong += _unknown_names(effective, definitions)
-    problems += wrong + list(definitions.problems)
-    if problems and (said.verb is None or verbs[said.verb].builds or wrong):
+    verb = verbs[said.verb] if said.verb else None
+    reads = verb is None or verb.builds or verb.definitions
+    definitions = defs.load(ROOT, environ.get("XCLUSTER_OVLPATH", "")) if reads else defs.NONE
+    problems += wrong
+    if verb is None or verb.builds:
+        problems += [*definitions.problems, *_unknown_names(effective, definitions)]
+        if problems:
+            raise DefinitionError(problems)
+    elif problems and said.settings:
         raise DefinitionError(problems)
     workspace = Workspace.find(ROOT, environ)
     with explained(workspace.root):

@@ -116,7 +116,7 @@ def load(
     """
     layers: list[tuple[str, dict[str, Any]]] = [
         ("xcluster.yaml: ", dict(file)),
-        ("__", {k[2:]: v for k, v in environ.items() if k.startswith("__") and is_setting(k[2:])}),
+        ("__", {k[2:]: v for k, v in environ.items() if v and k.startswith("__") and is_setting(k[2:])}),
         ("--", dict(words)),
     ]
     merged: dict[str, Any] = {}
@@ -154,9 +154,10 @@ def _check(settings: Settings, origin: Mapping[str, str]) -> list[str]:
     problems = []
     for key, value in settings.per_node.items():
         kind, number = _PER_NODE.match(key).groups()  # type: ignore[union-attr]
-        pattern = {"nets": r"[0-9]{1,2}(,[0-9]{1,2})*", "append": r".*"}.get(kind, r"[0-9]+")
-        if not re.fullmatch(pattern, value):
-            problems.append(f"{origin[key]}: not a valid {kind}: '{value}'")
+        if kind in ("mem", "smp"):
+            problems += _check_number(kind, value, origin[key])
+        elif kind == "nets" and not re.fullmatch(r"[0-9]{1,2}(,[0-9]{1,2})*", value):
+            problems.append(f"{origin[key]}: not a list of nets as 0,1,2: '{value}'")
         try:
             role_of(int(number))
         except ValueError as error:
@@ -164,3 +165,12 @@ def _check(settings: Settings, origin: Mapping[str, str]) -> list[str]:
     if not settings.nvm + settings.nrouters + settings.ntesters:
         problems.append("a cluster of 0 nodes: set at least one of nvm, nrouters, ntesters above 0")
     return problems
+
+
+def _check_number(kind: str, value: str, where: str) -> list[str]:
+    """A node's own number has the bounds of the number for all."""
+    try:
+        Settings.model_validate({kind: value})
+    except ValidationError as error:
+        return [_problem(detail, {kind: where}) for detail in error.errors()]
+    return []

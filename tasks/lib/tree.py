@@ -3,11 +3,14 @@
 Nothing here needs root: owners are not kept on disk, they are 0 in what is written out.
 """
 
+import gzip
+import lzma
 import os
 import shutil
 import stat
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,10 +47,12 @@ def _unpack(package: Package, into: Path, excludes: list[str]) -> None:
         [proc.need("tar"), "-x", "-p", "--no-same-owner", "-C", str(into), *excludes],
         stdin=source.stdout, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
+    assert source.stdout
+    source.stdout.close()  # or the packer waits for us when tar ends early
     said = taker.communicate()[1].decode(errors="replace")
     code, reason = proc.finish(source)
     if code or taker.returncode:
-        raise UserError(f"cannot unpack {package.path}: {(reason or said).strip()}")
+        raise UserError(f"cannot unpack {package.path}: {(said or reason).strip()}")
 
 
 def lay_over(source: Path, target: Path) -> None:
@@ -104,6 +109,13 @@ def _plain(entry: tarfile.TarInfo, epoch: int) -> tarfile.TarInfo:
     return entry
 
 
+def _check_member(member: tarfile.TarInfo, what: str) -> None:
+    """Raise UserError for a path, or the target of a hard link, outside of the tree."""
+    for name in (member.name, *([member.linkname] if member.islnk() else [])):
+        if name.startswith("/") or ".." in name.split("/"):
+            raise UserError(f"{what}: the path {name} leads out of the tree")
+
+
 def adopt_tar(source: Path, out: Path, what: str, epoch: int, *, allow_empty: bool = False) -> int:
     """Rewrite a tar made by somebody else as `write_tar` would: order kept, owner 0, one time.
 
@@ -114,13 +126,16 @@ def adopt_tar(source: Path, out: Path, what: str, epoch: int, *, allow_empty: bo
     try:
         with tarfile.open(source) as tar, tarfile.open(out, "w", format=tarfile.GNU_FORMAT) as new:
             for member in tar:
-                if member.name.startswith("/") or ".." in member.name.split("/"):
-                    raise UserError(f"{what}: the path {member.name} leads out of the tree")
+                _check_member(member, what)
                 new.addfile(_plain(member, epoch), tar.extractfile(member) if member.isreg() else None)
-                count += 1
-    except (tarfile.TarError, EOFError) as error:
+                count += member.name not in (".", "./")
+            while tar.fileobj and tar.fileobj.read(1 << 20):
+                pass  # the checksum of a compressed file stands at its end
+    except (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
         if source.stat().st_size:
-            raise UserError(f"{what}: not a tar file: {error}") from error
+            raise UserError(f"{what}: damaged, or not a tar file: {error}") from error
     if not count and not allow_empty:
         raise UserError(
             f"{what}: the tar is empty", "is that meant? then put `allow_empty: true` into its ovl.yaml"

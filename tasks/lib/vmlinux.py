@@ -21,7 +21,10 @@ def _lz4(data: bytes) -> bytes:
         (length,) = struct.unpack_from("<I", data, at)
         if length == 0 or at + 4 + length > len(data):
             break
-        out.append(lz4.block.decompress(data[at + 4 : at + 4 + length], uncompressed_size=8 << 20))
+        try:
+            out.append(lz4.block.decompress(data[at + 4 : at + 4 + length], uncompressed_size=8 << 20))
+        except lz4.block.LZ4BlockError as error:
+            raise ValueError(str(error)) from error
         at += 4 + length
     return b"".join(out)
 
@@ -41,13 +44,24 @@ def extract(image: bytes) -> bytes | None:
 
     Raises UserError for something that is no bzImage.
     """
-    if image[0x202:0x206] != b"HdrS" or struct.unpack_from("<H", image, 0x206)[0] < 0x208:
+    if (
+        len(image) < 0x250
+        or image[0x202:0x206] != b"HdrS"
+        or struct.unpack_from("<H", image, 0x206)[0] < 0x208
+    ):
         raise UserError("not a bzImage: no Linux boot header of protocol 2.08 or later")
     start = ((image[0x1F1] or 4) + 1) * 512
     offset, length = struct.unpack_from("<II", image, 0x248)
     payload = image[start + offset : start + offset + length]
     for magic, unpack in _FORMATS:
         if payload.startswith(magic):
-            elf = unpack(payload)
+            elf = _unpacked(payload, unpack)
             return elf if elf[:4] == b"\x7fELF" and _PVH_NOTE + b"Xen\0" in elf else None
     return None
+
+
+def _unpacked(payload: bytes, unpack: Callable[[bytes], bytes]) -> bytes:
+    try:
+        return unpack(payload)
+    except (EOFError, OSError, ValueError, RuntimeError, lzma.LZMAError, zlib.error) as error:
+        raise UserError(f"the kernel image is damaged: {error}") from error

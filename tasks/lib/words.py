@@ -18,11 +18,11 @@ class Verb:
     name: str
     doc: str
     args: str = ""  # shown in messages; "" takes none
-    options: Mapping[str, str] = field(
-        default_factory=dict
-    )  # own options: name -> help; a trailing = takes a value
+    # Own options: name -> help; a trailing = takes a value.
+    options: Mapping[str, str] = field(default_factory=dict)
     settings: bool = False  # takes every setting as an option too
     builds: bool = False  # needs correct definitions
+    definitions: bool = False  # looks at definitions, right or wrong
     least: int = 0  # how many args at least
     raw: bool = False  # all words behind it are args, dashes or not
     most: int | None = None  # how many args at most; None = any number where `args` is set
@@ -72,31 +72,11 @@ def parse(argv: Sequence[str], verbs: Mapping[str, Verb]) -> Words:
     if at is None or (at and argv[0] in DOIT_WORDS):
         return Words()
     verb = verbs[argv[at]]
-    free = bool(verb.args) and verb.most is None and verb.least > 1  # a command's words are its own
-    rest = list(argv[at + 1 :])
     if verb.raw:
-        return Words(verb.name, tuple(rest))
-    args: list[str] = []
-    options: dict[str, str] = {}
-    flags = set()
-    while rest:
-        word = rest.pop(0)
-        if word == "--":
-            args += rest
-            break
-        if not word.startswith("-"):
-            args.append(word)
-            if free:
-                args += rest
-                break
-            continue
-        left = len(rest)
-        name, value = _option(verb, word, rest)
-        options[name] = value
-        if "=" not in word and len(rest) == left:
-            flags.add(name)
+        return Words(verb.name, tuple(argv[at + 1 :]))
+    args, options, flags = _split(verb, list(argv[at + 1 :]))
     _check_args(verb, args)
-    own = {name for option in verb.options for name in [option.rstrip("=")]}
+    own = {option.rstrip("=") for option in verb.options}
     return Words(
         verb.name,
         tuple(args),
@@ -104,6 +84,27 @@ def parse(argv: Sequence[str], verbs: Mapping[str, Verb]) -> Words:
         {k: v for k, v in options.items() if k not in own},
         frozenset(flags),
     )
+
+
+def _split(verb: Verb, rest: list[str]) -> tuple[list[str], dict[str, str], set[str]]:
+    """The args, the options with their values, and the names of options without one."""
+    free = bool(verb.args) and verb.most is None and verb.least > 1  # a command's words are its own
+    args: list[str] = []
+    options: dict[str, str] = {}
+    flags: set[str] = set()
+    while rest:
+        word = rest.pop(0)
+        if word == "--" or (free and not word.startswith("-")):
+            return args + (rest if word == "--" else [word, *rest]), options, flags
+        if not word.startswith("-"):
+            args.append(word)
+            continue
+        left = len(rest)
+        name, value = _option(verb, word, rest)
+        options[name] = value
+        if "=" not in word and len(rest) == left:
+            flags.add(name)
+    return args, options, flags
 
 
 def _option(verb: Verb, word: str, rest: list[str]) -> tuple[str, str]:

@@ -105,7 +105,10 @@ class Switch:
 
     def accept(self, net: Net) -> None:
         """A NIC is plugged in."""
-        link, _ = net.listener.accept()
+        try:
+            link, _ = net.listener.accept()
+        except OSError:  # gone again, or no file descriptor is left
+            return
         link.setblocking(False)
         port = Port(link, net)
         net.ports.add(port)

@@ -35,12 +35,14 @@ class Userspace:
 
     def up(self, cluster: ClusterDir, nets: Iterable[int]) -> None:
         """Start a switch for the nets that have none yet."""
-        wanted = [net for net in sorted(set(nets) - {0}) if not (cluster.net / str(net)).exists()]
+        _check_length(cluster)
+        wanted = [net for net in sorted(set(nets) - {0}) if not _answers(cluster.net / str(net))]
         if not wanted:
             return
-        for net in wanted:
-            _check_length(cluster.net / str(net))
         cluster.net.mkdir(parents=True, exist_ok=True)
+        for net in wanted:  # what a switch that was killed left behind
+            (cluster.net / str(net)).unlink(missing_ok=True)
+            (cluster.net / f".{net}").unlink(missing_ok=True)
         log = cluster.net / f"switch-{wanted[0]}.log"
         process = proc.spawn([sys.executable, "-I", str(PROGRAM), str(cluster.net), *map(str, wanted)], log)
         state = {"pid": process.pid, "start": proc.started_at(process.pid)}
@@ -93,8 +95,19 @@ def _port_taken(name: str, forward: Forward) -> str:
     )
 
 
-def _check_length(folder: Path) -> None:
-    longest = str(folder.with_name(f".{folder.name}"))
+def _answers(path: Path) -> bool:
+    """Whether a switch listens on this socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def _check_length(cluster: ClusterDir) -> None:
+    """Every socket of a cluster must have a path that the kernel takes; a node's are the longest."""
+    longest = str(cluster.node(1).control)
     if len(longest.encode()) > LONGEST_SOCKET:
         raise UserError(
             f"the path {longest} is too long for a unix socket ({LONGEST_SOCKET} bytes)",

@@ -29,6 +29,9 @@ def choose(wanted: str, workspace: Workspace, kernel: Path) -> Verdict:
     known = recall(workspace)
     if known:
         return known
+    verdict = without_kvm()
+    if verdict:  # looked up in no time, and may change while the host runs
+        return verdict
     verdict = probe(workspace, kernel)
     files.write_json(workspace.accel, {"boot": boot_id(), "accel": verdict.accel, "why": verdict.why})
     return verdict
@@ -45,14 +48,19 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def probe(workspace: Workspace, kernel: Path) -> Verdict:
-    """Boot the tiny guest with KVM."""
+def without_kvm() -> Verdict | None:
+    """Why KVM is out of the question; None when it may work."""
     if not Path("/dev/kvm").exists():
         return Verdict("tcg", "there is no /dev/kvm")
     try:
-        Path("/dev/kvm").open("r+b").close()
+        Path("/dev/kvm").open("r+b", buffering=0).close()
     except OSError as error:
         return Verdict("tcg", f"/dev/kvm: {error.strerror}; is the user in group kvm?")
+    return None
+
+
+def probe(workspace: Workspace, kernel: Path) -> Verdict:
+    """Boot the tiny guest with KVM."""
     tiny_initramfs(workspace.probe_guest)
     command = [
         proc.need("qemu-system-x86_64"), "-nodefaults", "-no-user-config", "-machine", "pc", "-accel", "kvm",

@@ -137,7 +137,7 @@ def _nic(index: int, nic: Nic) -> list[str]:
 
 def _netdev(name: str, nic: Nic) -> str:
     if isinstance(nic, SwitchNic):
-        return f"stream,id={name},server=off,addr.type=unix,addr.path={nic.switch}"
+        return f"stream,id={name},server=off,addr.type=unix,addr.path={_escaped(Path(nic.switch))}"
     if isinstance(nic, LooseNic):
         return f"hubport,id={name},hubid={nic.net}"
     forwards = "".join(

@@ -16,6 +16,7 @@ from pathlib import Path
 from tasks.lib import files
 from tasks.node import NodeRun
 
+ANSWER = 5.0  # seconds for a guest to take the answer
 SSH_AT_ONCE = 8
 SILENT = 15.0  # seconds after which a guest that says nothing is tried by ssh
 RETRY = 0.3  # seconds between two tries of ssh
@@ -141,8 +142,9 @@ class Watch:
     def _tell(self, node: Watched) -> None:
         """Answer who the node is."""
         assert node.link
-        node.link.setblocking(True)
-        node.link.sendall(self._identity(node.run))
+        node.link.settimeout(ANSWER)
+        with contextlib.suppress(OSError):  # a node that died meanwhile is told by its process
+            node.link.sendall(self._identity(node.run))
         node.link.setblocking(False)
 
     def _try_ssh(self, node: Watched) -> None:

@@ -1,0 +1,12 @@
+"""Every verb by name, gathered from the modules that do them."""
+
+from collections.abc import Mapping
+
+from tasks import cluster, doctor, iso, kernel, mkovl, reach, selftest, suite
+from tasks.lib.words import Verb
+
+VERBS: Mapping[str, Verb] = {
+    name: verb
+    for noun in (cluster, reach, iso, mkovl, kernel, suite, doctor, selftest)
+    for name, verb in noun.VERBS.items()
+}
