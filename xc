@@ -18,11 +18,35 @@ tools() {
 	END
 }
 
+# What `test` needs besides: to compile a kernel, and to look at what was built with other people's eyes.
+test_tools() {
+	cat <<-END
+		gcc gcc
+		make make
+		flex flex
+		bison bison
+		bc bc
+		patch patch
+		cpio cpio
+		xorriso xorriso
+		dropbearconvert dropbear-bin
+		shellcheck shellcheck
+		gpg gpg
+		gpgv gpgv
+	END
+}
+
+test_headers() {
+	[ -f /usr/include/libelf.h ] || echo libelf-dev
+	[ -f /usr/include/openssl/ssl.h ] || echo libssl-dev
+}
+
 missing_packages() {
 	PATH=$PATH:/usr/sbin:/sbin
-	tools | while read -r program package; do
+	"$1" | while read -r program package; do
 		command -v "$program" >/dev/null 2>&1 || echo "$package"
 	done
+	[ "$1" = tools ] || { test_headers; return; }
 	if ! command -v python3 >/dev/null 2>&1; then
 		echo python3 python3-venv
 	elif ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
@@ -31,7 +55,7 @@ missing_packages() {
 }
 
 install_packages() {
-	command="apt-get install --yes --no-install-recommends $*"
+	command="env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $*"
 	if ! command -v apt-get >/dev/null 2>&1; then
 		said "missing Debian packages: $*"
 		said "this host has no apt-get; install what they contain, then run again"
@@ -43,19 +67,20 @@ install_packages() {
 			as=sudo
 		else
 			said "these Debian packages are missing; as root run:"
-			said "  apt-get update && $command"
+			said "  apt-get update && ${command#env * }"
 			exit 1
 		fi
 	fi
 	if [ -t 0 ] && [ -t 2 ]; then
-		printf 'xc: %s is needed. Install now with "%s"? [Y/n] ' "$*" "${as:+$as }$command" >&2
+		printf 'xc: %s is needed. Install now with "%s"? [Y/n] ' "$*" "${as:+$as }${command#env * }" >&2
 		read -r answer
 		case $answer in [nN]*) exit 1 ;; esac
 	else
 		said "installing $*"
 	fi
 	log=$(mktemp)
-	if ! { DEBIAN_FRONTEND=noninteractive $as apt-get update && DEBIAN_FRONTEND=noninteractive $as $command; } >"$log" 2>&1; then
+	# shellcheck disable=SC2086
+	if ! { $as apt-get update && $as $command; } >"$log" 2>&1; then
 		tail -n 20 "$log" >&2
 		rm -f "$log"
 		said "apt-get could not install $*"
@@ -107,13 +132,17 @@ make_venv() {
 	exec 9>&-
 }
 
-if ! is_ready ""; then
-	packages=$(missing_packages | tr '\n' ' ')
+# set_up LIST EXTRA: the packages of a list, then what pyproject.toml names for it.
+set_up() {
+	is_ready "$2" && return
+	packages=$(missing_packages "$1" | tr '\n' ' ')
 	# shellcheck disable=SC2086
 	[ -z "${packages% }" ] || install_packages $packages
-	make_venv ""
-fi
-case " $* " in *" test "*) is_ready test || make_venv test ;; esac
+	make_venv "$2"
+}
+
+set_up tools ""
+case ${1:-} in test) set_up test_tools test ;; esac
 
 # A caller's words may be paths relative to where it stands; the module is found by PYTHONPATH alone.
 export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"

@@ -82,6 +82,7 @@ def _task(project: Project, made: Recipe) -> kit.Task:
     overlay, workspace = made.overlay, project.workspace
     deps = [path for folder in _folders(made) for path in files.tree_files(folder)]
     deps += [workspace.stamp("artifact", artifact.name) for artifact in overlay.artifacts]
+    deps += [Path(name) for name in overlay.reads if Path(name).is_file()]
     if overlay.packages:
         deps += [
             packages_file(workspace, made.base),

@@ -11,7 +11,7 @@ from typing import Any
 from tasks.lib import files
 
 PREFIXES = ("xcluster_", "__")
-NAMES = ("SETUP", "TOPOLOGY", "GOPATH", "ARCHIVE", "KERNELDIR", "KUBERNETESD")
+NAMES = ("SETUP", "TOPOLOGY", "TZ", "GOPATH", "ARCHIVE", "KERNELDIR", "KUBERNETESD")
 
 
 @dataclass(frozen=True)

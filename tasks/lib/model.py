@@ -132,6 +132,7 @@ class Overlay(Definition):
     artifacts: Annotated[
         tuple[Artifact, ...], Field(strict=False)
     ] = ()  # files from outside, each with `dest`
+    reads: Annotated[tuple[str, ...], Field(strict=False)] = ()  # files of the host that its `tar` script reads
     allow_empty: bool = False  # an empty tar is meant
 
     @property
