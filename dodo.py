@@ -14,6 +14,7 @@ try:
     builds = house.words.verb is None or VERBS[house.words.verb].builds
     chosen = iso.choose(house) if builds else choice.Choice()
     parts = iso.parts(house, chosen)
+    cluster.refuse_clean(house, sys.argv[1:])
 except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
@@ -25,19 +26,26 @@ DOIT_CONFIG = kit.config(house.workspace.db, BUILDS if builds else [])
 
 def task_builds() -> kit.Tasks:
     """Everything that is made from definitions"""
-    if builds:
-        yield from suite.tasks(house)
-        yield from artifact.tasks(house)
-        yield from kernel.tasks(house)
-        yield from image.tasks(house, chosen)
-        yield from ovl.tasks(house, chosen, iso.overlays_of(parts))
-        yield from iso.tasks(house, chosen, parts)
-        yield from golden.tasks(house)
-        yield kit.leftovers("_leftovers", house.workspace.leftovers)
+    yield from kit.told(_builds()) if builds else ()
+
+
+def _builds() -> kit.Tasks:
+    yield from suite.tasks(house)
+    yield from artifact.tasks(house)
+    yield from kernel.tasks(house)
+    yield from image.tasks(house, chosen)
+    yield from ovl.tasks(house, chosen, iso.overlays_of(parts))
+    yield from iso.tasks(house, chosen, parts)
+    yield from golden.tasks(house)
+    yield kit.leftovers("_leftovers", house.workspace.leftovers)
 
 
 def task_verbs() -> kit.Tasks:
     """Everything that acts"""
+    yield from kit.told(_verbs())
+
+
+def _verbs() -> kit.Tasks:
     yield from cluster.tasks(house, BUILDS if builds else [])
     yield from reach.tasks(house)
     yield from mkovl.tasks(house)

@@ -3,16 +3,34 @@
 import sys
 
 from tasks.lib import kit, settings, words
+from tasks.lib.errors import unknown
 from tasks.lib.project import ROOT
 from tasks.verbs import VERBS
+
+NOUNS = ("suite", "artifact", "kernel", "image", "ovl", "golden")
 
 
 def main(argv: list[str]) -> int:
     """Run `xc ARGV`; the exit code is 0 for done, 1 for failed, 2 for wrong usage."""
     if not argv or argv[0] in ("help", "-h", "--help"):
+        if len(argv) > 1 and argv[1] not in VERBS:
+            sys.stderr.write(f"error: {unknown('verb', argv[1], VERBS)}\n")
+            return 2
         sys.stdout.write(_help(argv[1:]))
         return 0
+    wrong = _unknown(argv)
+    if wrong:
+        sys.stderr.write(f"error: {wrong}\n  hint: xc help\n")
+        return 2
     return kit.run(ROOT / "dodo.py", _doit_words(argv))
+
+
+def _unknown(argv: list[str]) -> str | None:
+    """What is wrong with the first word, if it is neither a verb, a task, a target nor a word of doit."""
+    first = argv[0]
+    if first.startswith("-") or any(sign in first for sign in ":/*=") or first in words.DOIT_WORDS:
+        return None
+    return None if first in VERBS or first in NOUNS else unknown("verb", first, [*VERBS, *NOUNS])
 
 
 def _doit_words(argv: list[str]) -> list[str]:

@@ -38,6 +38,13 @@ def tasks(project: Project, builds: list[str]) -> kit.Tasks:
         yield kit.verb(verb, project.words, does[name], [project], needed)
 
 
+def refuse_clean(project: Project, argv: list[str]) -> None:
+    """Raise UserError when `clean` would remove what running nodes work on."""
+    names = sorted(path.parent.name for path in project.workspace.run.glob("*/cluster.json"))
+    if argv[:1] == ["clean"] and names:
+        raise UserError(f"clusters are running: {', '.join(names)}", f"xc stop --name {names[0]}")
+
+
 def _pointless(project: Project, name: str) -> bool:
     """Nothing needs to be built for what is going to be refused."""
     return name == "scaleout" and not launch.running(project.workspace.cluster(project.settings.name))

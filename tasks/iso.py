@@ -76,6 +76,9 @@ def parts(project: Project, chosen: choice.Choice) -> list[Part]:
         problems.append(f"--label: at most {iso9660.LABEL_LENGTH} ASCII characters, got '{chosen.label}'")
     if chosen.cidata and not Path(chosen.cidata).is_dir():
         problems.append(f"--cidata: there is no directory {chosen.cidata}")
+    elif chosen.cidata:
+        nested = [path.name for path in Path(chosen.cidata).iterdir() if path.is_dir()]
+        problems += [f"--cidata: only files can go on the ISO, {name} is a directory" for name in nested]
     if chosen.script and not Path(chosen.script).is_file():
         problems.append(f"--script: there is no file {chosen.script}")
     if problems and project.words.verb == "mkcdrom":
@@ -153,8 +156,9 @@ def _tar(project: Project, part: Part, chosen: choice.Choice) -> Path:
 
 def _absolute(word: str, project: Project) -> str:
     """A word that is a path, as a path that means the same everywhere; a name stays a name."""
-    if word in project.definitions.overlays:
-        return word
+    overlay = project.definitions.overlays.get(word)
+    if overlay:  # one of XCLUSTER_OVLPATH has to be found later without it
+        return word if overlay.directory.parent == project.root / "ovl" else str(overlay.directory.resolve())
     return str(Path(word).resolve()) if "/" in word or word == "." or Path(word).exists() else word
 
 

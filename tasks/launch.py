@@ -179,14 +179,15 @@ def _bring_up(made: Plan) -> None:
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)  # ends whatever runs, an event loop too, as Ctrl-C does
 
 
 def _undo(made: Plan) -> None:
     for each in made.nodes:
         own = made.directory.node(each.number)
+        kept = made.workspace.root / "log" / f"{made.settings.name}-{each.name}.console.log"
+        kept.unlink(missing_ok=True)
         if own.console_log.is_file():
-            kept = made.workspace.root / "log" / f"{made.settings.name}-{each.name}.console.log"
             kept.parent.mkdir(exist_ok=True)
             own.console_log.replace(kept)
         remove_node(made.directory, each.number)
@@ -227,7 +228,7 @@ def _wait(made: Plan, runs: Sequence[NodeRun], authorized: str) -> None:
         where = (
             "the cluster is kept; `xc stop` ends it"
             if made.settings.keep
-            else "--keep leaves the nodes to look at"
+            else f"their consoles: {made.workspace.root / 'log'}; --keep leaves the nodes to look at"
         )
         text = "".join(f"  {outcome.name}: {outcome.why}" for outcome in told[:4])
         raise UserError(f"{len(lost)} of {len(runs)} nodes did not come up:\n{text.rstrip()}", where)

@@ -60,7 +60,7 @@ def recipe(project: Project, overlay: Overlay, chosen: choice.Choice) -> Recipe:
         setup,
         chosen.env if overlay.script else {},
         source_date_epoch(project.environ),
-        base_image(project).name,
+        base_image(project).name if overlay.packages else "",
     )
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.lib import files
+from tasks.lib.settings import is_setting
 
+COUNTS = ("__nvm", "__nrouters", "__ntesters")
 PREFIXES = ("xcluster_", "__")
 NAMES = ("SETUP", "TOPOLOGY", "TZ", "GOPATH", "ARCHIVE", "KERNELDIR", "KUBERNETESD")
 
@@ -31,8 +33,15 @@ class Choice:
 
 
 def variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """The part of an environment that overlays are known to read."""
-    return {k: v for k, v in environ.items() if k.startswith(PREFIXES) or k in NAMES}
+    """The part of an environment that overlays are known to read.
+
+    Of the settings (`__mem` and so on) it is only how many nodes there are; others must not re-pack an overlay.
+    """
+    return {k: v for k, v in environ.items() if k in NAMES or (k.startswith(PREFIXES) and not _is_ours(k))}
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("__") and is_setting(name[2:]) and name not in COUNTS
 
 
 def without(environ: Mapping[str, str]) -> dict[str, str]:

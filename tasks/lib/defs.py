@@ -130,7 +130,9 @@ def _sentence(model: type[BaseModel], detail: Any) -> str:
     where = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         owner = _model_at(model, detail["loc"][:-1])
-        valid = [name for name in owner.model_fields if name != "directory"]
+        valid = [
+            name for name in owner.model_fields if name not in ("name", "directory") or owner is not model
+        ]
         parent = ".".join(str(part) for part in detail["loc"][:-1])
         return (f"{parent}: " if parent else "") + unknown("key", str(detail["loc"][-1]), valid)
     message = detail["msg"].removeprefix("Value error, ")

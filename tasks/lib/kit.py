@@ -221,6 +221,15 @@ def run(dodo: Path, words: list[str]) -> int:
     return 2 if code == 3 else _exit_code or code
 
 
+def told(tasks: Tasks) -> Tasks:
+    """`tasks`, where a user's mistake found while they are made ends the run with a message."""
+    try:
+        yield from tasks
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
 def end_well() -> None:
     """SIGTERM comes to doit's end, where it writes its state, as Ctrl-C does; neither shows a traceback."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -243,6 +252,8 @@ def _as_task_result(func: Callable[..., None], args: list[Any]) -> TaskFailed | 
     global _exit_code
     try:
         func(*args)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except UserError as error:
         _exit_code = max(_exit_code, error.exit_code)
         return TaskFailed(str(error))

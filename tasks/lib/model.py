@@ -110,8 +110,12 @@ class Image(Definition):
 
     @model_validator(mode="after")
     def _base_or_extension(self) -> Self:
-        if self.extends and self.packages:
-            raise ValueError("'packages' go into an overlay when 'extends' is set")
+        own = {"extends", "overlays", "summary", "size", "name", "directory"}
+        lost = sorted(self.model_fields_set - own)
+        if self.extends and lost:
+            raise ValueError(
+                f"with 'extends' the base image decides {', '.join(lost)}: put that into an overlay"
+            )
         if not self.extends and not self.packages:
             raise ValueError("either 'packages' or 'extends' is needed")
         return self
@@ -132,7 +136,9 @@ class Overlay(Definition):
     artifacts: Annotated[
         tuple[Artifact, ...], Field(strict=False)
     ] = ()  # files from outside, each with `dest`
-    reads: Annotated[tuple[str, ...], Field(strict=False)] = ()  # files of the host that its `tar` script reads
+    reads: Annotated[
+        tuple[str, ...], Field(strict=False)
+    ] = ()  # files of the host that its `tar` script reads
     allow_empty: bool = False  # an empty tar is meant
 
     @property

@@ -144,12 +144,9 @@ def _takes_value(verb: Verb, name: str) -> bool:
 def _check_setting(verb: Verb, name: str) -> None:
     if settings.is_setting(name) and (verb.settings or name in EVERYWHERE):
         return
-    known = [option.rstrip("=") for option in verb.options]
-    known += settings.names() if verb.settings else EVERYWHERE
-    raise UsageError(
-        unknown("option", f"--{name.replace('_', '-')}", [f"--{k.replace('_', '-')}" for k in known]),
-        usage(verb),
-    )
+    known = [dashes(option.rstrip("=")) for option in verb.options]
+    known += [dashes(each.replace("_", "-")) for each in (settings.names() if verb.settings else EVERYWHERE)]
+    raise UsageError(unknown("option", dashes(name.replace("_", "-")), known), usage(verb))
 
 
 def _check_args(verb: Verb, args: Sequence[str]) -> None:

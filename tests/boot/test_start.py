@@ -50,9 +50,8 @@ def test_rcp_brings_a_file(base: Cluster, tmp_path_factory: pytest.TempPathFacto
 
 def test_logs_and_console(base: Cluster) -> None:
     events = base.xc("logs", "1", "--events").stdout
-    for word in ("phase init", "hello 1", "phase overlays", "phase rc", "phase ready", " ssh"):
+    for word in ("phase overlays", "overlay 00env 0", "phase rc", "rc 10net.rc 0", "phase ready", " ssh"):
         assert word in events
-    assert "Linux version" in base.xc("logs", "1").stdout or base.xc("logs", "1").stdout.strip()
     with socket.socket(socket.AF_UNIX) as console:
         console.settimeout(20)
         console.connect(str(base.directory / "vm-001" / "console"))
@@ -60,6 +59,7 @@ def test_logs_and_console(base: Cluster) -> None:
         seen = b""
         while b"mark-42" not in seen:
             seen += console.recv(4096)
+    assert "mark-42" in base.xc("logs", "1").stdout
 
 
 def test_scaleout_and_scalein(base: Cluster) -> None:
@@ -134,7 +134,9 @@ def test_a_port_in_use_is_named_before_anything_starts() -> None:
 
 def test_a_node_that_does_not_come_up_is_shown_with_phase_and_console() -> None:
     cluster = Cluster("t-dead")
-    done = cluster.xc("starts", "--nvm=1", "--nrouters=0", "--append=init=/nothing", "--timeout=20", ok=False)
+    done = cluster.xc(
+        "starts", "--nvm=1", "--nrouters=0", "--cold", "--append=rdinit=/nothing", "--timeout=20", ok=False
+    )
     assert done.returncode == 1
     assert "vm-001" in done.stderr and "phase" in done.stderr and "console" in done.stderr
     assert_nothing_left("t-dead")
