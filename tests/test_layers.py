@@ -23,6 +23,7 @@ ONLY_IMPORTERS = {
     "pycdlib": {"tasks/lib/iso9660.py"},
     "requests": {"tasks/lib/fetch.py"},
     "tqdm": {"tasks/lib/progress.py"},
+    "qemu": {"tasks/lib/qmp.py"},
     # Programs are run by lib/proc.py; the others connect two programs, or look after processes of their own.
     "subprocess": {
         "tasks/artifact.py", "tasks/image.py", "tasks/lib/proc.py", "tasks/lib/tree.py",

@@ -35,7 +35,7 @@ class Choice:
 def variables(environ: Mapping[str, str]) -> dict[str, str]:
     """The part of an environment that overlays are known to read.
 
-    Of the settings (`__mem` and so on) it is only how many nodes there are; others must not re-pack an overlay.
+    Of the settings (`__mem` and so on) only how many nodes there are: others must not re-pack an overlay.
     """
     return {k: v for k, v in environ.items() if k in NAMES or (k.startswith(PREFIXES) and not _is_ours(k))}
 

@@ -113,9 +113,8 @@ class Image(Definition):
         own = {"extends", "overlays", "summary", "size", "name", "directory"}
         lost = sorted(self.model_fields_set - own)
         if self.extends and lost:
-            raise ValueError(
-                f"with 'extends' the base image decides {', '.join(lost)}: put that into an overlay"
-            )
+            names = ", ".join(f"'{key}'" for key in lost)
+            raise ValueError(f"with 'extends' the base image decides {names}: put that into an overlay")
         if not self.extends and not self.packages:
             raise ValueError("either 'packages' or 'extends' is needed")
         return self

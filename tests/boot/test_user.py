@@ -44,7 +44,8 @@ def as_nobody(project: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     own = {"HOME": str(home), "USER": "nobody", "LANG": "C.UTF-8", "PATH": f"{path}:/usr/sbin:/sbin"}
     return subprocess.run(
         ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "./xc", *words],
-        cwd=project, env={**env, **own}, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        cwd=project, env={**env, **own}, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
