@@ -81,15 +81,17 @@ def _first(artifact: Artifact, base: Path, site: Site) -> tuple[Path, str]:
 
 def _from(source: Source, artifact: Artifact, base: Path, site: Site) -> Path:
     if source.url:
-        assert artifact.sha256
-        if site.offline:
+        expected = source.sha256 or artifact.sha256
+        assert expected
+        target = site.workspace.content(expected)
+        if site.offline and not target.is_file():
             raise UserError("not in the cache, and --offline is set")
-        target = site.workspace.content(artifact.sha256)
-        fetch.download(source.url, artifact.sha256, target)
+        fetch.download(source.url, expected, target)
         return target
+    wanted = artifact.model_copy(update={"sha256": source.sha256 or artifact.sha256})
     if source.file:
-        return _keep_file(base / source.file, artifact, site)
-    return _from_package(source, apt.archive(site, source.suite), artifact, site)
+        return _keep_file(base / source.file, wanted, site)
+    return _from_package(source, apt.archive(site, source.suite), wanted, site)
 
 
 def _keep_file(path: Path, artifact: Artifact, site: Site) -> Path:

@@ -7,7 +7,7 @@ the ordinary way, and a line says why.
 from collections.abc import Iterable
 from pathlib import Path
 
-from tasks.lib import files, kit, proc, progress, qmp
+from tasks.lib import files, kit, proc, qmp
 from tasks.lib.errors import UserError
 from tasks.lib.model import Node
 from tasks.lib.paths import Workspace
@@ -61,20 +61,17 @@ def freeze(project: Project, shapes: list[golden.Shape]) -> None:
         ensure(project.settings, project.workspace, plain, shape)
 
 
-def ensure(settings: Settings, workspace: Workspace, plain: Boot, shape: golden.Shape) -> Path | None:
-    """The snapshot of this shape, made if it is missing or outdated; None when it cannot be made."""
+def ensure(settings: Settings, workspace: Workspace, plain: Boot, shape: golden.Shape) -> Path | str:
+    """The snapshot of this shape, made if it is missing or outdated; or why it cannot be made."""
     place = folder(settings, workspace, shape)
     identity = golden.key(plain, shape, boot.contents(settings, workspace))
-    known = files.read_json(place / "golden.json")
-    if known.get("key") == identity:
-        return None if known.get("failed") else place
     with files.locked(place.with_name(f"{place.name}.lock")):
-        if golden.usable(place, identity):
-            return place
+        known = files.read_json(place / "golden.json")
+        if known.get("key") == identity:
+            return str(known["failed"]) if "failed" in known else place
         try:
             golden.make(plain, shape, identity, place)
         except UserError as error:
-            progress.say(f"no golden snapshot, nodes boot the ordinary way: {error}")
             files.write_json(place / "golden.json", {"key": identity, "failed": str(error)})
-            return None
+            return str(error)
     return place

@@ -19,6 +19,7 @@ from tasks.node import golden as frozen
 from tasks.reach import ssh_command
 
 SHIFT = 1000  # between the forwarded ports of two clusters
+MOST_PORT = 60000
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ def plan(settings: Settings, workspace: Workspace, nodes: tuple[Node, ...] | Non
     chosen = nodes or settings.nodes()
     shapes = [] if settings.cold else golden.wanted(settings, chosen)
     found = {shape: golden.ensure(settings, workspace, plain, shape) for shape in shapes}
-    snapshots = {shape: place for shape, place in found.items() if place}
+    snapshots = {shape: place for shape, place in found.items() if isinstance(place, Path)}
+    for reason in {str(reason) for reason in found.values() if not isinstance(reason, Path)}:
+        progress.say(f"no golden snapshot, nodes boot the ordinary way: {reason}")
     return Plan(settings, workspace, plain, why, snapshots, chosen, _ports(settings, workspace))
 
 
@@ -128,20 +131,29 @@ def _busy(name: str) -> str:
 
 
 def _ports(settings: Settings, workspace: Workspace) -> net.Ports:
-    """The ports that were asked for; a second cluster gets its own range."""
+    """The running cluster's ports, else those asked for.
+
+    A cluster by another name than the usual one moves on to a range that nobody uses.
+    """
     saved = files.read_json(workspace.cluster(settings.name).state).get("ports")
     if saved:
-        return net.Ports(
-            int(saved["ssh"]),
-            settings.telnet_base + int(saved["ssh"]) - settings.ssh_base if settings.telnet else None,
-        )
-    taken = set()
-    for other in workspace.run.glob("*/cluster.json"):
-        if other.parent.name != settings.name:
-            taken.add(int(files.read_json(other).get("ports", {}).get("ssh", 0)))
+        return _shifted(settings, int(saved["ssh"]) - settings.ssh_base)
+    others = [other for other in workspace.run.glob("*/cluster.json") if other.parent.name != settings.name]
+    taken = {int(files.read_json(other).get("ports", {}).get("ssh", 0)) for other in others}
+    usual = Settings.model_fields["name"].default, Settings.model_fields["ssh_base"].default
     shift = 0
-    while settings.ssh_base + shift in taken:
+    while settings.ssh_base + shift + SHIFT < MOST_PORT:
+        ports = _shifted(settings, shift)
+        moves = settings.name != usual[0] and settings.ssh_base == usual[1]
+        if ports.ssh not in taken and not (
+            moves and net.get(settings.net).preflight(settings.nodes(), ports)
+        ):
+            return ports
         shift += SHIFT
+    return _shifted(settings, 0)
+
+
+def _shifted(settings: Settings, shift: int) -> net.Ports:
     return net.Ports(settings.ssh_base + shift, settings.telnet_base + shift if settings.telnet else None)
 
 

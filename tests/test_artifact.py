@@ -54,6 +54,19 @@ def test_sources_in_order(site: Site, tmp_path: Path, web: str) -> None:
     assert stamp(site)["source"] == f"{web}tool"
 
 
+def test_sources_with_content_of_their_own(site: Site, tmp_path: Path, web: str) -> None:
+    """Two makers of one source pack it differently: each source says what it gives."""
+    other = b"the same, packed by somebody else"
+    (tmp_path / "web/tool").write_bytes(other)
+    sha256 = hashlib.sha256(other).hexdigest()
+    sources = (Source(file="nowhere", sha256=SHA), Source(url=f"{web}tool", sha256=sha256))
+    artifact.get(wanted(*sources, sha256=None), tmp_path, site)
+    assert stamp(site)["sha256"] == sha256
+    (tmp_path / "tool").write_bytes(b"neither")
+    with pytest.raises(UserError, match=SHA):
+        artifact.get(wanted(Source(file="tool", sha256=SHA), sha256=None), tmp_path, site)
+
+
 def test_the_cache_comes_first(site: Site, tmp_path: Path) -> None:
     content = site.workspace.content(SHA)
     content.parent.mkdir(parents=True)

@@ -26,6 +26,7 @@ class Source(Definition):
     member: str | None = None  # path of the file inside the package
     url: str | None = None  # http, https or file URL
     file: str | None = None  # path; relative to the directory of the definition
+    sha256: Sha256 | None = None  # of what this source gives, where sources differ
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -52,7 +53,7 @@ class Artifact(Definition):
 
     @model_validator(mode="after")
     def _url_is_fixed(self) -> Self:
-        if self.sha256 is None and any(source.url for source in self.sources):
+        if self.sha256 is None and any(source.url and not source.sha256 for source in self.sources):
             raise ValueError("a 'url' source needs 'sha256'")
         return self
 

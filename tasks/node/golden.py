@@ -87,11 +87,6 @@ def make(boot: Boot, made: Shape, identity: str, folder: Path) -> None:
         files.write_json(temp / "golden.json", {"key": identity})
 
 
-def usable(folder: Path, identity: str) -> bool:
-    """Whether the snapshot in `folder` is the one with this identity."""
-    return files.read_json(folder / "golden.json").get("key") == identity
-
-
 def thawing(boot: Boot, folder: Path, directory: Path) -> Boot:
     """`boot` for clones of the snapshot in `folder`; `directory` is where the ISO's disk is put."""
     disk = directory / "cdrom.qcow2"

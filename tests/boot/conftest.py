@@ -120,3 +120,13 @@ def running(name: str, words: Sequence[str], env: Mapping[str, str] | None = Non
 def base() -> Iterator[Cluster]:
     """Two nodes, two routers and a tester on the default kernel."""
     yield from running("t-base", ["--nvm=2", "--nrouters=2", "--ntesters=1"])
+
+
+@pytest.fixture(autouse=True)
+def stopped() -> Iterator[None]:
+    """What a failed test leaves running must not hold up the next ones."""
+    before = {path.parent.name for path in (WORKSPACE / "run").glob("t-*/cluster.json")}
+    yield
+    for path in (WORKSPACE / "run").glob("t-*/cluster.json"):
+        if path.parent.name not in before:
+            Cluster(path.parent.name).xc("stop", ok=False)
