@@ -149,8 +149,9 @@ def _configured(kernel: Kernel, fragments: Fragments, epoch: int, site: Site) ->
 
 def _modules_disk(modules: Path, folder: Path, epoch: int) -> None:
     """A disk of /lib/modules that every node mounts read-only, so that no kernel has to fit an image."""
-    for generated in modules.glob("*/modules.*.bin"):
-        generated.touch()
+    for path in modules.rglob("*"):  # what depmod wrote has the modes that the user's umask left
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o644)
     size = sum(path.lstat().st_size + 4096 for path in modules.rglob("*")) * 11 // 10
     with files.atomic(folder / "modules.img") as temp:
         ext4.make(modules, temp, f"{(size >> 20) + 8}M", epoch)

@@ -1,0 +1,56 @@
+"""The real artifacts: a second build does nothing, and a build elsewhere gives the same bytes."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.boot.conftest import ROOT, WORKSPACE, Cluster
+
+pytestmark = pytest.mark.boot
+TASKS = ("kernel:debian", "image:base", "ovl:network-topology", "ovl:iptools")
+MADE = (
+    "kernel/debian/initramfs.cpio",
+    "kernel/debian/modules.img",
+    "kernel/debian/vmlinux",
+    "image/base.qcow2",
+    "ovl/network-topology.tar",
+    "ovl/iptools.tar",
+)
+
+
+def build(workspace: Path, umask: int = 0o022) -> str:
+    """Build into a workspace; what was said."""
+    env = {**os.environ, "XCLUSTER_WORKSPACE": str(workspace)}
+    done = subprocess.run(
+        [str(ROOT / "xc"), *TASKS], cwd=ROOT, env=env, capture_output=True, text=True, check=False,
+        umask=umask, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_a_second_run_executes_nothing() -> None:
+    build(WORKSPACE)
+    assert build(WORKSPACE) == ""
+
+
+def test_a_build_elsewhere_gives_the_same_bytes(tmp_path: Path) -> None:
+    build(WORKSPACE)
+    other = tmp_path / "another place"
+    shutil.copytree(WORKSPACE / "cache" / "apt", other / "cache" / "apt", symlinks=True)
+    build(other, umask=0o077)
+    different = [name for name in MADE if (WORKSPACE / name).read_bytes() != (other / name).read_bytes()]
+    assert different == []
+
+
+def test_doit_alone_builds_what_a_start_needs_and_then_nothing() -> None:
+    cluster = Cluster("t-builds")
+    command = [str(ROOT / ".venv" / "bin" / "doit")]
+    runs = [
+        subprocess.run(command, cwd=ROOT, env=cluster.environment, capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert runs[1].stderr == "" and runs[1].stdout == ""
