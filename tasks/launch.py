@@ -114,8 +114,7 @@ def remove_node(directory: ClusterDir, number: int) -> None:
     """End one node and remove what it left."""
     own = directory.node(number)
     for pidfile in own.root.glob("*.window"):
-        saved = files.read_json(pidfile)
-        proc.kill(int(saved["pid"]), int(saved["start"] or -1))
+        proc.kill_recorded(files.read_json(pidfile))
     qemu.BACKEND.stop(own)
     files.remove(own.root)
 

@@ -184,30 +184,26 @@ def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fakes:
     return Fakes(folder)
 
 
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB."""
-    folder = tmp_path / "tiny"
+def mounted(folder: Path, options: str) -> Iterator[Path]:
+    """A file system in memory, for a fixture."""
     folder.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)], capture_output=True
-    ).returncode:
+    words = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
+    if subprocess.run(words, capture_output=True).returncode:
         pytest.skip("mounting a tmpfs is not allowed")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    yield from mounted(tmp_path / "tiny", "size=64k")
 
 
 @pytest.fixture
 def readonly(tmp_path: Path) -> Iterator[Path]:
     """A directory nobody can write to, root neither."""
-    folder = tmp_path / "readonly"
-    folder.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "ro", "none", str(folder)], capture_output=True
-    ).returncode:
-        pytest.skip("mounting a tmpfs is not allowed")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    yield from mounted(tmp_path / "readonly", "ro")
 
 
 @pytest.fixture

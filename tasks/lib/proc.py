@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from tasks.lib.errors import CommandError, UserError
 
@@ -147,6 +147,17 @@ def started_at(pid: int) -> int | None:
         return None
     fields = stat.rpartition(")")[2].split()
     return None if fields[0] == "Z" else int(fields[19])
+
+
+def recorded(saved: Mapping[str, Any]) -> int | None:
+    """The pid in a state file ({"pid", "start"}), if that very process still runs."""
+    return int(saved["pid"]) if saved and started_at(int(saved["pid"])) == saved["start"] else None
+
+
+def kill_recorded(saved: Mapping[str, Any]) -> None:
+    """End the process of a state file, if it is still the one."""
+    if saved:
+        kill(int(saved["pid"]), int(saved["start"] or -1))
 
 
 def kill(pid: int, start: int, grace: float = 2.0) -> None:

@@ -56,8 +56,7 @@ class Userspace:
     def down(self, cluster: ClusterDir) -> None:
         """End the switches."""
         for state in cluster.net.glob("switch-*.json"):
-            saved = files.read_json(state)
-            proc.kill(int(saved["pid"]), int(saved["start"] or -1))
+            proc.kill_recorded(files.read_json(state))
         files.remove(cluster.net)
 
     def nics(self, cluster: ClusterDir, node: Node, prefix: str, ports: Ports) -> list[Nic]:
@@ -66,8 +65,8 @@ class Userspace:
 
     def pids(self, cluster: ClusterDir) -> list[int]:
         """The switches."""
-        states = [files.read_json(path) for path in cluster.net.glob("switch-*.json")]
-        return [int(state["pid"]) for state in states if proc.started_at(int(state["pid"])) == state["start"]]
+        states = (files.read_json(path) for path in cluster.net.glob("switch-*.json"))
+        return [pid for state in states if (pid := proc.recorded(state))]
 
     def _nic(self, cluster: ClusterDir, node: Node, net: int, prefix: str, ports: Ports) -> Nic:
         if net:

@@ -179,15 +179,11 @@ class Qemu:
 
     def stop(self, directory: NodeDir) -> None:
         """End QEMU; the node's disk is thrown away, so there is nothing to wait for."""
-        saved = files.read_json(directory.state)
-        if saved:
-            proc.kill(int(saved["pid"]), int(saved["start"] or -1))
+        proc.kill_recorded(files.read_json(directory.state))
 
     def pid(self, directory: NodeDir) -> int | None:
         """QEMU's process."""
-        saved = files.read_json(directory.state)
-        alive = saved and proc.started_at(int(saved["pid"])) == saved["start"]
-        return int(saved["pid"]) if alive else None
+        return proc.recorded(files.read_json(directory.state))
 
 
 def make_disk(image: Path, disk: Path, folder: Path) -> None:
