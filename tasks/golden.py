@@ -4,6 +4,7 @@ Overlays are no input: the snapshot is taken before a guest looks at them. Where
 the ordinary way, and a line says why.
 """
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tasks.lib.paths import Workspace
 from tasks.lib.project import Project
 from tasks.lib.settings import Settings
 from tasks.node import Boot, boot, golden, qemu
+
+KEPT = 4  # snapshots with overlays, of any cluster
 
 
 def tasks(project: Project) -> kit.Tasks:
@@ -75,3 +78,32 @@ def ensure(settings: Settings, workspace: Workspace, plain: Boot, shape: golden.
             files.write_json(place / "golden.json", {"key": identity, "failed": str(error)})
             return str(error)
     return place
+
+
+def with_overlays(settings: Settings, plain: Boot, shape: golden.Shape, source: Path) -> Path | str:
+    """The snapshot `source` after it has unpacked the cluster's ISO; or why there is none.
+
+    Made from `source` in a moment when the ISO is another one: nodes need not unpack the same things each.
+    """
+    place = source.with_name(f"{source.name}@{settings.name}")
+    iso = [plain.iso.stat().st_ino, plain.iso.stat().st_mtime_ns] if plain.iso else []
+    identity = files.digest([files.read_json(source / "golden.json").get("key"), iso])
+    with files.locked(place.with_name(f"{place.name}.lock")):
+        known = files.read_json(place / "golden.json")
+        if known.get("key") == identity:
+            os.utime(place)
+            return str(known["failed"]) if "failed" in known else place
+        try:
+            golden.unpack(plain, shape, identity, source, place)
+        except UserError as error:
+            files.write_json(place / "golden.json", {"key": identity, "failed": str(error)})
+            return str(error)
+        _forget_old(place)
+    return place
+
+
+def _forget_old(place: Path) -> None:
+    """Keep the snapshots with overlays that were used last; running clones do not need the names."""
+    found = sorted(place.parent.glob("*@*/golden.json"), key=lambda path: path.parent.stat().st_mtime_ns)
+    for old in found[:-KEPT]:
+        files.remove(old.parent)

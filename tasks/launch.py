@@ -1,10 +1,11 @@
 """kernel + image + ISO ──start──> nodes that answer. The steps of a start, a stop, and adding nodes."""
 
+import os
 import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -16,7 +17,6 @@ from tasks.lib.paths import ClusterDir, Workspace
 from tasks.lib.settings import Settings
 from tasks.node import Boot, NodeRun, boot, qemu, watch
 from tasks.node import golden as frozen
-from tasks.reach import ssh_command
 
 SHIFT = 1000  # between the forwarded ports of two clusters
 MOST_PORT = 60000
@@ -44,11 +44,19 @@ def plan(settings: Settings, workspace: Workspace, nodes: tuple[Node, ...] | Non
     """Decide everything about a start from settings and artifacts."""
     plain, why = boot.cold(settings, workspace)
     chosen = nodes or settings.nodes()
+    wanted = sum(node.smp for node in {*chosen, *settings.nodes()})
+    plain = replace(plain, crowded=wanted > (os.cpu_count() or 1))
     shapes = [] if settings.cold else golden.wanted(settings, chosen)
     found = {shape: golden.ensure(settings, workspace, plain, shape) for shape in shapes}
     snapshots = {shape: place for shape, place in found.items() if isinstance(place, Path)}
-    for reason in {str(reason) for reason in found.values() if not isinstance(reason, Path)}:
+    for reason in {reason for reason in found.values() if isinstance(reason, str)}:
         progress.say(f"no golden snapshot, nodes boot the ordinary way: {reason}")
+    for shape, source in snapshots.items():
+        unpacked = golden.with_overlays(settings, plain, shape, source)
+        if isinstance(unpacked, str):
+            progress.say(f"every node unpacks the overlays itself: {unpacked}")
+        else:
+            snapshots[shape] = unpacked
     return Plan(settings, workspace, plain, why, snapshots, chosen, _ports(settings, workspace))
 
 
@@ -225,11 +233,11 @@ def _wait(made: Plan, runs: Sequence[NodeRun], authorized: str) -> None:
     def who(run: NodeRun) -> bytes:
         return identity.message(made.workspace, made.settings, run.node, authorized)
 
-    def ssh(run: NodeRun) -> list[str]:
-        return ssh_command(made.workspace, made.settings.name, made.ports.ssh, run.node.number, ["true"])
+    def ssh_port(run: NodeRun) -> int:
+        return made.ports.ssh + run.node.number
 
     with progress.Bar("nodes", len(runs), unit="node") as bar:
-        outcomes = watch.Watch(runs, who, ssh).wait(made.settings.timeout, bar.to)
+        outcomes = watch.Watch(runs, who, ssh_port).wait(made.settings.timeout, bar.to)
     for outcome in outcomes:
         if outcome.failed_rc:
             progress.say(f"warning: {outcome.name}: failed in the guest: {', '.join(outcome.failed_rc)}")

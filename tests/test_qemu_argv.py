@@ -131,7 +131,7 @@ def test_no_initramfs() -> None:
 
 def test_kernel_command_line() -> None:
     words = value(argv(append="a=b c", per_node={"append1": "debug"}), "-append").split()
-    assert words[:4] == ["root=/dev/vda", "rw", "init=/init", "console=ttyS0"]
+    assert words[:5] == ["root=/dev/vda", "rw", "rootflags=noauto_da_alloc", "init=/init", "console=ttyS0"]
     assert words[-4:] == ["quiet", "a=b", "c", "debug"]
     assert not any(word.startswith("mtu") for word in words)
 
@@ -149,6 +149,11 @@ def test_accelerator(accel: str, words: str, cpu: str) -> None:
     assert value(made, "-accel") == words
     assert value(made, "-cpu") == cpu
     assert ("mitigations=off" in value(made, "-append")) == (accel == "tcg")
+
+
+def test_more_virtual_cpus_than_processors() -> None:
+    assert value(argv(made=boot(accel="tcg", crowded=True)), "-accel") == "tcg,thread=single"
+    assert value(argv(made=boot(accel="kvm", crowded=True)), "-accel") == "kvm"
 
 
 def test_memory_and_cpus() -> None:

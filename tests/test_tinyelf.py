@@ -65,12 +65,14 @@ def test_reseed(tmp_path: Path) -> None:
     elf, said = PROGRAMS["reseed"], code("reseed", tmp_path)
     path = elf.index(b"/dev/urandom\0")
     assert struct.unpack_from("<ii", elf, path + 16) == (512, 64)
-    assert len(elf) == path + 16 + 8 + 64
+    assert len(elf) == path + 16 + 8 + 64 + 16
     for words in (
         f"0x{BASE + path:x},%edi",
         f"0x{BASE + path + 16:x},%edx",
         "0x40085203,%esi",
         "0x5207,%esi",
         "0x3c,%eax",
+        f"0x{BASE + path + 16 + 8 + 64:x},%esi",  # the time
+        "0xe3,%eax",
     ):
         assert f"mov    ${words}" in said

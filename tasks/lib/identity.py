@@ -62,13 +62,13 @@ def authorized_keys(workspace: Workspace) -> str:
 
 
 def message(workspace: Workspace, settings: Settings, node: Node, authorized: str) -> bytes:
-    """What the launcher tells a node on its first boot: shell assignments, one a line, then `end`."""
+    """What the launcher tells a node on its first boot: `go`, shell assignments, one a line, then `end`."""
     values = {
         "xc_node": str(node.number),
         "xc_macs": " ".join(node.mac(net) for net in node.nets),
         "xc_time": str(int(time.time())),
         "xc_seed": base64.b64encode(secrets.token_bytes(64)).decode(),
-        "xc_hostkey": base64.b64encode(dropbear_key(host_key(workspace, settings.name, node))).decode(),
+        "xc_hostkey": _octal(dropbear_key(host_key(workspace, settings.name, node))),
         "xc_authorized_keys": authorized.replace("\\", "\\\\").replace("\n", "\\n"),
         "xc_machine_id": secrets.token_hex(16),
         "xc_nvm": str(settings.nvm),
@@ -78,7 +78,7 @@ def message(workspace: Workspace, settings: Settings, node: Node, authorized: st
         "xc_telnet": "yes" if settings.telnet else "",
         "xc_blank_password": "yes" if settings.blank_password else "",
     }
-    return _lines(values)
+    return b"go\n" + _lines(values)
 
 
 def dropbear_key(openssh_key: Path) -> bytes:
@@ -97,6 +97,13 @@ def dropbear_key(openssh_key: Path) -> bytes:
 
 def _lines(values: Mapping[str, str]) -> bytes:
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()).encode() + b"end\n"
+
+
+def _octal(blob: bytes) -> str:
+    """Bytes as printf's %b takes them: a guest's shell has it built in."""
+    return "".join(
+        chr(byte) if chr(byte).isascii() and chr(byte).isalnum() else f"\\0{byte:03o}" for byte in blob
+    )
 
 
 def _string(blob: bytes) -> tuple[bytes, bytes]:

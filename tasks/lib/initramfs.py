@@ -20,7 +20,7 @@ until [ -b /dev/vda ]; do
 	[ $i -gt 100 ] && echo "initramfs: there is no /dev/vda" && exec sh
 	usleep 20000
 done
-mount -t ext4 -o rw /dev/vda /root || {{ echo "initramfs: /dev/vda does not mount"; exec sh; }}
+mount -t ext4 -o rw,noauto_da_alloc /dev/vda /root || {{ echo "initramfs: no ext4 on /dev/vda"; exec sh; }}
 mount -o move /dev /root/dev
 exec switch_root /root /init
 """

@@ -43,6 +43,8 @@ class Monitor:
         """Take the state from `source`, in a machine started with `-incoming defer`; it stays stopped."""
         capabilities = [{"capability": "x-ignore-shared", "state": shared_ram}]
         await self.execute("migrate-set-capabilities", capabilities=capabilities)
+        # A guest would tell its neighbours that it has moved, though it is not the one that it was.
+        await self.execute("migrate-set-parameters", **{"announce-rounds": 0})
         await self.execute("migrate-incoming", uri=f"exec:cat {shlex.quote(str(source))}")
         await self.until_migrated()
 

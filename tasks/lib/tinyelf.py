@@ -39,15 +39,29 @@ def say_and_power_off(text: bytes) -> bytes:
 def reseed() -> bytes:
     """Credits 64 bytes of stdin to the kernel's random pool and makes it draw a new key from there at once.
 
-    read(0, bytes, 64); open("/dev/urandom", O_RDWR); ioctl(RNDADDENTROPY); ioctl(RNDRESEEDCRNG); exit(0).
-    Writing to /dev/urandom alone would leave the key as it is for up to a minute: see random(4).
+    With an argument it first sets the clock to that many seconds since 1970 (clock_settime); then read(0,
+    bytes, 64); open("/dev/urandom", O_RDWR); ioctl(RNDADDENTROPY); ioctl(RNDRESEEDCRNG); exit(0). Writing to
+    /dev/urandom alone would leave the key as it is for up to a minute: see random(4).
     """
     path = b"/dev/urandom\0\0\0\0"
     pool = struct.pack("<ii", 64 * 8, 64) + bytes(64)  # struct rand_pool_info: bits, bytes, content
+    clock = bytes(16)  # struct timespec
 
     def code(data: int) -> bytes:
-        info = data + len(path)
+        info, when = data + len(path), data + len(path) + len(pool)
+        set_clock = b"\x48\x89\x06" + _eax(227) + _edi(0) + _SYSCALL  # [rsi] = rax
+        number = b"".join([
+            b"\x31\xc0",  # eax = 0
+            b"\x0f\xb6\x0f",  # digit: ecx = byte [rdi]
+            b"\x83\xe9\x30",  # ecx -= '0'
+            b"\x72\x0c",  # below: done
+            b"\x48\x6b\xc0\x0a", b"\x48\x01\xc8",  # rax = rax * 10 + rcx
+            b"\x48\xff\xc7", b"\xeb\xec",  # rdi += 1; next digit
+            _esi(when), set_clock,
+        ])  # fmt: skip
         return b"".join([
+            b"\x48\x8b\x7c\x24\x10",  # rdi = argv[1]
+            b"\x48\x85\xff", b"\x74", struct.pack("<B", len(number)), number,  # if there is one
             _eax(0), _edi(0), _esi(info + 8), _edx(64), _SYSCALL,
             _eax(2), _edi(data), _esi(2), _edx(0), _SYSCALL,
             b"\x89\xc3",  # ebx = the file
@@ -56,7 +70,7 @@ def reseed() -> bytes:
             _eax(60), _edi(0), _SYSCALL,
         ])  # fmt: skip
 
-    return _elf(code, path + pool)
+    return _elf(code, path + pool + clock)
 
 
 def _elf(code: Callable[[int], bytes], data: bytes) -> bytes:

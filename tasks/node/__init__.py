@@ -17,6 +17,8 @@ class Frozen:
 
     ram: Path  # the memory of the template, mapped privately by its clones
     state: Path | None
+    own: bool = False  # `ram` is changed in place: it becomes another snapshot
+    events: tuple[str, ...] = ()  # what the template said of its boot
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Boot:
     extra: str  # words added to QEMU's command line
     frozen: Frozen | None = None  # None: an ordinary, cold boot
     mptable: bool = False  # the kernel reads the BIOS's table of interrupts (X86_MPPARSE)
+    crowded: bool = False  # more virtual CPUs than the host has processors
     lpj: int | None = None  # loops per jiffy of the host's processor, for emulated guests
 
 

@@ -4,10 +4,12 @@ All nodes of a cluster are the same until then. The template's memory is a file 
 a clone costs what it changes. Its disk is the backing file of theirs; its ISO is empty and never read before.
 """
 
+import contextlib
+import re
 import shutil
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,8 +21,10 @@ from tasks.net import LooseNic, Nic
 from tasks.node import Boot, Frozen, NodeRun, qemu
 
 ISO_SIZE = "8G"  # of the disk that holds the ISO, for every ISO: the frozen kernel knows its size
+SETTLE_UNPACKED = 0.3  # the same for its daemons, which have just been started
 PATIENCE = 60.0  # seconds for the template to come to the freeze point
 SETTLE = 1.0  # seconds the template runs on: its kernel brings the interfaces' carrier up
+CONSOLE = "console.log"  # what the template printed, which its clones have printed too
 WAIT = 3600  # seconds that a thawed guest goes on waiting to be told who it is
 
 
@@ -54,37 +58,86 @@ def key(boot: Boot, made: Shape, contents: Sequence[str]) -> str:
     `contents` are the hashes of kernel and image.
     """
     program = Path(proc.need(qemu.QEMU)).stat()
-    words = qemu.cmdline(boot, _template_node(made), WAIT)
-    parts = [words, made.name, boot.accel, boot.machine, boot.extra, *contents]
-    return files.digest([*parts, program.st_size, program.st_mtime_ns])
+    nowhere = replace(
+        boot,
+        kernel=Path("kernel"),
+        initramfs=boot.initramfs and Path("initramfs"),
+        modules=boot.modules and Path("modules"),
+        image=Path("image"),
+        iso=Path("cdrom.qcow2"),
+        frozen=Frozen(Path("ram"), None),
+        crowded=False,
+    )
+    words = qemu.argv(nowhere, _template_node(made), _nics(made), NodeDir(Path("node")))
+    return files.digest([words, *contents, program.st_size, program.st_mtime_ns])
 
 
 def make(boot: Boot, made: Shape, identity: str, folder: Path) -> None:
-    """Boot the template, freeze it, and leave ram, state, disks and a stamp in `folder`.
+    """Boot the template, freeze it before it looks at the ISO, and leave ram, state, disks and a stamp.
 
     Raises UserError when the guest does not come to the freeze point or QEMU cannot save it.
     """
     with files.atomic(folder, directory=True) as temp:
-        own = NodeDir(temp / "t")
-        own.root.mkdir()
-        qemu.make_disk(boot.image, temp / "disk.qcow2", temp)
+        own = _prepare(temp)
+        qemu.make_disk(boot.image, own.disk, temp)
         _empty_iso(temp / "cdrom.qcow2", None)
-        frozen = Frozen(temp / "ram", None)
-        template = replace(boot, iso=temp / "cdrom.qcow2", frozen=frozen)
-        shutil.move(temp / "disk.qcow2", own.disk)
-        nics: list[Nic] = [LooseNic(net, f"00:00:00:01:{net:02x}:fe") for net in range(made.nics)]
-        command = qemu.argv(template, _template_node(made), nics, own, wait=WAIT)
-        process = proc.spawn(command, own.qemu_log)
-        try:
-            _until_asked(own, process.poll)
+        template = replace(boot, iso=temp / "cdrom.qcow2", frozen=Frozen(temp / "ram", None))
+        with _template(template, made, own) as ended:
+            said = _until(own, b"hello", ended)
             time.sleep(SETTLE)
             qmp.each([own.qmp], lambda _, monitor: _freeze(monitor, temp / "state"))
-        finally:
-            proc.kill(process.pid, proc.started_at(process.pid) or -1, grace=0.5)
-            process.wait()
-        shutil.move(own.disk, temp / "disk.qcow2")
-        files.remove(own.root)
-        files.write_json(temp / "golden.json", {"key": identity})
+        _finish(temp, own, identity, said)
+
+
+def unpack(boot: Boot, made: Shape, identity: str, source: Path, folder: Path) -> None:
+    """Let a clone of the snapshot in `source` unpack the overlays of `boot.iso`, and freeze it before it asks
+    who it is.
+
+    Raises UserError when an overlay fails in the guest, too: then each node shall say so itself.
+    """
+    with files.atomic(folder, directory=True) as temp:
+        own = _prepare(temp)
+        shutil.copyfile(source / "disk.qcow2", own.disk)
+        shutil.copyfile(source / CONSOLE, own.console_log)
+        files.copy_sparse(source / "ram", temp / "ram")
+        _empty_iso(temp / "cdrom.qcow2", boot.iso)
+        frozen = Frozen(temp / "ram", source / "state", own=True)
+        with _template(replace(boot, iso=temp / "cdrom.qcow2", frozen=frozen), made, own) as ended:
+            qmp.each([own.qmp], lambda _, monitor: _thaw(monitor, source / "state"))
+            said = _until(own, b"who\n", ended, say=b"go\n")
+            failed = re.findall(rb"^overlay (\S+) ([1-9]\d*)", said, re.M)
+            if failed:
+                name, code = failed[0]
+                raise UserError(f"overlay {name.decode()} fails in the guest ({code.decode()})")
+            time.sleep(SETTLE_UNPACKED)
+            qmp.each([own.qmp], lambda _, monitor: _freeze(monitor, temp / "state"))
+        _finish(temp, own, identity, said)
+
+
+def _prepare(temp: Path) -> NodeDir:
+    own = NodeDir(temp / "t")
+    own.root.mkdir()
+    return own
+
+
+@contextlib.contextmanager
+def _template(boot: Boot, made: Shape, own: NodeDir) -> Iterator[Callable[[], object]]:
+    """The template runs as long as the block does; what is given tells whether it has ended."""
+    process = proc.spawn(qemu.argv(boot, _template_node(made), _nics(made), own, wait=WAIT), own.qemu_log)
+    try:
+        yield process.poll
+    finally:
+        proc.kill(process.pid, proc.started_at(process.pid) or -1, grace=0.5)
+        process.wait()
+
+
+def _finish(temp: Path, own: NodeDir, identity: str, said: bytes) -> None:
+    """Keep the disk and what the console said; the stamp comes last."""
+    shutil.move(own.disk, temp / "disk.qcow2")
+    shutil.move(own.console_log, temp / CONSOLE)
+    files.remove(own.root)
+    events = [line for line in said.decode(errors="replace").splitlines() if " " in line]
+    files.write_json(temp / "golden.json", {"key": identity, "events": events})
 
 
 def thawing(boot: Boot, folder: Path, directory: Path) -> Boot:
@@ -92,7 +145,8 @@ def thawing(boot: Boot, folder: Path, directory: Path) -> Boot:
     disk = directory / "cdrom.qcow2"
     if not disk.is_file():
         _empty_iso(disk, boot.iso)
-    frozen = Frozen(folder / "ram", folder / "state")
+    events = tuple(files.read_json(folder / "golden.json").get("events", ()))
+    frozen = Frozen(folder / "ram", folder / "state", events=events)
     return replace(boot, image=folder / "disk.qcow2", iso=disk, frozen=frozen)
 
 
@@ -105,6 +159,10 @@ def thaw(runs: Sequence[NodeRun]) -> None:
 def _template_node(made: Shape) -> Node:
     nets = tuple(range(made.nics))
     return Node(number=254, role="vm", mem=made.mem, smp=made.smp, nets=nets, mtu=1500, append=_append(made))
+
+
+def _nics(made: Shape) -> list[Nic]:
+    return [LooseNic(net, f"00:00:00:01:{net:02x}:fe") for net in range(made.nics)]
 
 
 def _append(made: Shape) -> str:
@@ -123,26 +181,25 @@ def _empty_iso(disk: Path, iso: Path | None) -> None:
     proc.output(["qemu-img", "create", "-q", "-f", "qcow2", *backing, str(disk), ISO_SIZE])
 
 
-def _until_asked(own: NodeDir, ended: object) -> None:
-    """Wait for `hello` on the control port."""
+def _until(own: NodeDir, mark: bytes, ended: Callable[[], object], say: bytes = b"") -> bytes:
+    """All that is said on the control port until `mark` has come; `say` is said first."""
     end = time.monotonic() + PATIENCE
     heard = b""
-    link = socket.socket(socket.AF_UNIX)
-    link.settimeout(0.2)
-    try:
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(0.2)
         connected = False
-        while b"hello" not in heard:
-            if time.monotonic() > end or (callable(ended) and ended() is not None):
+        while mark not in heard:
+            if time.monotonic() > end or ended() is not None:
                 raise UserError(f"the template did not come to the freeze point: {_last_words(own)}")
             try:
                 if not connected:
                     link.connect(str(own.control))
                     connected = True
+                    link.sendall(say)
                 heard += link.recv(4096)
             except (OSError, TimeoutError):
-                time.sleep(0.01)
-    finally:
-        link.close()
+                time.sleep(0.005)
+    return heard
 
 
 def _last_words(own: NodeDir) -> str:

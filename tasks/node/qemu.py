@@ -37,7 +37,7 @@ def _machine(boot: Boot, node: Node) -> list[str]:
         "-name", f"{node.name},process={node.name}",
         "-nodefaults", "-no-user-config",
         "-machine", f"{boot.machine},hpet=off,usb=off,vmport=off{memory}",
-        "-accel", "kvm" if boot.accel == "kvm" else "tcg,thread=multi",
+        "-accel", _accel(boot),
         "-cpu", "host" if boot.accel == "kvm" else "max",
         "-m", str(node.mem),
         "-smp", str(node.smp),
@@ -46,11 +46,21 @@ def _machine(boot: Boot, node: Node) -> list[str]:
     ]  # fmt: skip
 
 
+def _accel(boot: Boot) -> str:
+    """With more virtual CPUs than processors, those of an emulated node take turns in one thread.
+
+    Else one spins for as long as the other, which it waits for, gets no processor.
+    """
+    if boot.accel == "kvm":
+        return "kvm"
+    return f"tcg,thread={'single' if boot.crowded else 'multi'}"
+
+
 def _memory(boot: Boot, node: Node) -> list[str]:
     """Memory in a file: the template's own, or copied on write by a clone."""
     if boot.frozen is None:
         return []
-    share = "on" if boot.frozen.state is None else "off"
+    share = "on" if boot.frozen.state is None or boot.frozen.own else "off"
     ram = f"memory-backend-file,id=ram,size={node.mem}M,mem-path={_escaped(boot.frozen.ram)},share={share}"
     return ["-object", ram, *(["-incoming", "defer"] if boot.frozen.state else [])]
 
@@ -63,7 +73,15 @@ def _escaped(path: Path) -> str:
 def cmdline(boot: Boot, node: Node, wait: int = ANSWER) -> str:
     """The kernel's command line."""
     mtus = [f"mtu{net}={node.mtu}" for net in node.nets] if node.mtu != 1500 else []
-    words = ["root=/dev/vda", "rw", "init=/init", "console=ttyS0", f"xc_wait={wait}"]
+    # Without auto_da_alloc a file that is replaced is not written to the disk at once.
+    words = [
+        "root=/dev/vda",
+        "rw",
+        "rootflags=noauto_da_alloc",
+        "init=/init",
+        "console=ttyS0",
+        f"xc_wait={wait}",
+    ]
     words += _emulated(boot) if boot.accel == "tcg" else []
     return " ".join(word for word in (*words, boot.cmdline, *mtus, node.append) if word)
 
@@ -110,8 +128,9 @@ def _ports(directory: NodeDir) -> list[str]:
     def socket(name: str, path: Path, more: str = "") -> str:
         return f"socket,id={name},path={_escaped(path)},server=on,wait=off{more}"
 
+    log = _escaped(directory.console_log)
     return [
-        "-chardev", socket("console", directory.console, f",logfile={_escaped(directory.console_log)}"),
+        "-chardev", socket("console", directory.console, f",logfile={log},logappend=on"),
         "-serial", "chardev:console",
         "-device", "virtio-serial-pci",
         "-chardev", socket("control", directory.control),
@@ -129,9 +148,10 @@ def _random() -> list[str]:
 
 
 def _nic(index: int, nic: Nic) -> list[str]:
+    # A clone has not moved, so there is nothing to announce (and QEMU's announcer crashes when told so).
     return [
         "-netdev", _netdev(f"net{index}", nic),
-        "-device", f"virtio-net-pci,netdev=net{index},mac={nic.mac},romfile=",
+        "-device", f"virtio-net-pci,netdev=net{index},mac={nic.mac},romfile=,guest_announce=off",
     ]  # fmt: skip
 
 

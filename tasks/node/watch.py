@@ -1,13 +1,13 @@
-"""Follows nodes while they boot: answers their question who they are, notes their phases, tries ssh.
+"""Follows nodes while they boot: answers their question who they are, notes their phases, waits for ssh.
 
 The guest speaks first, line by line, on its control port (hvc0): `phase NAME`, `hello VERSION` (the launcher
 answers), `overlay NAME EXITCODE`, `rc NAME EXITCODE`. A guest that does not speak is only judged by ssh.
+A node is up when its ssh server says what it is through the forwarded port: "SSH-2.0-..." (RFC 4253, 4.2).
 """
 
 import contextlib
 import selectors
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +17,9 @@ from tasks.lib import files
 from tasks.node import NodeRun
 
 ANSWER = 5.0  # seconds for a guest to take the answer
-SSH_AT_ONCE = 8
-SILENT = 15.0  # seconds after which a guest that says nothing is tried by ssh
-RETRY = 0.3  # seconds between two tries of ssh
+SILENT = 15.0  # seconds after which ssh is tried with a guest that says nothing
+RETRY = 0.1  # seconds between two tries of ssh
+PATIENT = 10.0  # seconds for one of them: QEMU connects at once, and the guest later
 CONSOLE_LINES = 15
 
 
@@ -33,8 +33,9 @@ class Watched:
     answered: float | None = None  # seconds after the start
     link: socket.socket | None = None
     buffer: bytes = b""
-    ssh: "subprocess.Popen[bytes] | None" = None
-    next_try: float = 0.0
+    ssh: socket.socket | None = None
+    next_try: float = 0.0  # while ssh is tried: when to give that up
+    heard: bytes = b""  # from the ssh port, when it was not what it should be
     events: list[str] = field(default_factory=list)
 
 
@@ -56,11 +57,11 @@ class Watch:
         self,
         runs: Sequence[NodeRun],
         identity: Callable[[NodeRun], bytes],
-        ssh: Callable[[NodeRun], list[str]],
+        ssh_port: Callable[[NodeRun], int],
     ) -> None:
-        self._nodes = [Watched(run) for run in runs]
+        self._nodes = [Watched(run, events=_before(run)) for run in runs]
         self._identity = identity
-        self._ssh = ssh
+        self._ssh_port = ssh_port
         self._selector = selectors.DefaultSelector()
         self._begin = time.monotonic()
 
@@ -84,7 +85,8 @@ class Watch:
                 self._connect(node)
         connected = all(node.link for node in self._nodes)
         for key, _ in self._selector.select(0.02 if connected else 0.005):
-            self._read(key.data)
+            hear, node = key.data
+            hear(node)
         for node in self._waiting():
             self._try_ssh(node)
 
@@ -106,7 +108,7 @@ class Watch:
             return
         link.setblocking(False)
         node.link = link
-        self._selector.register(link, selectors.EVENT_READ, node)
+        self._selector.register(link, selectors.EVENT_READ, (self._read, node))
         if node.run.frozen:
             self._tell(node)
 
@@ -148,28 +150,37 @@ class Watch:
         node.link.setblocking(False)
 
     def _try_ssh(self, node: Watched) -> None:
-        """Start ssh when the node is ready, and look how it went."""
+        """Connect to the ssh port when the node is ready; again when that came to nothing."""
         if node.ssh is not None:
-            code = node.ssh.poll()
-            if code is None:
-                return
-            node.ssh = None
-            node.next_try = self._now() + RETRY
-            if code == 0:
-                node.answered = self._now()
-                node.events.append(f"{self._now():.3f} ssh")
+            if self._now() > node.next_try:
+                self._hang_up(node)
             return
-        at_once = sum(other.ssh is not None for other in self._nodes)
-        may = node.phase == "ready" or (not node.events and self._now() > SILENT)
-        if may and at_once < SSH_AT_ONCE and self._now() >= node.next_try:
-            with (node.run.directory.root / "ssh.log").open("wb") as log:
-                node.ssh = subprocess.Popen(
-                    self._ssh(node.run),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
+        may = node.phase == "ready" or (node.phase == "start" and self._now() > SILENT)
+        if may and self._now() >= node.next_try:
+            node.ssh = socket.socket()
+            node.ssh.setblocking(False)
+            node.ssh.connect_ex(("127.0.0.1", self._ssh_port(node.run)))
+            node.next_try = self._now() + PATIENT
+            self._selector.register(node.ssh, selectors.EVENT_READ, (self._greeted, node))
+
+    def _greeted(self, node: Watched) -> None:
+        """The ssh server speaks first, or the connection was refused."""
+        assert node.ssh
+        try:
+            node.heard = node.ssh.recv(255)
+        except OSError as error:
+            node.heard = str(error).encode()
+        if node.heard.startswith(b"SSH-"):
+            node.answered = self._now()
+            node.events.append(f"{node.answered:.3f} ssh")
+        self._hang_up(node)
+
+    def _hang_up(self, node: Watched) -> None:
+        assert node.ssh
+        self._selector.unregister(node.ssh)
+        node.ssh.close()
+        node.ssh = None
+        node.next_try = self._now() + RETRY
 
     def _outcome(self, node: Watched) -> Outcome:
         why = "" if node.answered is not None else self._why(node)
@@ -183,7 +194,7 @@ class Watch:
             return f"QEMU ended with exit code {code} in phase '{node.phase}'\n{said}{self._console(node)}"
         text = f"no answer after {self._now():.0f} s, in phase '{node.phase}'\n"
         if node.phase == "ready":
-            text += _tail(directory.root / "ssh.log", 3)
+            text += f"    its ssh port says {node.heard.decode(errors='replace')!r}\n"
         return text + self._console(node)
 
     def _console(self, node: Watched) -> str:
@@ -192,14 +203,18 @@ class Watch:
 
     def _close(self) -> None:
         for node in self._nodes:
-            if node.ssh and node.ssh.poll() is None:
-                node.ssh.kill()
-                node.ssh.wait()
+            if node.ssh:
+                node.ssh.close()
             if node.link:
                 node.link.close()
             with contextlib.suppress(OSError), files.atomic(node.run.directory.events) as temp:
                 temp.write_text("".join(f"{line}\n" for line in node.events))
         self._selector.close()
+
+
+def _before(run: NodeRun) -> list[str]:
+    """What happened before a clone was thawed took it no time."""
+    return [f"0.000 {event} (in the snapshot)" for event in run.frozen.events] if run.frozen else []
 
 
 def _tail(path: Path, count: int, skip: str | None = None) -> str:

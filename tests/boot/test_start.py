@@ -84,7 +84,7 @@ def test_a_reboot_comes_back_as_the_same_node(base: Cluster) -> None:
 
 def test_two_starts_at_once_one_wins_and_one_says_so() -> None:
     cluster = Cluster("t-twice")
-    words = ("starts", "--nvm=1", "--nrouters=0")
+    words = ("starts", "--cold", "--nvm=1", "--nrouters=0")
     first = cluster.spawn(*words)
     while not (WORKSPACE / "run" / "t-twice").is_dir() and first.poll() is None:
         time.sleep(0.02)
