@@ -22,7 +22,8 @@
 
 PREFIX=${PREFIX:-fd00:}
 __nrouters=${__nrouters:-2}
-nt_name=${0##*/}
+nt_name=${xc_script:-$0}
+nt_name=${nt_name##*/}
 nt_failed=0
 nt_queued=
 nt_batch=
