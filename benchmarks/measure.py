@@ -42,12 +42,19 @@ def compare(
     *,
     rounds: int = 5,
     bound: float | None = None,
+    before: Callable[[], object] = lambda: None,
 ) -> None:
-    """Time `ours` and `limit` alternately after one warm-up each, and print medians, spread and ratio."""
-    ours()
-    limit()
-    pairs = [(seconds(ours), seconds(limit)) for _ in range(rounds)]
-    row(title, [pair[0] for pair in pairs], [pair[1] for pair in pairs], bound)
+    """Time `ours` and `limit` alternately after one warm-up each, and print medians, spread and ratio.
+
+    `before` is done before each of both, outside the time.
+    """
+    pairs = []
+    for _ in range(rounds + 1):
+        before()
+        first = seconds(ours)
+        before()
+        pairs.append((first, seconds(limit)))
+    row(title, [pair[0] for pair in pairs[1:]], [pair[1] for pair in pairs[1:]], bound)
 
 
 def row(title: str, ours: Sequence[float], limit: Sequence[float], bound: float | None = None) -> None:

@@ -1,14 +1,18 @@
-"""Cold start of 4 nodes and 2 routers, all answering ssh, against the bare limit: six bare QEMU guests of the
-same kernel, memory and CPUs, booted at once to an init that only says that it is there (no disk, no network).
+"""Start of 4 nodes and 2 routers with the overlay network-topology, until each answers ssh.
+
+Cold, against the bare limit: six bare QEMU guests of the same kernel, memory and CPUs, booted at once to an
+init that only says that it is there (no disk, no network). Then clones, against the cold start: seconds and
+real memory, and where the time of the slowest node goes.
 
     python -m benchmarks.start [KERNEL]
 """
 
 import re
+import statistics
 import subprocess
 import sys
 
-from benchmarks.measure import ROOT, WORKSPACE, compare
+from benchmarks.measure import ROOT, WORKSPACE, compare, row, seconds
 from tasks import launch
 from tasks.lib.paths import Workspace
 from tasks.lib.settings import Settings
@@ -39,21 +43,69 @@ def bare(kernel: str) -> None:
         assert accel.MARK in said, said
 
 
-def cluster(kernel: str) -> None:
-    """Start the cluster, replacing the one before."""
-    words = ["./xc", "starts", "--cold", "--name", CLUSTER, f"--kernel={kernel}"]
-    done = subprocess.run(
-        words, cwd=ROOT, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
-    )
-    assert re.search(rf"^{NODES} nodes in", done.stderr, re.M), done.stderr
+def xc(*words: str) -> str:
+    """Run a verb for the cluster of this benchmark; what it said."""
+    command = ["./xc", words[0], "--name", CLUSTER, *words[1:]]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
+    ).stderr
+
+
+def cluster(kernel: str, *words: str) -> int:
+    """Start the cluster; its real memory in MiB."""
+    said = xc("starts", f"--kernel={kernel}", *words)
+    found = re.search(rf"^{NODES} nodes in .* (\d+) MiB real memory", said, re.M)
+    assert found, said
+    return int(found.group(1))
+
+
+def clones(kernel: str, rounds: int = 5) -> None:
+    """Clones against a cold start, in turn."""
+    times: dict[str, list[float]] = {"": [], "--cold": []}
+    memory: dict[str, list[int]] = {"": [], "--cold": []}
+    phases: list[dict[str, float]] = []
+    for _ in range(rounds + 1):
+        for how, each in times.items():
+            xc("stop")
+            each.append(seconds(lambda how=how: memory[how].append(cluster(kernel, *filter(None, [how])))))  # type: ignore[misc]
+            if not how:
+                phases.append(slowest())
+    row(f"clones of 4+2, {kernel}", times[""][1:], times["--cold"][1:], 0.25)
+    one, other = (statistics.median(memory[how][1:]) for how in ("", "--cold"))
+    sys.stdout.write(f"  real memory: {one:.0f} MiB against {other:.0f} MiB, ratio {one / other:.2f}\n")
+    for phase in phases[-1]:
+        spent = statistics.median(each.get(phase, 0.0) for each in phases[1:])
+        sys.stdout.write(f"  {phase}: {spent:.2f} s\n")
+
+
+def slowest() -> dict[str, float]:
+    """Seconds of each phase of the node that answered last, as `xc logs N --events` has them."""
+    logs = [path.read_text().splitlines() for path in (WORKSPACE / "run" / CLUSTER).glob("vm-*/events.log")]
+    last = max(logs, key=lambda lines: float(lines[-1].split()[0]))
+    at = {line.partition(" ")[2]: float(line.split()[0]) for line in last}
+    restored, ready, ssh = at["phase rc"], at["phase ready"], at["ssh"]
+    return {
+        "from the thaw to the first rc script": restored,
+        "rc scripts": ready - restored,
+        "ssh": ssh - ready,
+    }
 
 
 def main(kernel: str) -> None:
     """Measure one kernel."""
     try:
-        compare(f"cold start of 4+2, {kernel}", lambda: cluster(kernel), lambda: bare(kernel), bound=2.0)
+        xc("mkcdrom", "network-topology")
+        title = f"cold start of 4+2, {kernel}"
+        compare(
+            title,
+            lambda: cluster(kernel, "--cold"),
+            lambda: bare(kernel),
+            bound=2.0,
+            before=lambda: xc("stop"),
+        )
+        clones(kernel)
     finally:
-        subprocess.run(["./xc", "stop", "--name", CLUSTER], cwd=ROOT, check=True, capture_output=True)
+        xc("stop")
 
 
 if __name__ == "__main__":

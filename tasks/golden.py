@@ -4,7 +4,9 @@ Overlays are no input: the snapshot is taken before a guest looks at them. Where
 the ordinary way, and a line says why.
 """
 
+import contextlib
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from tasks.lib.project import Project
 from tasks.lib.settings import Settings
 from tasks.node import Boot, boot, golden, qemu
 
-KEPT = 4  # snapshots with overlays, of any cluster
+KEPT = 8  # snapshots, of any cluster
+RECENT = 600  # seconds
 
 
 def tasks(project: Project) -> kit.Tasks:
@@ -71,12 +74,14 @@ def ensure(settings: Settings, workspace: Workspace, plain: Boot, shape: golden.
     with files.locked(place.with_name(f"{place.name}.lock")):
         known = files.read_json(place / "golden.json")
         if known.get("key") == identity:
+            os.utime(place)
             return str(known["failed"]) if "failed" in known else place
         try:
             golden.make(plain, shape, identity, place)
         except UserError as error:
             files.write_json(place / "golden.json", {"key": identity, "failed": str(error)})
             return str(error)
+    _forget_old(place.parent)
     return place
 
 
@@ -98,12 +103,17 @@ def with_overlays(settings: Settings, plain: Boot, shape: golden.Shape, source: 
         except UserError as error:
             files.write_json(place / "golden.json", {"key": identity, "failed": str(error)})
             return str(error)
-        _forget_old(place)
+    _forget_old(place.parent)
     return place
 
 
-def _forget_old(place: Path) -> None:
-    """Keep the snapshots with overlays that were used last; running clones do not need the names."""
-    found = sorted(place.parent.glob("*@*/golden.json"), key=lambda path: path.parent.stat().st_mtime_ns)
-    for old in found[:-KEPT]:
-        files.remove(old.parent)
+def _forget_old(golden: Path) -> None:
+    """Keep the snapshots that were used last, and all of the last minutes: a start may need several.
+
+    Running clones do not need the names.
+    """
+    found = sorted((path.stat().st_mtime, path) for path in golden.iterdir() if path.is_dir())
+    for used, old in found[:-KEPT]:
+        if time.time() - used > RECENT:
+            with contextlib.suppress(OSError):  # another start forgets it too
+                files.remove(old)

@@ -68,7 +68,9 @@ def test_scaleout_is_a_clone_too(clones: Cluster) -> None:
 
 
 def test_an_overlay_does_not_touch_the_snapshot() -> None:
-    stamps = {path: path.stat().st_mtime_ns for path in WORKSPACE.glob("golden/*[!@]*/ram")}
+    stamps = {
+        path: path.stat().st_mtime_ns for path in WORKSPACE.glob("golden/*/ram") if "@" not in str(path)
+    }
     cluster = Cluster("t-iso", {"xcluster_THING": "one"})
     cluster.xc("mkcdrom", "env")
     cluster.xc("starts", "--nvm=1", "--nrouters=0")
