@@ -3,7 +3,21 @@
 import os
 import sys
 
-from tasks import artifact, cluster, doctor, golden, image, iso, kernel, mkovl, ovl, reach, selftest, suite
+from tasks import (
+    artifact,
+    checkpoint,
+    cluster,
+    doctor,
+    golden,
+    image,
+    iso,
+    kernel,
+    mkovl,
+    ovl,
+    reach,
+    selftest,
+    suite,
+)
 from tasks.lib import choice, kit, project
 from tasks.lib.errors import UserError
 from tasks.verbs import VERBS
@@ -47,6 +61,7 @@ def task_verbs() -> kit.Tasks:
 
 def _verbs() -> kit.Tasks:
     yield from cluster.tasks(house, BUILDS if builds else [])
+    yield from checkpoint.tasks(house)
     yield from reach.tasks(house)
     yield from mkovl.tasks(house)
     yield from kernel.verb_tasks(house)

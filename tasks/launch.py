@@ -1,25 +1,23 @@
 """kernel + image + ISO ──start──> nodes that answer. The steps of a start, a stop, and adding nodes."""
 
 import os
-import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 
-from tasks import golden, net
+from tasks import golden, net, ports
 from tasks.lib import files, identity, proc, progress
 from tasks.lib.errors import UserError
 from tasks.lib.model import Node
-from tasks.lib.paths import ClusterDir, Workspace
+from tasks.lib.paths import ClusterDir, NodeDir, Workspace
 from tasks.lib.settings import Settings
-from tasks.node import Boot, NodeRun, boot, qemu, watch
+from tasks.node import Boot, NodeRun, boot, checkpoint, qemu, watch
 from tasks.node import golden as frozen
-
-SHIFT = 1000  # between the forwarded ports of two clusters
-MOST_PORT = 60000
+from tasks.node.checkpoint import Checkpoint
+from tasks.reach import ssh_command
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,7 @@ class Plan:
     snapshots: Mapping[frozen.Shape, Path]  # what nodes are cloned from
     nodes: tuple[Node, ...]
     ports: net.Ports
+    saved: Checkpoint | None = None  # what nodes are restored from
 
     @property
     def directory(self) -> ClusterDir:
@@ -44,8 +43,7 @@ def plan(settings: Settings, workspace: Workspace, nodes: tuple[Node, ...] | Non
     """Decide everything about a start from settings and artifacts."""
     plain, why = boot.cold(settings, workspace)
     chosen = nodes or settings.nodes()
-    wanted = sum(node.smp for node in {*chosen, *settings.nodes()})
-    plain = replace(plain, crowded=wanted > (os.cpu_count() or 1))
+    plain = replace(plain, crowded=_crowded({*chosen, *settings.nodes()}))
     shapes = [] if settings.cold else golden.wanted(settings, chosen)
     found = {shape: golden.ensure(settings, workspace, plain, shape) for shape in shapes}
     snapshots = {shape: place for shape, place in found.items() if isinstance(place, Path)}
@@ -57,7 +55,26 @@ def plan(settings: Settings, workspace: Workspace, nodes: tuple[Node, ...] | Non
             progress.say(f"every node unpacks the overlays itself: {unpacked}")
         else:
             snapshots[shape] = unpacked
-    return Plan(settings, workspace, plain, why, snapshots, chosen, _ports(settings, workspace))
+    return Plan(settings, workspace, plain, why, snapshots, chosen, ports.choose(settings, workspace))
+
+
+def plan_restore(saved: Checkpoint, workspace: Workspace, name: str) -> Plan:
+    """The start of a cluster `name` from a checkpoint."""
+    settings = saved.settings(name)
+    plain, why = boot.cold(settings, workspace)
+    plain = replace(plain, crowded=_crowded(saved.nodes))
+    here = ports.choose(settings, workspace)
+    return Plan(settings, workspace, plain, why, {}, saved.nodes, here, saved)
+
+
+def _crowded(nodes: Iterable[Node]) -> bool:
+    return sum(node.smp for node in nodes) > (os.cpu_count() or 1)
+
+
+def locked(workspace: Workspace, name: str) -> AbstractContextManager[None]:
+    """Nobody else starts, changes, saves or stops this cluster meanwhile."""
+    busy = f"another start, stop or checkpoint of cluster '{name}' is under way"
+    return files.locked(workspace.cluster(name).lock, wait=False, busy=busy)
 
 
 def start(made: Plan) -> None:
@@ -66,7 +83,7 @@ def start(made: Plan) -> None:
     Raises UserError with the nodes that did not come up; then nothing is left running unless `keep` is set.
     """
     began = time.monotonic()
-    with files.locked(made.directory.lock, wait=False, busy=_busy(made.settings.name)):
+    with locked(made.workspace, made.settings.name):
         stop_running(made.directory, made.settings.net)
         _preflight(made)
         made.directory.root.mkdir(parents=True)
@@ -76,6 +93,7 @@ def start(made: Plan) -> None:
                 "settings": made.settings.model_dump(mode="json"),
                 "ports": vars(made.ports),
                 "accel": made.boot.accel,
+                "made_of": boot.made_of(made.settings, made.workspace),
                 "started": int(time.time()),
             },
         )
@@ -86,7 +104,7 @@ def start(made: Plan) -> None:
 def add(made: Plan) -> None:
     """Add the plan's nodes to the running cluster."""
     began = time.monotonic()
-    with files.locked(made.directory.lock, wait=False, busy=_busy(made.settings.name)):
+    with locked(made.workspace, made.settings.name):
         _preflight(made)
         _bring_up(made)
     names = ", ".join(each.name for each in made.nodes)
@@ -96,7 +114,7 @@ def add(made: Plan) -> None:
 def stop(workspace: Workspace, name: str) -> bool:
     """Stop the cluster and remove all it left. Whether there was one; a cluster that is not there is fine."""
     directory = workspace.cluster(name)
-    with files.locked(directory.lock, wait=False, busy=_busy(name)):
+    with locked(workspace, name):
         backend = files.read_json(directory.state).get("settings", {}).get("net", "userspace")
         return stop_running(directory, backend)
 
@@ -105,10 +123,8 @@ def stop_running(directory: ClusterDir, backend: str) -> bool:
     """End every node at once, then the nets, then remove the directory."""
     if not directory.root.exists():
         return False
-    folders = sorted(directory.root.glob("vm-*"))
-    enders = [
-        threading.Thread(target=remove_node, args=[directory, int(folder.name[3:])]) for folder in folders
-    ]
+    own = [NodeDir(state.parent) for state in directory.root.glob("*/node.json")]
+    enders = [threading.Thread(target=_remove, args=[each]) for each in own]
     for ender in enders:
         ender.start()
     for ender in enders:
@@ -120,7 +136,10 @@ def stop_running(directory: ClusterDir, backend: str) -> bool:
 
 def remove_node(directory: ClusterDir, number: int) -> None:
     """End one node and remove what it left."""
-    own = directory.node(number)
+    _remove(directory.node(number))
+
+
+def _remove(own: NodeDir) -> None:
     for pidfile in own.root.glob("*.window"):
         proc.kill_recorded(files.read_json(pidfile))
     qemu.BACKEND.stop(own)
@@ -133,37 +152,6 @@ def running(directory: ClusterDir) -> dict[int, int]:
     return {number: pid for number in numbers if (pid := qemu.BACKEND.pid(directory.node(number)))}
 
 
-def _busy(name: str) -> str:
-    return f"another start or stop of cluster '{name}' is under way"
-
-
-def _ports(settings: Settings, workspace: Workspace) -> net.Ports:
-    """The running cluster's ports, else those asked for.
-
-    A cluster by another name than the usual one moves on to a range that nobody uses.
-    """
-    saved = files.read_json(workspace.cluster(settings.name).state).get("ports")
-    if saved:
-        return _shifted(settings, int(saved["ssh"]) - settings.ssh_base)
-    others = [other for other in workspace.run.glob("*/cluster.json") if other.parent.name != settings.name]
-    taken = {int(files.read_json(other).get("ports", {}).get("ssh", 0)) for other in others}
-    usual = Settings.model_fields["name"].default, Settings.model_fields["ssh_base"].default
-    shift = 0
-    while settings.ssh_base + shift + SHIFT < MOST_PORT:
-        ports = _shifted(settings, shift)
-        moves = settings.name != usual[0] and settings.ssh_base == usual[1]
-        if ports.ssh not in taken and not (
-            moves and net.get(settings.net).preflight(settings.nodes(), ports)
-        ):
-            return ports
-        shift += SHIFT
-    return _shifted(settings, 0)
-
-
-def _shifted(settings: Settings, shift: int) -> net.Ports:
-    return net.Ports(settings.ssh_base + shift, settings.telnet_base + shift if settings.telnet else None)
-
-
 def _preflight(made: Plan) -> None:
     backend = net.get(made.settings.net)
     missing = qemu.BACKEND.preflight(made.boot, made.nodes) + backend.preflight(made.nodes, made.ports)
@@ -173,32 +161,46 @@ def _preflight(made: Plan) -> None:
 
 def _bring_up(made: Plan) -> None:
     """Nets, nodes, wait; whatever ends this early undoes it."""
-    old = (
-        signal.signal(signal.SIGTERM, _interrupt)
-        if threading.current_thread() is threading.main_thread()
-        else None
-    )
+    with proc.interruptible():
+        try:
+            backend = net.get(made.settings.net)
+            backend.up(made.directory, {n for each in made.nodes for n in each.nets})
+            authorized = identity.authorized_keys(made.workspace)
+            _host_keys(made)
+            runs = [_start_node(made, backend, each) for each in made.nodes]
+            _thaw(runs)
+            _wait(made, runs, authorized)
+            if made.saved:
+                _wake(made, runs)
+        except BaseException:
+            if not made.settings.keep:
+                _undo(made)
+            raise
+
+
+def _thaw(runs: Sequence[NodeRun]) -> None:
     try:
-        backend = net.get(made.settings.net)
-        backend.up(made.directory, {n for each in made.nodes for n in each.nets})
-        authorized = identity.authorized_keys(made.workspace)
-        for each in made.nodes:
-            identity.host_key(made.workspace, made.settings.name, each)
-        identity.write_known_hosts(made.workspace, made.settings.name)
-        runs = [_start_node(made, backend, each) for each in made.nodes]
         frozen.thaw(runs)
-        _wait(made, runs, authorized)
-    except BaseException:
-        if not made.settings.keep:
-            _undo(made)
+    except UserError as error:
+        for run in runs:
+            if run.process.poll() is not None:
+                log = run.directory.qemu_log.read_text(errors="replace").strip().splitlines()
+                said = log[-1] if len(log) > 1 else "it said nothing"
+                raise UserError(f"QEMU of {run.node.name} ended: {said}") from error
         raise
-    finally:
-        if old is not None:
-            signal.signal(signal.SIGTERM, old)
 
 
-def _interrupt(_: int, __: FrameType | None) -> None:
-    signal.raise_signal(signal.SIGINT)  # ends whatever runs, an event loop too, as Ctrl-C does
+def _host_keys(made: Plan) -> None:
+    """Make those that are missing; nodes of a checkpoint have theirs."""
+    workspace, name = made.workspace, made.settings.name
+    if made.saved:
+        identity.adopt(workspace, name, made.saved.record["host_keys"])
+        if made.saved.record["choice"] and not workspace.choice(name).exists():  # for nodes that are added
+            files.write_json(workspace.choice(name), {"choice": made.saved.record["choice"]})
+    else:
+        for each in made.nodes:
+            identity.host_key(workspace, name, each)
+    identity.write_known_hosts(workspace, name)
 
 
 def _undo(made: Plan) -> None:
@@ -220,13 +222,16 @@ def _start_node(made: Plan, backend: net.NetBackend, each: Node) -> NodeRun:
 
 
 def _boot_of(made: Plan, each: Node) -> Boot:
-    """A clone where there is a snapshot of the node's shape, else a boot of its own."""
+    """The node of a checkpoint; a clone where there is a snapshot of its shape; else a boot of its own."""
+    if made.saved:
+        return made.saved.boot(made.boot, each, made.directory.held)
     snapshot = made.snapshots.get(frozen.shape_of(each))
     if snapshot is None:
         if made.snapshots:
             progress.say(f"{each.name} is the only one of its memory, CPUs and command line: it boots cold")
-        return made.boot
-    return frozen.thawing(made.boot, snapshot, made.directory.root)
+        iso = made.boot.iso
+        return replace(made.boot, iso=files.held(iso, made.directory.held) if iso else None)
+    return frozen.thawing(made.boot, snapshot, made.directory.held)
 
 
 def _wait(made: Plan, runs: Sequence[NodeRun], authorized: str) -> None:
@@ -253,12 +258,20 @@ def _wait(made: Plan, runs: Sequence[NodeRun], authorized: str) -> None:
         raise UserError(f"{len(lost)} of {len(runs)} nodes did not come up:\n{text.rstrip()}", where)
 
 
+def _wake(made: Plan, runs: Sequence[NodeRun]) -> None:
+    def ssh(run: NodeRun, command: str) -> list[str]:
+        return ssh_command(made.workspace, made.settings.name, made.ports.ssh, run.node.number, [command])
+
+    checkpoint.wake(runs, ssh)
+
+
 def _summary(made: Plan, seconds: float) -> str:
     pids = [*running(made.directory).values(), *net.get(made.settings.net).pids(made.directory)]
     real = sum(_pss(pid) for pid in pids) / 1024
     asked = sum(each.mem for each in made.nodes)
     return (
-        f"{len(made.nodes)} nodes in {seconds:.1f} s, accel={made.boot.accel} ({made.why_accel}), "
+        f"{len(made.nodes)} nodes {'restored ' if made.saved else ''}in {seconds:.1f} s, "
+        f"accel={made.boot.accel} ({made.why_accel}), "
         f"{real:.0f} MiB real memory ({asked} MiB configured), "
         f"{progress.amount(progress.downloaded())} downloaded"
     )

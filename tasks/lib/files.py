@@ -23,7 +23,7 @@ def atomic(path: Path, *, directory: bool = False) -> Iterator[Path]:
     """
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
+        sweep(path.parent, path.name)
         temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         if directory:
             temp.mkdir(mode=0o755)
@@ -41,7 +41,7 @@ def scratch(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, removed at the end; leftovers of killed processes go first."""
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
+        sweep(path.parent, path.name)
         temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             yield temp
@@ -69,11 +69,35 @@ def explained(path: Path) -> Iterator[None]:
         raise
 
 
-def _sweep(path: Path) -> None:
-    for stale in path.parent.glob(f".{path.name}.*.tmp"):
+def sweep(folder: Path, name: str = "*") -> None:
+    """Remove what killed writers of the file or directory `name` left in `folder`; by default of any."""
+    for stale in folder.glob(f".{name}.*.tmp"):
         pid = stale.name.split(".")[-2]
         if not (pid.isdigit() and Path(f"/proc/{pid}").exists()):
             remove(stale)
+
+
+def held(path: Path, folder: Path) -> Path:
+    """A name in `folder` for what `path` is now, which stays when `path` is replaced or removed.
+
+    A hard link; a copy where there can be none.
+    """
+    info = path.stat()
+    mark = f"-{digest([info.st_ino, info.st_mtime_ns])[:8]}"
+    link = folder / (path.stem.removesuffix(mark) + mark + path.suffix)
+    if not link.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        keep(path, link)
+    return link
+
+
+def keep(path: Path, link: Path) -> None:
+    """Give `path` a second name, or a copy where the file system has no second names."""
+    try:
+        os.link(path, link)
+    except OSError:
+        with atomic(link) as temp:
+            shutil.copyfile(path, temp)
 
 
 def remove(path: Path) -> None:

@@ -9,7 +9,7 @@ import secrets
 import shlex
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tasks.lib import files, proc
@@ -52,6 +52,27 @@ def write_known_hosts(workspace: Workspace, cluster: str) -> None:
         lines.append(f"{cluster}-{public.stem} {' '.join(public.read_text().split()[:2])}\n")
     with files.atomic(known_hosts(workspace, cluster)) as temp:
         temp.write_text("".join(lines))
+
+
+def host_keys(workspace: Workspace, cluster: str, nodes: Iterable[Node]) -> dict[str, str]:
+    """The public host keys of these nodes by name, as they are in files."""
+    folder = workspace.keys / cluster
+    return {node.name: (folder / f"{node.name}.pub").read_text() for node in nodes}
+
+
+def adopt(workspace: Workspace, cluster: str, public: Mapping[str, str]) -> None:
+    """From now on the nodes of `cluster` have these host keys. They come from a checkpoint.
+
+    A private key that does not belong to them is removed: a node that is started anew gets a new pair.
+    """
+    folder = workspace.keys / cluster
+    with files.explained(folder), files.locked(workspace.keys / "lock"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in public.items():
+            file = folder / f"{name}.pub"
+            if not file.is_file() or file.read_text() != text:
+                (folder / name).unlink(missing_ok=True)
+                file.write_text(text)
 
 
 def authorized_keys(workspace: Workspace) -> str:

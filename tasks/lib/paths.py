@@ -83,6 +83,11 @@ class Workspace:
         """Running clusters, one directory each."""
         return self.root / "run"
 
+    @property
+    def checkpoints(self) -> Path:
+        """Saved clusters, one directory each."""
+        return self.root / "checkpoint"
+
     def leftovers(self) -> list[Path]:
         """Everything that no build task makes; keys stay as long as a cluster runs that they open."""
         kept = {self.run}
@@ -107,6 +112,34 @@ class Site:
 
 
 @dataclass(frozen=True)
+class CheckpointDir:
+    """The files of one checkpoint: its record, and by node memory, state of the machine and disk."""
+
+    root: Path
+
+    @property
+    def record(self) -> Path:
+        """What was saved, and what it needs."""
+        return self.root / "checkpoint.json"
+
+    def ram(self, number: int) -> Path:
+        """The memory of a node, as a sparse file."""
+        return self.root / f"vm-{number:03d}.ram"
+
+    def state(self, number: int) -> Path:
+        """All of a node's machine but its memory and its disk."""
+        return self.root / f"vm-{number:03d}.state"
+
+    def disk(self, number: int) -> Path:
+        """A qcow2 of what a node has written, over the image."""
+        return self.root / f"vm-{number:03d}.qcow2"
+
+    def stream(self, number: int) -> Path:
+        """Machine and memory in one, as QEMU sends them; only while a checkpoint is saved."""
+        return self.root / f"vm-{number:03d}.stream"
+
+
+@dataclass(frozen=True)
 class ClusterDir:
     """The files of one running cluster; `stop` removes the directory."""
 
@@ -127,9 +160,18 @@ class ClusterDir:
         """What the network backend needs: sockets, pid files."""
         return self.root / "net"
 
+    @property
+    def held(self) -> Path:
+        """Names of its own for the files that nodes have below their disks: others may be replaced."""
+        return self.root / "held"
+
     def node(self, number: int) -> "NodeDir":
         """The directory of one node."""
         return NodeDir(self.root / f"vm-{number:03d}")
+
+    def scratch(self, number: int) -> "NodeDir":
+        """The directory of a machine that never runs; it gives a saved node its last form."""
+        return NodeDir(self.root / f"s-{number:03d}")
 
 
 @dataclass(frozen=True)

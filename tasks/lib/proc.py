@@ -7,6 +7,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -106,13 +107,18 @@ def output(argv: Argv, *, env: Mapping[str, str] | None = None, cwd: Path | None
     return done.stdout
 
 
-def spawn(argv: Argv, log: Path, *, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Start a process that outlives us: own session, nothing inherited but a log file."""
+def spawn(
+    argv: Argv, log: Path, *, env: Mapping[str, str] | None = None, listens: bool = False
+) -> subprocess.Popen[bytes]:
+    """Start a process that outlives us: own session, nothing inherited but a log file.
+
+    One that `listens` has its stdin from us, and sees it end when we do.
+    """
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     with log.open("ab") as sink:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True,
-            env={**os.environ, **(env or {})},
+            command, stdin=subprocess.PIPE if listens else subprocess.DEVNULL, stdout=sink, stderr=sink,
+            start_new_session=True, env={**os.environ, **(env or {})},
         )  # fmt: skip
 
 
@@ -172,6 +178,19 @@ def kill(pid: int, start: int, grace: float = 2.0) -> None:
         deadline = time.monotonic() + patience
         while started_at(pid) == start and time.monotonic() < deadline:
             time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM ends whatever runs in the block, an event loop too, as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    old = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
 
 
 @contextlib.contextmanager

@@ -24,12 +24,29 @@ class Monitor:
 
     async def execute(self, command: str, **arguments: Any) -> Any:
         """Run a QMP command; UserError with QEMU's reason when it refuses."""
-        from qemu.qmp import ExecuteError
+        from qemu.qmp import ExecuteError, QMPError
 
         try:
             return await self._client.execute(command, arguments or None)
         except ExecuteError as error:
             raise UserError(f"QEMU refuses '{command}': {error}") from error
+        except QMPError as error:
+            raise UserError(f"{self.name}: QEMU is gone during '{command}': {error}") from error
+
+    @property
+    def name(self) -> str:
+        """The name of the machine's directory."""
+        return str(self._client.name)
+
+    def events(self, *names: str) -> list[dict[str, Any]]:
+        """The events of these names since we are connected, each with `data` and `at`, in seconds."""
+        found: list[dict[str, Any]] = [dict(event) for event in self._client.events.history]
+        stamps = [event["timestamp"] for event in found]
+        return [
+            {"data": event.get("data", {}), "at": stamp["seconds"] + stamp["microseconds"] / 1e6}
+            for event, stamp in zip(found, stamps, strict=True)
+            if event["event"] in names
+        ]
 
     async def save(self, target: Path, *, shared_ram: bool) -> None:
         """Write the state of the stopped machine to `target`; with `shared_ram`, without its RAM file."""

@@ -13,10 +13,11 @@ from tasks.net import Nic
 
 @dataclass(frozen=True)
 class Frozen:
-    """A golden snapshot: to be made when `state` is None, else to start from."""
+    """A saved machine: to be made when `state` is None, else to start from."""
 
-    ram: Path  # the memory of the template, mapped privately by its clones
+    ram: Path  # its memory, mapped privately by its clones
     state: Path | None
+    booted: bool = False  # a node of a checkpoint; a golden snapshot asks who it is
     own: bool = False  # `ram` is changed in place: it becomes another snapshot
     events: tuple[str, ...] = ()  # what the template said of its boot
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from tasks.lib import files
 from tasks.lib.paths import Workspace
 from tasks.lib.settings import Settings
-from tasks.node import Boot, accel
+from tasks.node import Boot, accel, qemu
 
 
 def cold(settings: Settings, workspace: Workspace) -> tuple[Boot, str]:
@@ -35,6 +35,12 @@ def contents(settings: Settings, workspace: Workspace) -> list[str]:
     """The hashes of what a guest is made of: kernel, modules, image."""
     stamps = [workspace.stamp("kernel", settings.kernel), workspace.stamp("image", settings.image)]
     return [files.digest(files.read_json(stamp).get("files", {})) for stamp in stamps]
+
+
+def made_of(settings: Settings, workspace: Workspace) -> dict[str, str]:
+    """The same by name, and QEMU itself: what a saved state is of no use without."""
+    kernel, image = contents(settings, workspace)
+    return {"kernel": kernel, "image": image, "qemu": files.digest(qemu.program())}
 
 
 def _loops(hz: int) -> int | None:

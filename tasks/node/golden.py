@@ -57,7 +57,6 @@ def key(boot: Boot, made: Shape, contents: Sequence[str]) -> str:
 
     `contents` are the hashes of kernel and image.
     """
-    program = Path(proc.need(qemu.QEMU)).stat()
     nowhere = replace(
         boot,
         kernel=Path("kernel"),
@@ -69,7 +68,7 @@ def key(boot: Boot, made: Shape, contents: Sequence[str]) -> str:
         crowded=False,
     )
     words = qemu.argv(nowhere, _template_node(made), _nics(made), NodeDir(Path("node")))
-    return files.digest([words, *contents, program.st_size, program.st_mtime_ns])
+    return files.digest([words, *contents, *qemu.program()])
 
 
 def make(boot: Boot, made: Shape, identity: str, folder: Path) -> None:
@@ -142,12 +141,20 @@ def _finish(temp: Path, own: NodeDir, identity: str, said: bytes) -> None:
 
 def thawing(boot: Boot, folder: Path, directory: Path) -> Boot:
     """`boot` for clones of the snapshot in `folder`; `directory` is where the ISO's disk is put."""
-    disk = directory / "cdrom.qcow2"
-    if not disk.is_file():
-        _empty_iso(disk, boot.iso)
+    iso = files.held(boot.iso, directory) if boot.iso else None
+    image = files.held(folder / "disk.qcow2", directory)
     events = tuple(files.read_json(folder / "golden.json").get("events", ()))
     frozen = Frozen(folder / "ram", folder / "state", events=events)
-    return replace(boot, image=folder / "disk.qcow2", iso=disk, frozen=frozen)
+    return replace(boot, image=image, iso=iso_disk(directory, iso), frozen=frozen)
+
+
+def iso_disk(directory: Path, iso: Path | None) -> Path:
+    """The disk in `directory` that shows `iso` to clones."""
+    directory.mkdir(parents=True, exist_ok=True)
+    disk = directory / f"{iso.stem if iso else 'cdrom'}.qcow2"
+    if not disk.is_file():
+        _empty_iso(disk, iso)
+    return disk
 
 
 def thaw(runs: Sequence[NodeRun]) -> None:

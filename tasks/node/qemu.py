@@ -32,11 +32,10 @@ def argv(boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir, *, wai
 
 
 def _machine(boot: Boot, node: Node) -> list[str]:
-    memory = ",memory-backend=ram" if boot.frozen else ""
     return [
         "-name", f"{node.name},process={node.name}",
         "-nodefaults", "-no-user-config",
-        "-machine", f"{boot.machine},hpet=off,usb=off,vmport=off{memory}",
+        "-machine", f"{boot.machine},hpet=off,usb=off,vmport=off,memory-backend=ram",
         "-accel", _accel(boot),
         "-cpu", "host" if boot.accel == "kvm" else "max",
         "-m", str(node.mem),
@@ -57,9 +56,9 @@ def _accel(boot: Boot) -> str:
 
 
 def _memory(boot: Boot, node: Node) -> list[str]:
-    """Memory in a file: the template's own, or copied on write by a clone."""
+    """Memory in a file: the template's own, or copied on write by a clone. A saved state has its name."""
     if boot.frozen is None:
-        return []
+        return ["-object", f"memory-backend-ram,id=ram,size={node.mem}M"]
     share = "on" if boot.frozen.state is None or boot.frozen.own else "off"
     ram = f"memory-backend-file,id=ram,size={node.mem}M,mem-path={_escaped(boot.frozen.ram)},share={share}"
     return ["-object", ram, *(["-incoming", "defer"] if boot.frozen.state else [])]
@@ -194,7 +193,9 @@ class Qemu:
         directory.qemu_log.write_text(f"$ {proc.quoted(command)}\n")
         process = proc.spawn(command, directory.qemu_log)
         state = {"pid": process.pid, "start": proc.started_at(process.pid), "number": node.number}
-        files.write_json(directory.state, {**state, "node": node.model_dump(mode="json")})
+        below = {"image": boot.image, "iso": boot.iso, "ram": boot.frozen and boot.frozen.ram}
+        known = {name: str(path) if path else None for name, path in below.items()}
+        files.write_json(directory.state, {**state, **known, "node": node.model_dump(mode="json")})
         return NodeRun(node, directory, process, boot.frozen)
 
     def stop(self, directory: NodeDir) -> None:
@@ -217,6 +218,12 @@ def make_disk(image: Path, disk: Path, folder: Path) -> None:
                 ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(image), str(temp)]
             )
     shutil.copyfile(template, disk)
+
+
+def program() -> tuple[int, int]:
+    """Size and time of QEMU itself: what changes when it does."""
+    info = Path(proc.need(QEMU)).stat()
+    return info.st_size, info.st_mtime_ns
 
 
 def available_memory() -> int:

@@ -38,6 +38,10 @@ class Watched:
     heard: bytes = b""  # from the ssh port, when it was not what it should be
     events: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        if self.run.frozen and self.run.frozen.booted:
+            self.phase = "ready"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -109,7 +113,7 @@ class Watch:
         link.setblocking(False)
         node.link = link
         self._selector.register(link, selectors.EVENT_READ, (self._read, node))
-        if node.run.frozen:
+        if node.run.frozen and not node.run.frozen.booted:
             self._tell(node)
 
     def _read(self, node: Watched) -> None:

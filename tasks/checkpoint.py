@@ -1,0 +1,272 @@
+"""a running cluster ──checkpoint save NAME──> checkpoint/NAME/ ──checkpoint restore NAME──> a running cluster
+
+All nodes are saved at one moment, and restored together: any number of times, also beside the original.
+"""
+
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from tasks import launch, net
+from tasks.lib import files, identity, kit, proc, progress, words
+from tasks.lib.errors import UsageError, UserError, unknown
+from tasks.lib.model import Node
+from tasks.lib.paths import CheckpointDir, ClusterDir, Workspace
+from tasks.lib.project import Project
+from tasks.lib.settings import Settings
+from tasks.node import boot, checkpoint, saver
+from tasks.node.checkpoint import Checkpoint
+
+ARGS = "save NAME | restore NAME [--as OTHER] | list [-o json] | rm NAME..."
+VERBS: Mapping[str, words.Verb] = {
+    "checkpoint": words.Verb(
+        "checkpoint",
+        "save the running cluster as it is, and bring it back",
+        ARGS,
+        {"as=": "restore: the name of a second cluster, beside the first", "o=": "list: json"},
+        least=1,
+    ),
+}
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,40}")
+ACTIONS = ("save", "restore", "list", "rm")
+OPTION_OF = {"as": "restore", "o": "list"}
+
+
+def tasks(project: Project) -> kit.Tasks:
+    """The verb of this module."""
+    yield kit.verb(VERBS["checkpoint"], project.words, _checkpoint, [project])
+
+
+def _checkpoint(project: Project) -> None:
+    action, *names = project.words.args
+    _check_words(project, action, names)
+    files.sweep(project.workspace.checkpoints)  # what killed ones left
+    if action == "save":
+        _save(project, names[0])
+    elif action == "restore":
+        _restore(project, names[0])
+    elif action == "list":
+        _list(project)
+    else:
+        _remove(project, names)
+
+
+def _check_words(project: Project, action: str, names: Sequence[str]) -> None:
+    """UsageError for words that make no sense together."""
+    usage = words.usage(VERBS["checkpoint"])
+    if action not in ACTIONS:
+        raise UsageError(unknown("action", action, ACTIONS), usage)
+    right = {"list": not names, "rm": bool(names)}.get(action, len(names) == 1)
+    if not right:
+        raise UsageError(f"checkpoint {action}: got {' '.join(names) or 'no name'}", usage)
+    for option, owner in OPTION_OF.items():
+        if option in project.words.options and action != owner:
+            raise UsageError(f"{words.dashes(option)} is for 'checkpoint {owner}'", usage)
+    for name in names:
+        if not NAME.fullmatch(name):
+            raise UsageError(f"'{name}' is no name for a checkpoint: use a-z, 0-9, '.', '_' and '-'")
+    if project.words.options.get("o", "json") != "json":
+        raise UsageError(f"checkpoint list -o: '{project.words.options['o']}' is not known (known: json)")
+
+
+def _save(project: Project, name: str) -> None:
+    workspace, cluster = project.workspace, project.settings.name
+    began = time.monotonic()
+    with _locked(workspace, name), launch.locked(workspace, cluster), proc.interruptible():
+        if checkpoint.find(workspace, name):
+            raise UserError(f"there is a checkpoint '{name}' already", f"xc checkpoint rm {name}")
+        directory = workspace.cluster(cluster)
+        state = files.read_json(directory.state)
+        settings, nodes = _running(workspace, cluster, state)
+        _check_room(workspace, directory, nodes)
+        with files.atomic(workspace.checkpoints / name, directory=True) as temp:
+            temp.chmod(0o700)  # it holds all secrets of its nodes
+            into = CheckpointDir(temp)
+            paused = saver.save(_kept(workspace, settings, state, nodes), directory, into)
+            _write_record(workspace, into, settings, nodes)
+    found = checkpoint.find(workspace, name)
+    assert found
+    apparent, real = found.sizes()
+    progress.say(
+        f"checkpoint '{name}' of {len(nodes)} nodes in {time.monotonic() - began:.1f} s, "
+        f"paused for {paused:.2f} s, {progress.amount(real)} on disk ({progress.amount(apparent)} apparent)"
+    )
+
+
+def _running(workspace: Workspace, name: str, state: Mapping[str, Any]) -> tuple[Settings, list[Node]]:
+    """What runs, and with which settings. UserError when it cannot be saved."""
+    alive = launch.running(workspace.cluster(name))
+    folders = sorted(workspace.cluster(name).root.glob("vm-*"))
+    dead = [folder.name for folder in folders if int(folder.name[3:]) not in alive]
+    if not alive:
+        raise UserError(f"cluster '{name}' is not running", "xc start")
+    if dead:
+        raise UserError(f"these nodes do not run: {', '.join(dead)}", f"xc scalein --name={name} NODE")
+    settings = Settings(**{**state["settings"], "accel": state["accel"]})
+    now = boot.made_of(settings, workspace)
+    changed = [part for part in now if state.get("made_of", {}).get(part) != now[part]]
+    if changed:
+        raise UserError(
+            f"not what cluster '{name}' was started from any more: {', '.join(changed)}",
+            "nothing could restore this checkpoint; start the cluster anew",
+        )
+    saved = [files.read_json(folder / "node.json") for folder in folders]
+    return settings, [Node.model_validate(each["node"], strict=False) for each in saved]
+
+
+def _kept(
+    workspace: Workspace, settings: Settings, state: Mapping[str, Any], nodes: Sequence[Node]
+) -> list[saver.Kept]:
+    plain, _ = boot.cold(settings, workspace)
+    directory, backend = workspace.cluster(settings.name), net.get(settings.net)
+    ports = net.Ports(**state["ports"])
+    return [
+        saver.Kept(
+            node,
+            saver.with_iso(plain, directory, node),
+            backend.nics(directory, node, settings.prefix, ports),
+        )
+        for node in nodes
+    ]
+
+
+def _check_room(workspace: Workspace, directory: ClusterDir, nodes: Sequence[Node]) -> None:
+    """UserError when the disk cannot take it: memory in use, that of two nodes a second time, and disks."""
+    resident = sorted((min(_resident(directory, node), node.mem << 20) for node in nodes), reverse=True)
+    disks = sum(directory.node(node.number).disk.stat().st_size for node in nodes)
+    needed = sum(resident) + sum(resident[: saver.AT_ONCE]) + disks
+    free = shutil.disk_usage(workspace.root).free
+    if needed > free:
+        raise UserError(
+            f"a checkpoint would take up to {progress.amount(needed)}, and {progress.amount(free)} are free",
+            f"free some space below {workspace.root}, or remove checkpoints: xc checkpoint list",
+        )
+
+
+def _resident(directory: ClusterDir, node: Node) -> int:
+    pid = launch.running(directory).get(node.number)
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))) << 10
+
+
+def _write_record(
+    workspace: Workspace, into: CheckpointDir, settings: Settings, nodes: Sequence[Node]
+) -> None:
+    directory = workspace.cluster(settings.name)
+    shown = {node.number: files.read_json(directory.node(node.number).state)["iso"] for node in nodes}
+    isos = {number: Path(path).with_suffix(".iso") for number, path in shown.items() if path}
+    for iso in set(isos.values()):
+        if iso.is_file():
+            files.keep(iso, into.root / iso.name)
+    record = {
+        "format": checkpoint.FORMAT,
+        "saved": int(time.time()),
+        "settings": settings.model_dump(mode="json"),
+        "accel": settings.accel,
+        "needs": checkpoint.needs(settings, workspace, nodes),
+        "host_keys": identity.host_keys(workspace, settings.name, nodes),
+        "choice": files.read_json(workspace.choice(settings.name)).get("choice"),
+        "nodes": [
+            {
+                "node": node.model_dump(mode="json"),
+                "iso": isos[node.number].name if isos.get(node.number, into.root / "no").is_file() else None,
+                "iso_disk": str(shown[node.number] or "").endswith(".qcow2"),
+            }
+            for node in nodes
+        ],
+    }
+    files.write_json(into.record, record)
+
+
+def _restore(project: Project, name: str) -> None:
+    workspace = project.workspace
+    with _locked(workspace, name):
+        saved = _find(workspace, name)
+        target = _target(project, saved)
+        differs = saved.differs(workspace)
+        if differs:
+            lines = "".join(f"\n  {part}: {advice}" for part, advice in differs.items())
+            raise UserError(
+                f"checkpoint '{name}' cannot be restored, this is not what it was saved with:{lines}",
+                f"or remove it, and save a new one: xc checkpoint rm {name}",
+            )
+        launch.start(launch.plan_restore(saved, workspace, target))
+
+
+def _target(project: Project, saved: Checkpoint) -> str:
+    """The cluster to restore to: another one only by --as, so that nobody replaces a cluster by mistake."""
+    other = project.words.options.get("as")
+    said = project.words.settings.get("name", saved.cluster)
+    if other is None and said != saved.cluster:
+        raise UsageError(
+            f"checkpoint '{saved.name}' is of cluster '{saved.cluster}'",
+            f"--as={said} restores it as '{said}'",
+        )
+    try:
+        return Settings(name=other or saved.cluster).name
+    except ValueError:
+        raise UsageError(f"--as: '{other}' is no name for a cluster") from None
+
+
+def _list(project: Project) -> None:
+    found = [_describe(project.workspace, each) for each in checkpoint.every(project.workspace)]
+    if project.words.options.get("o"):
+        json.dump(found, sys.stdout, indent=1)
+        sys.stdout.write("\n")
+        return
+    if not found:
+        progress.say("there is no checkpoint: xc checkpoint save NAME")
+    for each in found:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(each["saved"]))
+        sizes = f"{progress.amount(each['disk'])} on disk ({progress.amount(each['apparent'])} apparent)"
+        usable = f"  differs: {', '.join(each['differs'])}" if each["differs"] else ""
+        sys.stdout.write(
+            f"{each['name']:<16} of {each['cluster']}  {len(each['nodes'])} nodes  {when}  {sizes}{usable}\n"
+        )
+
+
+def _describe(workspace: Workspace, saved: Checkpoint) -> dict[str, Any]:
+    apparent, real = saved.sizes()
+    return {
+        "name": saved.name,
+        "cluster": saved.cluster,
+        "nodes": [node.name for node in saved.nodes],
+        "saved": saved.record["saved"],
+        "apparent": apparent,
+        "disk": real,
+        "differs": sorted(saved.differs(workspace)),
+    }
+
+
+def _remove(project: Project, names: Sequence[str]) -> None:
+    workspace = project.workspace
+    for name in names:
+        _find(workspace, name)
+    for name in names:
+        with _locked(workspace, name):
+            place = _find(workspace, name).place.root
+            # Clusters that were restored from it have their files open, and names of their own for the disks.
+            gone = place.with_name(f".{name}.{os.getpid()}.tmp")
+            place.rename(gone)
+            files.remove(gone)
+        progress.say(f"checkpoint '{name}' removed")
+
+
+def _find(workspace: Workspace, name: str) -> Checkpoint:
+    found = checkpoint.find(workspace, name)
+    if found is None:
+        known = [each.name for each in checkpoint.every(workspace)]
+        raise UserError(unknown("checkpoint", name, known), "xc checkpoint list")
+    return found
+
+
+def _locked(workspace: Workspace, name: str) -> AbstractContextManager[None]:
+    lock = workspace.checkpoints / f".{name}.lock"
+    return files.locked(lock, wait=False, busy=f"another command works on checkpoint '{name}'")
