@@ -10,6 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKSPACE = Path(os.environ.get("XCLUSTER_WORKSPACE") or ROOT / "workspace")
+CLUSTER = "bench"
 
 
 def seconds(action: Callable[[], object]) -> float:
@@ -33,6 +34,14 @@ def command(*words: str, env: dict[str, str] | None = None) -> Callable[[], obje
         )
 
     return act
+
+
+def xc(*words: str) -> str:
+    """Run a verb for the cluster of the benchmarks; what it said."""
+    command = ["./xc", words[0], "--name", CLUSTER, *words[1:]]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
+    ).stderr
 
 
 def compare(

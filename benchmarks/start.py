@@ -12,13 +12,12 @@ import statistics
 import subprocess
 import sys
 
-from benchmarks.measure import ROOT, WORKSPACE, compare, row, seconds
+from benchmarks.measure import CLUSTER, WORKSPACE, compare, row, seconds, xc
 from tasks import launch
 from tasks.lib.paths import Workspace
 from tasks.lib.settings import Settings
 from tasks.node import accel, qemu
 
-CLUSTER = "bench"
 NODES = 6
 
 
@@ -41,14 +40,6 @@ def bare(kernel: str) -> None:
     for guest in guests:
         said, _ = guest.communicate(timeout=120)
         assert accel.MARK in said, said
-
-
-def xc(*words: str) -> str:
-    """Run a verb for the cluster of this benchmark; what it said."""
-    command = ["./xc", words[0], "--name", CLUSTER, *words[1:]]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
-    ).stderr
 
 
 def cluster(kernel: str, *words: str) -> int:

@@ -10,13 +10,20 @@ from tasks import launch, reach
 from tasks.lib import files, kit, proc, progress, words
 from tasks.lib.errors import UsageError, UserError
 from tasks.lib.project import Project
-from tasks.lib.settings import Settings, role_of
+from tasks.lib.settings import role_of
 
 _START = {"settings": True, "builds": True}
 VERBS: Mapping[str, words.Verb] = {
     "start": words.Verb("start", "start a cluster, replacing a running one", **_START),  # type: ignore[arg-type]
     "starts": words.Verb("starts", "start a cluster, never with console windows", **_START),  # type: ignore[arg-type]
-    "scaleout": words.Verb("scaleout", "add nodes to the running cluster", "N...", least=1, **_START),  # type: ignore[arg-type]
+    "scaleout": words.Verb(
+        "scaleout",
+        "add nodes to the running cluster",
+        "N...",
+        running=True,
+        least=1,
+        **_START,  # type: ignore[arg-type]
+    ),
     "scalein": words.Verb("scalein", "remove nodes from the running cluster", "N...", least=1),
     "stop": words.Verb("stop", "stop the cluster and leave nothing behind"),
     "status": words.Verb("status", "the running nodes", options={"o=": "json", "all": "of every cluster"}),
@@ -77,22 +84,8 @@ def _scaleout(project: Project) -> None:
     twice = [number for number in numbers if number in there]
     if twice:
         raise UserError(f"already there: {', '.join(map(str, twice))}")
-    settings = _settings_of(project)
+    settings = project.settings
     launch.add(launch.plan(settings, project.workspace, tuple(settings.node(number) for number in numbers)))
-
-
-def _settings_of(project: Project) -> Settings:
-    """What the cluster was started with, and over it what this command line says."""
-    saved = files.read_json(project.workspace.cluster(project.settings.name).state)
-    merged = {
-        **saved["settings"],
-        **{
-            key: getattr(project.settings, key)
-            for key in project.words.settings
-            if key in Settings.model_fields
-        },
-    }
-    return Settings(**{**merged, "per_node": {**merged["per_node"], **project.settings.per_node}})
 
 
 def _scalein(project: Project) -> None:

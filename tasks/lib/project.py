@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from tasks.lib import defs, settings, words
+from tasks.lib import defs, files, settings, words
 from tasks.lib.errors import DefinitionError, unknown
 from tasks.lib.files import explained
 from tasks.lib.paths import Site, Workspace
@@ -45,6 +45,9 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
     file = defs.read_yaml(ROOT / "xcluster.yaml", "xcluster.yaml", problems)
     effective, wrong = settings.load(said.settings, environ, file)
     verb = verbs[said.verb] if said.verb else None
+    workspace = Workspace.find(ROOT, environ)
+    if verb and verb.running:
+        effective = _as_running(effective, said, workspace)
     reads = verb is None or verb.builds or verb.definitions
     definitions = defs.load(ROOT, environ.get("XCLUSTER_OVLPATH", "")) if reads else defs.NONE
     problems += wrong
@@ -54,12 +57,21 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
             raise DefinitionError(problems)
     elif problems and said.settings:
         raise DefinitionError(problems)
-    workspace = Workspace.find(ROOT, environ)
     with explained(workspace.root):
         workspace.root.mkdir(parents=True, exist_ok=True)
         if not os.access(workspace.root, os.W_OK):
             raise PermissionError(errno.EACCES, "it is read-only", str(workspace.root))
     return Project(ROOT, workspace, effective, said, definitions, environ)
+
+
+def _as_running(effective: settings.Settings, said: words.Words, workspace: Workspace) -> settings.Settings:
+    """What the cluster was started with, and over it what the command line says."""
+    saved = files.read_json(workspace.cluster(effective.name).state).get("settings")
+    if not saved:
+        return effective
+    asked = {key: getattr(effective, key) for key in said.settings if key in settings.Settings.model_fields}
+    per_node = {**saved["per_node"], **effective.per_node}
+    return settings.Settings(**{**saved, **asked, "per_node": per_node})
 
 
 def _unknown_names(effective: settings.Settings, definitions: defs.Definitions) -> list[str]:

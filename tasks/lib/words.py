@@ -23,6 +23,7 @@ class Verb:
     settings: bool = False  # takes every setting as an option too
     builds: bool = False  # needs correct definitions
     definitions: bool = False  # looks at definitions, right or wrong
+    running: bool = False  # goes by the settings that the running cluster was started with
     least: int = 0  # how many args at least
     raw: bool = False  # all words behind it are args, dashes or not
     most: int | None = None  # how many args at most; None = any number where `args` is set
