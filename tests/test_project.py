@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from tasks.lib import files, project
+from tasks.lib.errors import DefinitionError
 from tasks.lib.paths import Workspace
 from tasks.lib.settings import Settings
 from tasks.verbs import VERBS
@@ -39,3 +42,11 @@ def test_a_new_start_forgets_the_old_one(tmp_path: Path) -> None:
 def test_another_cluster_is_no_matter(tmp_path: Path) -> None:
     running(tmp_path, name="other")
     assert load(tmp_path, "scaleout", "5").kernel == "debian"
+
+
+def test_memory_that_is_too_small_for_the_kernel_is_said_before_anything_is_built(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError) as refused:
+        load(tmp_path, "start", "--mem=80", "--mem201=64")
+    assert "a node of 64 MiB is too small for the kernel 'debian', which needs 72 MiB" in str(refused.value)
+    assert "80 MiB" not in str(refused.value)
+    assert load(tmp_path, "start", "--mem=64", "--kernel=linux-6.1").mem == 64

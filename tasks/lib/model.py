@@ -76,6 +76,8 @@ class Kernel(Definition):
     patches: Annotated[tuple[str, ...], Field(strict=False)] = ()  # files beside the definition, patch -p1
     initramfs_modules: Annotated[tuple[str, ...], Field(strict=False)] = ()  # loaded before the root disk is
     cmdline: str = ""  # added to the kernel command line
+    # MiB that a node must have for this kernel to come up. Not built from, so it is no input of the build.
+    mem: Annotated[int, Field(ge=1, exclude=True)] = 1
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:

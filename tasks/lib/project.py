@@ -53,6 +53,7 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
     problems += wrong
     if verb is None or verb.builds:
         problems += [*definitions.problems, *_unknown_names(effective, definitions)]
+        problems += _too_little_memory(effective, definitions)
         if problems:
             raise DefinitionError(problems)
     elif problems and said.settings:
@@ -83,6 +84,18 @@ def _unknown_names(effective: settings.Settings, definitions: defs.Definitions) 
     chosen += [("overlay", word, definitions.overlays) for word in effective.ovls.split()]
     broken = bool(definitions.problems)  # then the definition may be there, and its own problem is told
     return [unknown(kind, name, known) for kind, name, known in chosen if name not in known and not broken]
+
+
+def _too_little_memory(effective: settings.Settings, definitions: defs.Definitions) -> list[str]:
+    """Nodes in which the kernel cannot come up."""
+    kernel = definitions.kernels.get(effective.kernel)
+    least = kernel.mem if kernel else 0
+    small = sorted({node.mem for node in effective.nodes() if node.mem < least})
+    return [
+        f"a node of {mem} MiB is too small for the kernel '{effective.kernel}', which needs {least} MiB: "
+        "give more with --mem, or take another kernel"
+        for mem in small
+    ]
 
 
 def source_date_epoch(environ: Mapping[str, str] = os.environ) -> int:
