@@ -47,8 +47,7 @@ class Plan:
 
 def plan(settings: Settings, workspace: Workspace, nodes: tuple[Node, ...] | None = None) -> Plan:
     """Decide everything about a start from settings and artifacts."""
-    _, why_net = net.decide(settings)
-    settings = net.decided(settings)
+    why_net, settings = net.decide(settings)[1], net.decided(settings)
     plain, why = golden.plain(settings, workspace)
     chosen = nodes or settings.nodes()
     plain = replace(plain, crowded=_crowded({*chosen, *settings.nodes()}))

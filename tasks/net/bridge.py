@@ -7,6 +7,7 @@ They are in a network namespace that the cluster owns (holder.py keeps it), so n
 host and no root is needed; or in the namespace that we are in, when it has bridges of ours (place.py).
 """
 
+import ipaddress
 import json
 import os
 import socket
@@ -168,10 +169,11 @@ def _plan(nodes: Sequence[Node], prefix: str) -> dict[str, Any]:
 
 def _rules(prefix: str) -> str:
     """For nft: what guests send out has the address of the uplink."""
+    inner6 = ipaddress.ip_network(f"{prefix}:192.168.0.0/120")
     return (
         "table inet xcluster {\n  chain out {\n    type nat hook postrouting priority srcnat;\n"
         f"    oifname {place.UP} ip saddr 192.168.0.0/24 masquerade\n"
-        f"    oifname {place.UP} ip6 saddr {prefix}:192.168.0.0/120 masquerade\n  }}\n}}\n"
+        f"    oifname {place.UP} ip6 saddr {inner6} masquerade\n  }}\n}}\n"
     )
 
 
