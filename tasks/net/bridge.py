@@ -7,7 +7,6 @@ They are in a network namespace that the cluster owns (holder.py keeps it), so n
 host and no root is needed; or in the namespace that we are in, when it has bridges of ours (place.py).
 """
 
-import ipaddress
 import json
 import os
 import socket
@@ -28,15 +27,25 @@ HOLDER = Path(__file__).with_name("holder.py")
 LINKS = Path(__file__).with_name("links.py")
 PATIENCE = 10.0  # seconds for the holder to be there, and to go
 LARGEST_MTU = 65521  # of a tap
+LOG = "holder.log"
 HOST = 250  # the host's number on every net
 OUTSIDE = {  # how each of the programs connects a namespace with the outside
     "slirp4netns": ["--configure", "--mtu=65520", "{pid}", place.UP],
     "pasta": [
-        "--foreground", "--quiet", "--config-net", "--ns-ifname", place.UP, "--address", "10.0.2.100",
+        "--foreground", "--quiet", "--ipv4-only", "--config-net", "--ns-ifname", place.UP, "--address", "10.0.2.100",
         "--netmask", "24", "--gateway", "10.0.2.2", "--mtu", "65520", "-t", "none", "-u", "none",
-        "-T", "none", "-U", "none", "--netns", "/proc/{pid}/ns/net",
+        "-T", "none", "-U", "none", "--userns", "/proc/{pid}/ns/user", "--netns", "/proc/{pid}/ns/net",
     ],
 }  # fmt: skip
+
+# For nft: what guests send out has the address of the uplink.
+RULES = f"""table ip xcluster {{
+  chain out {{
+    type nat hook postrouting priority srcnat
+    oifname {place.UP} ip saddr 192.168.0.0/24 masquerade
+  }}
+}}
+"""
 
 
 class Bridge:
@@ -63,7 +72,7 @@ class Bridge:
         files.write_json(cluster.net / "taps.json", {"taps": sorted(taps)})
         self._links(cluster, plan)
         if known["own"]:
-            self._uplink(cluster, prefix)
+            self._uplink(cluster, known)
             _order(cluster, {"open": _forwards(nodes, ports)})
 
     def unplug(self, cluster: ClusterDir, number: int) -> None:
@@ -133,13 +142,19 @@ class Bridge:
             said = str(error).splitlines()[-1].strip()
             raise UserError(f"the bridges cannot be made: {said}") from error
 
-    def _uplink(self, cluster: ClusterDir, prefix: str) -> None:
+    def _uplink(self, cluster: ClusterDir, known: dict[str, Any]) -> None:
         """Guests go out by the uplink, with its address."""
         rules = cluster.net / "nft"
         if rules.exists():
             return
-        rules.write_text(_rules(prefix))
+        rules.write_text(RULES)
         proc.output([*self.inside(cluster), proc.need("nft"), "-f", str(rules)])
+        links = Path(f"/proc/{known['inner']['pid']}/net/dev")
+        end = time.monotonic() + PATIENCE
+        while f"{place.UP}:" not in links.read_text():
+            if not proc.recorded(known["uplink"]) or time.monotonic() > end:
+                raise UserError(f"{place.uplink()} does not connect the namespace: {_said(cluster)}")
+            time.sleep(0.002)
 
 
 def tap_name(net: int, number: int) -> str:
@@ -165,16 +180,6 @@ def _plan(nodes: Sequence[Node], prefix: str) -> dict[str, Any]:
         ],
         "taps": [[tap_name(net, node.number), f"xcbr{net}", node.mtu] for node in nodes for net in node.nets],
     }
-
-
-def _rules(prefix: str) -> str:
-    """For nft: what guests send out has the address of the uplink."""
-    inner6 = ipaddress.ip_network(f"{prefix}:192.168.0.0/120")
-    return (
-        "table inet xcluster {\n  chain out {\n    type nat hook postrouting priority srcnat;\n"
-        f"    oifname {place.UP} ip saddr 192.168.0.0/24 masquerade\n"
-        f"    oifname {place.UP} ip6 saddr {inner6} masquerade\n  }}\n}}\n"
-    )
 
 
 def _forwards(nodes: Sequence[Node], ports: Ports) -> list[list[Any]]:
@@ -203,24 +208,27 @@ def _settle(cluster: ClusterDir) -> dict[str, Any]:
     cluster.net.mkdir(parents=True, exist_ok=True)
     program = place.uplink()
     assert program
-    user = not place.capable(place.SYS_ADMIN)
+    user = not place.capable(place.SYS_ADMIN) or program == "pasta"  # which gives up root's rights first
     runas = ["--runas", "0"] if program == "pasta" and os.geteuid() == 0 else []
     outside = [proc.need(program), *runas, *OUTSIDE[program]]
-    log = cluster.net / "holder.log"
     words = [sys.executable, "-I", "-S", str(HOLDER), str(cluster.net), "user" if user else "root", *outside]
-    process = proc.spawn(words, log)
+    process = proc.spawn(words, cluster.net / LOG)
     known = {"own": True, "user": user, "holder": _identity(process.pid), "inner": None, "uplink": None}
     files.write_json(cluster.net / "place.json", known)
     end = time.monotonic() + PATIENCE
     while not (cluster.net / "holder").exists():
         if process.poll() is not None or time.monotonic() > end:
-            said = log.read_text(errors="replace").strip().splitlines()
-            raise UserError(f"the network namespace was not made: {said[-1] if said else 'it said nothing'}")
+            raise UserError(f"the network namespace was not made: {_said(cluster)}")
         time.sleep(0.002)
     answer = _order(cluster, {})
     known |= {name: _identity(answer[name]) for name in ("inner", "uplink")}
     files.write_json(cluster.net / "place.json", known)
     return known
+
+
+def _said(cluster: ClusterDir) -> str:
+    said = (cluster.net / LOG).read_text(errors="replace").strip().splitlines()
+    return said[-1] if said else "it said nothing"
 
 
 def _identity(pid: int) -> dict[str, int | None]:
