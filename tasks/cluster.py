@@ -142,7 +142,7 @@ def _status(project: Project) -> None:
             f"accel {each['accel']}, net {each['net']}\n"
         )
         for name in each["dead"]:
-            sys.stdout.write(f"  {name} of the nets has died: xc stop, or xc start\n")
+            sys.stdout.write(f"  nets: the {name} has died: xc stop, or xc start\n")
         for one in each["nodes"]:
             sys.stdout.write("  {name}  {role:<7} {state:<5} ssh {host}:{ssh}  pid {pid}\n".format_map(one))
 

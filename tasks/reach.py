@@ -106,7 +106,7 @@ def _rsh(project: Project) -> None:
     if project.words.options.get("bg"):
         command = [f"sh -c {shlex.quote(' '.join(command))} >/dev/null 2>&1 &"]
     at = ssh_at(project, number)
-    _become(ssh_command(project.workspace, project.settings.name, at, number, command))
+    become(ssh_command(project.workspace, project.settings.name, at, number, command))
 
 
 def _rcp(project: Project) -> None:
@@ -114,7 +114,7 @@ def _rcp(project: Project) -> None:
     number = node_number(project, word)
     host, port = ssh_at(project, number)
     options = [*ssh_options(project.workspace, project.settings.name, number), "-P", str(port)]
-    _become([proc.need("scp"), "-q", *options, f"root@{host}:{remote}", local])
+    become([proc.need("scp"), "-q", *options, f"root@{host}:{remote}", local])
 
 
 def _vm(project: Project) -> None:
@@ -122,7 +122,7 @@ def _vm(project: Project) -> None:
     command = ssh_command(project.workspace, project.settings.name, ssh_at(project, number), number, [])
     command.insert(1, "-t")
     if not os.environ.get("DISPLAY") or not proc.find("xterm"):
-        _become(command)
+        become(command)
     own = project.workspace.cluster(project.settings.name).node(number)
     window(own, f"vm-{number:03d}", command, "#ffffff")
 
@@ -132,7 +132,7 @@ def _console(project: Project) -> None:
     own = project.workspace.cluster(project.settings.name).node(number)
     if sys.stdin.isatty():
         print("(Ctrl-] leaves the console)", file=sys.stderr)
-    _become(console_command(own, terminal=sys.stdin.isatty()))
+    become(console_command(own, terminal=sys.stdin.isatty()))
 
 
 def console_command(own: NodeDir, *, terminal: bool) -> list[str]:
@@ -166,7 +166,7 @@ def _copy_out(path: Path) -> None:
     sys.stdout.buffer.flush()
 
 
-def _become(command: list[str]) -> None:
+def become(command: list[str]) -> None:
     """Replace this process, so that terminal, signals and exit code are the command's own."""
     sys.stdout.flush()
     sys.stderr.flush()

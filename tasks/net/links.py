@@ -4,8 +4,8 @@
 
 The plan: {"bridges": [[NAME, MAC, [ADDRESS/BITS, ...], MTU], ...], "taps": [[NAME, BRIDGE, MTU], ...],
 "gone": [NAME, ...]}. What is there already is changed into what the plan says, but a bridge that somebody
-else made keeps all but a smaller MTU. A bridge of ours has the alias `xcluster`; those without a port are
-removed when something goes. Runs by itself.
+else made keeps all but a smaller MTU. A bridge of ours has the alias `xcluster` unless the plan says `keep`;
+those with it and without a port are removed when something goes. Runs by itself.
 """
 
 import errno
@@ -186,7 +186,10 @@ def _bridges(plan: dict[str, Any], there: dict[str, Any]) -> Iterator[tuple[str,
     for name, mac, _, mtu in plan.get("bridges", ()):
         known = there.get(name)
         if known is None or known.get_attr("IFLA_IFALIAS") == ALIAS:
-            yield name, bridge(name, mac, mtu)  # it takes no alias when it is made
+            yield name, bridge(name, mac, max(mtu, known.get_attr("IFLA_MTU") if known else 0))
+            if plan.get("keep"):
+                continue
+            # It takes no alias when it is made.
             yield name, request(_up(), NEWLINK, REQUEST | ACK, ("IFLA_IFNAME", name), ("IFLA_IFALIAS", ALIAS))
         elif known.get_attr("IFLA_MTU") < mtu:
             yield name, request(_up(), NEWLINK, REQUEST | ACK, ("IFLA_IFNAME", name), ("IFLA_MTU", mtu))

@@ -68,6 +68,17 @@ def choice() -> str:
     return f"in a {'' if capable(SYS_ADMIN) else 'user '}namespace, uplink by {uplink()}"
 
 
+def namespace() -> int:
+    """The network namespace we are in, by its inode."""
+    return Path("/proc/self/ns/net").stat().st_ino
+
+
+def name_of(inode: int) -> Path | None:
+    """The file that names a network namespace for `ip netns`, if one does."""
+    names = Path("/run/netns").glob("*")
+    return next((name for name in names if name.stat().st_ino == inode), None)
+
+
 def _absent(program: str) -> str:
     return f"'{program}' is missing: {proc.INSTALL} {proc.DEBIAN_PACKAGE[program]}"
 
