@@ -106,23 +106,23 @@ def request(message: Any, kind: int, flags: int, *attributes: tuple[str, Any]) -
     return message
 
 
-def bridge(name: str, mac: str, mtu: int) -> Any:
+def bridge(name: str, mac: str) -> Any:
     """Make a bridge, without the port delays of spanning trees."""
     options = {"attrs": [["IFLA_BR_GROUP_FWD_MASK", LLDP]]}
     kind = {"attrs": [["IFLA_INFO_KIND", "bridge"], ["IFLA_INFO_DATA", options]]}
-    return request(
-        _up(), NEWLINK, REQUEST | ACK | CREATE,
-        ("IFLA_IFNAME", name), ("IFLA_ADDRESS", mac), ("IFLA_MTU", mtu), ("IFLA_LINKINFO", kind),
-    )  # fmt: skip
+    wanted = ("IFLA_IFNAME", name), ("IFLA_ADDRESS", mac), ("IFLA_LINKINFO", kind)
+    return request(_up(), NEWLINK, REQUEST | ACK | CREATE, *wanted)
+
+
+def change(name: str, *attributes: tuple[str, Any]) -> Any:
+    """Change a link, and have it up."""
+    return request(_up(), NEWLINK, REQUEST | ACK, ("IFLA_IFNAME", name), *attributes)
 
 
 def port(name: str, mtu: int, master: int) -> Any:
     """Make a tap a port of a bridge. It has no address itself: the host would speak on it."""
     silent = {"attrs": [["AF_INET6", {"attrs": [["IFLA_INET6_ADDR_GEN_MODE", NO_ADDRESS]]}]]}
-    return request(
-        _up(), NEWLINK, REQUEST | ACK,
-        ("IFLA_IFNAME", name), ("IFLA_MTU", mtu), ("IFLA_MASTER", master), ("IFLA_AF_SPEC", silent),
-    )  # fmt: skip
+    return change(name, ("IFLA_MTU", mtu), ("IFLA_MASTER", master), ("IFLA_AF_SPEC", silent))
 
 
 def address(index: int, text: str) -> Any:
@@ -182,27 +182,21 @@ def remove(link: Link, names: list[str]) -> None:
 
 
 def _bridges(plan: dict[str, Any], there: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    yield "lo", _lo()
+    yield "lo", change("lo")
     for name, mac, _, mtu in plan.get("bridges", ()):
         known = there.get(name)
         if known is None or known.get_attr("IFLA_IFALIAS") == ALIAS:
-            yield name, bridge(name, mac, max(mtu, known.get_attr("IFLA_MTU") if known else 0))
-            if plan.get("keep"):
-                continue
-            # It takes no alias when it is made.
-            yield name, request(_up(), NEWLINK, REQUEST | ACK, ("IFLA_IFNAME", name), ("IFLA_IFALIAS", ALIAS))
-        elif known.get_attr("IFLA_MTU") < mtu:
-            yield name, request(_up(), NEWLINK, REQUEST | ACK, ("IFLA_IFNAME", name), ("IFLA_MTU", mtu))
+            yield name, bridge(name, mac)
+        if known is None and not plan.get("keep"):  # it takes no alias while it is made
+            yield name, change(name, ("IFLA_IFALIAS", ALIAS))
+        if known is None or known.get_attr("IFLA_MTU") < mtu:  # from now on taps do not change it
+            yield name, change(name, ("IFLA_MTU", mtu))
 
 
 def _up() -> Any:
     message = ifinfmsg()
     message["flags"] = message["change"] = UP
     return message
-
-
-def _lo() -> Any:
-    return request(_up(), NEWLINK, REQUEST | ACK, ("IFLA_IFNAME", "lo"))
 
 
 def _removal(index: int) -> Any:
