@@ -15,6 +15,9 @@ tools() {
 		ssh openssh-client
 		socat socat
 		depmod kmod
+		ip iproute2
+		nft nftables
+		slirp4netns slirp4netns
 	END
 }
 

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tasks import launch, net
+from tasks import golden, launch, net
 from tasks.lib import files, identity, kit, proc, progress, words
 from tasks.lib.errors import UsageError, UserError, unknown
 from tasks.lib.model import Node
@@ -110,6 +110,8 @@ def _running(workspace: Workspace, name: str, state: Mapping[str, Any]) -> tuple
     if dead:
         raise UserError(f"these nodes do not run: {', '.join(dead)}", f"xc scalein --name={name} NODE")
     settings = Settings(**{**state["settings"], "accel": state["accel"]})
+    if settings.net == "custom":
+        raise UserError("NICs that a program of yours made cannot be saved", "use --net=bridge or userspace")
     now = boot.made_of(settings, workspace)
     changed = [part for part in now if state.get("made_of", {}).get(part) != now[part]]
     if changed:
@@ -124,8 +126,8 @@ def _running(workspace: Workspace, name: str, state: Mapping[str, Any]) -> tuple
 def _kept(
     workspace: Workspace, settings: Settings, state: Mapping[str, Any], nodes: Sequence[Node]
 ) -> list[saver.Kept]:
-    plain, _ = boot.cold(settings, workspace)
-    directory, backend = workspace.cluster(settings.name), net.get(settings.net)
+    plain, _ = golden.plain(settings, workspace)
+    directory, backend = workspace.cluster(settings.name), net.of(settings)
     ports = net.Ports(**state["ports"])
     return [
         saver.Kept(

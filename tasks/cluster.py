@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from tasks import launch, reach
+from tasks import launch, net, reach
 from tasks.lib import files, kit, proc, progress, words
 from tasks.lib.errors import UsageError, UserError
 from tasks.lib.project import Project
@@ -131,12 +131,13 @@ def _status(project: Project) -> None:
         progress.say(f"cluster '{project.settings.name}' is not running")
     for each in clusters:
         sys.stdout.write(
-            f"{each['name']}: kernel {each['kernel']}, image {each['image']}, accel {each['accel']}\n"
+            f"{each['name']}: kernel {each['kernel']}, image {each['image']}, "
+            f"accel {each['accel']}, net {each['net']}\n"
         )
+        for name in each["dead"]:
+            sys.stdout.write(f"  nets: the {name} has died: xc stop, or xc start\n")
         for one in each["nodes"]:
-            sys.stdout.write(
-                "  {name}  {role:<7} {state:<5} ssh 127.0.0.1:{ssh}  pid {pid}\n".format_map(one)
-            )
+            sys.stdout.write("  {name}  {role:<7} {state:<5} ssh {host}:{ssh}  pid {pid}\n".format_map(one))
 
 
 def _describe(project: Project, name: str) -> dict[str, Any]:
@@ -144,6 +145,8 @@ def _describe(project: Project, name: str) -> dict[str, Any]:
     state = files.read_json(directory.state)
     alive = launch.running(directory)
     numbers = sorted(int(folder.name[3:]) for folder in directory.root.glob("vm-*"))
+    backend = launch.backend_of(directory)
+    at = {number: backend.ssh(directory, number, net.Ports(**state["ports"])) for number in numbers}
     nodes = [
         {
             "name": f"vm-{number:03d}",
@@ -151,7 +154,8 @@ def _describe(project: Project, name: str) -> dict[str, Any]:
             "role": role_of(number),
             "pid": alive.get(number),
             "state": "alive" if number in alive else "dead",
-            "ssh": state["ports"]["ssh"] + number,
+            "host": at[number][0],
+            "ssh": at[number][1],
         }
         for number in numbers
     ]
@@ -162,6 +166,7 @@ def _describe(project: Project, name: str) -> dict[str, Any]:
         "image": chosen["image"],
         "accel": state["accel"],
         "net": chosen["net"],
+        "dead": [each for each, pid in backend.processes(directory).items() if pid is None],
         "started": state["started"],
         "nodes": nodes,
     }

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tasks import net
 from tasks.lib import files, kit, proc, words
 from tasks.lib.errors import UserError
 from tasks.lib.project import Project
+from tasks.net import place
 from tasks.node import accel, qemu
 
 VERBS: Mapping[str, words.Verb] = {
@@ -75,6 +77,7 @@ def findings(project: Project) -> list[Finding]:
     found += [_program(name, "optional", use) for name, use in OPTIONAL.items()]
     found += [
         _accel(project),
+        *_nets(project),
         _memory(),
         _disk(project.workspace.root),
         *_definitions(project),
@@ -112,6 +115,23 @@ def _accel(project: Project) -> Finding:
             "accelerator", "ok", "not known yet: the first start boots a tiny guest to see if KVM works"
         )
     return Finding("accelerator", "ok", f"{known.accel}: {known.why}")
+
+
+def _nets(project: Project) -> list[Finding]:
+    """Which network backends work, and which one `auto` is."""
+    missing = place.obstacles()
+    bridges = "; ".join(missing) or place.choice()
+    script = project.settings.net_setup
+    custom = (
+        "; ".join(net.get("custom", script).preflight((), net.Ports(0, None))) if script else "no net_setup"
+    )
+    name, why = net.decide(project.settings)
+    return [
+        Finding("net userspace", "ok", "works everywhere"),
+        Finding("net bridge", "optional" if missing else "ok", bridges),
+        Finding("net custom", "ok" if script and not custom else "optional", custom or script),
+        Finding("net", "ok", f"{name}: {why}"),
+    ]
 
 
 def _memory() -> Finding:

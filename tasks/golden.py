@@ -8,8 +8,10 @@ import contextlib
 import os
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
+from tasks import net
 from tasks.lib import files, kit, proc, qmp
 from tasks.lib.errors import UserError
 from tasks.lib.model import Node
@@ -24,13 +26,13 @@ RECENT = 600  # seconds
 
 def tasks(project: Project) -> kit.Tasks:
     """The snapshots that the cluster of the settings is cloned from."""
-    workspace, settings = project.workspace, project.settings
+    workspace, settings = project.workspace, net.decided(project.settings)
     program = proc.find(qemu.QEMU)
     deps = [workspace.stamp("kernel", settings.kernel), workspace.stamp("image", settings.image)]
     shapes = wanted(settings, settings.nodes())
     inputs = {
         "shapes": shapes,
-        "qemu": [settings.machine, settings.kvm_opt, settings.accel],
+        "qemu": [settings.machine, settings.kvm_opt, settings.accel, settings.net],
         "names": [settings.kernel, settings.image],
     }
     recipe = kit.Recipe(
@@ -45,7 +47,12 @@ def tasks(project: Project) -> kit.Tasks:
 
 
 def wanted(settings: Settings, nodes: Iterable[Node]) -> list[golden.Shape]:
-    """The shapes worth a snapshot: those of nodes without own settings, and those that several nodes have."""
+    """The shapes worth a snapshot: those of nodes without own settings, and those that several nodes have.
+
+    None where a user's program makes the NICs: a snapshot would have to have the same.
+    """
+    if settings.net == "custom":
+        return []
     shapes = [golden.shape_of(node) for node in nodes]
     plain = {golden.shape_of(node) for node in nodes if node == settings.plain_node(node.number)}
     return [shape for shape in dict.fromkeys(shapes) if shape in plain or shapes.count(shape) > 1]
@@ -54,7 +61,8 @@ def wanted(settings: Settings, nodes: Iterable[Node]) -> list[golden.Shape]:
 def folder(settings: Settings, workspace: Workspace, shape: golden.Shape) -> Path:
     """Where the snapshot of this shape is kept."""
     extra = [settings.machine, settings.kvm_opt]
-    mark = "" if extra == ["pc", ""] else f"-{files.digest(extra)[:8]}"
+    mark = "-tap" if settings.net == "bridge" else ""
+    mark += "" if extra == ["pc", ""] else f"-{files.digest(extra)[:8]}"
     return workspace.root / "golden" / f"{settings.kernel}-{settings.image}-{shape.name}{mark}"
 
 
@@ -62,9 +70,20 @@ def freeze(project: Project, shapes: list[golden.Shape]) -> None:
     """Freeze a guest just before it looks at the overlays"""
     if project.settings.cold:
         return
-    plain, _ = boot.cold(project.settings, project.workspace)
+    settings = net.decided(project.settings)
+    if net.of(settings).preflight((), net.Ports(settings.ssh_base, None)):
+        return  # the start says what is missing
+    plain_boot, _ = plain(settings, project.workspace)
     for shape in shapes:
-        ensure(project.settings, project.workspace, plain, shape)
+        ensure(settings, project.workspace, plain_boot, shape)
+
+
+def plain(settings: Settings, workspace: Workspace) -> tuple[Boot, str]:
+    """What an ordinary boot is made from, where loose machines run, and why this accelerator was chosen."""
+    made, why = boot.cold(settings, workspace)
+    backend = net.of(settings)
+    apart = () if backend.preflight((), net.Ports(settings.ssh_base, None)) else backend.inside(None)
+    return replace(made, apart=tuple(apart)), why
 
 
 def ensure(settings: Settings, workspace: Workspace, plain: Boot, shape: golden.Shape) -> Path | str:

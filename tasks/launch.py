@@ -32,6 +32,12 @@ class Plan:
     nodes: tuple[Node, ...]
     ports: net.Ports
     saved: Checkpoint | None = None  # what nodes are restored from
+    why_net: str = "as saved"
+
+    @property
+    def backend(self) -> net.NetBackend:
+        """What connects the nodes."""
+        return net.of(self.settings)
 
     @property
     def directory(self) -> ClusterDir:
@@ -41,7 +47,8 @@ class Plan:
 
 def plan(settings: Settings, workspace: Workspace, nodes: tuple[Node, ...] | None = None) -> Plan:
     """Decide everything about a start from settings and artifacts."""
-    plain, why = boot.cold(settings, workspace)
+    why_net, settings = net.decide(settings)[1], net.decided(settings)
+    plain, why = golden.plain(settings, workspace)
     chosen = nodes or settings.nodes()
     plain = replace(plain, crowded=_crowded({*chosen, *settings.nodes()}))
     shapes = [] if settings.cold else golden.wanted(settings, chosen)
@@ -55,13 +62,14 @@ def plan(settings: Settings, workspace: Workspace, nodes: tuple[Node, ...] | Non
             progress.say(f"every node unpacks the overlays itself: {unpacked}")
         else:
             snapshots[shape] = unpacked
-    return Plan(settings, workspace, plain, why, snapshots, chosen, ports.choose(settings, workspace))
+    here = ports.choose(settings, workspace)
+    return Plan(settings, workspace, plain, why, snapshots, chosen, here, why_net=why_net)
 
 
 def plan_restore(saved: Checkpoint, workspace: Workspace, name: str) -> Plan:
     """The start of a cluster `name` from a checkpoint."""
     settings = saved.settings(name)
-    plain, why = boot.cold(settings, workspace)
+    plain, why = golden.plain(settings, workspace)
     plain = replace(plain, crowded=_crowded(saved.nodes))
     here = ports.choose(settings, workspace)
     return Plan(settings, workspace, plain, why, {}, saved.nodes, here, saved)
@@ -84,7 +92,7 @@ def start(made: Plan) -> None:
     """
     began = time.monotonic()
     with locked(made.workspace, made.settings.name):
-        stop_running(made.directory, made.settings.net)
+        stop_running(made.directory)
         _preflight(made)
         made.directory.root.mkdir(parents=True)
         files.write_json(
@@ -115,11 +123,10 @@ def stop(workspace: Workspace, name: str) -> bool:
     """Stop the cluster and remove all it left. Whether there was one; a cluster that is not there is fine."""
     directory = workspace.cluster(name)
     with locked(workspace, name):
-        backend = files.read_json(directory.state).get("settings", {}).get("net", "userspace")
-        return stop_running(directory, backend)
+        return stop_running(directory)
 
 
-def stop_running(directory: ClusterDir, backend: str) -> bool:
+def stop_running(directory: ClusterDir) -> bool:
     """End every node at once, then the nets, then remove the directory."""
     if not directory.root.exists():
         return False
@@ -129,14 +136,21 @@ def stop_running(directory: ClusterDir, backend: str) -> bool:
         ender.start()
     for ender in enders:
         ender.join()
-    net.get(backend).down(directory)
+    backend_of(directory).down(directory)
     files.remove(directory.root)
     return True
+
+
+def backend_of(directory: ClusterDir) -> net.NetBackend:
+    """What connects the nodes of a running cluster."""
+    saved = files.read_json(directory.state).get("settings", {})
+    return net.get(saved.get("net", "userspace"), saved.get("net_setup", ""))
 
 
 def remove_node(directory: ClusterDir, number: int) -> None:
     """End one node and remove what it left."""
     _remove(directory.node(number))
+    backend_of(directory).unplug(directory, number)
 
 
 def _remove(own: NodeDir) -> None:
@@ -153,8 +167,7 @@ def running(directory: ClusterDir) -> dict[int, int]:
 
 
 def _preflight(made: Plan) -> None:
-    backend = net.get(made.settings.net)
-    missing = qemu.BACKEND.preflight(made.boot, made.nodes) + backend.preflight(made.nodes, made.ports)
+    missing = qemu.BACKEND.preflight(made.boot, made.nodes) + made.backend.preflight(made.nodes, made.ports)
     if missing:
         raise UserError("this cluster cannot start here:\n" + "\n".join(f"  {line}" for line in missing))
 
@@ -163,11 +176,10 @@ def _bring_up(made: Plan) -> None:
     """Nets, nodes, wait; whatever ends this early undoes it."""
     with proc.interruptible():
         try:
-            backend = net.get(made.settings.net)
-            backend.up(made.directory, {n for each in made.nodes for n in each.nets})
+            made.backend.up(made.directory, made.nodes, made.settings.prefix, made.ports)
             authorized = identity.authorized_keys(made.workspace)
             _host_keys(made)
-            runs = [_start_node(made, backend, each) for each in made.nodes]
+            runs = [_start_node(made, each) for each in made.nodes]
             _thaw(runs)
             _wait(made, runs, authorized)
             if made.saved:
@@ -213,12 +225,13 @@ def _undo(made: Plan) -> None:
             own.console_log.replace(kept)
         remove_node(made.directory, each.number)
     if not running(made.directory):
-        stop_running(made.directory, made.settings.net)
+        stop_running(made.directory)
 
 
-def _start_node(made: Plan, backend: net.NetBackend, each: Node) -> NodeRun:
-    nics = backend.nics(made.directory, each, made.settings.prefix, made.ports)
-    return qemu.BACKEND.start(_boot_of(made, each), each, nics, made.directory.node(each.number))
+def _start_node(made: Plan, each: Node) -> NodeRun:
+    nics = made.backend.nics(made.directory, each, made.settings.prefix, made.ports)
+    where = replace(_boot_of(made, each), inside=tuple(made.backend.inside(made.directory)))
+    return qemu.BACKEND.start(where, each, nics, made.directory.node(each.number))
 
 
 def _boot_of(made: Plan, each: Node) -> Boot:
@@ -238,11 +251,11 @@ def _wait(made: Plan, runs: Sequence[NodeRun], authorized: str) -> None:
     def who(run: NodeRun) -> bytes:
         return identity.message(made.workspace, made.settings, run.node, authorized)
 
-    def ssh_port(run: NodeRun) -> int:
-        return made.ports.ssh + run.node.number
+    def ssh(run: NodeRun) -> tuple[str, int]:
+        return made.backend.ssh(made.directory, run.node.number, made.ports)
 
     with progress.Bar("nodes", len(runs), unit="node") as bar:
-        outcomes = watch.Watch(runs, who, ssh_port).wait(made.settings.timeout, bar.to)
+        outcomes = watch.Watch(runs, who, ssh).wait(made.settings.timeout, bar.to)
     for outcome in outcomes:
         if outcome.failed_rc:
             progress.say(f"warning: {outcome.name}: failed in the guest: {', '.join(outcome.failed_rc)}")
@@ -260,18 +273,19 @@ def _wait(made: Plan, runs: Sequence[NodeRun], authorized: str) -> None:
 
 def _wake(made: Plan, runs: Sequence[NodeRun]) -> None:
     def ssh(run: NodeRun, command: str) -> list[str]:
-        return ssh_command(made.workspace, made.settings.name, made.ports.ssh, run.node.number, [command])
+        at = made.backend.ssh(made.directory, run.node.number, made.ports)
+        return ssh_command(made.workspace, made.settings.name, at, run.node.number, [command])
 
     checkpoint.wake(runs, ssh)
 
 
 def _summary(made: Plan, seconds: float) -> str:
-    pids = [*running(made.directory).values(), *net.get(made.settings.net).pids(made.directory)]
-    real = sum(_pss(pid) for pid in pids) / 1024
+    of_nets = made.backend.processes(made.directory).values()
+    real = sum(_pss(pid) for pid in (*running(made.directory).values(), *of_nets) if pid) / 1024
     asked = sum(each.mem for each in made.nodes)
     return (
         f"{len(made.nodes)} nodes {'restored ' if made.saved else ''}in {seconds:.1f} s, "
-        f"accel={made.boot.accel} ({made.why_accel}), "
+        f"accel={made.boot.accel} ({made.why_accel}), net={made.settings.net} ({made.why_net}), "
         f"{real:.0f} MiB real memory ({asked} MiB configured), "
         f"{progress.amount(progress.downloaded())} downloaded"
     )

@@ -24,9 +24,7 @@ def choose(settings: Settings, workspace: Workspace) -> net.Ports:
     while settings.ssh_base + shift + SHIFT < MOST_PORT:
         ports = _shifted(settings, shift)
         moves = settings.name != usual[0] and settings.ssh_base == usual[1]
-        if ports.ssh not in taken and not (
-            moves and net.get(settings.net).preflight(settings.nodes(), ports)
-        ):
+        if ports.ssh not in taken and not (moves and net.of(settings).preflight(settings.nodes(), ports)):
             return ports
         shift += SHIFT
     return _shifted(settings, 0)

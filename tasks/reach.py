@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tasks import net
 from tasks.lib import files, identity, kit, proc, words
 from tasks.lib.errors import UsageError, UserError
 from tasks.lib.paths import NodeDir, Workspace
@@ -65,11 +66,11 @@ def ssh_options(workspace: Workspace, cluster: str, number: int) -> list[str]:
 
 
 def ssh_command(
-    workspace: Workspace, cluster: str, base: int, number: int, command: Sequence[str]
+    workspace: Workspace, cluster: str, at: tuple[str, int], number: int, command: Sequence[str]
 ) -> list[str]:
-    """The ssh command line that runs `command` on a node."""
-    options = [*ssh_options(workspace, cluster, number), "-p", str(base + number)]
-    return [proc.need("ssh"), *options, "root@127.0.0.1", *command]
+    """The ssh command line that runs `command` on a node, which is reached at an address and port."""
+    options = [*ssh_options(workspace, cluster, number), "-p", str(at[1])]
+    return [proc.need("ssh"), *options, f"root@{at[0]}", *command]
 
 
 def node_number(project: Project, word: str) -> int:
@@ -88,10 +89,15 @@ def node_number(project: Project, word: str) -> int:
     return int(digits)
 
 
-def ssh_base(project: Project) -> int:
-    """The port base of the running cluster."""
-    state = files.read_json(project.workspace.cluster(project.settings.name).state)
-    return int(state.get("ports", {}).get("ssh", project.settings.ssh_base))
+def ssh_at(project: Project, number: int) -> tuple[str, int]:
+    """Address and port of a running node's ssh server."""
+    directory = project.workspace.cluster(project.settings.name)
+    state = files.read_json(directory.state)
+    ports = net.Ports(**state.get("ports", {"ssh": project.settings.ssh_base, "telnet": None}))
+    saved = state.get("settings", {})
+    backend = net.get(saved.get("net", "userspace"), saved.get("net_setup", ""))
+    backend.inside(directory)  # or it says why nobody gets there
+    return backend.ssh(directory, number, ports)
 
 
 def _rsh(project: Project) -> None:
@@ -99,26 +105,24 @@ def _rsh(project: Project) -> None:
     command = list(project.words.args[1:])
     if project.words.options.get("bg"):
         command = [f"sh -c {shlex.quote(' '.join(command))} >/dev/null 2>&1 &"]
-    _become(ssh_command(project.workspace, project.settings.name, ssh_base(project), number, command))
+    at = ssh_at(project, number)
+    become(ssh_command(project.workspace, project.settings.name, at, number, command))
 
 
 def _rcp(project: Project) -> None:
     word, remote, local = project.words.args
     number = node_number(project, word)
-    options = [
-        *ssh_options(project.workspace, project.settings.name, number),
-        "-P",
-        str(ssh_base(project) + number),
-    ]
-    _become([proc.need("scp"), "-q", *options, f"root@127.0.0.1:{remote}", local])
+    host, port = ssh_at(project, number)
+    options = [*ssh_options(project.workspace, project.settings.name, number), "-P", str(port)]
+    become([proc.need("scp"), "-q", *options, f"root@{host}:{remote}", local])
 
 
 def _vm(project: Project) -> None:
     number = node_number(project, project.words.args[0])
-    command = ssh_command(project.workspace, project.settings.name, ssh_base(project), number, [])
+    command = ssh_command(project.workspace, project.settings.name, ssh_at(project, number), number, [])
     command.insert(1, "-t")
     if not os.environ.get("DISPLAY") or not proc.find("xterm"):
-        _become(command)
+        become(command)
     own = project.workspace.cluster(project.settings.name).node(number)
     window(own, f"vm-{number:03d}", command, "#ffffff")
 
@@ -128,7 +132,7 @@ def _console(project: Project) -> None:
     own = project.workspace.cluster(project.settings.name).node(number)
     if sys.stdin.isatty():
         print("(Ctrl-] leaves the console)", file=sys.stderr)
-    _become(console_command(own, terminal=sys.stdin.isatty()))
+    become(console_command(own, terminal=sys.stdin.isatty()))
 
 
 def console_command(own: NodeDir, *, terminal: bool) -> list[str]:
@@ -162,7 +166,7 @@ def _copy_out(path: Path) -> None:
     sys.stdout.buffer.flush()
 
 
-def _become(command: list[str]) -> None:
+def become(command: list[str]) -> None:
     """Replace this process, so that terminal, signals and exit code are the command's own."""
     sys.stdout.flush()
     sys.stderr.flush()

@@ -10,7 +10,7 @@ from tasks.lib import proc
 from tasks.lib.model import Node
 from tasks.lib.paths import ClusterDir, NodeDir
 from tasks.lib.settings import Settings
-from tasks.net import Ports, userspace
+from tasks.net import Ports, ScriptNic, bridge, loose, userspace
 from tasks.node import Boot, qemu
 
 BOOT = Boot(
@@ -99,6 +99,37 @@ def test_net_0_is_the_users_others_are_switches() -> None:
     assert one == "stream,id=net1,server=off,addr.type=unix,addr.path=/w/run/x/net/1"
     assert two == one.replace("net1", "net2").replace("net/1", "net/2")
     assert values(argv(1, nets_vm="1"), "-netdev") == [one.replace("net1", "net0")]
+
+
+def test_taps_are_there_already_or_made_by_the_machine_itself() -> None:
+    node = Settings().node(201)
+    nics = bridge.BACKEND.nics(ClusterDir(Path("/w")), node, "fd00:", Ports(12300, None))
+    words = qemu.argv(BOOT, node, nics, NodeDir(Path("/w")))
+    named = [
+        "tap,id=net0,ifname=xcbr0_t201",
+        "tap,id=net1,ifname=xcbr1_t201",
+        "tap,id=net2,ifname=xcbr2_t201",
+    ]
+    assert values(words, "-netdev") == [f"{name},script=no,downscript=no" for name in named]
+    alone = qemu.argv(BOOT, node, [loose(3, "m", tap=True), loose(4, "m", tap=False)], NodeDir(Path("/w")))
+    assert values(alone, "-netdev") == [
+        "tap,id=net0,ifname=xct3,script=no,downscript=no",
+        "hubport,id=net1,hubid=4",
+    ]
+
+
+def test_a_users_options_are_taken_as_they_are() -> None:
+    nic = ScriptNic(1, "m", ("-netdev", "x", "-device", "y"))
+    words = qemu.argv(BOOT, Settings(mtu=9000).node(1), [nic], NodeDir(Path("/w")))
+    assert values(words, "-netdev") == ["x"] and "y" in values(words, "-device")
+
+
+@pytest.mark.parametrize(
+    ("mtu", "said"), [(1500, []), (9000, ["host_mtu=9000"]), (65521, ["host_mtu=65521"])]
+)
+def test_a_nic_tells_its_mtu(mtu: int, said: list[str]) -> None:
+    nics = [device for device in values(argv(mtu=mtu), "-device") if device.startswith("virtio-net-pci")]
+    assert [[p for p in nic.split(",") if p.startswith("host_mtu")] for nic in nics] == [said] * 2
 
 
 def disks(words: list[str]) -> list[tuple[str, str]]:

@@ -20,6 +20,17 @@ BROADCAST = b"\xff" * 6
 LLDP = bytes.fromhex("0180c200000e")
 
 
+def up(cluster: ClusterDir, *nets: int) -> None:
+    """The nets of one node."""
+    node = Settings(nvm=1, nets_vm=",".join(map(str, nets))).node(1)
+    userspace.BACKEND.up(cluster, [node], "fd00:", Ports(12300, None))
+
+
+def pids(cluster: ClusterDir) -> list[int]:
+    """The switches that run."""
+    return [pid for pid in userspace.BACKEND.processes(cluster).values() if pid]
+
+
 def listen() -> socket.socket:
     """Somebody else's program, with a port of its own."""
     other = socket.socket()
@@ -55,7 +66,7 @@ def test_free_ports_and_nodes_without_net_0() -> None:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterDir]:
     """A cluster with nets 1 and 2."""
     made = ClusterDir(tmp_path_factory.mktemp("c"))
-    userspace.BACKEND.up(made, {0, 1, 2})
+    up(made, 0, 1, 2)
     yield made
     userspace.BACKEND.down(made)
 
@@ -104,33 +115,33 @@ def quiet(*nics: socket.socket) -> bool:
 
 
 def test_up_and_down_leave_nothing(cluster: ClusterDir) -> None:
-    (pid,) = userspace.BACKEND.pids(cluster)
+    (pid,) = pids(cluster)
     assert proc.started_at(pid)
-    userspace.BACKEND.up(cluster, {1, 2})  # a second time changes nothing
-    assert userspace.BACKEND.pids(cluster) == [pid]
-    userspace.BACKEND.up(cluster, {3})
-    assert len(userspace.BACKEND.pids(cluster)) == 2
+    up(cluster, 1, 2)  # a second time changes nothing
+    assert pids(cluster) == [pid]
+    up(cluster, 3)
+    assert len(pids(cluster)) == 2
     userspace.BACKEND.down(cluster)
     assert not proc.started_at(pid)
-    assert userspace.BACKEND.pids(cluster) == []
+    assert pids(cluster) == []
     assert list(cluster.root.iterdir()) == []
     userspace.BACKEND.down(cluster)
 
 
 def test_down_after_a_crash(cluster: ClusterDir) -> None:
-    (pid,) = userspace.BACKEND.pids(cluster)
+    (pid,) = pids(cluster)
     proc.kill(pid, proc.started_at(pid) or -1)
-    assert userspace.BACKEND.pids(cluster) == []
+    assert pids(cluster) == []
     userspace.BACKEND.down(cluster)
     assert list(cluster.root.iterdir()) == []
 
 
 def test_up_after_a_crash(cluster: ClusterDir) -> None:
-    (pid,) = userspace.BACKEND.pids(cluster)
+    (pid,) = pids(cluster)
     os.kill(pid, 9)
-    until(lambda: userspace.BACKEND.pids(cluster) == [])
-    userspace.BACKEND.up(cluster, {1, 2})
-    assert len(userspace.BACKEND.pids(cluster)) == 1
+    until(lambda: pids(cluster) == [])
+    up(cluster, 1, 2)
+    assert len(pids(cluster)) == 1
     plug(cluster, 1).close()
 
 
@@ -142,7 +153,7 @@ def until(there: Callable[[], bool]) -> None:
 
 
 def test_no_nets_no_process(tmp_path: Path) -> None:
-    userspace.BACKEND.up(ClusterDir(tmp_path), {0})
+    up(ClusterDir(tmp_path), 0)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -219,7 +230,7 @@ def test_one_that_does_not_read_does_not_hold_up_the_others(cluster: ClusterDir)
 def test_a_path_too_long_for_a_socket(tmp_path: Path) -> None:
     cluster = ClusterDir(tmp_path / ("x" * 100))
     with pytest.raises(UserError, match="too long") as caught:
-        userspace.BACKEND.up(cluster, {1})
+        up(cluster, 1)
     assert "XCLUSTER_WORKSPACE" in str(caught.value)
     assert not cluster.root.exists()
 
@@ -233,6 +244,6 @@ def test_the_longest_path_has_room_for_the_sockets_of_a_node(tmp_path: Path) -> 
     assert len(str(cluster.node(1).control)) > userspace.LONGEST_SOCKET
     try:
         with pytest.raises(UserError, match="too long"):
-            userspace.BACKEND.up(cluster, {1})
+            up(cluster, 1)
     finally:
         userspace.BACKEND.down(cluster)

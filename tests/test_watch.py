@@ -60,7 +60,7 @@ class Guests:
         """Watch them all; one ssh server answers for all."""
         answers: list[int] = []
         server = ssh or Sshd(GREETING)
-        made = watch.Watch(self.runs, lambda _: WHO, lambda _: server.port)
+        made = watch.Watch(self.runs, lambda _: WHO, lambda _: ("127.0.0.1", server.port))
         outcomes = made.wait(seconds, answers.append)
         assert answers == sorted(set(answers))
         return outcomes

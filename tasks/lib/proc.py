@@ -20,11 +20,14 @@ Argv = Sequence[str | os.PathLike[str]]
 # The Debian package of each program we call; `doctor` and `need` tell it to the user.
 DEBIAN_PACKAGE = {
     "apt-get": "apt", "bc": "bc", "bison": "bison", "debugfs": "e2fsprogs", "depmod": "kmod",
-    "dpkg-deb": "dpkg", "flex": "flex", "gcc": "gcc", "make": "make", "mke2fs": "e2fsprogs",
+    "dpkg-deb": "dpkg", "flex": "flex", "gcc": "gcc", "ip": "iproute2", "make": "make",
+    "mke2fs": "e2fsprogs", "nft": "nftables", "nsenter": "util-linux", "pasta": "passt",
     "qemu-img": "qemu-utils", "qemu-system-x86_64": "qemu-system-x86", "scp": "openssh-client",
-    "socat": "socat", "ssh": "openssh-client", "ssh-keygen": "openssh-client", "tar": "tar",
-    "xterm": "xterm",
+    "setpriv": "util-linux", "slirp4netns": "slirp4netns", "socat": "socat", "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client", "tar": "tar", "unshare": "util-linux", "xterm": "xterm",
 }  # fmt: skip
+
+INSTALL = "apt-get install --no-install-recommends"
 
 _running: set[subprocess.Popen[bytes]] = set()
 
@@ -44,9 +47,7 @@ def need(program: str) -> str:
     found = find(program)
     if found is None:
         package = DEBIAN_PACKAGE.get(program, program)
-        raise UserError(
-            f"the program '{program}' is missing", f"apt-get install --no-install-recommends {package}"
-        )
+        raise UserError(f"the program '{program}' is missing", f"{INSTALL} {package}")
     return found
 
 

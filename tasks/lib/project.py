@@ -70,7 +70,9 @@ def _as_running(effective: settings.Settings, said: words.Words, workspace: Work
     saved = files.read_json(workspace.cluster(effective.name).state).get("settings")
     if not saved:
         return effective
-    asked = {key: getattr(effective, key) for key in said.settings if key in settings.Settings.model_fields}
+    kept = ("net", "net_setup")  # all nodes are on the same nets
+    names = [key for key in said.settings if key in settings.Settings.model_fields and key not in kept]
+    asked = {key: getattr(effective, key) for key in names}
     per_node = {**saved["per_node"], **effective.per_node}
     return settings.Settings(**{**saved, **asked, "per_node": per_node})
 

@@ -43,7 +43,10 @@ class Settings(BaseModel):
     accel: Literal["auto", "kvm", "tcg"] = Field(
         "auto", description="auto boots a tiny guest to see if KVM works"
     )
-    net: Literal["userspace"] = Field("userspace", description="network backend")
+    net: Literal["auto", "userspace", "bridge", "custom"] = Field(
+        "auto", description="network backend; auto takes bridges where they can be made"
+    )
+    net_setup: str = Field("", description="program that sets up each NIC: called NODE NET, prints options")
     name: ClusterName = Field("xcluster", description="name of the cluster; several run side by side")
     timeout: int = Field(120, ge=1, le=86400, description="seconds until every node must answer")
     cold: bool = Field(False, description="boot every node; do not clone the golden snapshot")

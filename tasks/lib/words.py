@@ -26,6 +26,7 @@ class Verb:
     running: bool = False  # goes by the settings that the running cluster was started with
     least: int = 0  # how many args at least
     raw: bool = False  # all words behind it are args, dashes or not
+    command: bool = False  # behind the first word all are those of a command
     most: int | None = None  # how many args at most; None = any number where `args` is set
 
 
@@ -89,7 +90,8 @@ def parse(argv: Sequence[str], verbs: Mapping[str, Verb]) -> Words:
 
 def _split(verb: Verb, rest: list[str]) -> tuple[list[str], dict[str, str], set[str]]:
     """The args, the options with their values, and the names of options without one."""
-    free = bool(verb.args) and verb.most is None and verb.least > 1  # a command's words are its own
+    # A command's words are its own.
+    free = verb.command or (bool(verb.args) and verb.most is None and verb.least > 1)
     args: list[str] = []
     options: dict[str, str] = {}
     flags: set[str] = set()

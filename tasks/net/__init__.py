@@ -4,7 +4,8 @@ A backend makes the nets of a cluster and says of each node which NICs it has; a
 its own options.
 """
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol
@@ -12,8 +13,9 @@ from typing import Protocol
 from tasks.lib.errors import UsageError, unknown
 from tasks.lib.model import Node
 from tasks.lib.paths import ClusterDir
+from tasks.lib.settings import Settings
 
-BACKENDS = ("userspace",)
+BACKENDS = ("userspace", "bridge", "custom")
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,42 @@ class SwitchNic:
 
 
 @dataclass(frozen=True)
-class LooseNic:
-    """A NIC that leads nowhere."""
+class TapNic:
+    """A NIC at a tap of the network namespace that the node runs in."""
 
     net: int
     mac: str
+    tap: str
 
 
-Nic = UserNic | SwitchNic | LooseNic
+@dataclass(frozen=True)
+class ScriptNic:
+    """A NIC as a user's script says it."""
+
+    net: int
+    mac: str
+    options: tuple[str, ...]  # of QEMU, device and all
+
+
+@dataclass(frozen=True)
+class LooseNic:
+    """A NIC that leads nowhere.
+
+    A guest agrees with its NIC on checksums and segmentation, once. Only with a tap there is something to
+    agree on, so what is frozen for nodes with taps must have one, which it makes itself.
+    """
+
+    net: int
+    mac: str
+    tap: str = ""
+
+
+Nic = UserNic | SwitchNic | TapNic | ScriptNic | LooseNic
+
+
+def loose(net: int, mac: str, *, tap: bool) -> LooseNic:
+    """A NIC that leads nowhere, at a tap or not."""
+    return LooseNic(net, mac, f"xct{net}" if tap else "")
 
 
 @dataclass(frozen=True)
@@ -76,8 +106,11 @@ class NetBackend(Protocol):
     def preflight(self, nodes: Sequence[Node], ports: Ports) -> list[str]:
         """Everything that is missing on this host for these nodes; nothing is changed."""
 
-    def up(self, cluster: ClusterDir, nets: Iterable[int]) -> None:
-        """Make the nets; those that are there stay as they are."""
+    def up(self, cluster: ClusterDir, nodes: Sequence[Node], prefix: str, ports: Ports) -> None:
+        """Make the nets of these nodes and what leads to the nodes; what is there stays as it is."""
+
+    def unplug(self, cluster: ClusterDir, number: int) -> None:
+        """Remove what was made for one node alone; the node has ended."""
 
     def down(self, cluster: ClusterDir) -> None:
         """Remove all that `up` made, also after a crash; nothing there is fine."""
@@ -85,13 +118,54 @@ class NetBackend(Protocol):
     def nics(self, cluster: ClusterDir, node: Node, prefix: str, ports: Ports) -> list[Nic]:
         """The NICs of a node, eth0 first."""
 
-    def pids(self, cluster: ClusterDir) -> list[int]:
-        """Processes that belong to the nets."""
+    def inside(self, cluster: ClusterDir | None) -> list[str]:
+        """What stands before the command line of a program that is to run in the cluster's net 0.
+
+        Empty: nothing, it runs where we are. Without a cluster, for a machine with loose NICs.
+        """
+
+    def ssh(self, cluster: ClusterDir, number: int, ports: Ports) -> tuple[str, int]:
+        """Where a node's ssh server is reached from here."""
+
+    def processes(self, cluster: ClusterDir) -> Mapping[str, int | None]:
+        """The processes that belong to the nets by what they are; None for one that has died."""
 
 
-def get(name: str) -> NetBackend:
-    """The backend called `name`."""
+def get(name: str, script: str = "") -> NetBackend:
+    """The backend called `name`; `script` is the user's own, for `custom`."""
     if name not in BACKENDS:
         raise UsageError(unknown("network backend", name, BACKENDS))
+    if name == "custom":
+        custom: NetBackend = import_module("tasks.net.custom").Custom(script)
+        return custom
     backend: NetBackend = import_module(f"tasks.net.{name}").BACKEND
     return backend
+
+
+def of(settings: Settings) -> NetBackend:
+    """The backend of these settings; `auto` is decided."""
+    return get(decide(settings)[0], settings.net_setup)
+
+
+def decide(settings: Settings) -> tuple[str, str]:
+    """The backend to use, and why in a few words. For `auto` what this host can do is tried, once a run."""
+    if settings.net != "auto":
+        return settings.net, "as asked for"
+    if settings.net_setup:
+        return "custom", "net_setup is set"
+    return _best()
+
+
+@functools.cache
+def _best() -> tuple[str, str]:
+    place = import_module("tasks.net.place")
+    missing: list[str] = place.obstacles()
+    if missing:
+        return "userspace", f"no bridges: {missing[0].partition(': apt-get')[0]}"
+    return "bridge", str(place.choice())
+
+
+def decided(settings: Settings) -> Settings:
+    """The same settings with the backend by name."""
+    name, _ = decide(settings)
+    return settings if settings.net == name else settings.model_copy(update={"net": name})

@@ -7,14 +7,14 @@ So nothing is sent to any network of the host, and a node does not hear its own 
 import socket
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.lib import files, proc
 from tasks.lib.errors import UserError
 from tasks.lib.model import Node
 from tasks.lib.paths import ClusterDir
-from tasks.net import Forward, Nic, Ports, SwitchNic, UserNic
+from tasks.net import Nic, Ports, SwitchNic, UserNic, forwards
 
 LONGEST_SOCKET = 107  # bytes of a unix socket's path
 PATIENCE = 10  # seconds for the switch to be there
@@ -26,17 +26,13 @@ class Userspace:
 
     def preflight(self, nodes: Sequence[Node], ports: Ports) -> list[str]:
         """Ports of the host that somebody else has."""
-        missing = []
-        for node in nodes if any(0 in node.nets for node in nodes) else ():
-            for forward in ports.of(node.number):
-                if not _is_free(forward.host_port):
-                    missing.append(_port_taken(node.name, forward))
-        return missing
+        return forwards.taken(nodes, ports)
 
-    def up(self, cluster: ClusterDir, nets: Iterable[int]) -> None:
+    def up(self, cluster: ClusterDir, nodes: Sequence[Node], prefix: str, ports: Ports) -> None:
         """Start a switch for the nets that have none yet."""
-        _check_length(cluster)
-        wanted = [net for net in sorted(set(nets) - {0}) if not _answers(cluster.net / str(net))]
+        check_length(cluster)
+        nets = {net for node in nodes for net in node.nets}
+        wanted = [net for net in sorted(nets - {0}) if not _answers(cluster.net / str(net))]
         if not wanted:
             return
         cluster.net.mkdir(parents=True, exist_ok=True)
@@ -63,10 +59,21 @@ class Userspace:
         """A user NIC on net 0, a port of the switch on the others."""
         return [self._nic(cluster, node, net, prefix, ports) for net in node.nets]
 
-    def pids(self, cluster: ClusterDir) -> list[int]:
+    def unplug(self, cluster: ClusterDir, number: int) -> None:
+        """The switch sees it by itself."""
+
+    def inside(self, cluster: ClusterDir | None) -> list[str]:
+        """A node reaches the host's loopback as 192.168.0.250."""
+        return []
+
+    def ssh(self, cluster: ClusterDir, number: int, ports: Ports) -> tuple[str, int]:
+        """QEMU forwards it."""
+        return "127.0.0.1", ports.ssh + number
+
+    def processes(self, cluster: ClusterDir) -> dict[str, int | None]:
         """The switches."""
-        states = (files.read_json(path) for path in cluster.net.glob("switch-*.json"))
-        return [pid for state in states if (pid := proc.recorded(state))]
+        states = sorted(cluster.net.glob("switch-*.json"))
+        return {state.stem: proc.recorded(files.read_json(state)) for state in states}
 
     def _nic(self, cluster: ClusterDir, node: Node, net: int, prefix: str, ports: Ports) -> Nic:
         if net:
@@ -75,23 +82,6 @@ class Userspace:
             0, node.mac(0), guest=f"192.168.0.{node.number}", host="192.168.0.250",
             host6=f"{prefix}:192.168.0.250", prefix6=f"{prefix}:", forwards=ports.of(node.number),
         )  # fmt: skip
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _port_taken(name: str, forward: Forward) -> str:
-    return (
-        f"port 127.0.0.1:{forward.host_port} (for port {forward.guest_port} of {name}) is in use by another "
-        "program: end it, or choose others with --ssh-base and --telnet-base"
-    )
 
 
 def _answers(path: Path) -> bool:
@@ -104,7 +94,7 @@ def _answers(path: Path) -> bool:
     return True
 
 
-def _check_length(cluster: ClusterDir) -> None:
+def check_length(cluster: ClusterDir) -> None:
     """Every socket of a cluster must have a path that the kernel takes; a node's are the longest."""
     longest = str(cluster.node(1).control)
     if len(longest.encode()) > LONGEST_SOCKET:

@@ -21,7 +21,7 @@ from tasks.lib.errors import UserError
 from tasks.lib.model import Node
 from tasks.lib.paths import CheckpointDir, NodeDir, Workspace
 from tasks.lib.settings import Settings
-from tasks.net import LooseNic
+from tasks.net import loose
 from tasks.node import Boot, Frozen, NodeRun, boot, golden, qemu
 
 FORMAT = 1
@@ -103,8 +103,11 @@ def needs(settings: Settings, workspace: Workspace, nodes: Sequence[Node]) -> di
         Path("kernel"), Path("initramfs"), Path("modules"), "", Path("image"), Path("iso.iso"),
         settings.accel, settings.machine, settings.kvm_opt,
     )  # fmt: skip
+    tap = settings.net == "bridge"
     machines = [
-        qemu.argv(plain, node, [LooseNic(net, node.mac(net)) for net in node.nets], NodeDir(Path("node")))
+        qemu.argv(
+            plain, node, [loose(net, node.mac(net), tap=tap) for net in node.nets], NodeDir(Path("node"))
+        )
         for node in nodes
     ]
     key = identity.user_key(workspace).with_suffix(".pub").read_text()

@@ -5,6 +5,7 @@ a clone costs what it changes. Its disk is the backing file of theirs; its ISO i
 """
 
 import contextlib
+import os
 import re
 import shutil
 import socket
@@ -17,7 +18,7 @@ from tasks.lib import files, proc, qmp
 from tasks.lib.errors import UserError
 from tasks.lib.model import Node
 from tasks.lib.paths import NodeDir
-from tasks.net import LooseNic, Nic
+from tasks.net import Nic, loose
 from tasks.node import Boot, Frozen, NodeRun, qemu
 
 ISO_SIZE = "8G"  # of the disk that holds the ISO, for every ISO: the frozen kernel knows its size
@@ -67,8 +68,9 @@ def key(boot: Boot, made: Shape, contents: Sequence[str]) -> str:
         frozen=Frozen(Path("ram"), None),
         crowded=False,
     )
-    words = qemu.argv(nowhere, _template_node(made), _nics(made), NodeDir(Path("node")))
-    return files.digest([words, *contents, *qemu.program()])
+    words = qemu.argv(nowhere, _template_node(made), _nics(boot, made), NodeDir(Path("node")))
+    host = [os.uname().release] if boot.apart else []  # its kernel says what a tap can do
+    return files.digest([words, *contents, *qemu.program(), *host])
 
 
 def make(boot: Boot, made: Shape, identity: str, folder: Path) -> None:
@@ -122,7 +124,8 @@ def _prepare(temp: Path) -> NodeDir:
 @contextlib.contextmanager
 def _template(boot: Boot, made: Shape, own: NodeDir) -> Iterator[Callable[[], object]]:
     """The template runs as long as the block does; what is given tells whether it has ended."""
-    process = proc.spawn(qemu.argv(boot, _template_node(made), _nics(made), own, wait=WAIT), own.qemu_log)
+    words = qemu.argv(boot, _template_node(made), _nics(boot, made), own, wait=WAIT)
+    process = proc.spawn([*boot.apart, *words], own.qemu_log)
     try:
         yield process.poll
     finally:
@@ -164,22 +167,16 @@ def thaw(runs: Sequence[NodeRun]) -> None:
 
 
 def _template_node(made: Shape) -> Node:
-    nets = tuple(range(made.nics))
-    return Node(number=254, role="vm", mem=made.mem, smp=made.smp, nets=nets, mtu=1500, append=_append(made))
+    """A node with what its clones have on their command line."""
+    nets = tuple(net for net, _ in made.mtus) or tuple(range(made.nics))
+    mtu = made.mtus[0][1] if made.mtus else 1500
+    append = f"xc_template {made.append}".strip()
+    return Node(number=254, role="vm", mem=made.mem, smp=made.smp, nets=nets, mtu=mtu, append=append)
 
 
-def _nics(made: Shape) -> list[Nic]:
-    return [LooseNic(net, f"00:00:00:01:{net:02x}:fe") for net in range(made.nics)]
-
-
-def _append(made: Shape) -> str:
-    return " ".join(
-        [
-            "xc_template",
-            *(f"mtu{net}={mtu}" for net, mtu in made.mtus),
-            *([made.append] if made.append else []),
-        ]
-    )
+def _nics(boot: Boot, made: Shape) -> list[Nic]:
+    tap = bool(boot.apart)
+    return [loose(net, f"00:00:00:01:{net:02x}:fe", tap=tap) for net in range(made.nics)]
 
 
 def _empty_iso(disk: Path, iso: Path | None) -> None:

@@ -9,7 +9,7 @@ from tasks.lib import files, proc
 from tasks.lib.errors import UserError
 from tasks.lib.model import Node
 from tasks.lib.paths import NodeDir
-from tasks.net import LooseNic, Nic, SwitchNic
+from tasks.net import LooseNic, Nic, ScriptNic, SwitchNic, TapNic, UserNic
 from tasks.node import Boot, NodeRun
 
 QEMU = "qemu-system-x86_64"
@@ -26,7 +26,7 @@ def argv(boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir, *, wai
         *_disks(boot, directory),
         *_ports(directory),
         *_random(),
-        *(word for i, nic in enumerate(nics) for word in _nic(i, nic)),
+        *(word for i, nic in enumerate(nics) for word in _nic(i, nic, node.mtu)),
         *shlex.split(boot.extra),
     ]
 
@@ -146,19 +146,25 @@ def _random() -> list[str]:
     ]  # fmt: skip
 
 
-def _nic(index: int, nic: Nic) -> list[str]:
+def _nic(index: int, nic: Nic, mtu: int) -> list[str]:
+    if isinstance(nic, ScriptNic):
+        return list(nic.options)
+    own = f",host_mtu={mtu}" if mtu != 1500 else ""  # else a guest has that anyway
     # A clone has not moved, so there is nothing to announce (and QEMU's announcer crashes when told so).
     return [
         "-netdev", _netdev(f"net{index}", nic),
-        "-device", f"virtio-net-pci,netdev=net{index},mac={nic.mac},romfile=,guest_announce=off",
+        "-device", f"virtio-net-pci,netdev=net{index},mac={nic.mac},romfile=,guest_announce=off{own}",
     ]  # fmt: skip
 
 
-def _netdev(name: str, nic: Nic) -> str:
+def _netdev(name: str, nic: UserNic | SwitchNic | TapNic | LooseNic) -> str:
+    if isinstance(nic, (TapNic, LooseNic)) and nic.tap:
+        return f"tap,id={name},ifname={nic.tap},script=no,downscript=no"
     if isinstance(nic, SwitchNic):
         return f"stream,id={name},server=off,addr.type=unix,addr.path={_escaped(Path(nic.switch))}"
     if isinstance(nic, LooseNic):
         return f"hubport,id={name},hubid={nic.net}"
+    assert isinstance(nic, UserNic)
     forwards = "".join(
         f",hostfwd=tcp:127.0.0.1:{f.host_port}-{nic.guest}:{f.guest_port}" for f in nic.forwards
     )
@@ -189,7 +195,7 @@ class Qemu:
         """Make the node's own disk over the shared image, and start QEMU."""
         directory.root.mkdir(parents=True)
         make_disk(boot.image, directory.disk, directory.root.parent)
-        command = argv(boot, node, nics, directory)
+        command = [*boot.inside, *argv(boot, node, nics, directory)]
         directory.qemu_log.write_text(f"$ {proc.quoted(command)}\n")
         process = proc.spawn(command, directory.qemu_log)
         state = {"pid": process.pid, "start": proc.started_at(process.pid), "number": node.number}

@@ -19,7 +19,7 @@ from tasks.lib import files, proc, qmp
 from tasks.lib.errors import UserError
 from tasks.lib.model import Node
 from tasks.lib.paths import CheckpointDir, ClusterDir, NodeDir
-from tasks.net import LooseNic, Nic, SwitchNic
+from tasks.net import Nic, UserNic, loose
 from tasks.node import Boot, Frozen, qemu
 
 GUARD = Path(__file__).with_name("guard.py")
@@ -160,10 +160,11 @@ def _start_scratch(kept: Kept, own: NodeDir, into: CheckpointDir) -> None:
     qemu.make_disk(into.disk(number), own.disk, own.root)
     words = f"{kept.boot.extra} -incoming defer -S"
     boot = replace(kept.boot, frozen=Frozen(into.ram(number), None), extra=words)
-    process = proc.spawn(qemu.argv(boot, kept.node, [_loose(nic) for nic in kept.nics], own), own.qemu_log)
+    nics = [_loose(nic, tap=bool(boot.apart)) for nic in kept.nics]
+    process = proc.spawn([*boot.apart, *qemu.argv(boot, kept.node, nics, own)], own.qemu_log)
     files.write_json(own.state, {"pid": process.pid, "start": proc.started_at(process.pid)})
 
 
-def _loose(nic: Nic) -> Nic:
+def _loose(nic: Nic, *, tap: bool) -> Nic:
     """The same NIC, with nobody at the other end."""
-    return LooseNic(nic.net, nic.mac) if isinstance(nic, (SwitchNic, LooseNic)) else replace(nic, forwards=())
+    return replace(nic, forwards=()) if isinstance(nic, UserNic) else loose(nic.net, nic.mac, tap=tap)

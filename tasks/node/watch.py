@@ -61,11 +61,11 @@ class Watch:
         self,
         runs: Sequence[NodeRun],
         identity: Callable[[NodeRun], bytes],
-        ssh_port: Callable[[NodeRun], int],
+        ssh: Callable[[NodeRun], tuple[str, int]],
     ) -> None:
         self._nodes = [Watched(run, events=_before(run)) for run in runs]
         self._identity = identity
-        self._ssh_port = ssh_port
+        self._ssh = ssh
         self._selector = selectors.DefaultSelector()
         self._begin = time.monotonic()
 
@@ -163,7 +163,7 @@ class Watch:
         if may and self._now() >= node.next_try:
             node.ssh = socket.socket()
             node.ssh.setblocking(False)
-            node.ssh.connect_ex(("127.0.0.1", self._ssh_port(node.run)))
+            node.ssh.connect_ex(self._ssh(node.run))
             node.next_try = self._now() + PATIENT
             self._selector.register(node.ssh, selectors.EVENT_READ, (self._greeted, node))
 

@@ -119,7 +119,7 @@ def running(name: str, words: Sequence[str], env: Mapping[str, str] | None = Non
 @pytest.fixture(scope="session")
 def base() -> Iterator[Cluster]:
     """Two nodes, two routers and a tester on the default kernel."""
-    yield from running("t-base", ["--nvm=2", "--nrouters=2", "--ntesters=1"])
+    yield from running("t-base", ["--nvm=2", "--nrouters=2", "--ntesters=1", "--net=userspace"])
 
 
 @pytest.fixture(autouse=True)

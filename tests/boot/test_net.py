@@ -1,4 +1,4 @@
-"""The nets between nodes, and what overlays make of them."""
+"""The nets between nodes in user space, and what overlays make of them."""
 
 import socket
 import struct
@@ -72,7 +72,16 @@ def test_no_default_route_over_net_0(base: Cluster) -> None:
 def second() -> Iterator[Cluster]:
     """A second cluster beside the first, other settings."""
     yield from running(
-        "t-second", ["--nvm=2", "--nrouters=0", "--mtu=9000", "--prefix=fd01:", "--telnet", "--mem1=96"]
+        "t-second",
+        [
+            "--nvm=2",
+            "--nrouters=0",
+            "--mtu=9000",
+            "--prefix=fd01:",
+            "--telnet",
+            "--mem1=96",
+            "--net=userspace",
+        ],
     )
 
 
