@@ -3,12 +3,12 @@
 import errno
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from tasks.lib import defs, settings, words
-from tasks.lib.errors import DefinitionError, unknown
+from tasks.lib import choice, defs, files, settings, topology_choice, words
+from tasks.lib.errors import DefinitionError, UsageError, unknown
 from tasks.lib.files import explained
 from tasks.lib.paths import Site, Workspace
 
@@ -47,6 +47,10 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
     verb = verbs[said.verb] if said.verb else None
     reads = verb is None or verb.builds or verb.definitions
     definitions = defs.load(ROOT, environ.get("XCLUSTER_OVLPATH", "")) if reads else defs.NONE
+    workspace = Workspace.find(ROOT, environ)
+    if not wrong:
+        named = _topology(said, environ, file, workspace, effective.name)
+        effective, wrong = _with_topology(said, environ, file, definitions, named)
     problems += wrong
     if verb is None or verb.builds:
         problems += [*definitions.problems, *_unknown_names(effective, definitions)]
@@ -54,12 +58,60 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
             raise DefinitionError(problems)
     elif problems and said.settings:
         raise DefinitionError(problems)
-    workspace = Workspace.find(ROOT, environ)
     with explained(workspace.root):
         workspace.root.mkdir(parents=True, exist_ok=True)
         if not os.access(workspace.root, os.W_OK):
             raise PermissionError(errno.EACCES, "it is read-only", str(workspace.root))
     return Project(ROOT, workspace, effective, said, definitions, environ)
+
+
+def _topology(
+    said: words.Words, environ: Mapping[str, str], file: Mapping[str, Any], workspace: Workspace, name: str
+) -> topology_choice.Named:
+    """The topology of this run: a cluster that is scaled keeps its own."""
+    running = files.read_json(workspace.cluster(name).state).get("settings", {})
+    if said.verb == "scaleout" and running:
+        own = topology_choice.Named(str(running.get("topology", settings.PLAIN_TOPOLOGY)), "the cluster")
+        if said.settings.get("topology", own.name) != own.name:
+            raise UsageError(f"scaleout: the cluster's topology is {own.name}", "leave out --topology")
+        return own
+    packed = choice.recorded(workspace.choice(name))
+    fresh = said.verb == "mkcdrom" or not packed
+    return topology_choice.named(said.settings, environ, file, {} if fresh or not packed else packed.env)
+
+
+def _with_topology(
+    said: words.Words,
+    environ: Mapping[str, str],
+    file: Mapping[str, Any],
+    definitions: defs.Definitions,
+    named: topology_choice.Named,
+) -> tuple[settings.Settings, list[str]]:
+    """The settings with what the topology asks for, and what is wrong with them."""
+    topology = definitions.topologies.get(named.name)
+    if topology is None:
+        effective, wrong = settings.load(said.settings, environ, file)
+        broken = bool(definitions.problems)  # then the topology may be there, and its own problem is told
+        if named.place and definitions is not defs.NONE and not broken:
+            wrong.append(f"{named.place}: {unknown('topology', named.name, definitions.topologies)}")
+        return effective, wrong
+    layer = topology_choice.layer(topology, named)
+    effective, wrong = settings.load(said.settings, environ, file, layer)
+    numbers = tuple(node.number for node in effective.nodes())
+    return effective, wrong + topology_choice.homeless(topology, effective, numbers)
+
+
+def of_topology(project: Project, name: str) -> Project:
+    """The same run, as if it had named this topology. Raises UsageError for one that is not known."""
+    if name not in project.definitions.topologies:
+        raise UsageError(unknown("topology", name, project.definitions.topologies))
+    file = defs.read_yaml(ROOT / "xcluster.yaml", "xcluster.yaml", [])
+    said = replace(project.words, settings={**project.words.settings, "topology": name})
+    named = topology_choice.Named(name, "the command line")
+    effective, wrong = _with_topology(said, project.environ, file, project.definitions, named)
+    if wrong:
+        raise DefinitionError(wrong)
+    return replace(project, settings=effective)
 
 
 def _unknown_names(effective: settings.Settings, definitions: defs.Definitions) -> list[str]:
