@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from tasks.lib.model import Definition, Name
 from tasks.lib.settings import FIRST, MOST
@@ -31,18 +31,37 @@ def _link(value: Any) -> Any:
     return {"net": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _word(pattern: str, what: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"'{value}' is {what}")
+        return value
+
+    return AfterValidator(check)
+
+
 Numbers = Annotated[
     str,
     BeforeValidator(_text),
-    StringConstraints(pattern=r"^(vm|router|tester|[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)$"),
+    _word(
+        r"vm|router|tester|[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*",
+        "neither a role (vm, router, tester) nor numbers, as 201, 10-19 or 201,203",
+    ),
 ]
-Address = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^(none|[0-9]+|[0-9]+@[0-9]+)$")]
+Address = Annotated[
+    str,
+    BeforeValidator(_text),
+    _word(r"none|[0-9]+|[0-9]+@[0-9]+", "neither a net, nor an address as 5@2, nor none"),
+]
 Target = Annotated[
     str,
     BeforeValidator(_text),
-    StringConstraints(pattern=r"^(default|[0-9]+|([0-9]+|vm|router|tester)@[0-9]+)$"),
+    _word(
+        r"default|[0-9]+|([0-9]+|vm|router|tester)@[0-9]+",
+        "neither default, nor a net, nor addresses as 5@2 or vm@2",
+    ),
 ]
-Hop = Annotated[str, StringConstraints(pattern=r"^([0-9]+|router|same)@[0-9]+$")]
+Hop = Annotated[str, _word(r"([0-9]+|router|same)@[0-9]+", "no next hop, as 201@1 or router@1")]
 
 
 class Link(Definition):

@@ -70,7 +70,7 @@ def _links(topology: Topology, group: Group, where: str) -> Iterator[str]:
     twice = sorted({net for net in wires if wires.count(net) > 1})
     yield from (f"{where}.links: net {net} stands twice" for net in twice)
     for i, link in enumerate(group.links):
-        subnet = [] if link.subnet is None else [link.subnet]
+        subnet = [] if link.subnet is None or link.address is None else [link.subnet]
         yield from _unknown_nets(topology, f"{where}.links.{i}.address", subnet)
         if link.host is not None and not 1 <= link.host <= 254:
             yield f"{where}.links.{i}.address: {link.host} is no host of a /24 (1-254)"
@@ -147,14 +147,14 @@ def _unknown_variable(topology: Topology, where: str, name: str | None) -> Itera
 
 
 def _addresses(made: Mapping[int, NodePlan]) -> Iterator[str]:
-    owners: dict[str, str] = {}
+    owners: dict[str, list[str]] = {}
     for node in made.values():
         for dev in node.interfaces:
             for own in dev.addresses:
-                who = f"{node.name} {dev.name}"
-                if own.v4 in owners:
-                    yield f"groups.{node.group}.links: {owners[own.v4]} and {who} both have {own.v4}"
-                owners.setdefault(own.v4, who)
+                has = owners.setdefault(own.v4, [])
+                has.append(f"{node.name} {dev.name}")
+                if len(has) == 2:  # that there are more is the same problem
+                    yield f"groups.{node.group}.links: {' and '.join(has)} both have {own.v4}"
 
 
 def _subnets(made: Mapping[int, NodePlan]) -> Iterator[str]:
@@ -181,19 +181,23 @@ def _subnets(made: Mapping[int, NodePlan]) -> Iterator[str]:
 def _hops(made: Mapping[int, NodePlan]) -> Iterator[str]:
     """Every next hop is the address of a node on a net that both are on."""
     fabric = walk.fabric(made)
+    found: dict[tuple[str, netplan.Hop], str] = {}  # what one node of a group lacks, the others lack too
     for node in made.values():
         for way in node.routes:
-            for hop in way.hops:
-                if hop.number == netplan.HOST or hop.address is None:
-                    continue
-                where = f"{way.key}.via"
-                dev = next((each for each in node.interfaces if each.name == hop.dev), None)
-                if dev is None:
-                    yield f"{where}: {node.name} has no address on net {hop.net}, to go to {hop.address.v4}"
-                    continue
-                key = (4, fabric.segment(node, dev) or 0, int(ipaddress.ip_address(hop.address.v4)))
-                if key not in fabric.owners:
-                    yield f"{where}: nobody has {hop.address.v4} on net {hop.net}, for {node.name}"
+            for hop in (hop for hop in way.hops if hop.address and hop.number != netplan.HOST):
+                why = _lost(fabric, node, hop)
+                if why:
+                    found.setdefault((f"{way.key}.via", hop), why)
+    yield from (f"{where}: {why}" for (where, _), why in found.items())
+
+
+def _lost(fabric: walk.Fabric, node: NodePlan, hop: netplan.Hop) -> str | None:
+    assert hop.address
+    dev = next((each for each in node.interfaces if each.name == hop.dev), None)
+    if dev is None:
+        return f"{node.name} has no address on net {hop.net}, to go to {hop.address.v4}"
+    key = (4, fabric.segment(node, dev) or 0, int(ipaddress.ip_address(hop.address.v4)))
+    return None if key in fabric.owners else f"nobody has {hop.address.v4} on net {hop.net}, for {node.name}"
 
 
 def beyond(topology: Topology, numbers: tuple[int, ...]) -> list[int]:

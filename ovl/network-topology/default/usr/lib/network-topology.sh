@@ -197,7 +197,10 @@ xlansetup() {
 		nt_value=${nt_value#*.}
 	done
 	nt_a=$(((nt_a >> (32 - nt_outer) << (32 - nt_outer)) + ($2 << (32 - nt_inner)) + i))
-	nt_link "$1" "$2"
+	case $nt_nets in
+	*" $2 "*) ;; # it has a first address, and is up
+	*) nt_link "$1" "$2" ;;
+	esac
 	nt_address "$1" "$((nt_a >> 24)).$((nt_a >> 16 & 255)).$((nt_a >> 8 & 255)).$((nt_a & 255))" "$nt_inner"
 }
 
