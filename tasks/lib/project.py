@@ -56,7 +56,7 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
         problems += [*definitions.problems, *_unknown_names(effective, definitions)]
         if problems:
             raise DefinitionError(problems)
-    elif problems and said.settings:
+    elif problems and (said.settings or verb.settings):
         raise DefinitionError(problems)
     with explained(workspace.root):
         workspace.root.mkdir(parents=True, exist_ok=True)
