@@ -9,6 +9,7 @@ from tasks import (
     cluster,
     doctor,
     golden,
+    graph,
     image,
     iso,
     kernel,
@@ -65,6 +66,7 @@ def _verbs() -> kit.Tasks:
     yield from checkpoint.tasks(house)
     yield from reach.tasks(house)
     yield from netns.tasks(house)
+    yield from graph.tasks(house)
     yield from mkovl.tasks(house)
     yield from kernel.verb_tasks(house)
     yield from suite.verb_tasks(house)

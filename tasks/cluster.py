@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks import launch, net, reach
-from tasks.lib import files, kit, proc, progress, words
+from tasks.lib import files, kit, proc, progress, topology_check, topology_choice, words
 from tasks.lib.errors import UsageError, UserError
 from tasks.lib.project import Project
 from tasks.lib.settings import role_of
 
+WARNINGS = 5  # of one topology
 _START = {"settings": True, "builds": True}
 VERBS: Mapping[str, words.Verb] = {
     "start": words.Verb("start", "start a cluster, replacing a running one", **_START),  # type: ignore[arg-type]
@@ -58,10 +59,19 @@ def _pointless(project: Project, name: str) -> bool:
 
 
 def _start(project: Project) -> None:
+    _warn(project)
     plan = launch.plan(project.settings, project.workspace)
     launch.start(plan)
     if project.words.verb == "start" and project.settings.xterm:
         _windows(project)
+
+
+def _warn(project: Project) -> None:
+    """Counts that a topology is not made for may be meant, but break what it promises."""
+    topology = project.definitions.topologies.get(project.settings.topology)
+    found = topology_check.in_cluster(topology, topology_choice.given(project.settings)) if topology else []
+    for problem in found[:WARNINGS]:
+        progress.say(f"warning: topology {project.settings.topology}: {problem}")
 
 
 def _windows(project: Project) -> None:
@@ -85,6 +95,10 @@ def _scaleout(project: Project) -> None:
     if twice:
         raise UserError(f"already there: {', '.join(map(str, twice))}")
     settings = project.settings
+    topology = project.definitions.topologies.get(settings.topology)
+    lost = topology_choice.homeless(topology, settings, tuple(numbers)) if topology else []
+    if lost:
+        raise UsageError("; ".join(lost))
     launch.add(launch.plan(settings, project.workspace, tuple(settings.node(number) for number in numbers)))
 
 

@@ -38,7 +38,7 @@ FOR_START = (
     "depmod",
 )
 FOR_KERNEL = ("gcc", "make", "flex", "bison", "bc")
-OPTIONAL = {"xterm": "console windows"}
+OPTIONAL = {"xterm": "console windows", "dot": "pictures as svg and png (xc graph)"}
 ROOM = 4  # GiB that a first build with a kernel of its own takes
 
 

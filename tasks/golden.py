@@ -20,7 +20,7 @@ from tasks.lib.project import Project
 from tasks.lib.settings import Settings
 from tasks.node import Boot, boot, golden, qemu
 
-KEPT = 8  # snapshots, of any cluster
+KEPT = 16  # snapshots, of any cluster; a topology may need three shapes, each once more with overlays
 RECENT = 600  # seconds
 
 

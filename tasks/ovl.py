@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.lib import apt, choice, files, kit, proc, tree
-from tasks.lib.errors import CommandError, UserError
+from tasks.lib import apt, choice, defs, files, guestnet, kit, proc, tree
+from tasks.lib.errors import CommandError, DefinitionError, UserError
 from tasks.lib.model import Image, Overlay
 from tasks.lib.paths import Site, Workspace
 from tasks.lib.project import ROOT, Project, source_date_epoch
+from tasks.lib.topology import Topology
+
+GUEST_TOPOLOGIES = "usr/lib/network-topology"  # in guests
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Recipe:
     env: Mapping[str, str]  # only where a script may read it
     epoch: int
     base: str  # the image whose packages an overlay can count on
+    topologies: tuple[Topology, ...] = ()
 
 
 def tasks(project: Project, chosen: choice.Choice, extra: Mapping[str, Overlay]) -> kit.Tasks:
@@ -61,7 +65,20 @@ def recipe(project: Project, overlay: Overlay, chosen: choice.Choice) -> Recipe:
         chosen.env if overlay.script else {},
         source_date_epoch(project.environ),
         base_image(project).name if overlay.packages else "",
+        _topologies(project, overlay, known),
     )
+
+
+def _topologies(project: Project, overlay: Overlay, known: bool) -> tuple[Topology, ...]:
+    """Those that the overlay brings; one that only the command line names was not read with the others."""
+    if known:
+        every = project.definitions.topologies.values()
+        return tuple(each for each in every if each.directory == overlay.directory)
+    problems: list[str] = []
+    found = defs.read_topologies(project.root, overlay.directory, problems)
+    if problems:
+        raise DefinitionError(problems)
+    return tuple(found)
 
 
 def base_image(project: Project) -> Image:
@@ -93,7 +110,7 @@ def _task(project: Project, made: Recipe) -> kit.Task:
         [made, project.site],
         deps=deps,
         inputs={"tree": [files.tree_manifest(folder) for folder in _folders(made)]},
-        code=(tree, apt),
+        code=(tree, apt, guestnet),
     )
     return kit.task("ovl", made.key, what, [workspace.ovl(made.key), workspace.stamp("ovl", made.key)])
 
@@ -122,6 +139,7 @@ def _pack_tree(made: Recipe, out: Path, site: Site) -> int:
     with files.atomic(out.with_name(f"{made.key}.tree"), directory=True) as root:
         if made.overlay.packages:
             tree.unpack(_packages(made, site), root, made.overlay.drop)
+        _write_topologies(made, root)
         for folder in _folders(made):
             tree.lay_over(folder, root)
         for artifact in made.overlay.artifacts:
@@ -136,6 +154,14 @@ def _pack_tree(made: Recipe, out: Path, site: Site) -> int:
             f"put files into {made.overlay.directory / 'default'}, or `allow_empty: true` into its ovl.yaml",
         )
     return entries
+
+
+def _write_topologies(made: Recipe, root: Path) -> None:
+    """What guests read; a file of the same name in `default/` comes over it."""
+    for topology in made.topologies:
+        file = root / GUEST_TOPOLOGIES / f"{topology.name}.sh"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(guestnet.script(topology))
 
 
 def _packages(made: Recipe, site: Site) -> list[apt.Package]:

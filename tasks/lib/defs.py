@@ -2,15 +2,17 @@
 
 import os
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from tasks.lib import topology_check
 from tasks.lib.errors import unknown
 from tasks.lib.model import Definition, Image, Kernel, Overlay
+from tasks.lib.topology import Topology
 
 D = TypeVar("D", bound=Definition)
 
@@ -41,6 +43,7 @@ class Definitions:
     images: Mapping[str, Image]
     overlays: Mapping[str, Overlay]
     problems: tuple[str, ...]
+    topologies: Mapping[str, Topology] = field(default_factory=dict)
 
 
 NONE = Definitions({}, {}, {}, ())
@@ -68,8 +71,9 @@ def load(root: Path, ovlpath: str = "") -> Definitions:
             overlay = read_overlay(root, directory, problems) if directory.name not in overlays else None
             if overlay:
                 overlays[overlay.name] = overlay
+    topologies = _topologies(root, overlays, problems)
     _cross_check(root, kernels, images, overlays, problems)
-    return Definitions(kernels, images, overlays, tuple(problems))
+    return Definitions(kernels, images, overlays, tuple(problems), topologies)
 
 
 def ovl_dirs(root: Path, ovlpath: str) -> list[Path]:
@@ -83,6 +87,28 @@ def read_overlay(root: Path, directory: Path, problems: list[str]) -> Overlay | 
     if not (file.is_file() or (directory / "tar").is_file() or (directory / "default").is_dir()):
         return None
     return _read(Overlay, root, file, problems, name=directory.name, directory=directory)
+
+
+def _topologies(root: Path, overlays: Mapping[str, Overlay], problems: list[str]) -> dict[str, Topology]:
+    found: dict[str, Topology] = {}
+    for overlay in overlays.values():
+        for topology in read_topologies(root, overlay.directory, problems):
+            other = found.setdefault(topology.name, topology)
+            if other is not topology:
+                problems.append(f"{topology.label}: {other.label} is a topology of this name too")
+    return found
+
+
+def read_topologies(root: Path, directory: Path, problems: list[str]) -> list[Topology]:
+    """The topologies that an overlay brings, topology/*.yaml, checked."""
+    found = []
+    for file in sorted((directory / "topology").glob("*.yaml")):
+        topology = _read(Topology, root, file, problems, name=file.stem, directory=directory)
+        if topology:
+            label = _label(root, file)
+            problems += [f"{label}: {problem}" for problem in topology_check.problems(topology)]
+            found.append(topology)
+    return found
 
 
 def read_yaml(file: Path, label: str, problems: list[str]) -> dict[str, Any]:
@@ -101,7 +127,7 @@ def read_yaml(file: Path, label: str, problems: list[str]) -> dict[str, Any]:
 
 
 def _read(model: type[D], root: Path, file: Path, problems: list[str], **known: Any) -> D | None:
-    label = str(file.relative_to(root)) if file.is_relative_to(root) else str(file)
+    label = _label(root, file)
     before = len(problems)
     data = read_yaml(file, label, problems)
     problems += [f"{label}: '{key}' follows from the file's place; remove it" for key in data if key in known]
@@ -112,6 +138,10 @@ def _read(model: type[D], root: Path, file: Path, problems: list[str], **known: 
     except ValidationError as error:
         problems += [f"{label}: {_sentence(model, detail)}" for detail in _causes(error)]
         return None
+
+
+def _label(root: Path, file: Path) -> str:
+    return str(file.relative_to(root)) if file.is_relative_to(root) else str(file)
 
 
 def _causes(error: ValidationError) -> list[Any]:
@@ -131,7 +161,9 @@ def _sentence(model: type[BaseModel], detail: Any) -> str:
     if detail["type"] == "extra_forbidden":
         owner = _model_at(model, detail["loc"][:-1])
         valid = [
-            name for name in owner.model_fields if name not in ("name", "directory") or owner is not model
+            field_.alias or name
+            for name, field_ in owner.model_fields.items()
+            if name not in ("name", "directory") or owner is not model
         ]
         parent = ".".join(str(part) for part in detail["loc"][:-1])
         return (f"{parent}: " if parent else "") + unknown("key", str(detail["loc"][-1]), valid)
@@ -147,7 +179,7 @@ def _sentence(model: type[BaseModel], detail: Any) -> str:
 def _model_at(model: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel]:
     """The model that the keys at `loc` belong to, so that an error can list its valid keys."""
     for part in loc:
-        if isinstance(part, int):
+        if isinstance(part, int) or part not in model.model_fields:  # of a list, or of a mapping
             continue
         found = [kind for kind in _kinds(model.model_fields[part].annotation)]
         model = found[0] if found else model
@@ -186,7 +218,7 @@ def _cross_check(
             problems.append(f"{label}: 'extends' leads back to {image.name}")
     for overlay in overlays.values():
         file = overlay.directory / "ovl.yaml"
-        label = str(file.relative_to(root)) if file.is_relative_to(root) else str(file)
+        label = _label(root, file)
         wanted = (*overlay.needs, *((overlay.alias,) if overlay.alias else ()))
         problems += [f"{label}: {unknown('overlay', o, overlays)}" for o in wanted if o not in overlays]
 

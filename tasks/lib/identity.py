@@ -96,6 +96,7 @@ def message(workspace: Workspace, settings: Settings, node: Node, authorized: st
         "xc_nrouters": str(settings.nrouters),
         "xc_ntesters": str(settings.ntesters),
         "xc_prefix": settings.prefix,
+        "xc_topology": settings.topology,
         "xc_telnet": "yes" if settings.telnet else "",
         "xc_blank_password": "yes" if settings.blank_password else "",
     }

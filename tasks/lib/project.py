@@ -3,12 +3,12 @@
 import errno
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from tasks.lib import defs, files, settings, words
-from tasks.lib.errors import DefinitionError, unknown
+from tasks.lib import choice, defs, files, settings, topology_choice, words
+from tasks.lib.errors import DefinitionError, UsageError, unknown
 from tasks.lib.files import explained
 from tasks.lib.paths import Site, Workspace
 
@@ -45,18 +45,22 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
     file = defs.read_yaml(ROOT / "xcluster.yaml", "xcluster.yaml", problems)
     effective, wrong = settings.load(said.settings, environ, file)
     verb = verbs[said.verb] if said.verb else None
-    workspace = Workspace.find(ROOT, environ)
-    if verb and verb.running:
-        effective = _as_running(effective, said, workspace)
     reads = verb is None or verb.builds or verb.definitions
     definitions = defs.load(ROOT, environ.get("XCLUSTER_OVLPATH", "")) if reads else defs.NONE
+    workspace = Workspace.find(ROOT, environ)
+    running = verb and verb.running and files.read_json(workspace.cluster(effective.name).state)
+    if running and not wrong:
+        effective = _as_running(effective, said, running["settings"])
+    elif not wrong:
+        named = _topology(said, environ, file, workspace, effective.name)
+        effective, wrong = _with_topology(said, environ, file, definitions, named)
     problems += wrong
     if verb is None or verb.builds:
         problems += [*definitions.problems, *_unknown_names(effective, definitions)]
         problems += _too_little_memory(effective, definitions)
         if problems:
             raise DefinitionError(problems)
-    elif problems and said.settings:
+    elif problems and (said.settings or verb.settings):
         raise DefinitionError(problems)
     with explained(workspace.root):
         workspace.root.mkdir(parents=True, exist_ok=True)
@@ -65,16 +69,61 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
     return Project(ROOT, workspace, effective, said, definitions, environ)
 
 
-def _as_running(effective: settings.Settings, said: words.Words, workspace: Workspace) -> settings.Settings:
-    """What the cluster was started with, and over it what the command line says."""
-    saved = files.read_json(workspace.cluster(effective.name).state).get("settings")
-    if not saved:
-        return effective
+def _as_running(
+    effective: settings.Settings, said: words.Words, saved: Mapping[str, Any]
+) -> settings.Settings:
+    """What the cluster was started with, its topology too, and over it what the command line says."""
+    own = str(saved.get("topology", settings.PLAIN_TOPOLOGY))
+    if said.settings.get("topology", own) != own:
+        raise UsageError(f"{said.verb}: the cluster's topology is {own}", "leave out --topology")
     kept = ("net", "net_setup")  # all nodes are on the same nets
     names = [key for key in said.settings if key in settings.Settings.model_fields and key not in kept]
     asked = {key: getattr(effective, key) for key in names}
     per_node = {**saved["per_node"], **effective.per_node}
     return settings.Settings(**{**saved, **asked, "per_node": per_node})
+
+
+def _topology(
+    said: words.Words, environ: Mapping[str, str], file: Mapping[str, Any], workspace: Workspace, name: str
+) -> topology_choice.Named:
+    """The topology of this run."""
+    packed = choice.recorded(workspace.choice(name))
+    fresh = said.verb == "mkcdrom" or not packed
+    return topology_choice.named(said.settings, environ, file, {} if fresh or not packed else packed.env)
+
+
+def _with_topology(
+    said: words.Words,
+    environ: Mapping[str, str],
+    file: Mapping[str, Any],
+    definitions: defs.Definitions,
+    named: topology_choice.Named,
+) -> tuple[settings.Settings, list[str]]:
+    """The settings with what the topology asks for, and what is wrong with them."""
+    topology = definitions.topologies.get(named.name)
+    if topology is None:
+        effective, wrong = settings.load(said.settings, environ, file)
+        broken = bool(definitions.problems)  # then the topology may be there, and its own problem is told
+        if named.place and definitions is not defs.NONE and not broken:
+            wrong.append(f"{named.place}: {unknown('topology', named.name, definitions.topologies)}")
+        return effective, wrong
+    layer = topology_choice.layer(topology, named)
+    effective, wrong = settings.load(said.settings, environ, file, layer)
+    numbers = tuple(node.number for node in effective.nodes())
+    return effective, wrong + topology_choice.homeless(topology, effective, numbers)
+
+
+def of_topology(project: Project, name: str) -> Project:
+    """The same run, as if it had named this topology. Raises UsageError for one that is not known."""
+    if name not in project.definitions.topologies:
+        raise UsageError(unknown("topology", name, project.definitions.topologies))
+    file = defs.read_yaml(ROOT / "xcluster.yaml", "xcluster.yaml", [])
+    said = replace(project.words, settings={**project.words.settings, "topology": name})
+    named = topology_choice.Named(name, "the command line")
+    effective, wrong = _with_topology(said, project.environ, file, project.definitions, named)
+    if wrong:
+        raise DefinitionError(wrong)
+    return replace(project, settings=effective)
 
 
 def _unknown_names(effective: settings.Settings, definitions: defs.Definitions) -> list[str]:

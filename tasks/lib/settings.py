@@ -1,10 +1,15 @@
-"""Settings: command line, environment (`__name`), xcluster.yaml, defaults, in this order."""
+"""Settings: command line, environment (`__name`), xcluster.yaml, defaults, in this order.
+
+What the topology asks for counts less than the environment, and more than an xcluster.yaml that does not
+name it.
+"""
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from tasks.lib.errors import unknown
 from tasks.lib.model import Name, Node, Role
@@ -18,6 +23,21 @@ MOST = {"vm": 200, "router": 20, "tester": 20}
 # Settings that can be given for one node: --mem201=384, __smp3=1, __nets10=0,3, __append2=debug.
 PER_NODE = ("mem", "smp", "nets", "append")
 _PER_NODE = re.compile(rf"^({'|'.join(PER_NODE)})([1-9][0-9]{{0,2}})$")
+PLAIN_TOPOLOGY = "xnet"
+
+
+def topology_name(name: Any) -> Any:
+    """Upstream's second name of the default topology is understood."""
+    return PLAIN_TOPOLOGY if name == "default" else name
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Settings of a fifth place, the topology; those of one node count less than one for all above it."""
+
+    where: str
+    values: Mapping[str, Any]
+    above_file: bool  # counts more than xcluster.yaml
 
 
 class Settings(BaseModel):
@@ -30,6 +50,9 @@ class Settings(BaseModel):
     ntesters: int = Field(0, ge=0, le=20, description="testers, vm-221 and up")
     mem: int = Field(128, ge=32, le=65536, description="memory of a node in MiB")
     smp: int = Field(2, ge=1, le=8, description="CPUs of a node")
+    topology: Annotated[Name, BeforeValidator(topology_name)] = Field(
+        PLAIN_TOPOLOGY, description="nets, routers and routes; sets nets, counts and memory (see xc graph)"
+    )
     nets_vm: Nets = Field("0,1", description="nets of a cluster node: eth0 on the first, and so on")
     nets_router: Nets = Field("0,1,2", description="nets of a router")
     nets_tester: Nets = Field("0,2", description="nets of a tester")
@@ -110,15 +133,22 @@ def names() -> list[str]:
 
 
 def load(
-    words: Mapping[str, str], environ: Mapping[str, str], file: Mapping[str, Any]
+    words: Mapping[str, str],
+    environ: Mapping[str, str],
+    file: Mapping[str, Any],
+    topology: Layer | None = None,
 ) -> tuple[Settings, list[str]]:
     """The effective settings, and all that is wrong with them (then the settings are the defaults).
 
     `words` are command line options, `environ` the process environment, `file` the content of xcluster.yaml.
     Environment names that are no setting are left to overlays; in the other two they are errors.
     """
+    fifth = [(topology.where, dict(topology.values))] if topology else []
+    after = bool(topology and topology.above_file)
     layers: list[tuple[str, dict[str, Any]]] = [
+        *([] if after else fifth),
         ("xcluster.yaml: ", dict(file)),
+        *(fifth if after else []),
         ("__", {k[2:]: v for k, v in environ.items() if v and k.startswith("__") and is_setting(k[2:])}),
         ("--", dict(words)),
     ]
@@ -131,6 +161,8 @@ def load(
             if not is_setting(name):
                 problems.append(where + unknown("setting", name, names()))
                 continue
+            if topology and where != topology.where:
+                _outdo(merged, origin, name, topology.where)
             origin[name] = f"{where}{name}"
             _put(merged, name, " ".join(map(str, value)) if isinstance(value, list) else value)
     try:
@@ -146,6 +178,15 @@ def _put(merged: dict[str, Any], name: str, value: Any) -> None:
         merged.setdefault("per_node", {})[name] = str(value)
     else:
         merged[name] = value
+
+
+def _outdo(merged: dict[str, Any], origin: Mapping[str, str], name: str, where: str) -> None:
+    """A setting for all nodes, or all of a role, is more than what `where` said below it of single ones."""
+    kind, _, role = name.partition("_")
+    for key in list(merged.get("per_node", {})):
+        own, number = _PER_NODE.match(key).groups()  # type: ignore[union-attr]
+        if own == kind and origin[key] == f"{where}{key}" and role in ("", role_of(int(number))):
+            del merged["per_node"][key]
 
 
 def _problem(detail: Any, origin: Mapping[str, str]) -> str:

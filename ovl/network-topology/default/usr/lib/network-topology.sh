@@ -5,17 +5,27 @@
 #   role                    vm (1-200), router (201-220), tester (221-240) or
 #                           empty
 #   PREFIX                  what comes before the IPv4 address in an IPv6 one
-#   ifsetup DEV NET         addresses 192.168.NET.i/24 and PREFIX:192.168.NET.i/120,
-#                           mtu from mtuNET= on the kernel's command line
+#   ifsetup DEV NET [WIRE [HOST]]
+#                           addresses 192.168.NET.i/24 and PREFIX:192.168.NET.i/120,
+#                           mtu from mtuWIRE= on the kernel's command line; HOST
+#                           instead of i
+#   xlansetup DEV NET A/N/H     another address: A masked to N bits, plus NET
+#                           subnets of H bits, plus i
 #   brsetup BR DEV1 DEV2 NET    bridge two interfaces, address the bridge
 #   netroute DEST HOP...    route, in both families. DEST is default, NET or
-#                           NET.HOST; a HOP is NET.HOST; several make it ECMP
+#                           NET.HOST; a HOP is NET.HOST, or NET.router for all
+#                           routers; several make it ECMP
+#   linkroute DEST DEV      route to neighbours on DEV
+#   boundroute DEV TABLE DEST HOP...    route for sockets bound to DEV
+#   hostroutes ROLE NET VIA     to each node of the role on NET, over its address
+#                           on net VIA
 #   ecmp NET                default route over all routers on NET
 #   fwsetup                 forward packets
 #   extroute                IPv4 default route to the host, on net 0
 #   masquerade NET...       NAT what comes from these nets and leaves on eth0
 #   nt_queue                collect ip commands from here on ...
 #   nt_flush                ... and run them, all in one ip process
+#   nt_load                 read the file of the topology
 #
 # What fails is reported and sets nt_failed to 1; the rest is done all the same.
 # Processes are expensive in an emulated guest: stay with builtins.
@@ -50,6 +60,24 @@ nt_number() {
 	case $nt_value in
 	'' | *[!0-9]*) return 1 ;;
 	esac
+}
+
+# nt_load: read /usr/lib/network-topology/$TOPOLOGY.sh. It has nt_names, words
+# FIRST-LAST:NET that say where the names of nodes lead, nt_scaleout, numbers of
+# nodes beyond the counts, and a function for each role: vm, router, tester.
+nt_load() {
+	case $TOPOLOGY in
+	'' | default) TOPOLOGY=xnet ;;
+	esac
+	nt_names='1-200:1 201-220:1 221-240:2' nt_scaleout=
+	nt_file=/usr/lib/network-topology/$TOPOLOGY.sh
+	if [ ! -r "$nt_file" ]; then
+		set -- /usr/lib/network-topology/*.sh
+		nt_log "ERROR: no $nt_file; here are: $*"
+		return 1
+	fi
+	# shellcheck source=/dev/null
+	. "$nt_file"
 }
 
 read -r nt_host < /proc/sys/kernel/hostname
@@ -128,34 +156,80 @@ nt_flush() {
 	nt_run
 }
 
-ifsetup() {
-	if [ ! -e "/sys/class/net/$1" ]; then
-		nt_log "no $1, net $2 is left out"
-		return 0
-	fi
-	nt_nets="$nt_nets$2 "
+# nt_link DEV WIRE: the interface up, with the MTU of the net that it is on
+nt_link() {
 	if nt_ipv6; then
 		nt_set 0 "ipv6/conf/$1/accept_dad"
 	fi
 	nt_cmdline "mtu$2"
-	if [ -n "$nt_value" ]; then
-		nt_ip "link set dev $1 mtu $nt_value"
-	fi
-	nt_ip "link set dev $1 up"
-	nt_ip "address replace 192.168.$2.$i/24 broadcast + dev $1"
+	nt_ip "link set dev $1${nt_value:+ mtu $nt_value} up"
+}
+
+# nt_address DEV ADDRESS LENGTH
+nt_address() {
+	nt_ip "address replace $2/$3 broadcast + dev $1"
 	if nt_ipv6; then
-		nt_ip "address replace $PREFIX:192.168.$2.$i/120 dev $1 nodad"
+		nt_ip "address replace $PREFIX:$2/$(($3 + 96)) dev $1 nodad"
 	fi
 }
 
-# The bridge must exist before ifsetup, so these are not queued.
+# nt_there DEV NET: whether the interface is there
+nt_there() {
+	[ ! -e "/sys/class/net/$1" ] || return 0
+	nt_log "no $1, net $2 is left out"
+	return 1
+}
+
+ifsetup() {
+	nt_there "$1" "$2" || return 0
+	nt_nets="$nt_nets$2 "
+	nt_link "$1" "${3:-$2}"
+	nt_address "$1" "192.168.$2.${4:-$i}" 24
+}
+
+xlansetup() {
+	nt_there "$1" "$2" || return 0
+	nt_inner=${3##*/} nt_value=${3%/*}
+	nt_outer=${nt_value##*/} nt_value=${nt_value%%/*}
+	nt_a=0
+	for nt_word in 1 2 3 4; do
+		nt_a=$((nt_a << 8 | ${nt_value%%.*}))
+		nt_value=${nt_value#*.}
+	done
+	nt_a=$(((nt_a >> (32 - nt_outer) << (32 - nt_outer)) + ($2 << (32 - nt_inner)) + i))
+	case $nt_nets in
+	*" $2 "*) ;; # it has a first address, and is up
+	*) nt_link "$1" "$2" ;;
+	esac
+	nt_address "$1" "$((nt_a >> 24)).$((nt_a >> 16 & 255)).$((nt_a >> 8 & 255)).$((nt_a & 255))" "$nt_inner"
+}
+
+# The bridge is not there yet, so that ifsetup could not be asked for it.
 brsetup() {
-	nt_mac=$(printf '00:00:01:01:%02x:%02x' "$4" "$i")
+	nt_there "$2" "$4" && nt_there "$3" "$4" || return 0
+	nt_hex "$4" && nt_mac=00:00:01:01:$nt_value
+	nt_hex "$i" && nt_mac=$nt_mac:$nt_value
+	nt_cmdline "mtu$4"
+	nt_mtu=${nt_value:+ mtu $nt_value}
 	[ -e "/sys/class/net/$1" ] || nt_ip "link add name $1 address $nt_mac type bridge"
-	nt_ip "link set dev $2 master $1 up"
-	nt_ip "link set dev $3 master $1 up"
-	nt_run
-	ifsetup "$1" "$4"
+	nt_ip "link set dev $2$nt_mtu master $1 up"
+	nt_ip "link set dev $3$nt_mtu master $1 up"
+	nt_nets="$nt_nets$4 "
+	nt_ip "link set dev $1$nt_mtu up"
+	nt_address "$1" "192.168.$4.$i" 24
+}
+
+# nt_hex NUMBER: sets nt_value to two hex digits
+nt_hex() {
+	nt_value=0123456789abcdef nt_hexed=
+	for nt_n in $(($1 >> 4)) $(($1 & 15)); do
+		nt_digit=$nt_value
+		while [ "$nt_n" -gt 0 ]; do
+			nt_digit=${nt_digit#?} nt_n=$((nt_n - 1))
+		done
+		nt_hexed=$nt_hexed${nt_digit%"${nt_digit#?}"}
+	done
+	nt_value=$nt_hexed
 }
 
 # nt_prefix DEST: sets nt_dest4 and nt_dest6
@@ -170,19 +244,26 @@ nt_prefix() {
 	esac
 }
 
-netroute() {
-	nt_prefix "$1"
-	shift
-	nt_hops4=
-	nt_hops6=
-	nt_word=
-	[ $# -lt 2 ] || nt_word='nexthop '
+# nt_via HOP...: sets nt_hops4 and nt_hops6; 1 when there is no way
+nt_via() {
+	nt_words=
 	for nt_hop in "$@"; do
+		case $nt_hop in
+		*.router) nt_all "${nt_hop%.router}" ;;
+		*) nt_words="$nt_words $nt_hop" ;;
+		esac
+	done
+	nt_hops4= nt_hops6= nt_word=
+	case $nt_words in
+	'') return 1 ;;
+	' '*' '*) nt_word='nexthop ' ;;
+	esac
+	for nt_hop in $nt_words; do
 		case $nt_nets in
 		*" ${nt_hop%.*} "*) ;;
 		*)
 			nt_log "net ${nt_hop%.*} is not set up, no route to $nt_dest4"
-			return 0 ;;
+			return 1 ;;
 		esac
 		nt_hops4="$nt_hops4 ${nt_word}via 192.168.$nt_hop"
 		nt_hops6="$nt_hops6 ${nt_word}via $PREFIX:192.168.$nt_hop"
@@ -190,25 +271,77 @@ netroute() {
 	if [ -n "$nt_word" ]; then
 		nt_hashpolicy
 	fi
+}
+
+# nt_all NET: add all routers on NET to nt_words
+nt_all() {
+	if ! nt_number "$__nrouters" || [ "$nt_value" -gt 20 ]; then
+		nt_fail "__nrouters is not a number from 0 to 20: $__nrouters"
+		return 0
+	fi
+	nt_last=$((200 + nt_value)) nt_n=201
+	while [ $nt_n -le $nt_last ]; do
+		nt_words="$nt_words $1.$nt_n"
+		nt_n=$((nt_n + 1))
+	done
+}
+
+netroute() {
+	nt_prefix "$1"
+	shift
+	nt_via "$@" || return 0
 	nt_ip "route replace $nt_dest4$nt_hops4"
 	if nt_ipv6; then
 		nt_ip "route replace $nt_dest6$nt_hops6"
 	fi
 }
 
-ecmp() {
-	if ! nt_number "$__nrouters" || [ "$nt_value" -gt 20 ]; then
-		nt_fail "__nrouters is not a number from 0 to 20: $__nrouters"
+linkroute() {
+	nt_prefix "$1"
+	nt_there "$2" "of $nt_dest4" || return 0
+	nt_ip "route replace $nt_dest4 dev $2"
+	if nt_ipv6; then
+		nt_ip "route replace $nt_dest6 dev $2"
+	fi
+}
+
+# A rule that is there would be there twice, so this is noted.
+boundroute() {
+	nt_dev=$1 nt_table=$2
+	nt_prefix "$3"
+	shift 3
+	nt_via "$@" || return 0
+	nt_ip "route replace $nt_dest4$nt_hops4 table $nt_table"
+	if nt_ipv6; then
+		nt_ip "route replace $nt_dest6$nt_hops6 table $((nt_table + 1))"
+	fi
+	[ ! -e "/run/network-topology.$nt_dev" ] || return 0
+	: > "/run/network-topology.$nt_dev"
+	nt_ip "rule add oif $nt_dev table $nt_table"
+	if nt_ipv6; then
+		nt_ip "-6 rule add oif $nt_dev table $((nt_table + 1))"
+	fi
+}
+
+hostroutes() {
+	case $1 in
+	vm) nt_value=${__nvm:-4} nt_base=0 ;;
+	router) nt_value=$__nrouters nt_base=200 ;;
+	tester) nt_value=${__ntesters:-0} nt_base=220 ;;
+	esac
+	if ! nt_number "$nt_value"; then
+		nt_fail "not a number of nodes: $nt_value"
 		return 0
 	fi
-	[ "$nt_value" -gt 0 ] || return 0
-	nt_last=$((200 + nt_value)) nt_n=201 nt_routers=
-	while [ $nt_n -le $nt_last ]; do
-		nt_routers="$nt_routers $1.$nt_n"
-		nt_n=$((nt_n + 1))
+	nt_count=$nt_value nt_each=1
+	while [ $nt_each -le "$nt_count" ]; do
+		netroute "$2.$((nt_base + nt_each))" "$3.$((nt_base + nt_each))"
+		nt_each=$((nt_each + 1))
 	done
-	# shellcheck disable=SC2086 # one word for each router
-	netroute default $nt_routers
+}
+
+ecmp() {
+	netroute default "$1.router"
 }
 
 # Choose the path by addresses and ports: connections spread over the paths,
