@@ -19,6 +19,7 @@ from tasks import (
     reach,
     selftest,
     suite,
+    verify,
 )
 from tasks.lib import choice, kit, project
 from tasks.lib.errors import UserError
@@ -67,6 +68,7 @@ def _verbs() -> kit.Tasks:
     yield from reach.tasks(house)
     yield from netns.tasks(house)
     yield from graph.tasks(house)
+    yield from verify.tasks(house)
     yield from mkovl.tasks(house)
     yield from kernel.verb_tasks(house)
     yield from suite.verb_tasks(house)

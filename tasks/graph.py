@@ -78,16 +78,21 @@ def _picture(house: Project) -> tuple[drawing.Drawing, dict[int, NodePlan]]:
 
 
 def _running(house: Project, chosen: Settings) -> tuple[drawing.Drawing, dict[int, NodePlan]]:
+    topology, given, plans = standing(house, chosen)
+    alive = frozenset(launch.running(house.workspace.cluster(chosen.name)))
+    state = drawing.State(alive, link_states(house, alive))
+    return drawing.drawing(topology, given, plans, state), plans
+
+
+def standing(house: Project, chosen: Settings) -> tuple[Topology, Given, dict[int, NodePlan]]:
+    """What the topology of the running cluster says of its nodes."""
     directory = house.workspace.cluster(chosen.name)
     numbers = tuple(sorted(int(folder.name[3:]) for folder in directory.root.glob("vm-*")))
     topology = house.definitions.topologies.get(chosen.topology)
     if topology is None:
         raise UserError(f"the cluster's topology '{chosen.topology}' is not defined any more")
     given = topology_choice.given(chosen, numbers)
-    plans = {number: netplan.plan(topology, number, given) for number in numbers}
-    alive = frozenset(launch.running(directory))
-    state = drawing.State(alive, link_states(house, alive))
-    return drawing.drawing(topology, given, plans, state), plans
+    return topology, given, {number: netplan.plan(topology, number, given) for number in numbers}
 
 
 def _known(topology: Topology, given: Given) -> dict[int, NodePlan]:

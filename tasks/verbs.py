@@ -2,11 +2,37 @@
 
 from collections.abc import Mapping
 
-from tasks import checkpoint, cluster, doctor, graph, iso, kernel, mkovl, netns, reach, selftest, suite
+from tasks import (
+    checkpoint,
+    cluster,
+    doctor,
+    graph,
+    iso,
+    kernel,
+    mkovl,
+    netns,
+    reach,
+    selftest,
+    suite,
+    verify,
+)
 from tasks.lib.words import Verb
 
 VERBS: Mapping[str, Verb] = {
     name: verb
-    for noun in (cluster, checkpoint, reach, netns, graph, iso, mkovl, kernel, suite, doctor, selftest)
+    for noun in (
+        cluster,
+        checkpoint,
+        reach,
+        netns,
+        graph,
+        verify,
+        iso,
+        mkovl,
+        kernel,
+        suite,
+        doctor,
+        selftest,
+    )
     for name, verb in noun.VERBS.items()
 }
