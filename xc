@@ -33,6 +33,7 @@ test_tools() {
 		shellcheck shellcheck
 		gpg gpg
 		gpgv gpgv
+		dot graphviz
 	END
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks import launch, reach
-from tasks.lib import files, kit, proc, progress, topology_check, topology_choice, words
+from tasks.lib import choice, files, kit, proc, progress, topology_check, topology_choice, words
 from tasks.lib.errors import UsageError, UserError
 from tasks.lib.project import Project
 from tasks.lib.settings import Settings, role_of
@@ -62,7 +62,9 @@ def _start(project: Project) -> None:
 def _warn(project: Project) -> None:
     """Counts that a topology is not made for may be meant, but break what it promises."""
     topology = project.definitions.topologies.get(project.settings.topology)
-    found = topology_check.in_cluster(topology, topology_choice.given(project.settings)) if topology else []
+    packed = choice.recorded(project.workspace.choice(project.settings.name))
+    given = topology_choice.given(project.settings, packed=packed.env if packed else {})
+    found = topology_check.in_cluster(topology, given) if topology else []
     for problem in found[:WARNINGS]:
         progress.say(f"warning: topology {project.settings.topology}: {problem}")
 

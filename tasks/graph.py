@@ -11,7 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tasks import launch, reach
-from tasks.lib import drawing, files, kit, netplan, proc, project, topology_choice, topology_page, walk, words
+from tasks.lib import (
+    choice,
+    drawing,
+    files,
+    kit,
+    netplan,
+    proc,
+    project,
+    topology_choice,
+    topology_page,
+    walk,
+    words,
+)
 from tasks.lib.errors import CommandError, DefinitionError, UsageError, UserError
 from tasks.lib.netplan import Given, NodePlan
 from tasks.lib.project import Project
@@ -72,7 +84,7 @@ def _picture(house: Project) -> tuple[drawing.Drawing, dict[int, NodePlan]]:
         return _running(house, Settings(**saved))
     chosen = project.of_topology(house, wanted or house.settings.topology).settings
     topology = house.definitions.topologies[chosen.topology]
-    given = topology_choice.given(chosen, topology.scaleout)
+    given = topology_choice.given(chosen, topology.scaleout, house.environ)
     plans = _known(topology, given)
     return drawing.drawing(topology, given, plans), plans
 
@@ -83,7 +95,8 @@ def _running(house: Project, chosen: Settings) -> tuple[drawing.Drawing, dict[in
     topology = house.definitions.topologies.get(chosen.topology)
     if topology is None:
         raise UserError(f"the cluster's topology '{chosen.topology}' is not defined any more")
-    given = topology_choice.given(chosen, numbers)
+    packed = choice.recorded(house.workspace.choice(chosen.name))
+    given = topology_choice.given(chosen, numbers, packed.env if packed else {})
     plans = {number: netplan.plan(topology, number, given) for number in numbers}
     alive = frozenset(launch.running(directory))
     state = drawing.State(alive, link_states(house, alive))

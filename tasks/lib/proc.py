@@ -22,8 +22,8 @@ DEBIAN_PACKAGE = {
     "apt-get": "apt", "bc": "bc", "bison": "bison", "debugfs": "e2fsprogs", "depmod": "kmod",
     "dot": "graphviz", "dpkg-deb": "dpkg", "flex": "flex", "gcc": "gcc", "make": "make",
     "mke2fs": "e2fsprogs", "qemu-img": "qemu-utils", "qemu-system-x86_64": "qemu-system-x86",
-    "scp": "openssh-client", "socat": "socat", "ssh": "openssh-client", "ssh-keygen": "openssh-client", "tar": "tar",
-    "xterm": "xterm",
+    "scp": "openssh-client", "socat": "socat", "ssh": "openssh-client", "ssh-keygen": "openssh-client",
+    "tar": "tar", "xterm": "xterm",
 }  # fmt: skip
 
 _running: set[subprocess.Popen[bytes]] = set()
