@@ -207,11 +207,8 @@ def test_who_names_the_topology() -> None:
     assert named({}, {}, file, {}) == Named("f", "xcluster.yaml")
     assert named({}, {"TOPOLOGY": "default"}, {}, {}).name == "xnet"
     assert named({}, {"TOPOLOGY": ""}, {}, {}) == Named("xnet", "")
-    above = [
-        named(*each).above_file
-        for each in (({"topology": "a"}, {}, {}, {}), ({}, {}, file, {}), ({}, {}, {}, {}))
-    ]
-    assert above == [True, False, False]
+    said = [named({"topology": "a"}, {}, {}, {}), named({}, {}, file, {}), named({}, {}, {}, {})]
+    assert [one.above_file for one in said] == [True, False, False]
 
 
 def test_the_second_name_of_the_default() -> None:
