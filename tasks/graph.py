@@ -65,7 +65,10 @@ def _graph(house: Project) -> None:
     kind = options.get("o", "svg")
     if kind not in FORMATS:
         raise UsageError(f"graph -o: '{kind}' is not known (known: {', '.join(FORMATS)})")
-    made, plans = _picture(house)
+    try:
+        made, plans = _picture(house)
+    except ValueError as error:  # a variable of guests that is no template
+        raise UsageError(f"graph: {error}") from error
     content = _plans_json(made, plans).encode() if kind == "json" else rendered(made, kind, house)
     if options.get("file"):
         with files.atomic(Path(options["file"]).absolute()) as temp:

@@ -8,6 +8,7 @@ import pytest
 from tasks.lib import defs, drawing, netplan, topology_check, topology_page
 from tasks.lib.drawing import State
 from tasks.lib.netplan import Given
+from tasks.lib.topology import Group
 from tests.conftest import ROOT, Fakes, House
 
 TOPOLOGIES = defs.load(ROOT).topologies
@@ -78,6 +79,18 @@ def test_planned_dead_and_cut() -> None:
     assert "2 of 10 alive" in many
 
 
+def test_nodes_on_no_net_are_drawn_too() -> None:
+    """As one that a topology has no place for."""
+    topology = TOPOLOGIES["bridge"]
+    given = Given(1, 2, 1)
+    made = drawing.drawing(topology, given, netplan.plans(topology, given))
+    assert made.order == ["vm-001", "net1", "vm-201", "net2", "vm-221", "vm-202"]
+    assert '"vm-202"' in drawing.dot(made)
+    lonely = topology.model_copy(update={"groups": {"vm": Group(nodes="vm")}})
+    made = drawing.drawing(lonely, given, netplan.plans(lonely, Given(2, 0, 0)))
+    assert made.order == ["vm-001", "vm-002"] and made.nets == []
+
+
 def test_quotes_in_words() -> None:
     topology = TOPOLOGIES["xnet"].model_copy(update={"nets": {1: 'a "b" \\c', 2: "d"}})
     given = Given(1, 1, 0)
@@ -124,6 +137,14 @@ def test_graph_writes_what_is_asked_for(house: House) -> None:
     house.bad("graph", "tiny", "-o", "gif", code=2, says=("'gif'", "mermaid"))
     house.bad("graph", "tiny", "more", code=2, says=("[TOPOLOGY]",))
     house.bad("graph", "--docs", str(house.root), code=1, says=("topologies.md has no line",))
+
+
+def test_a_variable_that_is_no_template(house: House) -> None:
+    links = "links: [{net: 1, template: LAN}]"
+    text = TINY.replace("links: [1]", links) + "variables: {LAN: 10.0.0.0/8/24}\n"
+    house.write("ovl/a/topology/tiny.yaml", text)
+    assert "10.0.1.4" in house.good("graph", "tiny", "-o", "dot", env={"xcluster_LAN": "10.0.0.0/8/24"}).out
+    house.bad("graph", "tiny", code=2, says=("'nonsense' is no NET/N/H",), env={"xcluster_LAN": "nonsense"})
 
 
 def test_without_graphviz(house: House, fakes: Fakes) -> None:

@@ -59,10 +59,10 @@ class Drawing:
     @property
     def order(self) -> list[str]:
         """Nets and nodes, those first that are near to the first role."""
-        neighbours: dict[str, list[str]] = {}
+        neighbours: dict[str, list[str]] = {box.first.name: [] for box in self.boxes}
         for box in self.boxes:
             for dev in wired(box.first):
-                neighbours.setdefault(box.first.name, []).append(f"net{dev.net}")
+                neighbours[box.first.name].append(f"net{dev.net}")
                 neighbours.setdefault(f"net{dev.net}", []).append(box.first.name)
         found = dict.fromkeys(box.first.name for box in self.boxes if box.first.role == "vm")
         rest = [box.first.name for box in self.boxes]
