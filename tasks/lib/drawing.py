@@ -146,7 +146,7 @@ def _dot_edge(made: Drawing, box: Box, dev: Interface, upwards: bool) -> str:
     ends = [f'"{box.first.name}"', f'"net{dev.net}"']
     down = _is_down(made, box, dev)
     look = f', color="{DOWN}", fontcolor="{DOWN}", style=dashed' if down else ""
-    label = _quoted("\n".join(_edge_lines(box, dev, down)))
+    label = _quoted("\n".join(f"  {line}" for line in _edge_lines(box, dev, down)))  # not on the line itself
     return f"  {' -- '.join(reversed(ends) if upwards else ends)} [label={label}{look}];"
 
 
