@@ -36,6 +36,7 @@ test_tools() {
 		shellcheck shellcheck
 		gpg gpg
 		gpgv gpgv
+		dot graphviz
 	END
 }
 

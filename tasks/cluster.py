@@ -6,11 +6,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from tasks import launch, net, reach
-from tasks.lib import files, kit, proc, progress, topology_check, topology_choice, words
+from tasks import iso, launch, net, ovl, reach
+from tasks.lib import choice, files, kit, proc, progress, topology_check, topology_choice, words
 from tasks.lib.errors import UsageError, UserError
 from tasks.lib.project import Project
-from tasks.lib.settings import role_of
+from tasks.lib.settings import PLAIN_TOPOLOGY, role_of
+from tasks.lib.topology import Topology
 
 WARNINGS = 5  # of one topology
 _START = {"settings": True, "builds": True}
@@ -69,9 +70,25 @@ def _start(project: Project) -> None:
 def _warn(project: Project) -> None:
     """Counts that a topology is not made for may be meant, but break what it promises."""
     topology = project.definitions.topologies.get(project.settings.topology)
-    found = topology_check.in_cluster(topology, topology_choice.given(project.settings)) if topology else []
-    for problem in found[:WARNINGS]:
+    packed = choice.recorded(project.workspace.choice(project.settings.name))
+    given = topology_choice.given(project.settings, packed=packed.env if packed else {})
+    found = topology_check.in_cluster(topology, given) if topology else []
+    found = found[:WARNINGS] + (_not_packed(project, topology) if topology else [])
+    for problem in found:
         progress.say(f"warning: topology {project.settings.topology}: {problem}")
+
+
+def _not_packed(project: Project, topology: Topology) -> list[str]:
+    """Guests read about a topology in the overlay that brings it."""
+    if topology.name == PLAIN_TOPOLOGY:
+        return []
+    image = project.definitions.images[project.settings.image]
+    packed = [part.overlay for part in iso.parts(project, iso.choose(project)) if part.overlay]
+    packed += [ovl.resolve(project, name) for name in image.overlays]
+    if any(overlay.directory == topology.directory for overlay in packed):
+        return []
+    own = topology.directory.name
+    return [f"its overlay {own} is not on the ISO: xc mkcdrom env network-topology {own}"]
 
 
 def _windows(project: Project) -> None:

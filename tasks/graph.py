@@ -11,7 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tasks import launch, reach
-from tasks.lib import drawing, files, kit, netplan, proc, project, topology_choice, topology_page, walk, words
+from tasks.lib import (
+    choice,
+    drawing,
+    files,
+    kit,
+    netplan,
+    proc,
+    project,
+    topology_choice,
+    topology_page,
+    walk,
+    words,
+)
 from tasks.lib.errors import CommandError, DefinitionError, UsageError, UserError
 from tasks.lib.netplan import Given, NodePlan
 from tasks.lib.project import Project
@@ -53,7 +65,10 @@ def _graph(house: Project) -> None:
     kind = options.get("o", "svg")
     if kind not in FORMATS:
         raise UsageError(f"graph -o: '{kind}' is not known (known: {', '.join(FORMATS)})")
-    made, plans = _picture(house)
+    try:
+        made, plans = _picture(house)
+    except ValueError as error:  # a variable of guests that is no template
+        raise UsageError(f"graph: {error}") from error
     content = _plans_json(made, plans).encode() if kind == "json" else rendered(made, kind, house)
     if options.get("file"):
         with files.atomic(Path(options["file"]).absolute()) as temp:
@@ -72,7 +87,7 @@ def _picture(house: Project) -> tuple[drawing.Drawing, dict[int, NodePlan]]:
         return _running(house, Settings(**saved))
     chosen = project.of_topology(house, wanted or house.settings.topology).settings
     topology = house.definitions.topologies[chosen.topology]
-    given = topology_choice.given(chosen, topology.scaleout)
+    given = topology_choice.given(chosen, topology.scaleout, house.environ)
     plans = _known(topology, given)
     return drawing.drawing(topology, given, plans), plans
 
@@ -91,7 +106,8 @@ def standing(house: Project, chosen: Settings) -> tuple[Topology, Given, dict[in
     topology = house.definitions.topologies.get(chosen.topology)
     if topology is None:
         raise UserError(f"the cluster's topology '{chosen.topology}' is not defined any more")
-    given = topology_choice.given(chosen, numbers)
+    packed = choice.recorded(house.workspace.choice(chosen.name))
+    given = topology_choice.given(chosen, numbers, packed.env if packed else {})
     return topology, given, {number: netplan.plan(topology, number, given) for number in numbers}
 
 

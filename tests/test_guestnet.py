@@ -214,6 +214,14 @@ def test_failures_are_loud(tmp_path: Path) -> None:
     assert "address replace 192.168.1.1/24 broadcast + dev eth1" in numbers.lines("ip")
 
 
+@pytest.mark.parametrize("template", ["lan", "10.0.0.0/8", "10.0.0/8/24", "10.0.0.0/8/24/28", "fd00::/8/16"])
+def test_a_template_that_is_none(template: str, tmp_path: Path) -> None:
+    guest = made(tmp_path / "g", "multilan-router", 1, Given(variables={"XLAN_TEMPLATE": template}))
+    done = guest.run("11xnet.rc")
+    assert done.returncode == 1 and template in done.stdout and done.stderr == ""
+    assert "address replace 192.168.1.1/24 broadcast + dev eth1" in guest.lines("ip")
+
+
 def test_a_missing_interface_is_left_out_and_its_routes_too(tmp_path: Path) -> None:
     guest = made(tmp_path / "g", "dual-path", 1, Given(nrouters=4), devices=2)
     done = guest.run("11xnet.rc")

@@ -106,6 +106,7 @@ def test_message(workspace: Workspace) -> None:
     assert values["xc_node"] == "201"
     assert values["xc_macs"] == "00:00:00:01:00:c9 00:00:00:01:01:c9 00:00:00:01:02:c9"
     assert (values["xc_nvm"], values["xc_nrouters"], values["xc_ntesters"]) == ("3", "1", "2")
+    assert values["xc_topology"] == "xnet"
     assert (values["xc_prefix"], values["xc_telnet"], values["xc_blank_password"]) == ("fd01:", "yes", "")
     assert printf(values["xc_authorized_keys"]) == authorized
     key = identity.dropbear_key(identity.host_key(workspace, made.name, NODE))

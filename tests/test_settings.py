@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tasks.lib import settings
-from tasks.lib.settings import Settings
+from tasks.lib.settings import Layer, Settings
+from tasks.lib.topology_choice import Named, named
 
 
 def load(
@@ -152,6 +153,66 @@ def test_roles() -> None:
     for number in (0, 241, -1):
         with pytest.raises(ValueError, match="no node number"):
             settings.role_of(number)
+
+
+TOPOLOGY = {"nrouters": 4, "nets_vm": "0,1,4", "mem201": 192, "mem202": 192, "nets201": "0,1,3", "smp": 3}
+
+
+def with_topology(
+    words: Mapping[str, str], environ: Mapping[str, str], file: Mapping[str, Any], above: bool
+) -> Settings:
+    """Settings of a cluster with a topology."""
+    made, problems = settings.load(words, environ, file, Layer("topology t: ", TOPOLOGY, above))
+    assert problems == []
+    return made
+
+
+def test_a_topology_asks_for_counts_nets_and_sizes() -> None:
+    made = with_topology({}, {}, {}, above=True)
+    assert (made.nrouters, made.nets_vm, made.smp) == (4, "0,1,4", 3)
+    assert (made.node(201).mem, made.node(203).mem) == (192, 128)
+    assert (made.node(201).nets, made.node(202).nets) == ((0, 1, 3), (0, 1, 2))
+
+
+def test_where_a_topology_stands_among_settings() -> None:
+    file = {"nrouters": 1, "mem201": 64, "nvm": 3}
+    above, below = (with_topology({}, {}, file, above=each) for each in (True, False))
+    assert (above.nrouters, above.node(201).mem, above.nvm) == (4, 192, 3)
+    assert (below.nrouters, below.node(201).mem, below.nvm) == (1, 64, 3)
+    environ = {"__nrouters": "5", "__mem201": "256", "__nets201": "0,9"}
+    made = with_topology({"nrouters": "6"}, environ, file, above=True)
+    assert (made.nrouters, made.node(201).mem, made.node(201).nets) == (6, 256, (0, 9))
+
+
+def test_a_setting_for_all_nodes_counts_more_than_a_topology_for_one() -> None:
+    made = with_topology({"mem": "512"}, {}, {}, above=True)
+    assert (made.node(201).mem, made.node(1).mem) == (512, 512)
+    made = with_topology({}, {"__nets_router": "0,7"}, {}, above=True)
+    assert (made.node(201).nets, made.node(1).nets) == ((0, 7), (0, 1, 4))
+    made = with_topology({"nets_vm": "0"}, {}, {"mem": 96}, above=True)
+    assert (made.node(201).nets, made.node(1).nets) == ((0, 1, 3), (0,))
+    assert (made.node(201).mem, made.node(1).mem) == (192, 96)
+    made = with_topology({"mem": "512", "mem202": "64"}, {}, {}, above=True)
+    assert (made.node(201).mem, made.node(202).mem) == (512, 64)
+
+
+def test_who_names_the_topology() -> None:
+    environ = {"TOPOLOGY": "b", "__topology": "c", "xcluster_TOPOLOGY": "d"}
+    file, packed = {"topology": "f"}, {"xcluster_TOPOLOGY": "e"}
+    assert named({"topology": "a"}, environ, file, packed).name == "a"
+    for expected in ("b", "c", "d"):
+        assert named({}, environ, file, packed).name == expected
+        environ.pop(next(iter(environ)))
+    assert named({}, {}, file, packed).name == "e"
+    assert named({}, {}, file, {}) == Named("f", "xcluster.yaml")
+    assert named({}, {"TOPOLOGY": "default"}, {}, {}).name == "xnet"
+    assert named({}, {"TOPOLOGY": ""}, {}, {}) == Named("xnet", "")
+    said = [named({"topology": "a"}, {}, {}, {}), named({}, {}, file, {}), named({}, {}, {}, {})]
+    assert [one.above_file for one in said] == [True, False, False]
+
+
+def test_the_second_name_of_the_default() -> None:
+    assert load({"topology": "default"}).topology == load().topology == "xnet"
 
 
 def test_every_setting_has_a_description() -> None:

@@ -59,10 +59,10 @@ class Drawing:
     @property
     def order(self) -> list[str]:
         """Nets and nodes, those first that are near to the first role."""
-        neighbours: dict[str, list[str]] = {}
+        neighbours: dict[str, list[str]] = {box.first.name: [] for box in self.boxes}
         for box in self.boxes:
             for dev in wired(box.first):
-                neighbours.setdefault(box.first.name, []).append(f"net{dev.net}")
+                neighbours[box.first.name].append(f"net{dev.net}")
                 neighbours.setdefault(f"net{dev.net}", []).append(box.first.name)
         found = dict.fromkeys(box.first.name for box in self.boxes if box.first.role == "vm")
         rest = [box.first.name for box in self.boxes]
@@ -146,7 +146,7 @@ def _dot_edge(made: Drawing, box: Box, dev: Interface, upwards: bool) -> str:
     ends = [f'"{box.first.name}"', f'"net{dev.net}"']
     down = _is_down(made, box, dev)
     look = f', color="{DOWN}", fontcolor="{DOWN}", style=dashed' if down else ""
-    label = _quoted("\n".join(_edge_lines(box, dev, down)))
+    label = _quoted("\n".join(f"  {line}" for line in _edge_lines(box, dev, down)))  # not on the line itself
     return f"  {' -- '.join(reversed(ends) if upwards else ends)} [label={label}{look}];"
 
 

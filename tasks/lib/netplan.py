@@ -175,10 +175,13 @@ def from_template(template: str, net: int, number: int, prefix: str) -> Address:
 
     ValueError when the template is none, or its subnets have no room for the number.
     """
-    base, outer, inner = template.split("/")
-    top, bits = ipaddress.ip_network(f"{base}/{outer}", strict=False), int(inner)
-    if top.version != 4 or not top.prefixlen <= bits <= 30:
-        raise ValueError(f"'{template}' is no NET/N/H with N <= H <= 30")
+    base, _, inner = template.rpartition("/")
+    try:
+        top, bits = ipaddress.IPv4Network(base, strict=False), int(inner)
+    except ValueError:
+        top, bits = ipaddress.IPv4Network("0.0.0.0/32"), 0
+    if "/" not in base or not top.prefixlen <= bits <= 30:
+        raise ValueError(f"'{template}' is no NET/N/H with N <= H <= 30, as 169.254.0.0/20/24")
     if net >= 1 << (bits - top.prefixlen) or number >= (1 << (32 - bits)) - 1:
         raise ValueError(f"{template} has no room for node {number} on net {net}")
     v4 = str(top.network_address + (net << (32 - bits)) + number)

@@ -184,6 +184,13 @@ class Topology(Definition):
         """The file, for messages."""
         return f"{self.directory.parent.name}/{self.directory.name}/topology/{self.name}.yaml"
 
+    @property
+    def asked(self) -> dict[str, int]:
+        """The counts that it asks for: its own, and 0 of a role whose first node it has no place for."""
+        own = self.counts.model_dump(exclude_none=True)
+        keys = {"vm": "nvm", "router": "nrouters", "tester": "ntesters"}
+        return {**{key: 0 for role, key in keys.items() if not self.group_of(FIRST[role])}, **own}
+
     def group_of(self, number: int) -> str | None:
         """The group of a node; None when the topology has no place for it."""
         return next((name for name, group in self.groups.items() if group.has(number)), None)

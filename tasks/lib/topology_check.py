@@ -25,11 +25,11 @@ def problems(topology: Topology) -> list[str]:
 
 
 def as_defined(topology: Topology) -> Given:
-    """The cluster that the topology itself asks for."""
-    counts = topology.counts.model_dump(exclude_none=True)
-    if "ntesters" not in counts and any(group.has(FIRST["tester"]) for group in topology.groups.values()):
-        counts["ntesters"] = 1
-    return Given(**counts, more=topology.scaleout)
+    """The cluster that the topology itself asks for; with a tester if it can have one."""
+    nvm, nrouters, ntesters = (
+        topology.asked.get(key, usual) for key, usual in (("nvm", 4), ("nrouters", 2), ("ntesters", 1))
+    )
+    return Given(nvm, nrouters, ntesters, topology.scaleout)
 
 
 def in_cluster(topology: Topology, given: Given) -> list[str]:

@@ -48,7 +48,7 @@ def named(
 
 def layer(topology: Topology, said: Named) -> settings.Layer:
     """The settings that a topology asks for: counts, nets and sizes, by role or by node."""
-    values: dict[str, Any] = {"topology": topology.name, **topology.counts.model_dump(exclude_none=True)}
+    values: dict[str, Any] = {"topology": topology.name, **topology.asked}
     values |= {key: value for key in ("mem", "smp") if (value := getattr(topology, key)) is not None}
     for name, group in topology.groups.items():
         nets = ",".join(["0", *(str(link.net) for link in group.links)])
@@ -66,11 +66,14 @@ def _numbers(topology: Topology, name: str, group: Group) -> list[int]:
     return [number for number in inside if topology.group_of(number) == name]
 
 
-def given(chosen: Settings, more: tuple[int, ...] = ()) -> Given:
-    """What these settings say of a cluster, with the nodes `more` besides."""
-    return Given(
-        chosen.nvm, chosen.nrouters, chosen.ntesters, more, prefix=chosen.prefix, mtu=chosen.mtu
-    )  # fmt: skip
+def given(chosen: Settings, more: tuple[int, ...] = (), packed: Mapping[str, str] | None = None) -> Given:
+    """What these settings say of a cluster, with the nodes `more` besides.
+
+    `packed` is the environment that its overlays were made in: each xcluster_X is a variable X of guests.
+    """
+    variables = {key[9:]: value for key, value in (packed or {}).items() if key.startswith("xcluster_")}
+    counts = (chosen.nvm, chosen.nrouters, chosen.ntesters)
+    return Given(*counts, more, prefix=chosen.prefix, mtu=chosen.mtu, variables=variables)
 
 
 def homeless(topology: Topology, chosen: Settings, numbers: tuple[int, ...]) -> list[str]:

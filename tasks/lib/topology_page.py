@@ -62,15 +62,12 @@ def _row(topology: Topology, name: str, made: drawing.Drawing) -> list[str]:
         return []
     first = nodes[0]
     group = topology.groups[name]
-    title = first.name if len(nodes) == 1 and not group.role else f"{first.name}, ..."
-    if len(nodes) > 1:
-        title = f"{first.name} ... {nodes[-1].name}"
-    return [
-        title,
-        "<br>".join(_addresses(first)),
-        "<br>".join(_routes(first)) or "-",
-        "<br>".join(_besides(first)) or "-",
-    ]
+    title = first.name if len(nodes) == 1 else f"{first.name} ... {nodes[-1].name}"
+    addresses = "<br>".join(_addresses(first))
+    if group.role or len(nodes) > 1:
+        title += ", N" if len(nodes) > 1 else " ..., N"
+        addresses = addresses.replace(f".{first.number}/", ".N/")
+    return [title, addresses, "<br>".join(_routes(first)) or "-", "<br>".join(_besides(first)) or "-"]
 
 
 def _addresses(node: NodePlan) -> list[str]:

@@ -1,4 +1,4 @@
-"""Topologies as clusters of real machines: each pair that one promises is pinged, in both families."""
+"""Topologies as clusters of real machines: every pair that a topology promises is pinged, both families."""
 
 import json
 from collections.abc import Iterator

@@ -189,6 +189,15 @@ ifsetup() {
 
 xlansetup() {
 	nt_there "$1" "$2" || return 0
+	case $3 in
+	*[!0-9./]* | *//* | */*/*/*) nt_word= ;;
+	[0-9]*.[0-9]*.[0-9]*.[0-9]*/[0-9]*/[0-9]*) nt_word=yes ;;
+	*) nt_word= ;;
+	esac
+	if [ -z "$nt_word" ]; then
+		nt_fail "no A.B.C.D/N/H: $3"
+		return 0
+	fi
 	nt_inner=${3##*/} nt_value=${3%/*}
 	nt_outer=${nt_value##*/} nt_value=${nt_value%%/*}
 	nt_a=0
