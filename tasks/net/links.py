@@ -152,9 +152,9 @@ def tap(name: str) -> None:
 def make(plan: dict[str, Any]) -> None:
     """What the plan says. Raises OSError with the name of what fails."""
     link = Link()
+    there = {each.get_attr("IFLA_IFNAME"): each for each in link.all()}
     for name, _, _ in plan.get("taps", ()):
         tap(name)
-    there = {each.get_attr("IFLA_IFNAME"): each for each in link.all()}
     link.batch(_bridges(plan, there))
     index = {name: number for number, name in socket.if_nameindex()}
     link.batch(
