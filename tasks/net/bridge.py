@@ -107,10 +107,13 @@ class Bridge:
         name = place.name_of(known["ns"])
         if known["ns"] == place.namespace():
             self._links(cluster, {"gone": _tap_names(cluster)})
-        elif name and place.capable(place.SYS_ADMIN):
-            self._links(cluster, {"gone": _tap_names(cluster)}, [proc.need("nsenter"), f"--net={name}"])
         elif name:
-            progress.say(f"its taps stay in {name}, which we are not in, until the next start there")
+            sudo = [] if place.capable(place.SYS_ADMIN) else ["sudo", "-n"]
+            where = [*sudo, proc.need("nsenter"), f"--net={name}"]
+            try:
+                self._links(cluster, {"gone": _tap_names(cluster)}, where)
+            except UserError:
+                progress.say(f"its taps stay in {name}, which we are not in, until the next start there")
 
     def _place(self, cluster: ClusterDir) -> dict[str, Any]:
         """Where the bridges are. UserError when that is gone."""
