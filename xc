@@ -36,6 +36,7 @@ test_tools() {
 		shellcheck shellcheck
 		gpg gpg
 		gpgv gpgv
+		pasta passt
 	END
 }
 
