@@ -87,6 +87,8 @@ class Link:
             for kind, _, data in self._answers(whole=True):
                 if kind == DONE:
                     return found
+                if kind == ERROR:
+                    raise OSError(errno.EIO, "the links cannot be listed")
                 link = ifinfmsg(data)
                 link.decode()
                 found.append(link)
