@@ -37,6 +37,7 @@ test_tools() {
 		gpg gpg
 		gpgv gpgv
 		dot graphviz
+		pasta passt
 	END
 }
 

@@ -26,7 +26,7 @@ RECENT = 600  # seconds
 
 def tasks(project: Project) -> kit.Tasks:
     """The snapshots that the cluster of the settings is cloned from."""
-    workspace, settings = project.workspace, net.decided(project.settings)
+    workspace, settings = project.workspace, _settings(project)
     program = proc.find(qemu.QEMU)
     deps = [workspace.stamp("kernel", settings.kernel), workspace.stamp("image", settings.image)]
     shapes = wanted(settings, settings.nodes())
@@ -44,6 +44,14 @@ def tasks(project: Project) -> kit.Tasks:
     )
     folders = [] if settings.cold else [folder(settings, workspace, shape) for shape in shapes]
     yield kit.task("golden", None, recipe, [place / "golden.json" for place in folders], also=folders)
+
+
+def _settings(project: Project) -> Settings:
+    """Those of the running cluster that gets more nodes, else ours; the network backend is decided."""
+    running = files.read_json(project.workspace.cluster(project.settings.name).state).get("settings")
+    if project.words.verb == "scaleout" and running:
+        return Settings(**running)
+    return net.decided(project.settings)
 
 
 def wanted(settings: Settings, nodes: Iterable[Node]) -> list[golden.Shape]:
@@ -70,7 +78,7 @@ def freeze(project: Project, shapes: list[golden.Shape]) -> None:
     """Freeze a guest just before it looks at the overlays"""
     if project.settings.cold:
         return
-    settings = net.decided(project.settings)
+    settings = _settings(project)
     if net.of(settings).preflight((), net.Ports(settings.ssh_base, None)):
         return  # the start says what is missing
     plain_boot, _ = plain(settings, project.workspace)

@@ -24,7 +24,7 @@ VERBS: Mapping[str, words.Verb] = {
     "nsenter": words.Verb(
         "nsenter", "a shell or a command in network namespace N", "N [COMMAND...]", least=1, command=True
     ),
-    "nsdel": words.Verb("nsdel", "remove network namespace N (root)", "N", OPTIONS, least=1, most=1),
+    "nsdel": words.Verb("nsdel", "remove network namespace N (root)", "N", least=1, most=1),
 }
 PASSED = ("HOME", "USER", "LOGNAME", "PATH", "LANG", "XCLUSTER_WORKSPACE")  # sudo keeps few
 
@@ -79,8 +79,7 @@ def _add(space: named.Named, prefix: str, folder: Path) -> None:
 
 def _nsenter(project: Project) -> None:
     word, *command = project.words.args
-    space = named.named(word, _user(), "172.30.0.0/16", "fd00:1723::")
-    _need_space(space)
+    space = _existing(word)
     inside = [proc.need("ip"), "netns", "exec", space.name]
     if os.geteuid() == 0:
         reach.become([*inside, *_shell(command)])
@@ -93,8 +92,7 @@ def _nsenter(project: Project) -> None:
 
 
 def _nsdel(project: Project) -> None:
-    space = _space(project)
-    _need_space(space)
+    space = _existing(project.words.args[0])
     busy = _as_root(["ip", "netns", "pids", space.name]).split()
     if busy:
         raise UserError(
@@ -119,13 +117,16 @@ def _space(project: Project) -> named.Named:
     return named.named(project.words.args[0], _user(), base, options.get("ipv6_prefix", "fd00:1723::"))
 
 
-def _need_space(space: named.Named) -> None:
+def _existing(word: str) -> named.Named:
+    """A namespace that is there; its addresses do not matter."""
+    space = named.named(word, _user(), "172.30.0.0/16", "fd00:1723::")
     if space.name not in _spaces():
         there = [name for name in _spaces() if "_xcluster" in name]
         raise UserError(
             f"there is no namespace {space.name}" + (f"; there are: {', '.join(there)}" if there else ""),
             f"xc nsadd {space.number}",
         )
+    return space
 
 
 def _spaces() -> list[str]:

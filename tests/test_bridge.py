@@ -18,7 +18,7 @@ from tasks.lib import files, proc
 from tasks.lib.errors import UsageError, UserError
 from tasks.lib.paths import ClusterDir
 from tasks.lib.settings import Settings
-from tasks.net import Ports, bridge, custom, decide, named, place
+from tasks.net import Ports, bridge, custom, decide, decided, named, place
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif(bool(place.obstacles()), reason=f"no bridges here: {place.obstacles()}")
@@ -155,6 +155,26 @@ def test_a_tap_of_a_crash_is_used_again_one_in_use_is_not(space: Space) -> None:
     assert "xcbr0_t1" in said and "another cluster" in said and "Traceback" not in said
 
 
+LLDP = """
+import socket
+frame = bytes.fromhex("0180c200000e 020000000001 88cc 020704 000000010163").ljust(60, bytes(1))
+ports = [socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88CC)) for _ in range(2)]
+for port, name in zip(ports, ("left", "right")):
+    port.bind((name, 0x88CC))
+    port.settimeout(20)
+ports[0].send(frame)
+print(ports[1].recv(100)[12:14].hex())
+"""
+
+
+def test_lldp_passes_a_bridge(space: Space) -> None:
+    space.make(bridges=nets(1))
+    for name in ("left", "right"):
+        space.run("ip", "link", "add", name, "up", "type", "veth", "peer", "name", f"{name}1")
+        space.run("ip", "link", "set", f"{name}1", "master", "xcbr1", "up")
+    assert space.run(sys.executable, "-c", LLDP) == "88cc\n"
+
+
 def test_what_fails_is_told_by_name(space: Space) -> None:
     said = space.make(bridges=nets(0), taps=[["xcbr0_t1", "xcbr0", 70000]], ok=False)
     assert said.startswith("xcbr0_t1: ") and "Traceback" not in said
@@ -239,8 +259,15 @@ def test_a_forward_to_a_node_that_is_not_there_ends(cluster: ClusterDir) -> None
         assert link.recv(10) == b""
 
 
-def test_what_is_inside_reaches_the_loopback_of_the_host(cluster: ClusterDir) -> None:
+@pytest.mark.parametrize("uplink", place.UPLINKS)
+def test_what_is_inside_reaches_the_loopback_of_the_host(
+    cluster: ClusterDir, uplink: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not proc.find(uplink):
+        pytest.skip(f"{uplink} is not here")
+    monkeypatch.setattr(place, "UPLINKS", (uplink,))
     inside = up(cluster, free_ports())
+    assert uplink in Path(f"/proc/{pids(cluster)['uplink']}/cmdline").read_text()
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
         code = (
@@ -392,6 +419,7 @@ def test_auto_takes_bridges_and_says_why() -> None:
     assert name == "bridge" and place.uplink() in why.split()
     assert decide(Settings(net="userspace")) == ("userspace", "as asked for")
     assert decide(Settings(net_setup="/x"))[0] == "custom"
+    assert decided(Settings(net_setup="x")).net_setup == str(Path("x").absolute())
     assert decide(Settings(net="bridge", net_setup="/x"))[0] == "bridge"
 
 

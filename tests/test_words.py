@@ -15,6 +15,8 @@ VERBS = {
         Verb("scaleout", "", "N...", settings=True, least=1),
         Verb("rcp", "", "N REMOTE LOCAL", least=3, most=3),
         Verb("mkcdrom", "", "[OVL...]", {"label=": ""}, builds=True),
+        Verb("enter", "", "[COMMAND...]", command=True),
+        Verb("nsenter", "", "N [COMMAND...]", least=1, command=True),
         Verb("status", "", options={"o=": "", "all": ""}),
     )
 }
@@ -75,6 +77,15 @@ def test_options_before_a_remote_command() -> None:
     said = parse("rsh --bg --name=two 1 ls --bg")
     assert said.args == ("1", "ls", "--bg")
     assert (said.options, said.settings) == ({"bg": "yes"}, {"name": "two"})
+
+
+def test_a_command_that_may_be_left_out() -> None:
+    assert parse("enter") == Words("enter")
+    said = parse("enter --name=two ip -br link --all")
+    assert said.args == ("ip", "-br", "link", "--all") and said.settings == {"name": "two"}
+    assert parse("nsenter 1 sh -c true").args == ("1", "sh", "-c", "true")
+    with pytest.raises(UsageError):
+        parse("nsenter")
 
 
 def test_two_dashes_end_the_options() -> None:

@@ -5,6 +5,7 @@ its own options.
 """
 
 import functools
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -166,6 +167,9 @@ def _best() -> tuple[str, str]:
 
 
 def decided(settings: Settings) -> Settings:
-    """The same settings with the backend by name."""
+    """The same settings with the backend by name, and the user's program by its whole path."""
     name, _ = decide(settings)
-    return settings if settings.net == name else settings.model_copy(update={"net": name})
+    script = os.path.abspath(settings.net_setup) if settings.net_setup else ""
+    if (settings.net, settings.net_setup) == (name, script):
+        return settings
+    return settings.model_copy(update={"net": name, "net_setup": script})

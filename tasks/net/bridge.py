@@ -43,10 +43,10 @@ class Bridge:
         known = self._place(cluster)
         if not known:
             known = _settle_here(cluster) if place.here() else own.make(cluster)
-        plan = _plan(nodes, prefix)
-        taps = {*_tap_names(cluster), *(name for name, _, _ in plan["taps"])}
+        wanted = plan(nodes, prefix)
+        taps = {*_tap_names(cluster), *(name for name, _, _ in wanted["taps"])}
         files.write_json(cluster.net / "taps.json", {"taps": sorted(taps)})
-        self._links(cluster, plan)
+        self._links(cluster, wanted)
         if known["own"]:
             own.connect(cluster, known)
             own.order(cluster, {"open": _forwards(nodes, ports)})
@@ -107,10 +107,13 @@ class Bridge:
         name = place.name_of(known["ns"])
         if known["ns"] == place.namespace():
             self._links(cluster, {"gone": _tap_names(cluster)})
-        elif name and place.capable(place.SYS_ADMIN):
-            self._links(cluster, {"gone": _tap_names(cluster)}, [proc.need("nsenter"), f"--net={name}"])
         elif name:
-            progress.say(f"its taps stay in {name}, which we are not in, until the next start there")
+            sudo = [] if place.capable(place.SYS_ADMIN) else ["sudo", "-n"]
+            where = [*sudo, proc.need("nsenter"), f"--net={name}"]
+            try:
+                self._links(cluster, {"gone": _tap_names(cluster)}, where)
+            except UserError:
+                progress.say(f"its taps stay in {name}, which we are not in, until the next start there")
 
     def _place(self, cluster: ClusterDir) -> dict[str, Any]:
         """Where the bridges are. UserError when that is gone."""
@@ -119,9 +122,9 @@ class Bridge:
             raise UserError("the network namespace of the cluster is gone: its holder has died", "xc start")
         return known
 
-    def _links(self, cluster: ClusterDir, plan: dict[str, Any], where: Sequence[str] | None = None) -> None:
+    def _links(self, cluster: ClusterDir, wanted: dict[str, Any], where: Sequence[str] | None = None) -> None:
         path = cluster.net / "links.json"
-        files.write_json(path, plan)
+        files.write_json(path, wanted)
         prefix = self.inside(cluster) if where is None else where
         try:
             proc.output([*prefix, sys.executable, "-I", str(LINKS), str(path)])
@@ -151,7 +154,7 @@ def bridges(nets: Sequence[int], prefix: str, mtu: int) -> list[list[Any]]:
     ]
 
 
-def _plan(nodes: Sequence[Node], prefix: str) -> dict[str, Any]:
+def plan(nodes: Sequence[Node], prefix: str) -> dict[str, Any]:
     """The bridges and taps of these nodes, for links.py."""
     nets = sorted({net for node in nodes for net in node.nets})
     return {

@@ -22,6 +22,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def end_all(namespace: str) -> None:
                 if os.readlink(process / "ns/net") == namespace:
                     os.kill(int(process.name), signal.SIGKILL)
                     found = True
+        time.sleep(0.002 if found else 0)
 
 
 def relay(near: socket.socket, target: tuple[str, int]) -> None:

@@ -87,6 +87,8 @@ class Link:
             for kind, _, data in self._answers(whole=True):
                 if kind == DONE:
                     return found
+                if kind == ERROR:
+                    raise OSError(errno.EIO, "the links cannot be listed")
                 link = ifinfmsg(data)
                 link.decode()
                 found.append(link)
@@ -152,9 +154,9 @@ def tap(name: str) -> None:
 def make(plan: dict[str, Any]) -> None:
     """What the plan says. Raises OSError with the name of what fails."""
     link = Link()
+    there = {each.get_attr("IFLA_IFNAME"): each for each in link.all()}
     for name, _, _ in plan.get("taps", ()):
         tap(name)
-    there = {each.get_attr("IFLA_IFNAME"): each for each in link.all()}
     link.batch(_bridges(plan, there))
     index = {name: number for number, name in socket.if_nameindex()}
     link.batch(

@@ -24,6 +24,7 @@ OUTSIDE = {  # how each of the programs connects a namespace with the outside
     "pasta": [
         "--foreground", "--quiet", "--ipv4-only", "--config-net", "--ns-ifname", place.UP,
         "--address", "10.0.2.100", "--netmask", "24", "--gateway", "10.0.2.2", "--mtu", "65520",
+        "--dns-forward", "10.0.2.3",
         "-t", "none", "-u", "none", "-T", "none", "-U", "none",
         "--userns", "/proc/{pid}/ns/user", "--netns", "/proc/{pid}/ns/net",
     ],

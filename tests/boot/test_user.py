@@ -2,19 +2,20 @@
 
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.boot.conftest import ROOT, WORKSPACE
+from tests.boot.conftest import ROOT, WORKSPACE, processes_of
 
 pytestmark = [pytest.mark.boot, pytest.mark.skipif(os.geteuid() != 0, reason="is an ordinary user already")]
 NOBODY = 65534
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def checkout() -> Iterator[Path]:
     """A copy of the project that belongs to nobody, with the downloads but nothing that was built."""
     home = Path("/tmp") / f"xc-user-{os.getpid()}"
@@ -27,8 +28,12 @@ def checkout() -> Iterator[Path]:
     shutil.rmtree(home)
 
 
-def as_nobody(project: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    """Run xc as uid 65534, with nothing of root's environment but the way out."""
+def as_nobody(project: Path, *words: str, tun: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run xc as uid 65534, with nothing of root's environment but the way out.
+
+    `tun` makes /dev/net/tun, on an empty /dev/net.
+    """
+    device = f'mount -t tmpfs none /dev/net; {tun} exec "$@"'
     home = project.parent
     passed = (
         "PATH",
@@ -43,7 +48,8 @@ def as_nobody(project: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     path = os.pathsep.join(part for part in env["PATH"].split(os.pathsep) if not part.startswith("/root"))
     own = {"HOME": str(home), "USER": "nobody", "LANG": "C.UTF-8", "PATH": f"{path}:/usr/sbin:/sbin"}
     return subprocess.run(
-        ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "./xc", *words],
+        ["unshare", "--mount", "sh", "-c", device, "sh",
+         "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "./xc", *words],
         cwd=project, env={**env, **own}, stdin=subprocess.DEVNULL,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -53,7 +59,43 @@ def test_start_and_stop_without_root(checkout: Path) -> None:
     done = as_nobody(checkout, "starts", "--nvm=1", "--nrouters=1", "--name=t-nobody", "--ssh-base=31000")
     assert done.returncode == 0, done.stderr
     assert "2 nodes in" in done.stderr
+    assert "net=userspace (no bridges: there is no /dev/net/tun" in done.stderr
     said = as_nobody(checkout, "rsh", "--name=t-nobody", "1", "hostname; ping -c1 -W5 192.168.1.201")
     assert said.returncode == 0 and said.stdout.startswith("vm-001"), said.stdout + said.stderr
     assert as_nobody(checkout, "stop", "--name=t-nobody").returncode == 0
     assert list((checkout / "workspace" / "run").iterdir()) == []
+
+
+def test_bridges_without_root(checkout: Path) -> None:
+    """As on most hosts: everybody may open /dev/net/tun, and have a user namespace."""
+
+    def xc(*words: str, ok: bool = True) -> str:
+        tun = "mknod /dev/net/tun c 10 200; chmod 666 /dev/net/tun;"
+        done = as_nobody(checkout, words[0], "--name=t-nobody", *words[1:], tun=tun)
+        assert (done.returncode == 0) == ok, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    try:
+        said = xc("starts", "--nvm=2", "--nrouters=0", "--ssh-base=31000", "--mtu=9000")
+        assert "net=bridge (in a user namespace, uplink by " in said
+        assert xc("rsh", "1", "hostname").strip() == "vm-001"
+        for address in ("192.168.1.2", "fd00::192.168.1.2", "192.168.0.2"):
+            xc("rsh", "1", f"ping -c1 -W5 -s 8000 {address}")
+        bits = xc("rsh", "1", "cat /sys/class/net/eth1/device/features")
+        assert bits[0] == bits[11] == "1", "checksums and segmentation were not agreed on"
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            way = "ip route replace 10.0.2.0/24 via 192.168.0.250"
+            xc("rsh", "1", f"{way}; echo hello | nc -w 5 10.0.2.2 {port} >/dev/null &")
+            server.settimeout(20)
+            assert server.accept()[0].recv(6) == b"hello\n"
+        xc("checkpoint", "save", "kept")
+        xc("checkpoint", "restore", "kept")
+        xc("rsh", "1", "ping -c1 -W5 192.168.1.2")
+        xc("scaleout", "3")
+        assert "xcbr1_t3" in xc("enter", "ip", "-o", "link")
+        assert "already" not in xc("nsadd", "9", ok=False)
+    finally:
+        xc("stop")
+    assert list((checkout / "workspace" / "run").iterdir()) == []
+    assert processes_of("t-nobody") == []
