@@ -5,6 +5,7 @@ import sys
 
 from tasks import (
     artifact,
+    capture,
     checkpoint,
     cluster,
     doctor,
@@ -12,6 +13,7 @@ from tasks import (
     image,
     iso,
     kernel,
+    link,
     mkovl,
     ovl,
     reach,
@@ -63,6 +65,8 @@ def _verbs() -> kit.Tasks:
     yield from cluster.tasks(house, BUILDS if builds else [])
     yield from checkpoint.tasks(house)
     yield from reach.tasks(house)
+    yield from capture.tasks(house)
+    yield from link.tasks(house)
     yield from mkovl.tasks(house)
     yield from kernel.verb_tasks(house)
     yield from suite.verb_tasks(house)

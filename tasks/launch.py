@@ -140,7 +140,7 @@ def remove_node(directory: ClusterDir, number: int) -> None:
 
 
 def _remove(own: NodeDir) -> None:
-    for pidfile in own.root.glob("*.window"):
+    for pidfile in (*own.root.glob("*.window"), *own.root.glob("*.helper")):
         proc.kill_recorded(files.read_json(pidfile))
     qemu.BACKEND.stop(own)
     files.remove(own.root)

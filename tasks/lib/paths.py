@@ -206,6 +206,11 @@ class NodeDir:
         return self.root / "events.log"
 
     @property
+    def links(self) -> Path:
+        """Which cables are pulled."""
+        return self.root / "links.json"
+
+    @property
     def console(self) -> Path:
         """Unix socket of the serial console."""
         return self.root / "console"
