@@ -7,6 +7,7 @@ itself would stop the whole machine as soon as nobody reads it.
 import contextlib
 import os
 import shutil
+import signal
 import struct
 import sys
 import tempfile
@@ -125,7 +126,7 @@ class Copy:
 
 def _capture(nic: nics.Plugged, target: str | None, count: int) -> None:
     """Copy frames until there are enough, the node is gone or the user has seen enough."""
-    with _sink(target) as sink, proc.interruptible():
+    with _sink(target) as sink, _told_to_end():
         with _dumping(nic, nic.own.root / f"{nic.name}-{os.getpid()}.pcap") as source:
             copy = Copy(source, sink, count)
             try:
@@ -138,6 +139,18 @@ def _capture(nic: nics.Plugged, target: str | None, count: int) -> None:
         with source:
             copy.more()  # what came until the very end
     progress.say(f"{copy.got} frames")
+
+
+@contextlib.contextmanager
+def _told_to_end() -> Iterator[None]:
+    """SIGTERM and SIGHUP are the same as Ctrl-C, also where a shell has made us ignore that."""
+    signs = (signal.SIGTERM, signal.SIGHUP)
+    old = [signal.signal(sign, signal.default_int_handler) for sign in signs]
+    try:
+        yield
+    finally:
+        for sign, handler in zip(signs, old, strict=True):
+            signal.signal(sign, handler)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ async def dump(monitor: Monitor, name: str, netdev: str, file: Path) -> None:
 
 
 async def redirect(monitor: Monitor, name: str, netdev: str, doors: Path, ways: Iterable[str]) -> None:
-    """Send the frames of each way, `out` or `in`, through a program, at the sockets `doors`.<way>.from and .to.
+    """Send the frames of each way, `out` or `in`, through the program at `doors`.<way>.from and .to.
 
     When the program dies no frame passes until the redirection is removed.
     """
