@@ -8,6 +8,7 @@ from tasks import (
     capture,
     checkpoint,
     cluster,
+    dns,
     doctor,
     golden,
     image,
@@ -67,6 +68,7 @@ def _verbs() -> kit.Tasks:
     yield from reach.tasks(house)
     yield from capture.tasks(house)
     yield from link.tasks(house)
+    yield from dns.tasks(house)
     yield from mkovl.tasks(house)
     yield from kernel.verb_tasks(house)
     yield from suite.verb_tasks(house)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from tasks import launch, reach
+from tasks import dns, launch, reach
 from tasks.lib import files, kit, proc, progress, words
 from tasks.lib.errors import UsageError, UserError
 from tasks.lib.project import Project
@@ -102,6 +102,7 @@ def _scalein(project: Project) -> None:
             number = reach.node_number(project, word)
             launch.remove_node(directory, number)
             progress.say(f"vm-{number:03d} removed")
+    dns.refresh_if_possible(project.workspace)
 
 
 def _numbers(project: Project) -> list[int]:

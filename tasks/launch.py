@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks import golden, net, ports
+from tasks import dns, golden, net, ports
 from tasks.lib import files, identity, proc, progress
 from tasks.lib.errors import UserError
 from tasks.lib.model import Node
@@ -116,7 +116,9 @@ def stop(workspace: Workspace, name: str) -> bool:
     directory = workspace.cluster(name)
     with locked(workspace, name):
         backend = files.read_json(directory.state).get("settings", {}).get("net", "userspace")
-        return stop_running(directory, backend)
+        ran = stop_running(directory, backend)
+    dns.refresh_if_possible(workspace)
+    return ran
 
 
 def stop_running(directory: ClusterDir, backend: str) -> bool:
@@ -155,6 +157,7 @@ def running(directory: ClusterDir) -> dict[int, int]:
 def _preflight(made: Plan) -> None:
     backend = net.get(made.settings.net)
     missing = qemu.BACKEND.preflight(made.boot, made.nodes) + backend.preflight(made.nodes, made.ports)
+    missing += dns.preflight(made.settings, made.workspace)
     if missing:
         raise UserError("this cluster cannot start here:\n" + "\n".join(f"  {line}" for line in missing))
 
@@ -169,6 +172,7 @@ def _bring_up(made: Plan) -> None:
             _host_keys(made)
             runs = [_start_node(made, backend, each) for each in made.nodes]
             _thaw(runs)
+            dns.bring_up(made.settings, made.workspace)
             _wait(made, runs, authorized)
             if made.saved:
                 _wake(made, runs)
@@ -214,6 +218,7 @@ def _undo(made: Plan) -> None:
         remove_node(made.directory, each.number)
     if not running(made.directory):
         stop_running(made.directory, made.settings.net)
+    dns.refresh_if_possible(made.workspace)
 
 
 def _start_node(made: Plan, backend: net.NetBackend, each: Node) -> NodeRun:
