@@ -10,6 +10,7 @@ from tasks import (
     cluster,
     dns,
     doctor,
+    fakenet,
     golden,
     image,
     iso,
@@ -69,6 +70,7 @@ def _verbs() -> kit.Tasks:
     yield from capture.tasks(house)
     yield from link.tasks(house)
     yield from dns.tasks(house)
+    yield from fakenet.tasks(house)
     yield from mkovl.tasks(house)
     yield from kernel.verb_tasks(house)
     yield from suite.verb_tasks(house)

@@ -16,7 +16,7 @@ from tasks.lib.model import Node
 from tasks.lib.paths import ClusterDir, NodeDir, Workspace
 from tasks.lib.project import ROOT, Project
 from tasks.lib.settings import Settings
-from tasks.net import dns
+from tasks.net import dns, fakenet
 from tasks.node import qemu
 
 VERBS: Mapping[str, words.Verb] = {
@@ -31,7 +31,6 @@ VERBS: Mapping[str, words.Verb] = {
 }
 DOMAIN = "xcluster"
 MISSING = "neither coredns nor dnsmasq is here: apt-get install --no-install-recommends dnsmasq-base"
-FAKE = "203.0.113.80"  # all names of the pretended internet (TEST-NET-3, RFC 5737)
 
 
 def tasks(project: Project) -> kit.Tasks:
@@ -82,6 +81,7 @@ def refresh_if_possible(workspace: Workspace) -> None:
 def bring_up(settings: Settings, workspace: Workspace) -> None:
     """Give a cluster whose nodes were just started its names. Raises UserError when it insists and cannot."""
     if settings.dns == "off":
+        refresh_if_possible(workspace)  # it may have been started with DNS before
         return
     pairs, _ = _static(settings)  # kept with the cluster: the file may change or go
     kept = workspace.cluster(settings.name).root / "dns.hosts"
@@ -112,8 +112,8 @@ def zone(users: list[ClusterDir]) -> dns.Zone:
             ]
         kept = directory.root / "dns.hosts"
         pairs += dns.read_hosts(kept.read_text(), "")[0] if kept.is_file() else []
-        fake = fake or (directory.root / "fakenet.json").is_file()
-    return dns.Zone(tuple(dict.fromkeys(pairs)), (DOMAIN,), FAKE if fake else None)
+        fake = fake or directory.fakenet.is_file()
+    return dns.Zone(tuple(dict.fromkeys(pairs)), (DOMAIN,), fakenet.ADDRESS if fake else None)
 
 
 def addresses(node: Node, prefix: str) -> tuple[str, str]:

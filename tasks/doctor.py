@@ -36,7 +36,7 @@ FOR_START = (
     "depmod",
 )
 FOR_KERNEL = ("gcc", "make", "flex", "bison", "bc")
-OPTIONAL = {"xterm": "console windows"}
+OPTIONAL = {"xterm": "console windows", "dnsmasq": "names for guests, where there is no coredns"}
 ROOM = 4  # GiB that a first build with a kernel of its own takes
 
 

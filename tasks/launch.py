@@ -131,6 +131,7 @@ def stop_running(directory: ClusterDir, backend: str) -> bool:
         ender.start()
     for ender in enders:
         ender.join()
+    proc.kill_recorded(files.read_json(directory.fakenet))
     net.get(backend).down(directory)
     files.remove(directory.root)
     return True

@@ -19,7 +19,7 @@ PORT = 10053  # guests know the server as 192.168.0.250:10053
 LOOPBACK = ("127.0.0.1", "::1")
 PATIENCE = 10.0  # seconds for the server to listen
 CACHE = 3000  # answers kept: their number (dnsmasq), seconds (CoreDNS)
-OTHERS = "@ 60 IN SOA ns. root. 1 60 60 60 60\n@ 60 IN NS ns.\n* 60 IN A {}\n"  # a zone file
+OWN = "@ 60 IN SOA ns. root. 1 60 60 60 60\n@ 60 IN NS ns.\n"  # a zone file: nothing else is there
 _NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?")
 
 
@@ -142,8 +142,8 @@ def _configured(place: Place, server: str, zone: Zone) -> tuple[list[str], dict[
     hosts = hosts_file(zone)
     if Path(server).name == "coredns":
         argv = [server, "-conf", str(place.folder / "Corefile")]
-        pretended = {"others.zone": OTHERS.format(zone.others)} if zone.others else {}
-        return argv, {"hosts": hosts, "Corefile": corefile(place, zone), **pretended}
+        zones = {"own.zone": OWN, "others.zone": f"{OWN}* 60 IN A {zone.others}\n"}
+        return argv, {"hosts": hosts, "Corefile": corefile(place, zone), **zones}
     argv = [server, "--keep-in-foreground", f"--conf-file={place.folder / 'dnsmasq.conf'}"]
     return argv, {"hosts": hosts, "dnsmasq.conf": dnsmasq_conf(place, zone)}
 
@@ -180,11 +180,11 @@ def dnsmasq_conf(place: Place, zone: Zone) -> str:
 def corefile(place: Place, zone: Zone) -> str:
     """The configuration of CoreDNS: a part that knows all itself, and one that asks others."""
     bind = f"bind {' '.join(place.listen)}"
-    hosts = f"hosts {place.folder / 'hosts'}"
+    hosts = f"hosts {place.folder / 'hosts'} {{\n\t\tfallthrough\n\t}}"
+    nothing = f"file {place.folder / 'own.zone'}"
     rest = f"file {place.folder / 'others.zone'}" if zone.others else "forward . /etc/resolv.conf"
-    own = [_block(f"{domain}:{place.port}", [bind, hosts, "errors"]) for domain in zone.domains]
-    falling = f"{hosts} {{\n\t\tfallthrough\n\t}}"
-    return "".join([*own, _block(f".:{place.port}", [bind, falling, f"cache {CACHE}", rest, "errors"])])
+    own = [_block(f"{domain}:{place.port}", [bind, hosts, nothing, "errors"]) for domain in zone.domains]
+    return "".join([*own, _block(f".:{place.port}", [bind, hosts, f"cache {CACHE}", rest, "errors"])])
 
 
 def _block(name: str, lines: Sequence[str]) -> str:

@@ -11,7 +11,6 @@ library alone, and ends when QEMU does.
 
 import collections
 import json
-import os
 import random
 import selectors
 import socket
@@ -97,10 +96,10 @@ def listener(path: Path) -> socket.socket:
     return made
 
 
-def connected(name: str, settings: dict[str, Any]) -> list[Wire]:
-    """Wait for QEMU to connect every direction; the sockets' names are gone then."""
-    doors = [(way, [Path(f"{name}.{way}.{end}") for end in ("from", "to")]) for way in settings]
-    listeners = {path: listener(path) for _, paths in doors for path in paths}
+def connected(wanted: list[tuple[str, dict[str, Any]]]) -> list[Wire]:
+    """Wait for QEMU to connect each NAME of `wanted`, by direction; the sockets' names are gone then."""
+    ways = [(f"{name}.{way}", each) for name, settings in wanted for way, each in settings.items()]
+    listeners = {path: listener(path) for name, _ in ways for path in _ends(name)}
     links: dict[Path, socket.socket] = {}
     try:
         for path, door in listeners.items():
@@ -110,36 +109,53 @@ def connected(name: str, settings: dict[str, Any]) -> list[Wire]:
         for path, door in listeners.items():
             door.close()
             path.unlink(missing_ok=True)
-    return [Wire(settings[way], links[source], links[target]) for way, (source, target) in doors]
+    return [Wire(settings, *(links[path] for path in _ends(name))) for name, settings in ways]
+
+
+def _ends(name: str) -> tuple[Path, Path]:
+    return Path(f"{name}.from"), Path(f"{name}.to")
 
 
 def run(wires: list[Wire]) -> None:
-    """Carry frames until QEMU closes a connection."""
+    """Carry frames until QEMU has closed all connections."""
     selector = selectors.DefaultSelector()
     for wire in wires:
         selector.register(wire.source, selectors.EVENT_READ, wire)
         selector.register(wire.target, selectors.EVENT_READ, wire)
-    while True:
+    whole = set(wires)
+    while whole:
         now = time.monotonic()
-        waits = [wait for wire in wires if (wait := wire.wait(now)) is not None]
-        for key, events in selector.select(min(waits, default=None)):
-            wire = key.data
-            if events & selectors.EVENT_READ:
-                data = key.fileobj.recv(READ)  # type: ignore[union-attr]
-                if not data:
-                    return
-                if key.fileobj is wire.source:
-                    wire.take(data, time.monotonic())
-        for wire in wires:
+        waits = [wait for wire in whole if (wait := wire.wait(now)) is not None]
+        ready = selector.select(min(waits, default=None))
+        cut = {key.data for key, events in ready if events & selectors.EVENT_READ and not _read(key)}
+        for wire in whole:
             wire.arrived(time.monotonic())
-            wire.flush()
+            try:
+                wire.flush()
+            except OSError:
+                cut.add(wire)
             wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if wire.sending else 0)
             if selector.get_key(wire.target).events != wanted:
                 selector.modify(wire.target, wanted, wire)
+        for wire in cut & whole:
+            for link in (wire.source, wire.target):
+                selector.unregister(link)
+                link.close()
+        whole -= cut
+
+
+def _read(key: selectors.SelectorKey) -> bool:
+    """Take what came on a connection; False when it is closed."""
+    try:
+        data = key.fileobj.recv(READ)  # type: ignore[union-attr]
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    if data and key.fileobj is key.data.source:
+        key.data.take(data, time.monotonic())
+    return bool(data)
 
 
 if __name__ == "__main__":
-    try:
-        run(connected(sys.argv[1], json.loads(sys.argv[2])))
-    except OSError:  # QEMU is gone
-        os._exit(0)
+    run(connected([(sys.argv[1], json.loads(sys.argv[2]))]))
