@@ -169,10 +169,15 @@ def dnsmasq_conf(place: Place, zone: Zone) -> str:
         "bogus-priv",
         f"cache-size={CACHE}",
         "log-facility=-",
-        # It must read its files again, and they are the user's alone.
-        *(["user=root", "group=root"] if os.geteuid() == 0 else []),
+        # It stays who it is: its files are the user's, and a namespace may have no other users or groups.
+        "user=root",
+        "group=",
         *(f"local=/{domain}/" for domain in _own(zone)),
-        *([f"address=/#/{zone.others}", "no-resolv"] if zone.others else ["resolv-file=/etc/resolv.conf"]),
+        *(
+            [f"address=/#/{zone.others}", "local=/#/", "no-resolv"]
+            if zone.others
+            else ["resolv-file=/etc/resolv.conf"]
+        ),
     ]
     return "\n".join(lines) + "\n"
 
