@@ -51,7 +51,7 @@ def test_guests_know_nodes_and_names(named: Cluster, where: str) -> None:
 
 def test_programs_of_guests_resolve_by_the_local_server(named: Cluster) -> None:
     assert named.rsh(1, "cat /etc/resolv.conf").split() == ["nameserver", "192.168.0.1", "options", "use-vc"]
-    assert "2001:db8::7" in named.until(1, "ping -c1 -W1 seven.example.org 2>&1; true")
+    assert "192.0.2.7" in named.until(1, "ping -4 -c1 -W1 seven.example.org 2>&1; true")
 
 
 def test_a_second_cluster_and_a_server_that_was_killed(named: Cluster) -> None:
@@ -70,11 +70,11 @@ def test_a_pretended_internet_through_the_router(named: Cluster) -> None:
     assert "203.0.113.80" in named.until(1, "nslookup www.google.se")
     assert "192.168.1.201" in named.rsh(1, "ip route get 203.0.113.80")
     for number in (1, 201):
-        assert "www.google.se" in named.until(number, "wget -q -T 10 -O - http://www.google.se")
+        assert "www.google.se" in named.until(number, "timeout 20 wget -q -O - http://www.google.se")
     assert "192.168.1.201" in named.rsh(1, "nslookup vm-201")
     named.xc("fakenet", "stop")
     assert ask(PORT, "vm-001.t-dns.xcluster", "A")[0] == 0
-    assert named.xc("rsh", "1", "wget -q -T 3 -O - http://203.0.113.80", ok=False).returncode != 0
+    assert named.xc("rsh", "1", "timeout 3 wget -q -O - http://203.0.113.80", ok=False).returncode != 0
 
 
 def test_a_port_that_is_taken(named: Cluster) -> None:
