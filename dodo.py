@@ -5,14 +5,18 @@ import sys
 
 from tasks import (
     artifact,
+    capture,
     checkpoint,
     cluster,
+    dns,
     doctor,
+    fakenet,
     golden,
     graph,
     image,
     iso,
     kernel,
+    link,
     mkovl,
     netns,
     ovl,
@@ -69,6 +73,10 @@ def _verbs() -> kit.Tasks:
     yield from netns.tasks(house)
     yield from graph.tasks(house)
     yield from verify.tasks(house)
+    yield from capture.tasks(house)
+    yield from link.tasks(house)
+    yield from dns.tasks(house)
+    yield from fakenet.tasks(house)
     yield from mkovl.tasks(house)
     yield from kernel.verb_tasks(house)
     yield from suite.verb_tasks(house)

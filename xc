@@ -14,6 +14,7 @@ tools() {
 		mke2fs e2fsprogs
 		ssh openssh-client
 		socat socat
+		dnsmasq dnsmasq-base
 		depmod kmod
 		ip iproute2
 		nft nftables

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from tasks import iso, launch, net, ovl, reach
+from tasks import dns, iso, launch, net, ovl, reach
 from tasks.lib import choice, files, kit, proc, progress, topology_check, topology_choice, words
 from tasks.lib.errors import UsageError, UserError
 from tasks.lib.project import Project
@@ -126,6 +126,7 @@ def _scalein(project: Project) -> None:
             number = reach.node_number(project, word)
             launch.remove_node(directory, number)
             progress.say(f"vm-{number:03d} removed")
+    dns.refresh_if_possible(project.workspace)
 
 
 def _numbers(project: Project) -> list[int]:

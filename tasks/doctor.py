@@ -38,7 +38,11 @@ FOR_START = (
     "depmod",
 )
 FOR_KERNEL = ("gcc", "make", "flex", "bison", "bc")
-OPTIONAL = {"xterm": "console windows", "dot": "pictures as svg and png (xc graph)"}
+OPTIONAL = {
+    "xterm": "console windows",
+    "dot": "pictures as svg and png (xc graph)",
+    "dnsmasq": "names for guests, where there is no coredns",
+}
 ROOM = 4  # GiB that a first build with a kernel of its own takes
 
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks import golden, net, ports
+from tasks import dns, golden, net, ports
 from tasks.lib import files, identity, proc, progress
 from tasks.lib.errors import UserError
 from tasks.lib.model import Node
@@ -123,7 +123,9 @@ def stop(workspace: Workspace, name: str) -> bool:
     """Stop the cluster and remove all it left. Whether there was one; a cluster that is not there is fine."""
     directory = workspace.cluster(name)
     with locked(workspace, name):
-        return stop_running(directory)
+        ran = stop_running(directory)
+    dns.refresh_if_possible(workspace)
+    return ran
 
 
 def stop_running(directory: ClusterDir) -> bool:
@@ -136,6 +138,7 @@ def stop_running(directory: ClusterDir) -> bool:
         ender.start()
     for ender in enders:
         ender.join()
+    proc.kill_recorded(files.read_json(directory.fakenet))
     backend_of(directory).down(directory)
     files.remove(directory.root)
     return True
@@ -154,7 +157,7 @@ def remove_node(directory: ClusterDir, number: int) -> None:
 
 
 def _remove(own: NodeDir) -> None:
-    for pidfile in own.root.glob("*.window"):
+    for pidfile in (*own.root.glob("*.window"), *own.root.glob("*.helper")):
         proc.kill_recorded(files.read_json(pidfile))
     qemu.BACKEND.stop(own)
     files.remove(own.root)
@@ -168,6 +171,7 @@ def running(directory: ClusterDir) -> dict[int, int]:
 
 def _preflight(made: Plan) -> None:
     missing = qemu.BACKEND.preflight(made.boot, made.nodes) + made.backend.preflight(made.nodes, made.ports)
+    missing += dns.preflight(made.settings, made.workspace)
     if missing:
         raise UserError("this cluster cannot start here:\n" + "\n".join(f"  {line}" for line in missing))
 
@@ -181,6 +185,7 @@ def _bring_up(made: Plan) -> None:
             _host_keys(made)
             runs = [_start_node(made, each) for each in made.nodes]
             _thaw(runs)
+            dns.bring_up(made.settings, made.workspace)
             _wait(made, runs, authorized)
             if made.saved:
                 _wake(made, runs)
@@ -226,6 +231,7 @@ def _undo(made: Plan) -> None:
         remove_node(made.directory, each.number)
     if not running(made.directory):
         stop_running(made.directory)
+    dns.refresh_if_possible(made.workspace)
 
 
 def _start_node(made: Plan, each: Node) -> NodeRun:
@@ -281,7 +287,7 @@ def _wake(made: Plan, runs: Sequence[NodeRun]) -> None:
 
 def _summary(made: Plan, seconds: float) -> str:
     of_nets = made.backend.processes(made.directory).values()
-    real = sum(_pss(pid) for pid in (*running(made.directory).values(), *of_nets) if pid) / 1024
+    real = sum(proc.real_memory(pid) for pid in (*running(made.directory).values(), *of_nets) if pid) / 1024
     asked = sum(each.mem for each in made.nodes)
     return (
         f"{len(made.nodes)} nodes {'restored ' if made.saved else ''}in {seconds:.1f} s, "
@@ -289,12 +295,3 @@ def _summary(made: Plan, seconds: float) -> str:
         f"{real:.0f} MiB real memory ({asked} MiB configured), "
         f"{progress.amount(progress.downloaded())} downloaded"
     )
-
-
-def _pss(pid: int) -> int:
-    """KiB of memory of a process, pages shared with others counted in part."""
-    try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")), 0)

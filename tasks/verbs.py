@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 
 from tasks import (
+    capture,
     checkpoint,
     cluster,
+    dns,
     doctor,
+    fakenet,
     graph,
     iso,
     kernel,
+    link,
     mkovl,
     netns,
     reach,
@@ -27,6 +31,10 @@ VERBS: Mapping[str, Verb] = {
         netns,
         graph,
         verify,
+        capture,
+        link,
+        dns,
+        fakenet,
         iso,
         mkovl,
         kernel,

@@ -161,6 +161,11 @@ class ClusterDir:
         return self.root / "net"
 
     @property
+    def fakenet(self) -> Path:
+        """The process of the pretended internet."""
+        return self.root / "fakenet.helper"
+
+    @property
     def held(self) -> Path:
         """Names of its own for the files that nodes have below their disks: others may be replaced."""
         return self.root / "held"
@@ -204,6 +209,11 @@ class NodeDir:
     def events(self) -> Path:
         """The phases of the boot as the guest reported them, with times."""
         return self.root / "events.log"
+
+    @property
+    def links(self) -> Path:
+        """Which cables are pulled."""
+        return self.root / "links.json"
 
     @property
     def console(self) -> Path:

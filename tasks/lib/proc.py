@@ -20,7 +20,8 @@ Argv = Sequence[str | os.PathLike[str]]
 # The Debian package of each program we call; `doctor` and `need` tell it to the user.
 DEBIAN_PACKAGE = {
     "apt-get": "apt", "bc": "bc", "bison": "bison", "debugfs": "e2fsprogs", "depmod": "kmod",
-    "dot": "graphviz", "dpkg-deb": "dpkg", "flex": "flex", "gcc": "gcc", "ip": "iproute2", "make": "make",
+    "dnsmasq": "dnsmasq-base", "dot": "graphviz", "dpkg-deb": "dpkg", "flex": "flex",
+    "gcc": "gcc", "ip": "iproute2", "make": "make",
     "mke2fs": "e2fsprogs", "nft": "nftables", "nsenter": "util-linux", "pasta": "passt",
     "qemu-img": "qemu-utils", "qemu-system-x86_64": "qemu-system-x86", "scp": "openssh-client",
     "setpriv": "util-linux", "slirp4netns": "slirp4netns", "socat": "socat", "ssh": "openssh-client",
@@ -154,6 +155,15 @@ def started_at(pid: int) -> int | None:
         return None
     fields = stat.rpartition(")")[2].split()
     return None if fields[0] == "Z" else int(fields[19])
+
+
+def real_memory(pid: int) -> int:
+    """KiB of memory of a process, pages shared with others counted in part (PSS); 0 when it does not run."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")), 0)
 
 
 def recorded(saved: Mapping[str, Any]) -> int | None:

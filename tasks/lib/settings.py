@@ -70,6 +70,10 @@ class Settings(BaseModel):
         "auto", description="network backend; auto takes bridges where they can be made"
     )
     net_setup: str = Field("", description="program that sets up each NIC: called NODE NET, prints options")
+    dns: Literal["auto", "on", "off"] = Field(
+        "auto", description="DNS server on the host, port 10053; auto goes without where it cannot be"
+    )
+    dns_hosts: str = Field("", description="file like /etc/hosts: more names that the DNS server knows")
     name: ClusterName = Field("xcluster", description="name of the cluster; several run side by side")
     timeout: int = Field(120, ge=1, le=86400, description="seconds until every node must answer")
     cold: bool = Field(False, description="boot every node; do not clone the golden snapshot")

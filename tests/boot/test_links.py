@@ -1,0 +1,207 @@
+"""Looking at the links of a running cluster, and disturbing them."""
+
+import json
+import os
+import re
+import signal
+import struct
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.boot.conftest import Cluster, running
+
+pytestmark = pytest.mark.boot
+PEER = "192.168.1.2"
+HOST = "192.168.0.250"
+OF_NET = {"eth0": HOST, "eth1": PEER}
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Cluster]:
+    """Two nodes on nets 0 and 1."""
+    for cluster in running("t-links", ["--nvm=2", "--nrouters=0"]):
+        cluster.until(1, f"ping -c1 -W2 {PEER}")
+        yield cluster
+
+
+def echoes(pcap: bytes) -> list[tuple[int, bytes]]:
+    """The pings in a capture: ICMP type and target address of each. The capture has to be whole."""
+    assert struct.unpack_from("=I", pcap) == (0xA1B2C3D4,)
+    at, found = 24, []
+    while at < len(pcap):
+        (length,) = struct.unpack_from("=I", pcap, at + 8)
+        frame = pcap[at + 16 : at + 16 + length]
+        assert len(frame) == length
+        if frame[12:14] == b"\x08\x00" and frame[23] == 1:
+            found.append((frame[34], frame[30:34]))
+        at += 16 + length
+    return found
+
+
+def capture(pair: Cluster, *words: str) -> "subprocess.Popen[bytes]":
+    """A `tcpdump` that captures already."""
+    process = subprocess.Popen(
+        pair.command("tcpdump", *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=pair.environment
+    )
+    assert process.stderr is not None
+    assert b"capturing" in process.stderr.readline()
+    return process
+
+
+def spools(pair: Cluster) -> list[str]:
+    """What captures left in the directory of node 1."""
+    return [path.name for path in (pair.directory / "vm-001").glob("*.pcap")]
+
+
+@pytest.mark.parametrize("interface", ["eth0", "eth1"])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_capture_to_a_file_has_the_pings(
+    pair: Cluster, tmp_path: Path, interface: str, sign: signal.Signals
+) -> None:
+    peer = OF_NET[interface]
+    process = capture(pair, "1", interface, f"--file={tmp_path / 'c.pcap'}")
+    pair.rsh(1, f"ping -c2 -W5 {peer}")
+    process.send_signal(sign)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 0, said
+    found = echoes((tmp_path / "c.pcap").read_bytes())
+    sent = (8, bytes(map(int, peer.split("."))))
+    assert found.count(sent) == 2
+    assert len([kind for kind, _ in found if kind == 0]) == 2
+    assert spools(pair) == []
+
+
+def test_a_capture_to_stdout_ends_by_itself(pair: Cluster) -> None:
+    process = capture(pair, "1", "eth1", "-c", "4")
+    pair.rsh(1, f"ping -c6 -i0.2 -W5 {PEER}")
+    out, said = process.communicate(timeout=30)
+    assert process.returncode == 0 and said.endswith(b"4 frames\n")
+    assert len(out) == 24 + 4 * 16 + sum(struct.unpack_from("=I", out, at)[0] for at in frame_lengths(out))
+    assert spools(pair) == []
+
+
+def frame_lengths(pcap: bytes) -> list[int]:
+    """Where the lengths of the frames stand."""
+    found, at = [], 24
+    while at < len(pcap):
+        found.append(at + 8)
+        at += 16 + struct.unpack_from("=I", pcap, at + 8)[0]
+    return found
+
+
+def test_upstreams_words(pair: Cluster) -> None:
+    target = Path(tempfile.gettempdir()) / "vm-001-eth1.pcap"
+    pair.xc("tcpdump", "--start", "1", "eth1")
+    twice = pair.xc("tcpdump", "--start", "1", "eth1", ok=False)
+    assert twice.returncode == 1 and "already" in twice.stderr
+    pair.rsh(1, f"ping -c1 -W5 {PEER}")
+    assert str(target) in pair.xc("tcpdump", "--get", "1", "eth1").stdout
+    assert {kind for kind, _ in echoes(target.read_bytes())} == {0, 8}
+    target.unlink()
+    again = pair.xc("tcpdump", "--get", "1", "eth1", ok=False)
+    assert again.returncode == 1 and "--start" in again.stderr
+
+
+def test_a_capture_that_was_killed_is_cleaned_up_by_the_next(pair: Cluster, tmp_path: Path) -> None:
+    process = capture(pair, "1", "eth1", f"--file={tmp_path / 'a'}")
+    process.kill()
+    process.communicate(timeout=30)
+    assert len(spools(pair)) == 1
+    process = capture(pair, "1", "eth1", f"--file={tmp_path / 'b'}")
+    assert len(spools(pair)) == 1
+    process.terminate()
+    process.communicate(timeout=30)
+    assert spools(pair) == []
+
+
+def test_who_reads_a_capture_may_go(pair: Cluster) -> None:
+    process = capture(pair, "1", "eth1")
+    assert process.stdout is not None
+    process.stdout.close()
+    pair.rsh(1, f"ping -c2 -i0.2 -W5 {PEER}")
+    assert process.wait(30) == 0
+    assert process.stderr is not None and b"Traceback" not in process.stderr.read()
+    process.stderr.close()
+    assert spools(pair) == []
+
+
+def test_a_pulled_cable(pair: Cluster) -> None:
+    pair.xc("link", "1", "eth1", "down")
+    pair.until(1, "test $(cat /sys/class/net/eth1/carrier) = 0")
+    assert pair.xc("rsh", "1", f"ping -c1 -W1 {PEER}", ok=False).returncode != 0
+    rows = json.loads(pair.xc("link", "1", "-o", "json").stdout)
+    assert [(row["interface"], row["link"]) for row in rows] == [("eth0", "up"), ("eth1", "down")]
+    pair.xc("link", "1", "eth1", "up")
+    pair.until(1, f"ping -c1 -W2 {PEER}")
+    assert "down" not in pair.xc("link", "1").stdout
+
+
+def test_interfaces_and_nodes_that_are_not_there(pair: Cluster) -> None:
+    for words in (["link", "1", "eth7", "up"], ["netem", "1", "eth7", "off"], ["tcpdump", "1", "eth7"]):
+        done = pair.xc(*words, ok=False)
+        assert done.returncode == 1 and "eth0 (net 0), eth1 (net 1)" in done.stderr
+    done = pair.xc("link", "9", "eth0", ok=False)
+    assert done.returncode == 1 and "there are: 1, 2" in done.stderr
+
+
+def round_trip(pair: Cluster, peer: str, size: int = 56) -> float:
+    """The quickest of some pings, in ms."""
+    said = pair.rsh(1, f"ping -c4 -i0.2 -W5 -s {size} {peer}")
+    found = re.search(r"min/avg/max = ([0-9.]+)/", said)
+    assert found, said
+    return float(found[1])
+
+
+@pytest.mark.parametrize("interface", ["eth0", "eth1"])
+def test_a_delay(pair: Cluster, interface: str) -> None:
+    peer = OF_NET[interface]
+    pair.xc("netem", "1", interface, "--delay=150ms")
+    assert round_trip(pair, peer) >= 150
+    pair.xc("netem", "1", interface, "--delay=150ms", "--direction=both")
+    assert round_trip(pair, peer) >= 300
+    (row,) = json.loads(pair.xc("netem", "1", interface, "-o", "json").stdout)
+    assert row["out"]["delay"] == row["in"]["delay"] == 0.15
+    pair.xc("netem", "1", interface, "off")
+    assert pair.xc("netem", "1", interface).stdout.split() == [interface, "net", interface[3], "good"]
+    assert round_trip(pair, peer) < 150
+
+
+def test_a_rate(pair: Cluster) -> None:
+    pair.xc("netem", "1", "eth1", "--rate=80kbit")  # 10 bytes a millisecond
+    assert round_trip(pair, PEER, 1000) >= 100
+    pair.xc("netem", "1", "eth1", "off")
+
+
+def test_loss_of_some_and_of_all(pair: Cluster) -> None:
+    pair.xc("netem", "1", "eth1", "--loss=50%", "--direction=in")
+    said = pair.rsh(1, f"ping -c60 -i0.05 -W1 {PEER}")
+    found = re.search(r"(\d+) packets received", said)
+    assert found and 8 <= int(found[1]) <= 52
+    pair.xc("netem", "1", "eth1", "--loss=100%")
+    assert pair.xc("rsh", "1", f"ping -c2 -i0.2 -W1 {PEER}", ok=False).returncode != 0
+    pair.xc("netem", "1", "eth1", "off")
+    pair.until(1, f"ping -c1 -W2 {PEER}")
+
+
+def test_a_wire_whose_program_was_killed(pair: Cluster) -> None:
+    pair.xc("netem", "1", "eth1", "--delay=1ms")
+    state = json.loads((pair.directory / "vm-001" / "netem-eth1.helper").read_text())
+    os.kill(state["pid"], signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while "loss 100%" not in pair.xc("netem", "1", "eth1").stdout and time.monotonic() < deadline:
+        pass
+    assert "loss 100%" in pair.xc("netem", "1", "eth1").stdout
+    pair.xc("netem", "1", "eth1", "off")
+    pair.until(1, f"ping -c1 -W2 {PEER}")
+
+
+def test_a_stop_ends_it_all(pair: Cluster) -> None:
+    """The fixture looks for what is left."""
+    pair.xc("netem", "1", "eth1", "--delay=1ms")
+    pair.xc("tcpdump", "--start", "2", "eth1")
+    pair.xc("fakenet", "start")
