@@ -14,8 +14,10 @@ from tasks import (
     kernel,
     mkovl,
     ovl,
+    pull,
     reach,
     selftest,
+    store,
     suite,
 )
 from tasks.lib import choice, kit, project
@@ -28,6 +30,8 @@ try:
     builds = house.words.verb is None or VERBS[house.words.verb].builds
     chosen = iso.choose(house) if builds else choice.Choice()
     parts = iso.parts(house, chosen)
+    overlays = iso.overlays_of(parts)
+    containers = store.wanted(house, overlays.values())
     cluster.refuse_clean(house, sys.argv[1:])
 except UserError as error:
     print(f"error: {error}", file=sys.stderr)
@@ -35,6 +39,7 @@ except UserError as error:
 
 kit.end_well()
 BUILDS = [f"kernel:{house.settings.kernel}", f"image:{house.settings.image}", "mkcdrom", "golden"]
+BUILDS += ["store"] if store.is_due(house, containers) else []
 DOIT_CONFIG = kit.config(house.workspace.db, BUILDS if builds else [])
 
 
@@ -48,9 +53,11 @@ def _builds() -> kit.Tasks:
     yield from artifact.tasks(house)
     yield from kernel.tasks(house)
     yield from image.tasks(house, chosen)
-    yield from ovl.tasks(house, chosen, iso.overlays_of(parts))
+    yield from ovl.tasks(house, chosen, overlays)
     yield from iso.tasks(house, chosen, parts)
-    yield from golden.tasks(house)
+    yield from pull.tasks(house, chosen, overlays)
+    yield from store.tasks(house, containers)
+    yield from golden.tasks(house, [house.workspace.stored(house.settings.name)] if containers else [])
     yield kit.leftovers("_leftovers", house.workspace.leftovers)
 
 

@@ -22,8 +22,11 @@ KEPT = 8  # snapshots, of any cluster
 RECENT = 600  # seconds
 
 
-def tasks(project: Project) -> kit.Tasks:
-    """The snapshots that the cluster of the settings is cloned from."""
+def tasks(project: Project, disks: Iterable[Path]) -> kit.Tasks:
+    """The snapshots that the cluster of the settings is cloned from.
+
+    `disks` are the stamps of other disks that the cluster's nodes have.
+    """
     workspace, settings = project.workspace, project.settings
     program = proc.find(qemu.QEMU)
     deps = [workspace.stamp("kernel", settings.kernel), workspace.stamp("image", settings.image)]
@@ -36,7 +39,7 @@ def tasks(project: Project) -> kit.Tasks:
     recipe = kit.Recipe(
         freeze,
         [project, shapes],
-        deps=[*deps, *([Path(program)] if program else [])],
+        deps=[*deps, *disks, *([Path(program)] if program else [])],
         inputs=inputs,
         code=(golden, boot, qemu, qmp),
     )

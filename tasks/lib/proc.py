@@ -21,8 +21,9 @@ Argv = Sequence[str | os.PathLike[str]]
 DEBIAN_PACKAGE = {
     "apt-get": "apt", "bc": "bc", "bison": "bison", "debugfs": "e2fsprogs", "depmod": "kmod",
     "dpkg-deb": "dpkg", "flex": "flex", "gcc": "gcc", "make": "make", "mke2fs": "e2fsprogs",
+    "openssl": "openssl",
     "qemu-img": "qemu-utils", "qemu-system-x86_64": "qemu-system-x86", "scp": "openssh-client",
-    "socat": "socat", "ssh": "openssh-client", "ssh-keygen": "openssh-client", "tar": "tar",
+    "socat": "socat", "sqfstar": "squashfs-tools", "ssh": "openssh-client", "ssh-keygen": "openssh-client", "tar": "tar",
     "xterm": "xterm",
 }  # fmt: skip
 

@@ -1,0 +1,304 @@
+"""The HTTP API of container registries (OCI distribution), as far as pulling and pushing an image takes.
+
+Own code on `requests` and not skopeo: manifests have to stay as they are to the byte, in one shared layout
+(skopeo rewrites docker's manifests for it, and the digest that was pinned is gone), and a layer that broke off
+goes on where it was.
+"""
+
+import hashlib
+import os
+import re
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from urllib.parse import urljoin
+
+from tasks.lib import files, oci, registry_auth
+from tasks.lib.errors import UserError
+from tasks.lib.progress import Bar
+
+if TYPE_CHECKING:
+    import requests
+
+T = TypeVar("T")
+HINT = "\n  hint: "
+CHUNK = 1 << 16
+TRIES = 4
+TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
+LARGEST = 4 << 20  # bytes of a manifest, as registries have it
+ACCEPT = ", ".join((oci.MANIFEST, oci.INDEX, oci.DOCKER_MANIFEST, oci.DOCKER_INDEX))
+LOOPBACK = re.compile(r"(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?")
+
+
+class NotThere(UserError):
+    """The registry answers, and has no such image or blob."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """How registries are reached; this does not decide what comes out."""
+
+    NO_INPUT: ClassVar = True
+
+    mirrors: tuple[tuple[str, str], ...] = ()  # (prefix of a name, what stands there instead)
+    insecure: tuple[str, ...] = ()  # hosts whose certificate is not checked, or that have none
+
+    @classmethod
+    def of(cls, mirrors: str, insecure: str) -> "Access":
+        """From settings: `PREFIX=[http://]HOST[/PATH] ...` and `HOST ...`."""
+        pairs = [tuple(word.split("=", 1)) for word in mirrors.split()]
+        return cls(tuple((pair[0], pair[1]) for pair in pairs), tuple(insecure.split()))
+
+
+@dataclass(frozen=True)
+class Place:
+    """One repository of one registry, by one scheme."""
+
+    url: str  # https://host[:port]
+    repository: str
+    login_as: tuple[str, str]  # registry and repository in the files with logins
+    verify: bool = True
+
+    @property
+    def text(self) -> str:
+        """For messages."""
+        return f"{self.url}/{self.repository}"
+
+
+def places(reference: oci.Reference, access: Access) -> list[Place]:
+    """Where to ask for an image, in order: mirrors of the longest prefix first, the registry itself last."""
+    whole = reference.name
+    fits = [pair for pair in access.mirrors if f"{whole}/".startswith(f"{pair[0].rstrip('/')}/")]
+    found = []
+    for prefix, instead in sorted(fits, key=lambda pair: -len(pair[0])):
+        scheme, _, rest = instead.rpartition("://")
+        host, _, path = f"{rest.rstrip('/')}{whole[len(prefix.rstrip('/')) :]}".partition("/")
+        found += _schemes(host, path, access, scheme, host)
+    host = "registry-1.docker.io" if reference.registry == oci.HUB else reference.registry
+    return found + _schemes(host, reference.repository, access, "", reference.registry)
+
+
+def _schemes(host: str, repository: str, access: Access, scheme: str, known_as: str) -> list[Place]:
+    who = (known_as, repository)
+    loose = host in access.insecure or LOOPBACK.fullmatch(host) is not None
+    if scheme:
+        return [Place(f"{scheme}://{host}", repository, who, not loose)]
+    secure = Place(f"https://{host}", repository, who, not loose)
+    return [secure, Place(f"http://{host}", repository, who)] if loose else [secure]
+
+
+class Repository:
+    """One place, spoken to."""
+
+    def __init__(self, place: Place) -> None:
+        import requests
+
+        self.place = place
+        self._authorization = ""
+        self._session = requests.Session()
+        if not place.verify:
+            warnings.simplefilter("ignore", requests.packages.urllib3.exceptions.InsecureRequestWarning)
+
+    def manifest(self, which: str) -> tuple[bytes, str]:
+        """The manifest of a tag or digest, and its digest; what was asked for by digest has that digest."""
+        with self._ask("GET", f"manifests/{which}", headers={"Accept": ACCEPT}, stream=True) as reply:
+            data = reply.raw.read(LARGEST + 1, decode_content=True)
+        if len(data) > LARGEST:
+            raise UserError(f"{self.place.text}: the manifest of {which} is larger than {LARGEST} bytes")
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        if which.startswith("sha256:") and which != digest:
+            raise UserError(f"{self.place.text}: asked for manifest {which}, got {digest}")
+        return data, digest
+
+    def blob(self, wanted: oci.Descriptor, target: Path) -> None:
+        """Fetch a blob to `target`; what broke off stays in `target`.part, and goes on there."""
+        import requests
+
+        part = target.with_name(f"{target.name}.part")
+        with files.locked(part.with_name(f"{part.name}.lock")), files.explained(target):
+            for attempt in range(TRIES):
+                if target.is_file() or self._have(part) == wanted.size:
+                    break
+                try:
+                    self._stream(wanted, part)
+                except requests.RequestException as error:
+                    if attempt == TRIES - 1:
+                        raise UserError(
+                            f"{self.place.text}: {wanted.digest[:19]}: {reason(error)}",
+                            "run again to go on where it broke off",
+                        ) from error
+                    time.sleep(0.2 * 2**attempt)
+            if not target.is_file():
+                self._accept(wanted, part, target)
+
+    def _have(self, part: Path) -> int:
+        return part.stat().st_size if part.is_file() else -1
+
+    def _stream(self, wanted: oci.Descriptor, part: Path) -> None:
+        import requests
+
+        have = max(self._have(part), 0)
+        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+        with self._ask("GET", f"blobs/{wanted.digest}", headers=headers, stream=True) as reply:
+            resumed = reply.status_code == 206
+            got = have if resumed else 0
+            with part.open("ab" if resumed else "wb") as file, Bar(wanted.digest[7:19], wanted.size) as bar:
+                bar.to(got)
+                for chunk in reply.iter_content(CHUNK):
+                    file.write(chunk)
+                    got += len(chunk)
+                    bar.add(len(chunk))
+        if got < wanted.size:
+            raise requests.ConnectionError(f"the connection broke after {got} of {wanted.size} bytes")
+
+    def _accept(self, wanted: oci.Descriptor, part: Path, target: Path) -> None:
+        actual = f"sha256:{files.sha256(part)}"
+        if actual != wanted.digest:
+            part.unlink()
+            raise UserError(
+                f"{self.place.text}: not the expected content\n"
+                f"  expected {wanted.digest}, {wanted.size} bytes\n  got      {actual}",
+                "run again; if it stays so, the registry or something before it is broken",
+            )
+        part.replace(target)
+
+    def exists(self, what: str) -> bool:
+        """Whether there is a blob (`blobs/sha256:...`) or manifest (`manifests/...`)."""
+        try:
+            self._ask("HEAD", what, headers={"Accept": ACCEPT}).close()
+        except NotThere:
+            return False
+        return True
+
+    def push_blob(self, digest: str, source: Path) -> None:
+        """Send a blob, unless the registry has it."""
+        if self.exists(f"blobs/{digest}"):
+            return
+        with self._ask("POST", "blobs/uploads/") as reply:
+            where = urljoin(reply.url, reply.headers["Location"])
+        with source.open("rb") as data:
+            joint = "&" if "?" in where else "?"
+            headers = {"Content-Type": "application/octet-stream"}
+            self._ask("PUT", f"{where}{joint}digest={digest}", headers=headers, data=data).close()
+
+    def push_manifest(self, which: str, data: bytes) -> None:
+        """Send a manifest under a tag or its digest."""
+        media = oci.parsed(data, which).get("mediaType") or oci.MANIFEST
+        self._ask("PUT", f"manifests/{which}", headers={"Content-Type": media}, data=data).close()
+
+    def delete_manifest(self, digest: str) -> None:
+        """Forget a manifest; its blobs stay until the registry's garbage is collected."""
+        self._ask("DELETE", f"manifests/{digest}").close()
+
+    def tags(self) -> list[str]:
+        """All tags of the repository."""
+        with self._ask("GET", "tags/list") as reply:
+            return sorted(oci.parsed(reply.content, self.place.text).get("tags") or [])
+
+    def repositories(self) -> list[str]:
+        """All repositories of the registry."""
+        with self._ask("GET", f"{self.place.url}/v2/_catalog?n=10000") as reply:
+            return sorted(oci.parsed(reply.content, self.place.text).get("repositories") or [])
+
+    def _ask(self, method: str, what: str, **said: Any) -> "requests.Response":
+        """A request; logs in when the registry wants it. NotThere for 404, UserError for other refusals."""
+        url = what if "://" in what else f"{self.place.url}/v2/{self.place.repository}/{what}"
+        reply = self._send(method, url, **said)
+        if reply.status_code == 401 and self._log_in(reply.headers.get("WWW-Authenticate", "")):
+            reply.close()
+            if hasattr(said.get("data"), "seek"):
+                said["data"].seek(0)
+            reply = self._send(method, url, **said)
+        if reply.ok:
+            return reply
+        with reply:
+            text = f"{url}: the registry answered {reply.status_code} {reply.reason}{_said(reply)}"
+        if reply.status_code == 404:
+            raise NotThere(text)
+        raise UserError(text, self._advice(reply.status_code))
+
+    def _send(self, method: str, url: str, **said: Any) -> "requests.Response":
+        def authorize(request: Any) -> Any:  # in this way .netrc does not come in between
+            if self._authorization:
+                request.headers["Authorization"] = self._authorization
+            return request
+
+        return self._session.request(
+            method, url, auth=authorize, timeout=TIMEOUT, verify=None if self.place.verify else False, **said
+        )
+
+    def _log_in(self, header: str) -> bool:
+        """Answer a challenge; whether there is something to try."""
+        import requests
+
+        scheme, asked = registry_auth.challenge(header)
+        who = registry_auth.login(*self.place.login_as, os.environ)
+        if scheme == "basic" and who and not self._authorization:
+            self._authorization = requests.auth._basic_auth_str(*who)
+            return True
+        if scheme != "bearer" or "realm" not in asked:
+            return False
+        query = {key: asked[key] for key in ("service", "scope") if key in asked}
+        with self._session.get(
+            asked["realm"], params=query, auth=who or (lambda request: request), timeout=TIMEOUT
+        ) as reply:
+            if not reply.ok:
+                return False
+            token = oci.parsed(reply.content, asked["realm"])
+        self._authorization = f"Bearer {token.get('token') or token.get('access_token')}"
+        return True
+
+    def _advice(self, status: int) -> str | None:
+        if status == 429:
+            return "the registry limits how much one may pull: log in, wait, or use a mirror (registry_mirrors)"
+        if status not in (401, 403):
+            return None
+        registry = self.place.login_as[0]
+        program = registry_auth.helper(registry, os.environ)
+        if program:
+            return f"credential helpers are not asked, and yours is {program}: podman login {registry}"
+        return f"log in (podman login {registry}), or write a login to {registry_auth.places(os.environ)[0]}"
+
+
+def _said(reply: "requests.Response") -> str:
+    try:
+        errors = reply.json()["errors"]
+        return ": " + "; ".join(str(each.get("message") or each.get("code")) for each in errors)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ""
+
+
+def reason(error: Exception) -> str:
+    """What a person wants to know of a failed request."""
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return "its certificate is not trusted: put its CA into REQUESTS_CA_BUNDLE, or it into registry_insecure"
+    if "Name or service not known" in text or "resolution" in text:
+        return "there is no such host"
+    return "the registry does not answer" if "Max retries" in text or "timed out" in text else text
+
+
+def first(reference: oci.Reference, access: Access, use: Callable[[Repository], T]) -> T:
+    """What `use` gives at the first place that has the image.
+
+    Raises NotThere when every place answers that it has it not, else UserError with each place and its reason.
+    """
+    import requests
+
+    tried: list[tuple[str, Exception]] = []
+    for place in places(reference, access):
+        try:
+            return use(Repository(place))
+        except UserError as error:
+            tried.append((place.text, error))
+        except requests.RequestException as error:
+            tried.append((place.text, UserError(f"{place.text}: {reason(error)}")))
+    answered = [error for _, error in tried if not isinstance(error, NotThere)]
+    if not answered:
+        raise NotThere(f"no registry has {reference.text}" + "".join(f"\n  {error}" for _, error in tried))
+    hints = [error.hint for error in answered if isinstance(error, UserError) and error.hint]
+    lines = "".join(f"\n  {str(error).partition(HINT)[0]}" for _, error in tried)
+    raise UserError(f"cannot get {reference.text}:{lines}", hints[-1] if hints else None)
