@@ -10,12 +10,14 @@ from tasks import (
     doctor,
     golden,
     image,
+    images,
     iso,
     kernel,
     mkovl,
     ovl,
     pull,
     reach,
+    registry,
     selftest,
     store,
     suite,
@@ -71,6 +73,8 @@ def _verbs() -> kit.Tasks:
     yield from checkpoint.tasks(house)
     yield from reach.tasks(house)
     yield from mkovl.tasks(house)
+    yield from images.tasks(house)
+    yield from registry.tasks(house)
     yield from kernel.verb_tasks(house)
     yield from suite.verb_tasks(house)
     yield from doctor.tasks(house)

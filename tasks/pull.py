@@ -53,9 +53,7 @@ def tasks(project: Project, chosen: choice.Choice, extra: Mapping[str, Overlay])
         elif image.reference.local:
             recipe = kit.Recipe(recorded, [image.ref, project.site], code=(oci,))
         else:
-            recipe = kit.Recipe(
-                fetch, [image.ref, access(project), project.site], code=(oci, registry_api)
-            )
+            recipe = kit.Recipe(fetch, [image.ref, access(project), project.site], code=(oci, registry_api))
         yield kit.task("pull", image.ref, recipe, [workspace.pulled(image.ref)])
 
 
@@ -70,7 +68,12 @@ def every(project: Project, extra: Iterable[Overlay] = ()) -> dict[str, Listed]:
         for image in images:
             known = found.get(image.ref)
             users = (*(known.users if known else ()), owner)
-            if known and known.image.made and image.made and (known.image, known.directory) != (image, directory):
+            if (
+                known
+                and known.image.made
+                and image.made
+                and (known.image, known.directory) != (image, directory)
+            ):
                 problems.append(f"container image '{image.ref}' is made in two ways: {' and '.join(users)}")
             better = known if known and (known.image.made or not image.made) else None
             found[image.ref] = Listed(
@@ -124,9 +127,7 @@ def resolve(reference: oci.Reference, access: Access) -> str:
     return registry_api.first(reference, access, lambda there: there.manifest(tag)[1])
 
 
-def copy_here(
-    there: Repository, reference: oci.Reference, top: str | None, layout: oci.Layout
-) -> str:
+def copy_here(there: Repository, reference: oci.Reference, top: str | None, layout: oci.Layout) -> str:
     """Copy manifest and blobs for our platform to the layout; the digest of what the name stands for."""
     data, digest = there.manifest(top or reference.tag or "latest")
     value = oci.parsed(data, reference.text)
@@ -187,13 +188,48 @@ def write_index(workspace: Workspace) -> None:
         layout.write_index(named)
 
 
+def renew(reference: oci.Reference, access: Access, site: Site) -> str:
+    """Pull what the tag stands for now, and record it; its digest."""
+    if site.offline:
+        raise UserError("tags are resolved by registries, and --offline is set")
+    stamp = site.workspace.pulled(reference.text)
+    with files.locked(stamp.with_suffix(".lock")):
+        now = resolve(reference, access)
+        layout = oci.Layout(site.workspace.oci)
+        if not platform_of(layout, now):
+            registry_api.first(reference, access, lambda there: copy_here(there, reference, now, layout))
+        record(site.workspace, reference.text, now, "pulled")
+    return now
+
+
+def sweep(workspace: Workspace) -> int:
+    """Remove blobs that no recorded image has; the bytes that were freed."""
+    layout = oci.Layout(workspace.oci)
+    for lock in workspace.pulled("x").parent.glob("*.lock"):
+        with files.locked(lock, wait=False, busy="an image is being pulled"):
+            pass
+    needed = set()
+    for stamp in workspace.pulled("x").parent.glob("*.json"):
+        known = files.read_json(stamp)
+        manifest = oci.Manifest.of(layout.json(known["digest"]), known["name"])
+        blobs = (manifest.config, *manifest.layers)
+        needed |= {known["top"], known["digest"], *(blob.digest for blob in blobs)}
+    freed = 0
+    for path in layout.blob("sha256:x").parent.glob("*"):
+        if f"sha256:{path.name}" not in needed:
+            freed += path.stat().st_size
+            path.unlink()
+    write_index(workspace)
+    return freed
+
+
 def recorded(ref: str, site: Site) -> None:
     """Look for the image that was made here"""
     known = files.read_json(site.workspace.pulled(ref))
     if not known or not platform_of(oci.Layout(site.workspace.oci), str(known["top"])):
         raise UserError(
             f"container image {ref} was not made yet",
-            f"xc images mkimage --tag={ref.partition('/')[2]} DIR, or say in the definition what it is made of",
+            f"xc images mkimage --tag={ref.partition('/')[2]} DIR, or say in the definition what is in it",
         )
 
 

@@ -96,7 +96,7 @@ def forget(workspace: Workspace, name: str) -> None:
 
 
 def _forget_old(workspace: Workspace) -> None:
-    """Remove disks that no cluster has, but for those that were made last. Running nodes do not need the name."""
+    """Remove disks that no cluster has but for the newest. Running nodes do not need the name."""
     folder = workspace.store("x").parent
     used = {disk_of(workspace, stamp.stem) for stamp in folder.glob("*.json")}
     left = sorted((path.stat().st_mtime, path) for path in folder.glob("[!.]*.squashfs") if path not in used)

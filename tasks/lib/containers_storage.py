@@ -133,7 +133,7 @@ def merged(images: Sequence[Stored]) -> list[Stored]:
 
 
 def file_name(key: str) -> str:
-    """The file of a named piece of data: as it is, or in base64 when it has other signs than a-z, 0-9 and dot."""
+    """The file of a named piece of data: as it is, or in base64 with other signs than a-z, 0-9, dot."""
     if re.fullmatch(r"[a-z0-9.]+", key):
         return key
     return "=" + base64.b64encode(key.encode()).decode()

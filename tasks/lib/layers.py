@@ -1,7 +1,7 @@
 """Layers of container images: what is in the tar of one, checked and put in the form that overlayfs has.
 
-A file that a layer removes is a device 0:0 there, a directory that it replaces has an attribute. Two passes over
-a layer, because the marks for both may stand behind what they change.
+A file that a layer removes is a device 0:0 there, a directory that it replaces has an attribute. A layer is
+read twice, because the marks for both may stand behind what they change.
 """
 
 import gzip
@@ -84,12 +84,10 @@ def copy(blob: Path, below: str, out: tarfile.TarFile, epoch: int) -> None:
                 name = _plain_name(member.name, blob)
                 if posixpath.basename(name) == OPAQUE or last[name] != number or not name:
                     continue
-                for parent in _parents(name):
-                    if parent not in there:
-                        _put(out, directory(f"{below}/{parent}", epoch), parent in opaque)
-                        there.add(parent)
-                if member.isdir():
-                    there.add(name)
+                for parent in [parent for parent in _parents(name) if parent not in there]:
+                    _put(out, directory(f"{below}/{parent}", epoch), parent in opaque)
+                    there.add(parent)
+                there |= {name} if member.isdir() else set()
                 content = tar.extractfile(member) if member.isreg() else None
                 _put(out, _rewritten(member, name, below, blob), name in opaque, content)
     except DAMAGED as error:

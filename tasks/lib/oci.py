@@ -1,7 +1,7 @@
 """Container images as OCI has them: references, manifests, blobs by digest, and images made from a tar.
 
-A cache is an OCI layout: blobs/sha256/<hex> holds manifests, configs and layers as the registry gave them, each
-once. Manifests are kept to the byte: their digest is the name people pin.
+A cache is an OCI layout: blobs/sha256/<hex> holds manifests, configs and layers as registries gave them,
+each once. Manifests are kept to the byte: their digest is the name people pin.
 """
 
 import hashlib
@@ -204,8 +204,8 @@ def of_platform(index: Mapping[str, Any], what: str) -> Descriptor:
 def make(layout: Layout, tar: Path, options: Mapping[str, Any], epoch: int) -> str:
     """An image of one layer, the (uncompressed) `tar`; the digest of its manifest.
 
-    `options` are keys of the config's "config": Entrypoint, Cmd, Env, WorkingDir, User. The same tar gives the
-    same digest: no time but `epoch`, and no compression, whose bytes depend on the library.
+    `options` are keys of the config's "config": Entrypoint, Cmd, Env, WorkingDir, User. The same tar gives
+    the same digest: no time but `epoch`, and no compression, whose bytes depend on the library.
     """
     layer = layout.put_file(tar)
     config = {

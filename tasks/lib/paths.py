@@ -115,6 +115,8 @@ class Workspace:
         kept = {self.run}
         if any(self.run.glob("*/cluster.json")):
             kept |= {self.keys, self.accel}
+        if (self.registry / "registry.json").exists():  # it runs
+            kept.add(self.registry)
         found = [path for path in self.root.iterdir() if path not in kept]
         return [path for path in found if not path.name.startswith(self.db.name)]  # sqlite has a journal
 

@@ -23,8 +23,8 @@ DEBIAN_PACKAGE = {
     "dpkg-deb": "dpkg", "flex": "flex", "gcc": "gcc", "make": "make", "mke2fs": "e2fsprogs",
     "openssl": "openssl",
     "qemu-img": "qemu-utils", "qemu-system-x86_64": "qemu-system-x86", "scp": "openssh-client",
-    "socat": "socat", "sqfstar": "squashfs-tools", "ssh": "openssh-client", "ssh-keygen": "openssh-client", "tar": "tar",
-    "xterm": "xterm",
+    "socat": "socat", "sqfstar": "squashfs-tools", "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client", "tar": "tar", "xterm": "xterm",
 }  # fmt: skip
 
 _running: set[subprocess.Popen[bytes]] = set()

@@ -1,8 +1,8 @@
 """The HTTP API of container registries (OCI distribution), as far as pulling and pushing an image takes.
 
 Own code on `requests` and not skopeo: manifests have to stay as they are to the byte, in one shared layout
-(skopeo rewrites docker's manifests for it, and the digest that was pinned is gone), and a layer that broke off
-goes on where it was.
+(skopeo rewrites docker's manifests for it, and the digest that was pinned is gone), and a layer that broke
+off goes on where it was.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import requests
 
 T = TypeVar("T")
-HINT = "\n  hint: "
 CHUNK = 1 << 16
 TRIES = 4
 TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
@@ -95,12 +94,13 @@ class Repository:
 
     def __init__(self, place: Place) -> None:
         import requests
+        import urllib3
 
         self.place = place
         self._authorization = ""
         self._session = requests.Session()
         if not place.verify:
-            warnings.simplefilter("ignore", requests.packages.urllib3.exceptions.InsecureRequestWarning)
+            warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
 
     def manifest(self, which: str) -> tuple[bytes, str]:
         """The manifest of a tag or digest, and its digest; what was asked for by digest has that digest."""
@@ -189,20 +189,6 @@ class Repository:
         media = oci.parsed(data, which).get("mediaType") or oci.MANIFEST
         self._ask("PUT", f"manifests/{which}", headers={"Content-Type": media}, data=data).close()
 
-    def delete_manifest(self, digest: str) -> None:
-        """Forget a manifest; its blobs stay until the registry's garbage is collected."""
-        self._ask("DELETE", f"manifests/{digest}").close()
-
-    def tags(self) -> list[str]:
-        """All tags of the repository."""
-        with self._ask("GET", "tags/list") as reply:
-            return sorted(oci.parsed(reply.content, self.place.text).get("tags") or [])
-
-    def repositories(self) -> list[str]:
-        """All repositories of the registry."""
-        with self._ask("GET", f"{self.place.url}/v2/_catalog?n=10000") as reply:
-            return sorted(oci.parsed(reply.content, self.place.text).get("repositories") or [])
-
     def _ask(self, method: str, what: str, **said: Any) -> "requests.Response":
         """A request; logs in when the registry wants it. NotThere for 404, UserError for other refusals."""
         url = what if "://" in what else f"{self.place.url}/v2/{self.place.repository}/{what}"
@@ -253,7 +239,9 @@ class Repository:
 
     def _advice(self, status: int) -> str | None:
         if status == 429:
-            return "the registry limits how much one may pull: log in, wait, or use a mirror (registry_mirrors)"
+            return (
+                "the registry limits how much one may pull: log in, wait, or use a mirror (registry_mirrors)"
+            )
         if status not in (401, 403):
             return None
         registry = self.place.login_as[0]
@@ -275,7 +263,9 @@ def reason(error: Exception) -> str:
     """What a person wants to know of a failed request."""
     text = str(error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
-        return "its certificate is not trusted: put its CA into REQUESTS_CA_BUNDLE, or it into registry_insecure"
+        return (
+            "its certificate is not trusted: put its CA into REQUESTS_CA_BUNDLE, or it into registry_insecure"
+        )
     if "Name or service not known" in text or "resolution" in text:
         return "there is no such host"
     return "the registry does not answer" if "Max retries" in text or "timed out" in text else text
@@ -284,21 +274,25 @@ def reason(error: Exception) -> str:
 def first(reference: oci.Reference, access: Access, use: Callable[[Repository], T]) -> T:
     """What `use` gives at the first place that has the image.
 
-    Raises NotThere when every place answers that it has it not, else UserError with each place and its reason.
+    Raises NotThere when every place answers that it has it not, else UserError with each place's reason.
     """
+    return at(places(reference, access), reference.text, use)
+
+
+def at(where: Sequence[Place], what: str, use: Callable[[Repository], T]) -> T:
+    """As `first`, for given places."""
     import requests
 
-    tried: list[tuple[str, Exception]] = []
-    for place in places(reference, access):
+    tried: list[UserError] = []
+    for place in where:
         try:
             return use(Repository(place))
         except UserError as error:
-            tried.append((place.text, error))
+            tried.append(error)
         except requests.RequestException as error:
-            tried.append((place.text, UserError(f"{place.text}: {reason(error)}")))
-    answered = [error for _, error in tried if not isinstance(error, NotThere)]
-    if not answered:
-        raise NotThere(f"no registry has {reference.text}" + "".join(f"\n  {error}" for _, error in tried))
-    hints = [error.hint for error in answered if isinstance(error, UserError) and error.hint]
-    lines = "".join(f"\n  {str(error).partition(HINT)[0]}" for _, error in tried)
-    raise UserError(f"cannot get {reference.text}:{lines}", hints[-1] if hints else None)
+            tried.append(UserError(f"{place.text}: {reason(error)}"))
+    lines = "".join(f"\n  {error.args[0]}" for error in tried)
+    if all(isinstance(error, NotThere) for error in tried):
+        raise NotThere(f"no registry has {what}:{lines}")
+    hints = [error.hint for error in tried if error.hint]
+    raise UserError(f"cannot reach {what}:{lines}", hints[-1] if hints else None)

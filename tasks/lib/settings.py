@@ -60,7 +60,9 @@ class Settings(BaseModel):
     registry_mirrors: Mirrors = Field(
         "", description="container registries to ask first: PREFIX=[http://]HOST[/PATH] ..."
     )
-    registry_insecure: str = Field("", description="hosts of container registries without a trusted certificate")
+    registry_insecure: str = Field(
+        "", description="hosts of container registries without a trusted certificate"
+    )
     offline: bool = Field(False, description="never use the network: what is not in the cache is an error")
     per_node: dict[str, str] = Field(default_factory=dict, description="mem201: 384 and the like")
 
