@@ -33,6 +33,9 @@ test_tools() {
 		shellcheck shellcheck
 		gpg gpg
 		gpgv gpgv
+		sqfstar squashfs-tools
+		skopeo skopeo
+		openssl openssl
 	END
 }
 

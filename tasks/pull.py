@@ -17,7 +17,8 @@ from tasks.lib.errors import DefinitionError, UserError
 from tasks.lib.model import ContainerImage, Overlay
 from tasks.lib.paths import Site, Workspace
 from tasks.lib.project import Project, source_date_epoch
-from tasks.lib.registry_api import Access, NotThere, Repository
+from tasks.lib.registry_api import NotThere, Repository
+from tasks.lib.registry_places import Access
 
 
 @dataclass(frozen=True)

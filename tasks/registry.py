@@ -11,6 +11,7 @@ from tasks.lib.errors import UsageError, UserError, unknown
 from tasks.lib.model import Artifact, Source
 from tasks.lib.paths import Site
 from tasks.lib.project import Project
+from tasks.lib.registry_places import Place
 from tasks.lib.registry_server import Server
 
 ARGS = "start | stop | status | ls | cache REF... | rm REF..."
@@ -84,13 +85,13 @@ def _start(project: Project, server: Server) -> None:
                 f"the registry runs already at {registry_server.url(saved)} (xc registry stop ends it)"
             )
             return
-        program = _program(server, project.site)
-        saved = registry_server.start(server, program, int(port), tls="tls" in said, htpasswd=htpasswd)
+        found = program(server, project.site)
+        saved = registry_server.start(server, found, int(port), tls="tls" in said, htpasswd=htpasswd)
     guests = registry_server.url(saved, registry_server.FOR_GUESTS)
     progress.say(f"registry at {registry_server.url(saved)}, for guests {guests}")
 
 
-def _program(server: Server, site: Site) -> str:
+def program(server: Server, site: Site) -> str:
     """The host's docker-registry; else the one in Debian's package, which need not be installed."""
     found = proc.find("docker-registry")
     if found or server.own_program.is_file():
@@ -167,14 +168,13 @@ def _cache(project: Project, server: Server, references: Sequence[oci.Reference]
             pull.fetch(reference.text, pull.access(project), project.site)
         known = files.read_json(workspace.pulled(reference.text))
         known_as = f"{registry_server.HOST}:{saved['port']}"
-        place = registry_api.Place(
-            registry_server.url(saved), reference.name, (known_as, reference.name), False
-        )
-        _push(oci.Layout(workspace.oci), place, reference.tag or "cached", str(known["digest"]))
+        place = Place(registry_server.url(saved), reference.name, (known_as, reference.name), loose=True)
+        push(oci.Layout(workspace.oci), place, reference.tag or "cached", str(known["digest"]))
         progress.say(f"{reference.text} is in the registry as {reference.named}")
 
 
-def _push(layout: oci.Layout, place: registry_api.Place, tag: str, digest: str) -> None:
+def push(layout: oci.Layout, place: Place, tag: str, digest: str) -> None:
+    """Send an image of the layout to a registry."""
     manifest = oci.Manifest.of(layout.json(digest), digest)
 
     def send(there: registry_api.Repository) -> None:

@@ -12,6 +12,7 @@ import posixpath
 import tarfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -73,39 +74,56 @@ def _damaged(blob: Path, why: str) -> UserError:
     return UserError(f"the layer {blob.name[:12]} is damaged: {why}", f"rm {blob}; it is fetched again")
 
 
+@dataclass
+class _Survey:
+    """What a first look at a layer finds."""
+
+    last: dict[str, int]  # by name the number of its last entry: that one counts
+    folders: dict[str, tarfile.TarInfo]
+    opaque: set[str]  # directories that hide what is below them
+
+
 def copy(blob: Path, below: str, out: tarfile.TarFile, epoch: int) -> None:
     """Write the layer's content to `out`, in the directory `below`."""
     try:
-        last, opaque = _survey(blob)
-        there = {""}
-        out.addfile(directory(below, epoch))
+        seen = _survey(blob)
+        there: set[str] = set()
+
+        def folder(name: str) -> None:
+            known = seen.folders.get(name)
+            entry = _rewritten(known, name, below, blob) if known else directory(f"{below}/{name}", epoch)
+            entry.name = entry.name.rstrip("/")
+            _put(out, entry, name in seen.opaque)
+            there.add(name)
+
+        folder("")
         with opened(blob) as source, tarfile.open(fileobj=source, mode="r|") as tar:
             for number, member in enumerate(tar):
                 name = _plain_name(member.name, blob)
-                if posixpath.basename(name) == OPAQUE or last[name] != number or not name:
+                if seen.last[name] != number:
                     continue
-                for parent in [parent for parent in _parents(name) if parent not in there]:
-                    _put(out, directory(f"{below}/{parent}", epoch), parent in opaque)
-                    there.add(parent)
-                there |= {name} if member.isdir() else set()
-                content = tar.extractfile(member) if member.isreg() else None
-                _put(out, _rewritten(member, name, below, blob), name in opaque, content)
+                for parent in [each for each in _parents(name, member.isdir()) if each not in there]:
+                    folder(parent)
+                if not member.isdir() and posixpath.basename(name) != OPAQUE:
+                    content = tar.extractfile(member) if member.isreg() else None
+                    _put(out, _rewritten(member, name, below, blob), False, content)
     except DAMAGED as error:
         raise _damaged(blob, str(error)) from error
 
 
-def _survey(blob: Path) -> tuple[dict[str, int], set[str]]:
-    """By name the number of its last entry, and the directories that hide what is below them."""
-    last: dict[str, int] = {}
-    opaque = set()
+def _survey(blob: Path) -> _Survey:
+    seen = _Survey({}, {}, set())
     with opened(blob) as source, tarfile.open(fileobj=source, mode="r|") as tar:
         for number, member in enumerate(tar):
             name = _plain_name(member.name, blob)
-            last[name] = number
+            seen.last[name] = number
             if posixpath.basename(name) == OPAQUE:
-                opaque.add(posixpath.dirname(name))
-    # A directory that only the mark names, or whose entry is written before its content, is the same.
-    return last, opaque
+                seen.opaque.add(posixpath.dirname(name))
+            if member.isdir():
+                seen.folders[name] = member
+            else:
+                seen.folders.pop(name, None)
+    return seen
 
 
 def _rewritten(member: tarfile.TarInfo, name: str, below: str, blob: Path) -> tarfile.TarInfo:
@@ -147,7 +165,8 @@ def _plain_name(name: str, blob: Path) -> str:
     return "/".join(parts)
 
 
-def _parents(name: str) -> Iterator[str]:
-    parts = name.split("/")[:-1]
+def _parents(name: str, itself: bool) -> Iterator[str]:
+    """The directories above, and with `itself` the name too."""
+    parts = name.split("/") if itself else name.split("/")[:-1]
     for length in range(1, len(parts) + 1):
         yield "/".join(parts[:length])

@@ -5,20 +5,20 @@ Own code on `requests` and not skopeo: manifests have to stay as they are to the
 off goes on where it was.
 """
 
+import base64
 import hashlib
 import os
-import re
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin
 
 from tasks.lib import files, oci, registry_auth
 from tasks.lib.errors import UserError
 from tasks.lib.progress import Bar
+from tasks.lib.registry_places import Access, Place, places
 
 if TYPE_CHECKING:
     import requests
@@ -29,64 +29,10 @@ TRIES = 4
 TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
 LARGEST = 4 << 20  # bytes of a manifest, as registries have it
 ACCEPT = ", ".join((oci.MANIFEST, oci.INDEX, oci.DOCKER_MANIFEST, oci.DOCKER_INDEX))
-LOOPBACK = re.compile(r"(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?")
 
 
 class NotThere(UserError):
     """The registry answers, and has no such image or blob."""
-
-
-@dataclass(frozen=True)
-class Access:
-    """How registries are reached; this does not decide what comes out."""
-
-    NO_INPUT: ClassVar = True
-
-    mirrors: tuple[tuple[str, str], ...] = ()  # (prefix of a name, what stands there instead)
-    insecure: tuple[str, ...] = ()  # hosts whose certificate is not checked, or that have none
-
-    @classmethod
-    def of(cls, mirrors: str, insecure: str) -> "Access":
-        """From settings: `PREFIX=[http://]HOST[/PATH] ...` and `HOST ...`."""
-        pairs = [tuple(word.split("=", 1)) for word in mirrors.split()]
-        return cls(tuple((pair[0], pair[1]) for pair in pairs), tuple(insecure.split()))
-
-
-@dataclass(frozen=True)
-class Place:
-    """One repository of one registry, by one scheme."""
-
-    url: str  # https://host[:port]
-    repository: str
-    login_as: tuple[str, str]  # registry and repository in the files with logins
-    verify: bool = True
-
-    @property
-    def text(self) -> str:
-        """For messages."""
-        return f"{self.url}/{self.repository}"
-
-
-def places(reference: oci.Reference, access: Access) -> list[Place]:
-    """Where to ask for an image, in order: mirrors of the longest prefix first, the registry itself last."""
-    whole = reference.name
-    fits = [pair for pair in access.mirrors if f"{whole}/".startswith(f"{pair[0].rstrip('/')}/")]
-    found = []
-    for prefix, instead in sorted(fits, key=lambda pair: -len(pair[0])):
-        scheme, _, rest = instead.rpartition("://")
-        host, _, path = f"{rest.rstrip('/')}{whole[len(prefix.rstrip('/')) :]}".partition("/")
-        found += _schemes(host, path, access, scheme, host)
-    host = "registry-1.docker.io" if reference.registry == oci.HUB else reference.registry
-    return found + _schemes(host, reference.repository, access, "", reference.registry)
-
-
-def _schemes(host: str, repository: str, access: Access, scheme: str, known_as: str) -> list[Place]:
-    who = (known_as, repository)
-    loose = host in access.insecure or LOOPBACK.fullmatch(host) is not None
-    if scheme:
-        return [Place(f"{scheme}://{host}", repository, who, not loose)]
-    secure = Place(f"https://{host}", repository, who, not loose)
-    return [secure, Place(f"http://{host}", repository, who)] if loose else [secure]
 
 
 class Repository:
@@ -97,9 +43,10 @@ class Repository:
         import urllib3
 
         self.place = place
+        self._url = place.url
         self._authorization = ""
         self._session = requests.Session()
-        if not place.verify:
+        if place.loose:
             warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
 
     def manifest(self, which: str) -> tuple[bytes, str]:
@@ -191,8 +138,16 @@ class Repository:
 
     def _ask(self, method: str, what: str, **said: Any) -> "requests.Response":
         """A request; logs in when the registry wants it. NotThere for 404, UserError for other refusals."""
-        url = what if "://" in what else f"{self.place.url}/v2/{self.place.repository}/{what}"
-        reply = self._send(method, url, **said)
+        import requests
+
+        url = what if "://" in what else f"{self._url}/v2/{self.place.repository}/{what}"
+        try:
+            reply = self._send(method, url, **said)
+        except requests.exceptions.SSLError:
+            if not self.place.loose or self._url.startswith("http:"):
+                raise
+            self._url = self._url.replace("https:", "http:", 1)
+            return self._ask(method, what, **said)
         if reply.status_code == 401 and self._log_in(reply.headers.get("WWW-Authenticate", "")):
             reply.close()
             if hasattr(said.get("data"), "seek"):
@@ -213,17 +168,15 @@ class Repository:
             return request
 
         return self._session.request(
-            method, url, auth=authorize, timeout=TIMEOUT, verify=None if self.place.verify else False, **said
+            method, url, auth=authorize, timeout=TIMEOUT, verify=False if self.place.loose else None, **said
         )
 
     def _log_in(self, header: str) -> bool:
         """Answer a challenge; whether there is something to try."""
-        import requests
-
         scheme, asked = registry_auth.challenge(header)
         who = registry_auth.login(*self.place.login_as, os.environ)
         if scheme == "basic" and who and not self._authorization:
-            self._authorization = requests.auth._basic_auth_str(*who)
+            self._authorization = "Basic " + base64.b64encode(":".join(who).encode()).decode()
             return True
         if scheme != "bearer" or "realm" not in asked:
             return False
@@ -268,6 +221,8 @@ def reason(error: Exception) -> str:
         )
     if "Name or service not known" in text or "resolution" in text:
         return "there is no such host"
+    if "IncompleteRead" in text or "Connection broken" in text or "Connection aborted" in text:
+        return "the connection broke"
     return "the registry does not answer" if "Max retries" in text or "timed out" in text else text
 
 

@@ -6,6 +6,7 @@ Not compressed: the file is read through the host's page cache by all nodes, and
 import struct
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,11 +20,10 @@ DIRECTORY = (1, 8)  # inode types, basic and extended
 def write(out: Path, fill: Callable[[tarfile.TarFile], None], epoch: int) -> None:
     """Let `fill` write the tar. The same tar gives the same bytes."""
     command = [proc.need("sqfstar"), "-quiet", "-no-progress", *PLAIN, "-mkfs-time", str(epoch), str(out)]
-    with files.scratch(out.with_name(f"{out.name}.said")) as log, files.explained(out):
-        with log.open("wb") as sink:
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=sink, stderr=sink, start_new_session=True
-            )
+    with tempfile.TemporaryFile() as log, files.explained(out):
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+        )
         assert process.stdin
         broken = False
         try:
@@ -38,7 +38,8 @@ def write(out: Path, fill: Callable[[tarfile.TarFile], None], epoch: int) -> Non
         finally:
             code = process.wait()
         if code or broken:
-            said = log.read_text(errors="replace").strip().splitlines()[-5:]
+            log.seek(0)
+            said = log.read().decode(errors="replace").strip().splitlines()[-5:]
             raise CommandError(f"'{proc.quoted(command)}' failed with exit code {code}: {' '.join(said)}")
         _settle_root(out, epoch)
 

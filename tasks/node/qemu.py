@@ -103,7 +103,7 @@ def _boot(boot: Boot, node: Node, wait: int) -> list[str]:
 
 
 def _disks(boot: Boot, directory: NodeDir) -> list[str]:
-    """vda is the root disk, vdb the ISO, then modules and container images; the guest knows their serials too."""
+    """vda is the root disk, vdb the ISO, then modules and container images; a guest knows the serials too."""
     words = _disk("root", directory.disk, "qcow2,discard=unmap", readonly=False)
     if boot.iso:
         words += _disk(
