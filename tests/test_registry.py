@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tasks.lib import files, oci
+from tasks.lib import files, oci, proc
 from tasks.lib.registry_server import Server
 from tests.conftest import Fakes, House
 from tests.containers import HTPASSWD, free_port, program, tar
@@ -53,7 +53,7 @@ def test_start_status_stop(registry: House) -> None:
     assert "runs already" in registry.good("registry", "start").err
     assert status(registry)["pid"] == now["pid"]
     registry.good("registry", "stop")
-    assert not Path(f"/proc/{now['pid']}").exists()
+    assert proc.started_at(now["pid"]) is None
     assert status(registry)["running"] is False
     assert "is not running" in registry.good("registry", "stop").err
 
@@ -206,7 +206,7 @@ def test_rm_frees_what_nobody_has(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("words", "exit_code", "says"),
     [
         (["mkimage", "ovl"], 2, "--name=NAME --tag=TAG"),
         (["mkimage", "--tag=x:1", "none"], 1, "neither a directory nor a tar"),
@@ -219,9 +219,9 @@ def test_rm_frees_what_nobody_has(house: House) -> None:
         (["ls", "--force"], 2, "--force is not for"),
     ],
 )
-def test_images_wrong_words(house: House, words: list[str], code: int, says: str) -> None:
+def test_images_wrong_words(house: House, words: list[str], exit_code: int, says: str) -> None:
     (house.root / "empty").mkdir()
-    house.bad("images", *words, code=code, says=(says,))
+    house.bad("images", *words, code=exit_code, says=(says,))
 
 
 def test_an_image_that_nobody_made(house: House) -> None:
