@@ -33,7 +33,7 @@ try:
     chosen = iso.choose(house) if builds else choice.Choice()
     parts = iso.parts(house, chosen)
     overlays = iso.overlays_of(parts)
-    containers = store.wanted(house, overlays.values())
+    containers = store.wanted(house, overlays.values()) if builds else store.Wanted()
     cluster.refuse_clean(house, sys.argv[1:])
 except UserError as error:
     print(f"error: {error}", file=sys.stderr)
@@ -59,7 +59,7 @@ def _builds() -> kit.Tasks:
     yield from iso.tasks(house, chosen, parts)
     yield from pull.tasks(house, chosen, overlays)
     yield from store.tasks(house, containers)
-    yield from golden.tasks(house, [house.workspace.stored(house.settings.name)] if containers else [])
+    yield from golden.tasks(house, [house.workspace.stored(house.settings.name)] if containers.refs else [])
     yield kit.leftovers("_leftovers", house.workspace.leftovers)
 
 

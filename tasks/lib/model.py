@@ -200,6 +200,9 @@ class Overlay(Definition):
         tuple[str, ...], Field(strict=False)
     ] = ()  # files of the host that its `tar` script reads
     images: ContainerImages = ()  # container images that nodes with this overlay have before the start
+    image_stores: Annotated[
+        tuple[Literal["containers-storage", "oci"], ...], Field(strict=False)
+    ] = ()  # the forms in which it reads container images; default: containers-storage
     allow_empty: bool = False  # an empty tar is meant
 
     @property
