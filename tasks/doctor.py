@@ -36,7 +36,11 @@ FOR_START = (
     "depmod",
 )
 FOR_KERNEL = ("gcc", "make", "flex", "bison", "bc")
-OPTIONAL = {"xterm": "console windows"}
+OPTIONAL = {
+    "xterm": "console windows",
+    "sqfstar": "for container images before the start",
+    "openssl": "for a private registry with https",
+}
 ROOM = 4  # GiB that a first build with a kernel of its own takes
 
 

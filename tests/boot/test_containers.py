@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.lib import files, oci
-from tests.boot.conftest import WORKSPACE, Cluster, assert_nothing_left
+from tests.boot.conftest import ROOT, WORKSPACE, Cluster, assert_nothing_left
 from tests.containers import Hub, free_port, hub, image, tar
 
 pytestmark = pytest.mark.boot
@@ -54,9 +55,16 @@ def cluster(port: int, other: Hub, tmp_path_factory: pytest.TempPathFactory) -> 
         yield made
     finally:
         made.xc("stop")
-        made.xc("mkcdrom")
+        forget(made)
     assert_nothing_left("t-oci")
-    made.xc("images", "rm", f"127.0.0.1:{other.port}/deep:1", ok=False)
+    made.xc("images", "rm", f"127.0.0.1:{other.port}/deep:1")
+
+
+def forget(cluster: Cluster) -> None:
+    """The cluster has neither an ISO nor container images any more."""
+    cluster.xc("mkcdrom")
+    env = {**cluster.environment, "__name": cluster.name}
+    subprocess.run([ROOT / "xc", "store"], env=env, check=True, stdin=subprocess.DEVNULL, capture_output=True)
 
 
 def test_nodes_run_it_from_the_disk_they_share(cluster: Cluster) -> None:
@@ -122,5 +130,24 @@ def test_a_cold_boot_has_the_disk(cluster: Cluster) -> None:
         assert cold.rsh(1, f"{RUN} hello:1").strip() == "hello from a container"
     finally:
         cold.xc("stop")
-        cold.xc("mkcdrom")
+        forget(cold)
     assert_nothing_left("t-oci-cold")
+
+
+def test_containerd_imports_them(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    (mine / "default").mkdir(parents=True)
+    (mine / "ovl.yaml").write_text("images: ['localhost/hello:1']\nneeds: [containerd]\nallow_empty: true\n")
+    cluster = Cluster("t-oci-ctr")
+    cluster.xc("mkcdrom", str(mine))
+    try:
+        cluster.xc("starts", "--nvm=1", "--nrouters=0", "--mem=384")
+        cluster.until(1, "test -e /run/containerd/images-imported", 180)
+        assert "localhost/hello:1" in cluster.rsh(1, "ctr -n k8s.io images ls -q").split()
+        said = cluster.rsh(1, "ctr -n k8s.io run --rm localhost/hello:1 one")
+        assert said.strip() == "hello from a container"
+        assert "storage" not in cluster.rsh(1, "ls /var/lib/container-images").split()
+    finally:
+        cluster.xc("stop")
+        forget(cluster)
+    assert_nothing_left("t-oci-ctr")
