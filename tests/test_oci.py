@@ -5,9 +5,11 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -208,6 +210,23 @@ def test_the_same_images_give_the_same_disk(tmp_path: Path, monkeypatch: pytest.
     finally:
         os.umask(old)
     assert first == second
+
+
+def test_an_ordinary_user_gets_the_same_disk(
+    tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = ("localhost/a:1", (tar(special("gone/.wh.x", tarfile.REGTYPE), ("a", "a")),))
+    first = stored(tmp_path, made)[1].read_bytes()
+    if os.geteuid():
+        return  # it was an ordinary user
+    own = shutil.which("unshare", path="/usr/bin:/bin")
+    drop = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+    fakes.program("unshare", f'exec {drop} {own} "$@"')
+    monkeypatch.setattr("os.geteuid", lambda: 65534)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        assert stored(Path(folder), made)[1].read_bytes() == first
+    assert len(fakes.calls("unshare")) == 2
 
 
 @pytest.mark.parametrize(
