@@ -40,8 +40,8 @@ except UserError as error:
     sys.exit(error.exit_code)
 
 kit.end_well()
-BUILDS = [f"kernel:{house.settings.kernel}", f"image:{house.settings.image}", "mkcdrom", "golden"]
-BUILDS += ["store"] if store.is_due(house, containers) else []
+BUILDS = [f"kernel:{house.settings.kernel}", f"image:{house.settings.image}", "mkcdrom"]
+BUILDS += [*(["store"] if store.is_due(house, containers) else []), "golden"]
 DOIT_CONFIG = kit.config(house.workspace.db, BUILDS if builds else [])
 
 

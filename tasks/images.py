@@ -23,8 +23,7 @@ VERBS: Mapping[str, words.Verb] = {
         ARGS,
         {
             "o=": "ls: json",
-            "name=": "mkimage: its name",
-            "tag=": "mkimage: its tag, or NAME:TAG",
+            "tag=": "mkimage: NAME:TAG",
             "entrypoint=": "mkimage: the program it runs",
             "command=": "mkimage: the words of that, or the program",
             "force": "mkimage: replace an image of this name",
@@ -33,7 +32,6 @@ VERBS: Mapping[str, words.Verb] = {
     ),
 }
 ACTIONS = ("ls", "check", "update", "mkimage", "rm")
-MAKING = ("name", "tag", "entrypoint", "command", "force")
 
 
 def tasks(project: Project) -> kit.Tasks:
@@ -188,15 +186,12 @@ def _mkimage(project: Project, source: str) -> None:
 
 
 def _new_name(project: Project) -> oci.Reference:
-    said = project.words.options
-    name, _, tag = (
-        said.get("tag", "").rpartition(":") if ":" in said.get("tag", "") else ("", "", said.get("tag", ""))
-    )
-    if bool(name) == ("name" in said):
-        raise UsageError(
-            "images mkimage: give --name=NAME --tag=TAG, or --tag=NAME:TAG", words.usage(VERBS["images"])
-        )
-    text = f"{said.get('name', name)}:{tag or 'latest'}"
+    """From --tag=NAME:TAG. With --name beside a tag alone, that is the image's name and not the cluster's."""
+    said = project.words.options.get("tag", "")
+    own = project.words.settings.get("name")
+    text = said if ":" in said else f"{own}:{said or 'latest'}" if own else ""
+    if not text:
+        raise UsageError("images mkimage: give --tag=NAME:TAG", words.usage(VERBS["images"]))
     return _parse(text if text.startswith(f"{oci.LOCAL}/") else f"{oci.LOCAL}/{text}")
 
 

@@ -311,3 +311,31 @@ def test_the_disk_is_killed_while_it_is_written(house: House) -> None:
     assert not (house.workspace / "store/xcluster.json").exists()
     house.good("store")
     assert [path.name for path in (house.workspace / "store").iterdir() if path.name.startswith(".")] == []
+
+
+def test_images_of_a_disk_image_and_forms(house: House) -> None:
+    house.write("ovl/a/root/x", "x\n")
+    house.write("ovl/a/ovl.yaml", STORE + "image_stores: [oci]\n")
+    house.write("ovl/b/ovl.yaml", "image_stores: [containers-storage]\n")
+    house.write("ovl/c/ovl.yaml", "images: [{ref: localhost/c:1, tree: default}]\n")
+    house.write("ovl/c/default/c", "c\n")
+    house.write(
+        "images/base/image.yaml",
+        "summary: an image\npackages: [libc6]\nimages: [{ref: localhost/disk:1, tree: more}]\n",
+    )
+    house.write("images/base/more/y", "y\n")
+    house.good("store")
+    stamp = files.read_json(house.workspace / "store/xcluster.json")
+    assert stamp["images"] == ["localhost/a:1", "localhost/disk:1"]
+    disk = next((house.workspace / "store").glob("*.squashfs"))
+    said = subprocess.run(["unsquashfs", "-ls", str(disk)], capture_output=True, text=True, check=True).stdout
+    assert "squashfs-root/oci/index.json" in said and "squashfs-root/storage/overlay-images" in said
+    house.write("ovl/b/ovl.yaml", "summary: second\n")
+    house.good("store")
+    to = house.root / "unpacked"
+    newest = max((house.workspace / "store").glob("*.squashfs"), key=lambda path: path.stat().st_mtime)
+    subprocess.run(["unsquashfs", "-q", "-n", "-d", str(to), str(newest)], check=True, capture_output=True)
+    assert [path.name for path in to.iterdir()] == ["oci"]
+    index = json.loads((to / "oci/index.json").read_text())
+    names = [entry["annotations"]["io.containerd.image.name"] for entry in index["manifests"]]
+    assert sorted(names) == ["localhost/a:1", "localhost/disk:1"]

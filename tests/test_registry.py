@@ -208,7 +208,7 @@ def test_rm_frees_what_nobody_has(house: House) -> None:
 @pytest.mark.parametrize(
     ("words", "exit_code", "says"),
     [
-        (["mkimage", "ovl"], 2, "--name=NAME --tag=TAG"),
+        (["mkimage", "ovl"], 2, "--tag=NAME:TAG"),
         (["mkimage", "--tag=x:1", "none"], 1, "neither a directory nor a tar"),
         (["mkimage", "--tag=X:1", "ovl"], 2, "is no image"),
         (["mkimage", "--tag=x:1"], 2, "mkimage: got nothing"),
