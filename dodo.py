@@ -14,14 +14,18 @@ from tasks import (
     golden,
     graph,
     image,
+    images,
     iso,
     kernel,
     link,
     mkovl,
     netns,
     ovl,
+    pull,
     reach,
+    registry,
     selftest,
+    store,
     suite,
     verify,
 )
@@ -35,13 +39,16 @@ try:
     builds = house.words.verb is None or VERBS[house.words.verb].builds
     chosen = iso.choose(house) if builds else choice.Choice()
     parts = iso.parts(house, chosen)
+    overlays = iso.overlays_of(parts)
+    containers = store.wanted(house, overlays.values()) if builds else store.Wanted()
     cluster.refuse_clean(house, sys.argv[1:])
 except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
 
 kit.end_well()
-BUILDS = [f"kernel:{house.settings.kernel}", f"image:{house.settings.image}", "mkcdrom", "golden"]
+BUILDS = [f"kernel:{house.settings.kernel}", f"image:{house.settings.image}", "mkcdrom"]
+BUILDS += [*(["store"] if store.is_due(house, containers) else []), "golden"]
 DOIT_CONFIG = kit.config(house.workspace.db, BUILDS if builds else [])
 
 
@@ -55,9 +62,11 @@ def _builds() -> kit.Tasks:
     yield from artifact.tasks(house)
     yield from kernel.tasks(house)
     yield from image.tasks(house, chosen)
-    yield from ovl.tasks(house, chosen, iso.overlays_of(parts))
+    yield from ovl.tasks(house, chosen, overlays)
     yield from iso.tasks(house, chosen, parts)
-    yield from golden.tasks(house)
+    yield from pull.tasks(house, chosen, overlays)
+    yield from store.tasks(house, containers)
+    yield from golden.tasks(house, [house.workspace.stored(house.settings.name)] if containers.refs else [])
     yield kit.leftovers("_leftovers", house.workspace.leftovers)
 
 
@@ -78,6 +87,8 @@ def _verbs() -> kit.Tasks:
     yield from dns.tasks(house)
     yield from fakenet.tasks(house)
     yield from mkovl.tasks(house)
+    yield from images.tasks(house)
+    yield from registry.tasks(house)
     yield from kernel.verb_tasks(house)
     yield from suite.verb_tasks(house)
     yield from doctor.tasks(house)

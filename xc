@@ -39,6 +39,9 @@ test_tools() {
 		gpgv gpgv
 		dot graphviz
 		pasta passt
+		sqfstar squashfs-tools
+		skopeo skopeo
+		openssl openssl
 	END
 }
 

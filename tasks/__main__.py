@@ -7,7 +7,7 @@ from tasks.lib.errors import unknown
 from tasks.lib.project import ROOT
 from tasks.verbs import VERBS
 
-NOUNS = ("suite", "artifact", "kernel", "image", "ovl", "golden")
+NOUNS = ("suite", "artifact", "kernel", "image", "ovl", "pull", "store", "golden")
 
 
 def main(argv: list[str]) -> int:

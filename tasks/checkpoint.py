@@ -162,11 +162,15 @@ def _write_record(
     workspace: Workspace, into: CheckpointDir, settings: Settings, nodes: Sequence[Node]
 ) -> None:
     directory = workspace.cluster(settings.name)
-    shown = {node.number: files.read_json(directory.node(node.number).state)["iso"] for node in nodes}
+    states = {node.number: files.read_json(directory.node(node.number).state) for node in nodes}
+    shown = {number: state["iso"] for number, state in states.items()}
     isos = {number: Path(path).with_suffix(".iso") for number, path in shown.items() if path}
     for iso in set(isos.values()):
         if iso.is_file():
             files.keep(iso, into.root / iso.name)
+    disks = {number: Path(state["containers"]) for number, state in states.items() if state.get("containers")}
+    for disk in set(disks.values()):
+        files.keep(disk, into.root / disk.name)
     record = {
         "format": checkpoint.FORMAT,
         "saved": int(time.time()),
@@ -179,6 +183,7 @@ def _write_record(
             {
                 "node": node.model_dump(mode="json"),
                 "iso": isos[node.number].name if isos.get(node.number, into.root / "no").is_file() else None,
+                "containers": disks[node.number].name if node.number in disks else None,
                 "iso_disk": str(shown[node.number] or "").endswith(".qcow2"),
             }
             for node in nodes

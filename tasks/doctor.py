@@ -42,6 +42,8 @@ OPTIONAL = {
     "xterm": "console windows",
     "dot": "pictures as svg and png (xc graph)",
     "dnsmasq": "names for guests, where there is no coredns",
+    "sqfstar": "for container images before the start",
+    "openssl": "for a private registry with https",
 }
 ROOM = 4  # GiB that a first build with a kernel of its own takes
 

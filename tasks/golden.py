@@ -24,8 +24,11 @@ KEPT = 16  # snapshots, of any cluster; a topology may need three shapes, each o
 RECENT = 600  # seconds
 
 
-def tasks(project: Project) -> kit.Tasks:
-    """The snapshots that the cluster of the settings is cloned from."""
+def tasks(project: Project, disks: Iterable[Path]) -> kit.Tasks:
+    """The snapshots that the cluster of the settings is cloned from.
+
+    `disks` are the stamps of other disks that the cluster's nodes have.
+    """
     workspace, settings = project.workspace, _settings(project)
     program = proc.find(qemu.QEMU)
     deps = [workspace.stamp("kernel", settings.kernel), workspace.stamp("image", settings.image)]
@@ -38,7 +41,7 @@ def tasks(project: Project) -> kit.Tasks:
     recipe = kit.Recipe(
         freeze,
         [project, shapes],
-        deps=[*deps, *([Path(program)] if program else [])],
+        deps=[*deps, *disks, *([Path(program)] if program else [])],
         inputs=inputs,
         code=(golden, boot, qemu, qmp),
     )

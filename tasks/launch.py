@@ -244,13 +244,15 @@ def _boot_of(made: Plan, each: Node) -> Boot:
     """The node of a checkpoint; a clone where there is a snapshot of its shape; else a boot of its own."""
     if made.saved:
         return made.saved.boot(made.boot, each, made.directory.held)
+    disk = made.boot.containers
+    plain = replace(made.boot, containers=files.held(disk, made.directory.held)) if disk else made.boot
     snapshot = made.snapshots.get(frozen.shape_of(each))
     if snapshot is None:
         if made.snapshots:
             progress.say(f"{each.name} is the only one of its memory, CPUs and command line: it boots cold")
-        iso = made.boot.iso
-        return replace(made.boot, iso=files.held(iso, made.directory.held) if iso else None)
-    return frozen.thawing(made.boot, snapshot, made.directory.held)
+        iso = plain.iso
+        return replace(plain, iso=files.held(iso, made.directory.held) if iso else None)
+    return frozen.thawing(plain, snapshot, made.directory.held)
 
 
 def _wait(made: Plan, runs: Sequence[NodeRun], authorized: str) -> None:

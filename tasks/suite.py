@@ -36,6 +36,9 @@ def suites(project: Project) -> list[str]:
         found |= {source.suite for source in (kernel.source.sources if kernel.source else ()) if source.suite}
     found |= {image.suite for image in project.definitions.images.values() if image.suite}
     found |= {overlay.suite for overlay in project.definitions.overlays.values() if overlay.suite}
+    listed = [image.images for image in project.definitions.images.values()]
+    listed += [overlay.images for overlay in project.definitions.overlays.values()]
+    found |= {each.suite for images in listed for each in images if each.suite}
     return sorted(found)
 
 

@@ -252,3 +252,12 @@ def test_a_process_is_known_by_its_start_time(tmp_path: Path) -> None:
         qemu.BACKEND.stop(directory)
         assert process.wait(5) == -15
     assert qemu.BACKEND.pid(directory) is None
+
+
+def test_container_images_are_one_more_disk_only_where_there_are_some() -> None:
+    with_images = argv(made=boot(containers=Path("/w/store/x.squashfs")))
+    more = [word for word in with_images if word not in argv()]
+    assert more == [
+        "file=/w/store/x.squashfs,id=images,if=none,format=raw,read-only=on",
+        "virtio-blk-pci,drive=images,serial=images",
+    ]

@@ -1,7 +1,7 @@
 """Definitions: every YAML file read, checked and cross-checked; all problems are found at once."""
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from tasks.lib import topology_check
 from tasks.lib.errors import unknown
-from tasks.lib.model import Definition, Image, Kernel, Overlay
+from tasks.lib.model import ContainerImage, Definition, Image, Kernel, Overlay
 from tasks.lib.topology import Topology
 
 D = TypeVar("D", bound=Definition)
@@ -209,6 +209,7 @@ def _cross_check(
         problems += [f"{label}: patch '{p}' is not there (looked for kernel/{p})" for p in missing]
     for image in images.values():
         label = f"images/{image.name}/image.yaml"
+        problems += _made_of(label, image.directory, image.images, overlays)
         problems += [
             f"{label}: {unknown('overlay', o, overlays)}" for o in image.overlays if o not in overlays
         ]
@@ -219,8 +220,22 @@ def _cross_check(
     for overlay in overlays.values():
         file = overlay.directory / "ovl.yaml"
         label = _label(root, file)
+        problems += _made_of(label, overlay.directory, overlay.images, overlays)
         wanted = (*overlay.needs, *((overlay.alias,) if overlay.alias else ()))
         problems += [f"{label}: {unknown('overlay', o, overlays)}" for o in wanted if o not in overlays]
+
+
+def _made_of(
+    label: str, directory: Path, images: Iterable[ContainerImage], overlays: Mapping[str, Overlay]
+) -> list[str]:
+    """What container images are made of and is not there."""
+    problems = []
+    for image in images:
+        if image.overlay and image.overlay not in overlays:
+            problems.append(f"{label}: images: {image.ref}: {unknown('overlay', image.overlay, overlays)}")
+        if image.tree and not (directory / image.tree).is_dir():
+            problems.append(f"{label}: images: {image.ref}: there is no directory {directory / image.tree}")
+    return problems
 
 
 def _loops(image: Image, images: Mapping[str, Image]) -> bool:

@@ -3,7 +3,17 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+from tasks.lib import oci
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
@@ -88,6 +98,55 @@ class Kernel(Definition):
         return self
 
 
+def _full_name(text: str) -> str:
+    return oci.parse(text).text
+
+
+def _by_name(value: object) -> object:
+    return {"ref": value} if isinstance(value, str) else value
+
+
+class ContainerImage(Definition):
+    """A container image: pulled by name, or with one of `packages`, `overlay`, `tree` made here."""
+
+    ref: Annotated[str, AfterValidator(_full_name)]  # e.g. registry.k8s.io/pause:3.9@sha256:...
+    suite: Name | None = None  # of `packages`; default: the settings' suite
+    packages: Annotated[tuple[Name, ...], Field(strict=False)] = ()  # Debian packages, with what they need
+    exclude: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    drop: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    overlay: Name | None = None  # unpacked over them
+    tree: str | None = None  # directory beside the definition, laid over all that
+    entrypoint: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    command: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    env: dict[str, str] = {}
+    workdir: str = ""
+    user: str = ""
+
+    @property
+    def made(self) -> bool:
+        """Whether the definition says what it is made of."""
+        return bool(self.packages or self.overlay or self.tree)
+
+    @property
+    def reference(self) -> oci.Reference:
+        """Its name, in parts."""
+        return oci.parse(self.ref)
+
+    @model_validator(mode="after")
+    def _pulled_or_made(self) -> Self:
+        if self.made and (not self.reference.local or self.reference.digest):
+            raise ValueError(f"an image that is made here is called {oci.LOCAL}/NAME:TAG, not '{self.ref}'")
+        own = sorted(self.model_fields_set - {"ref"})
+        if own and not self.made:
+            raise ValueError(f"'{own[0]}' is for images made here, of 'packages', 'overlay' or 'tree'")
+        return self
+
+
+ContainerImages = Annotated[
+    tuple[Annotated[ContainerImage, BeforeValidator(_by_name)], ...], Field(strict=False)
+]
+
+
 class Image(Definition):
     """images/<name>/image.yaml; images/<name>/rootfs/ is copied over the packages."""
 
@@ -109,11 +168,12 @@ class Image(Definition):
     devices: dict[str, Annotated[tuple[Literal["c", "b"], int, int, Mode], Field(strict=False)]] = {}
     owners: dict[str, Annotated[tuple[int, int], Field(strict=False)]] = {}  # uid and gid where not root
     no_applets: Annotated[tuple[str, ...], Field(strict=False)] = ()  # busybox applets without a link
+    images: ContainerImages = ()  # container images that its nodes have before the start
     size: Size = "2G"  # of the disk, sparse
 
     @model_validator(mode="after")
     def _base_or_extension(self) -> Self:
-        own = {"extends", "overlays", "summary", "size", "name", "directory"}
+        own = {"extends", "overlays", "summary", "size", "name", "directory", "images"}
         lost = sorted(self.model_fields_set - own)
         if self.extends and lost:
             names = ", ".join(f"'{key}'" for key in lost)
@@ -141,6 +201,10 @@ class Overlay(Definition):
     reads: Annotated[
         tuple[str, ...], Field(strict=False)
     ] = ()  # files of the host that its `tar` script reads
+    images: ContainerImages = ()  # container images that nodes with this overlay have before the start
+    image_stores: Annotated[
+        tuple[Literal["containers-storage", "oci"], ...], Field(strict=False)
+    ] = ()  # the forms in which it reads container images; default: containers-storage
     allow_empty: bool = False  # an empty tar is meant
 
     @property

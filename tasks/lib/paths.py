@@ -54,6 +54,28 @@ class Workspace:
         """A download, by the hash of its content."""
         return self.cache / "sha256" / sha256
 
+    @property
+    def oci(self) -> Path:
+        """Container images: an OCI layout, each blob once."""
+        return self.cache / "oci"
+
+    def pulled(self, reference: str) -> Path:
+        """What is known of a container image that was pulled or made."""
+        return self.stamp("pull", reference.replace("/", "+"))
+
+    def store(self, key: str) -> Path:
+        """A disk of container images for guests, by what is on it."""
+        return self.root / "store" / f"{key}.squashfs"
+
+    def stored(self, cluster: str) -> Path:
+        """Which disk of container images a cluster has; not there when it has none."""
+        return self.stamp("store", cluster)
+
+    @property
+    def registry(self) -> Path:
+        """The private registry: its configuration, its images, its log."""
+        return self.root / "registry"
+
     def apt(self, suite: str) -> Path:
         """apt's private state for one suite: lists, packages, status files."""
         return self.cache / "apt" / suite
@@ -93,6 +115,8 @@ class Workspace:
         kept = {self.run}
         if any(self.run.glob("*/cluster.json")):
             kept |= {self.keys, self.accel}
+        if (self.registry / "registry.json").exists():  # it runs
+            kept.add(self.registry)
         found = [path for path in self.root.iterdir() if path not in kept]
         return [path for path in found if not path.name.startswith(self.db.name)]  # sqlite has a journal
 

@@ -20,11 +20,11 @@ Argv = Sequence[str | os.PathLike[str]]
 # The Debian package of each program we call; `doctor` and `need` tell it to the user.
 DEBIAN_PACKAGE = {
     "apt-get": "apt", "bc": "bc", "bison": "bison", "debugfs": "e2fsprogs", "depmod": "kmod",
-    "dnsmasq": "dnsmasq-base", "dot": "graphviz", "dpkg-deb": "dpkg", "flex": "flex",
-    "gcc": "gcc", "ip": "iproute2", "make": "make",
-    "mke2fs": "e2fsprogs", "nft": "nftables", "nsenter": "util-linux", "pasta": "passt",
-    "qemu-img": "qemu-utils", "qemu-system-x86_64": "qemu-system-x86", "scp": "openssh-client",
-    "setpriv": "util-linux", "slirp4netns": "slirp4netns", "socat": "socat", "ssh": "openssh-client",
+    "dnsmasq": "dnsmasq-base", "dot": "graphviz", "dpkg-deb": "dpkg", "flex": "flex", "gcc": "gcc",
+    "ip": "iproute2", "make": "make", "mke2fs": "e2fsprogs", "nft": "nftables", "nsenter": "util-linux",
+    "openssl": "openssl", "pasta": "passt", "qemu-img": "qemu-utils",
+    "qemu-system-x86_64": "qemu-system-x86", "scp": "openssh-client", "setpriv": "util-linux",
+    "slirp4netns": "slirp4netns", "socat": "socat", "sqfstar": "squashfs-tools", "ssh": "openssh-client",
     "ssh-keygen": "openssh-client", "tar": "tar", "unshare": "util-linux", "xterm": "xterm",
 }  # fmt: skip
 

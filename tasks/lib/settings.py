@@ -16,6 +16,7 @@ from tasks.lib.model import Name, Node, Role
 
 Nets = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,2}(,[0-9]{1,2})*$")]
 Prefix = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F:]+:$")]
+Mirrors = Annotated[str, StringConstraints(pattern=r"^(\s*[^\s=]+=(https?://)?[^\s=/:][^\s=]*)*\s*$")]
 ClusterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 
 FIRST = {"vm": 1, "router": 201, "tester": 221}
@@ -86,6 +87,12 @@ class Settings(BaseModel):
     prefix: Prefix = Field("fd00:", description="IPv6 prefix: addresses are <prefix>:192.168.<net>.<N>")
     suite: Name = Field("bookworm", description="Debian suite of packages where a definition names none")
     mirror: str = Field("", description="URL of a Debian archive; default: the one apt is set up with")
+    registry_mirrors: Mirrors = Field(
+        "", description="container registries to ask first: PREFIX=[http://]HOST[/PATH] ..."
+    )
+    registry_insecure: str = Field(
+        "", description="hosts of container registries without a trusted certificate"
+    )
     offline: bool = Field(False, description="never use the network: what is not in the cache is an error")
     per_node: dict[str, str] = Field(default_factory=dict, description="mem201: 384 and the like")
 

@@ -38,6 +38,7 @@ class Boot:
     frozen: Frozen | None = None  # None: an ordinary, cold boot
     mptable: bool = False  # the kernel reads the BIOS's table of interrupts (X86_MPPARSE)
     crowded: bool = False  # more virtual CPUs than the host has processors
+    containers: Path | None = None  # read-only disk with container images
     lpj: int | None = None  # loops per jiffy of the host's processor, for emulated guests
     inside: tuple[str, ...] = ()  # what stands before a node's command line: where its nets are
     apart: tuple[str, ...] = ()  # the same for machines with loose NICs; empty: theirs are no taps

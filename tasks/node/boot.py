@@ -22,6 +22,7 @@ def cold(settings: Settings, workspace: Workspace) -> tuple[Boot, str]:
         cmdline=str(facts.get("cmdline", "")),
         image=workspace.image(settings.image),
         iso=iso if iso.is_file() else None,
+        containers=containers(settings, workspace),
         accel=verdict.accel,
         machine=settings.machine,
         extra=settings.kvm_opt,
@@ -31,15 +32,22 @@ def cold(settings: Settings, workspace: Workspace) -> tuple[Boot, str]:
     return made, verdict.why
 
 
+def containers(settings: Settings, workspace: Workspace) -> Path | None:
+    """The disk with the cluster's container images."""
+    key = files.read_json(workspace.stored(settings.name)).get("key")
+    return workspace.store(str(key)) if key else None
+
+
 def contents(settings: Settings, workspace: Workspace) -> list[str]:
-    """The hashes of what a guest is made of: kernel, modules, image."""
+    """The hashes of what a guest is made of: kernel and modules, image, container images if it has any."""
     stamps = [workspace.stamp("kernel", settings.kernel), workspace.stamp("image", settings.image)]
+    stamps += [workspace.stored(settings.name)] if workspace.stored(settings.name).is_file() else []
     return [files.digest(files.read_json(stamp).get("files", {})) for stamp in stamps]
 
 
 def made_of(settings: Settings, workspace: Workspace) -> dict[str, str]:
     """The same by name, and QEMU itself: what a saved state is of no use without."""
-    kernel, image = contents(settings, workspace)
+    kernel, image = contents(settings, workspace)[:2]
     return {"kernel": kernel, "image": image, "qemu": files.digest(qemu.program())}
 
 

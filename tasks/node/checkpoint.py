@@ -3,6 +3,7 @@
     checkpoint/NAME/checkpoint.json        the record; the directory is renamed into place when all is there
                     vm-NNN.{ram,state,qcow2}  memory and machine in the form of a golden snapshot; the disk
                     *.iso                  the overlay ISO as the nodes have it
+                    *.squashfs             the disk of container images, if they have one
 
 Nothing here is written again: restored nodes map the memory privately and write to disks of their own.
 """
@@ -63,7 +64,9 @@ class Checkpoint:
         shown = golden.iso_disk(directory, iso) if saved["iso_disk"] else iso
         disk = files.held(place.disk(number), directory)
         frozen = Frozen(place.ram(number), place.state(number), booted=True)
-        return replace(plain, image=disk, iso=shown, frozen=frozen)
+        stored = saved.get("containers")
+        containers = files.held(place.root / stored, directory) if stored else None
+        return replace(plain, image=disk, iso=shown, frozen=frozen, containers=containers)
 
     def sizes(self) -> tuple[int, int]:
         """Bytes of all files, and what they take on the disk."""

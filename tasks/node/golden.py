@@ -63,6 +63,7 @@ def key(boot: Boot, made: Shape, contents: Sequence[str]) -> str:
         kernel=Path("kernel"),
         initramfs=boot.initramfs and Path("initramfs"),
         modules=boot.modules and Path("modules"),
+        containers=boot.containers and Path("containers"),
         image=Path("image"),
         iso=Path("cdrom.qcow2"),
         frozen=Frozen(Path("ram"), None),

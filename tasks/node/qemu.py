@@ -103,7 +103,7 @@ def _boot(boot: Boot, node: Node, wait: int) -> list[str]:
 
 
 def _disks(boot: Boot, directory: NodeDir) -> list[str]:
-    """vda is the root disk, vdb the ISO, then the modules; the guest knows them by serial number too."""
+    """vda is the root disk, vdb the ISO, then modules and container images; a guest knows the serials too."""
     words = _disk("root", directory.disk, "qcow2,discard=unmap", readonly=False)
     if boot.iso:
         words += _disk(
@@ -111,6 +111,8 @@ def _disks(boot: Boot, directory: NodeDir) -> list[str]:
         )
     if boot.modules:
         words += _disk("modules", boot.modules, "raw", readonly=True)
+    if boot.containers:
+        words += _disk("images", boot.containers, "raw", readonly=True)
     return words
 
 
@@ -200,6 +202,7 @@ class Qemu:
         process = proc.spawn(command, directory.qemu_log)
         state = {"pid": process.pid, "start": proc.started_at(process.pid), "number": node.number}
         below = {"image": boot.image, "iso": boot.iso, "ram": boot.frozen and boot.frozen.ram}
+        below |= {"containers": boot.containers} if boot.containers else {}
         known = {name: str(path) if path else None for name, path in below.items()}
         files.write_json(directory.state, {**state, **known, "node": node.model_dump(mode="json")})
         return NodeRun(node, directory, process, boot.frozen)

@@ -37,10 +37,12 @@ class Kept:
 
 
 def with_iso(plain: Boot, cluster: ClusterDir, node: Node) -> Boot:
-    """`plain`, with the disk of the ISO and the memory file that this running node has."""
+    """`plain`, with the disks of ISO and container images and the memory file that this running node has."""
     known = files.read_json(cluster.node(node.number).state)
     frozen = Frozen(Path(known["ram"]), None) if known.get("ram") else None
-    return replace(plain, iso=Path(known["iso"]) if known["iso"] else None, frozen=frozen)
+    containers = Path(known["containers"]) if known.get("containers") else None
+    iso = Path(known["iso"]) if known["iso"] else None
+    return replace(plain, iso=iso, containers=containers, frozen=frozen)
 
 
 def save(nodes: Sequence[Kept], cluster: ClusterDir, into: CheckpointDir) -> float:

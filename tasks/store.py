@@ -1,0 +1,121 @@
+"""The container images of a cluster ──store──> store/<key>.squashfs + store/<cluster>.json
+
+One read-only disk for all nodes, with the images as podman and cri-o keep them. Which images: those that the
+overlays on the ISO list, and the disk image with its overlays. A cluster without any has no such disk.
+"""
+
+import contextlib
+import os
+import tarfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks import ovl
+from tasks.lib import containers_storage, files, kit, layers, oci, oci_layout, squashfs
+from tasks.lib.containers_storage import Stored
+from tasks.lib.model import ContainerImage, Overlay
+from tasks.lib.paths import Workspace
+from tasks.lib.project import Project, source_date_epoch
+
+STORAGE, LAYOUT = "storage", "oci"  # directories on the disk
+USUAL = "containers-storage"
+KEPT = 4  # disks that no cluster has now
+RECENT = 600  # seconds
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is on the disk of a cluster."""
+
+    refs: tuple[str, ...] = ()  # the full names of the images
+    forms: tuple[str, ...] = ()  # and how programs in the guest want them
+
+
+def wanted(project: Project, overlays: Iterable[Overlay]) -> Wanted:
+    """The images that the cluster's nodes have before the start."""
+    all_overlays = list(overlays)
+    images: list[ContainerImage] = []
+    at = project.definitions.images.get(project.settings.image)
+    while at:
+        all_overlays += [ovl.resolve(project, name) for name in at.overlays]
+        images += at.images
+        at = project.definitions.images.get(at.extends) if at.extends else None
+    images += [image for overlay in all_overlays for image in overlay.images]
+    forms: set[str] = {form for overlay in all_overlays for form in overlay.image_stores}
+    return Wanted(tuple(sorted({image.ref for image in images})), tuple(sorted(forms or {USUAL})))
+
+
+def is_due(project: Project, disk: Wanted) -> bool:
+    """Whether there is something to do: a disk to make, or one to give up."""
+    return bool(disk.refs) or project.workspace.stored(project.settings.name).is_file()
+
+
+def tasks(project: Project, made: Wanted) -> kit.Tasks:
+    """The disk of the cluster; or, when it has one that is not wanted any more, the end of that."""
+    workspace, name = project.workspace, project.settings.name
+    stamp = workspace.stored(name)
+    if not made.refs:
+        if is_due(project, made):
+            yield kit.task("store", None, kit.Recipe(forget, [workspace, name]), [])
+        return
+    recipe = kit.Recipe(
+        build,
+        [workspace, name, made, source_date_epoch(project.environ)],
+        deps=[workspace.pulled(ref) for ref in made.refs],
+        code=(containers_storage, layers, oci, oci_layout, squashfs),
+    )
+    task = kit.task("store", None, recipe, [stamp])
+    disk = disk_of(workspace, name)
+    yield {**task, "uptodate": [*task["uptodate"], disk is None or disk.is_file()]}
+
+
+def disk_of(workspace: Workspace, cluster: str) -> Path | None:
+    """The disk with the container images of a cluster, if it has one."""
+    key = files.read_json(workspace.stored(cluster)).get("key")
+    return workspace.store(str(key)) if key else None
+
+
+def build(workspace: Workspace, name: str, made: Wanted, epoch: int) -> None:
+    """Write the disk of container images"""
+    known = [files.read_json(workspace.pulled(ref)) for ref in made.refs]
+    images = containers_storage.merged(
+        [Stored((_shown(str(each["name"])),), str(each["digest"]), str(each["top"])) for each in known]
+    )
+    layout = oci.Layout(workspace.oci)
+    key = files.digest([made.forms, [[image.names, image.digest, image.top] for image in images]])[:16]
+    disk = workspace.store(key)
+
+    def fill(tar: tarfile.TarFile) -> None:
+        if USUAL in made.forms:
+            containers_storage.Writer(layout, tar, STORAGE, epoch).write(images)
+        if "oci" in made.forms:
+            oci_layout.write(layout, images, tar, LAYOUT, epoch)
+
+    with files.locked(disk.with_suffix(".lock")), files.atomic(disk) as temp:
+        squashfs.write(temp, fill, epoch)
+    files.write_stamp(workspace.stored(name), {"disk": disk}, key=key, images=list(made.refs))
+    _forget_old(workspace)
+
+
+def _shown(ref: str) -> str:
+    """The name in a store: a digest beside a tag is not part of it."""
+    return oci.parse(ref).named if oci.parse(ref).tag else ref
+
+
+def forget(workspace: Workspace, name: str) -> None:
+    """The cluster has no container images any more"""
+    workspace.stored(name).unlink(missing_ok=True)
+    _forget_old(workspace)
+
+
+def _forget_old(workspace: Workspace) -> None:
+    """Remove disks that no cluster has but for the newest. Running nodes do not need the name."""
+    folder = workspace.store("x").parent
+    used = {disk_of(workspace, stamp.stem) for stamp in folder.glob("*.json")}
+    left = sorted((path.stat().st_mtime, path) for path in folder.glob("[!.]*.squashfs") if path not in used)
+    for made, old in left[:-KEPT]:
+        if time.time() - made > RECENT:
+            with contextlib.suppress(OSError):
+                os.unlink(old)
