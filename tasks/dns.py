@@ -1,7 +1,8 @@
 """Names for guests: a DNS server on the host that knows all nodes, as long as a cluster runs.
 
-All clusters of a workspace share one server, because guests of all of them know it by one address. Who needs
-it is found out each time: the clusters with a running node, or somebody who said `dns start`.
+Guests know it as 192.168.0.250. In user space that is the host's loopback, so all such clusters of a
+workspace share one server; a cluster with bridges has that address, and a server, for itself. Who needs one
+is found out each time: the clusters with a running node, or somebody who said `dns start`.
 """
 
 import json
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tasks import net
 from tasks.lib import files, kit, progress, words
 from tasks.lib.errors import UsageError, UserError, unknown
 from tasks.lib.model import Node
@@ -30,6 +32,8 @@ VERBS: Mapping[str, words.Verb] = {
     ),
 }
 DOMAIN = "xcluster"
+HOST = "192.168.0.250"
+UPLINK = "10.0.2.3"  # answers in a cluster's own namespace, from the host's resolvers
 MISSING = "neither coredns nor dnsmasq is here: apt-get install --no-install-recommends dnsmasq-base"
 
 
@@ -44,7 +48,7 @@ def preflight(settings: Settings, workspace: Workspace) -> list[str]:
         return []
     _, problems = _static(settings)
     if settings.dns == "on":
-        why = _obstacle(workspace)
+        why = _obstacle(workspace) if settings.net != "bridge" else _no_program(workspace)
         problems += [f"{why}; --dns=off starts without"] if why else []
     return problems
 
@@ -59,15 +63,28 @@ def refresh(workspace: Workspace) -> None:
         return
     with files.locked(workspace.run / ".dns.lock"):
         users = _users(workspace)
-        if not users and not _is_kept(workspace):
+        own = {directory: inner for directory in users if (inner := _inner(directory))}
+        shared = [directory for directory in users if directory not in own]
+        if not shared and not _is_kept(workspace):
             dns.down(place)
-            return
-        why = _obstacle(workspace)
+        why = _no_program(workspace) if users else None
+        why = why or (_obstacle(workspace) if shared or _is_kept(workspace) else None)
         if why:
             raise UserError(f"no DNS server: {why}", "--dns=off, or `xc dns start` when that is settled")
-        server = dns.program(workspace.root / "bin")
-        assert server
-        dns.up(place, server, zone(users))
+        server = dns.program(workspace.root / "bin") or ""
+        for directory, inner in own.items():
+            dns.up(inner, server, zone([directory]))
+        if shared or _is_kept(workspace):
+            dns.up(place, server, zone(shared))
+
+
+def _inner(directory: ClusterDir) -> dns.Place | None:
+    """Where the server of a cluster with bridges runs; None for one that shares the host's loopback."""
+    saved = files.read_json(directory.state)["settings"]
+    if saved["net"] != "bridge":
+        return None
+    prefix = net.get("bridge").inside(directory)
+    return dns.Place(directory.dns, (HOST,), prefix=tuple(prefix), resolvers=(UPLINK,) if prefix else ())
 
 
 def refresh_if_possible(workspace: Workspace) -> None:
@@ -134,10 +151,14 @@ def _is_kept(workspace: Workspace) -> bool:
     return _kept(workspace).exists()
 
 
+def _no_program(workspace: Workspace) -> str | None:
+    return None if dns.program(workspace.root / "bin") else MISSING
+
+
 def _obstacle(workspace: Workspace) -> str | None:
-    """Why there can be no server now."""
-    if dns.program(workspace.root / "bin") is None:
-        return MISSING
+    """Why there can be no server on the host's loopback now."""
+    if missing := _no_program(workspace):
+        return missing
     place = _place(workspace)
     owner = dns.taken(place.port, dns.running(place))
     return f"port {place.port} of 127.0.0.1 is in use by {owner}" if owner else None
@@ -208,15 +229,20 @@ def _status(project: Project) -> None:
         "program": state.get("program") if pid else None,
         "listen": state.get("listen", []) if pid else [],
         "port": place.port,
-        "clusters": [each.root.name for each in users],
+        "clusters": [each.root.name for each in users if not _inner(each)],
+        "own": {each.root.name: dns.running(inner) for each in users if (inner := _inner(each))},
     }
     if project.words.options.get("o"):
         json.dump(told, sys.stdout, indent=1)
         sys.stdout.write("\n")
-    elif pid:
+        return
+    for name, own in told["own"].items():
+        state_of = f"process {own}" if own else "not running"
+        sys.stdout.write(f"cluster {name} has its own, at {HOST} in its network: {state_of}\n")
+    if pid:
         where = ", ".join(f"[{each}]" if ":" in each else each for each in told["listen"])
         sys.stdout.write(f"{told['program']} (process {pid}) on {where}, port {place.port}\n")
         sys.stdout.write(f"  for {', '.join(told['clusters']) or 'no cluster'}\n")
-    else:
+    elif not told["own"]:
         why = _obstacle(project.workspace)
         sys.stdout.write(f"not running{f': {why}' if why else ''}\n")

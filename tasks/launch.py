@@ -138,7 +138,8 @@ def stop_running(directory: ClusterDir) -> bool:
         ender.start()
     for ender in enders:
         ender.join()
-    proc.kill_recorded(files.read_json(directory.fakenet))
+    for state in (directory.fakenet, directory.dns / "server.json"):
+        proc.kill_recorded(files.read_json(state))
     backend_of(directory).down(directory)
     files.remove(directory.root)
     return True

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tasks import graph, launch, reach
-from tasks.lib import files, probe, proc, walk
+from tasks import dns, graph, launch, reach
+from tasks.lib import choice, files, probe, proc, walk
 from tasks.lib.errors import CommandError
 from tasks.lib.netplan import NodePlan
 from tasks.lib.probe import Probe
@@ -31,6 +31,8 @@ def nodes(house: Project, only: int | None = None) -> Iterator[Finding]:
     for pair in walk.promised(topology, plans, given):
         if only in (None, pair.source, pair.to):
             asked[pair.source] += _probes(plans[pair.source], pair, given.mtu)
+    for number in asked if house.settings.dns != "off" and _knows_names(house) else ():
+        asked[number] += _names(house, plans, number)
     if only is not None:
         asked = {number: own for number, own in asked.items() if own or number == only}
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -41,6 +43,24 @@ def nodes(house: Project, only: int | None = None) -> Iterator[Finding]:
 def _probes(source: NodePlan, pair: walk.Pair, mtu: int) -> list[Probe]:
     found = [Probe("ping", pair.address(family), family, mtu) for family in walk.FAMILIES]
     return [*found, Probe("ssh", pair.v4)] if source.role == "tester" else found
+
+
+def _knows_names(house: Project) -> bool:
+    """Whether nodes have a DNS server of their own."""
+    packed = choice.recorded(house.workspace.choice(house.settings.name))
+    return packed is not None and "dns" in packed.words
+
+
+def _names(house: Project, plans: Mapping[int, NodePlan], number: int) -> list[Probe]:
+    """The next node's name, asked of the own server; by the first also one that the host knows."""
+    numbers = sorted(plans)
+    after = plans[numbers[(numbers.index(number) + 1) % len(numbers)]]
+    own = [address.v4 for each in after.interfaces if each.name != "eth0" for address in each.addresses[:1]]
+    want = (own or [f"192.168.0.{after.number}"])[0]
+    domain = "" if house.settings.name == dns.DOMAIN else f"{house.settings.name}."
+    long = f"{after.name}.{domain}{dns.DOMAIN}"
+    named = [after.name, long] if number == numbers[0] else [after.name]
+    return [Probe("name", name, want=want) for name in named]
 
 
 def _ask(house: Project, number: int, probes: Sequence[Probe]) -> list[Finding]:

@@ -33,7 +33,7 @@ VERBS: Mapping[str, words.Verb] = {
     ),
 }
 CLUSTER = "verify"  # its name, unless one is given
-OVERLAYS = "env network-topology iptools"  # with what translates addresses, unless others are asked for
+OVERLAYS = "env network-topology iptools dns"  # with NAT and DNS on nodes, unless others are asked for
 
 
 @dataclass(frozen=True)

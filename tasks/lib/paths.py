@@ -185,6 +185,11 @@ class ClusterDir:
         return self.root / "net"
 
     @property
+    def dns(self) -> Path:
+        """What the DNS server of a cluster with bridges works on."""
+        return self.root / "dns"
+
+    @property
     def fakenet(self) -> Path:
         """The process of the pretended internet."""
         return self.root / "fakenet.helper"

@@ -31,6 +31,7 @@ class Place:
     listen: tuple[str, ...] = LOOPBACK
     port: int = PORT
     prefix: tuple[str, ...] = ()  # words before the server's own, to run it somewhere else
+    resolvers: tuple[str, ...] = ()  # who is asked for other names; none: those of /etc/resolv.conf
 
     @property
     def state(self) -> Path:
@@ -176,6 +177,8 @@ def dnsmasq_conf(place: Place, zone: Zone) -> str:
         *(
             [f"address=/#/{zone.others}", "local=/#/", "no-resolv"]
             if zone.others
+            else ["no-resolv", *(f"server={each}" for each in place.resolvers)]
+            if place.resolvers
             else ["resolv-file=/etc/resolv.conf"]
         ),
     ]
@@ -187,7 +190,8 @@ def corefile(place: Place, zone: Zone) -> str:
     bind = f"bind {' '.join(place.listen)}"
     hosts = f"hosts {place.folder / 'hosts'} {{\n\t\tfallthrough\n\t}}"
     nothing = f"file {place.folder / 'own.zone'}"
-    rest = f"file {place.folder / 'others.zone'}" if zone.others else "forward . /etc/resolv.conf"
+    asked = " ".join(place.resolvers) or "/etc/resolv.conf"
+    rest = f"file {place.folder / 'others.zone'}" if zone.others else f"forward . {asked}"
     own = [_block(f"{domain}:{place.port}", [bind, hosts, nothing, "errors"]) for domain in zone.domains]
     return "".join([*own, _block(f".:{place.port}", [bind, hosts, f"cache {CACHE}", rest, "errors"])])
 
