@@ -24,7 +24,7 @@ VERBS: Mapping[str, words.Verb] = {
     ),
 }
 FILTER = "fakenet"
-BACKEND = "userspace"  # the only one where a node's net 0 leads to the host's loopback
+BACKENDS = ("bridge", "userspace")  # of others it is not known where net 0 leads
 
 
 def tasks(project: Project) -> kit.Tasks:
@@ -58,11 +58,22 @@ def _start(project: Project, directory: ClusterDir) -> None:
     if not nodes:
         raise UserError(f"no node with net 0 runs in cluster '{project.settings.name}'", "xc start")
     settings = files.read_json(directory.state)["settings"]
-    if settings["net"] != BACKEND:
-        raise UserError(f"fakenet works with --net={BACKEND} only, and this cluster has {settings['net']}")
+    if settings["net"] not in BACKENDS:
+        raise UserError(
+            f"fakenet works with --net={' or '.join(BACKENDS)}, this cluster has {settings['net']}"
+        )
     if settings.get("dns", "off") == "off":
         raise UserError("this cluster was started with --dns=off, so nothing would find the pretended names")
     _stop(directory)
+    if settings["net"] == "bridge":
+        fakenet.start_here(directory.fakenet, launch.backend_of(directory).inside(directory))
+    else:
+        _redirect(directory, nodes)
+    progress.say(f"every name is {fakenet.ADDRESS} now, for {len(nodes)} nodes; `xc fakenet stop` ends it")
+
+
+def _redirect(directory: ClusterDir, nodes: list[tuple[Node, NodeDir]]) -> None:
+    """Frames of net 0 go through the program."""
     doors = [own.root / FILTER for _, own in nodes]
 
     async def redirect(index: int, monitor: qmp.Monitor) -> None:
@@ -75,10 +86,13 @@ def _start(project: Project, directory: ClusterDir) -> None:
     except BaseException:
         _stop(directory)
         raise
-    progress.say(f"every name is {fakenet.ADDRESS} now, for {len(nodes)} nodes; `xc fakenet stop` ends it")
 
 
 def _stop(directory: ClusterDir) -> None:
+    if files.read_json(directory.state).get("settings", {}).get("net") == "bridge":
+        fakenet.end_here(directory.fakenet, launch.backend_of(directory).inside(directory))
+        return
+
     async def remove(_: int, monitor: qmp.Monitor) -> None:
         await filters.remove(monitor, FILTER)
 

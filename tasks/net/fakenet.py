@@ -31,6 +31,23 @@ def start(state: Path, names: Sequence[Path]) -> None:
         time.sleep(0.002)
 
 
+def start_here(state: Path, inside: Sequence[str]) -> None:
+    """Give the network that `inside` leads to the address, and start the program there."""
+    log = state.with_suffix(".log")
+    own = [*inside, proc.need("ip"), "address", "replace", f"{ADDRESS}/32", "dev", "lo"]
+    proc.output(own)
+    argv = [*inside, sys.executable, "-P", "-s", str(PROGRAM), ADDRESS]
+    process = proc.spawn(argv, log, env={"PYTHONPATH": str(PROGRAM.parents[2])})
+    files.write_json(state, {"pid": process.pid, "start": proc.started_at(process.pid)})
+
+
+def end_here(state: Path, inside: Sequence[str]) -> None:
+    """Undo that; none is fine."""
+    if running(state):
+        proc.output([*inside, proc.need("ip"), "address", "delete", f"{ADDRESS}/32", "dev", "lo"])
+    end(state)
+
+
 def end(state: Path) -> None:
     """End the program; none is fine."""
     proc.kill_recorded(files.read_json(state))

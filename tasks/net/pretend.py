@@ -1,10 +1,12 @@
 """A pretended internet: one address that answers http, for every node, through its net 0.
 
+    python pretend.py ADDRESS
     python pretend.py ADDRESS HOST NAME...
 
-Frames of each NAME come as in wire.py. What a node sends to ADDRESS, port 80, goes to an http server of ours
-at a port of HOST instead, which is how the node sees the host's loopback; answers come back from ADDRESS. So
-no privilege is needed for port 80, and routers see an address that is on none of their nets.
+Where ADDRESS is one of this host's, a server at its port 80 is all. Elsewhere frames of each NAME come as in
+wire.py. What a node sends to ADDRESS, port 80, goes to an http server of ours at a port of HOST instead, which
+is how the node sees the host's loopback; answers come back from ADDRESS. So no privilege is needed for port
+80, and routers see an address that is on none of their nets.
 """
 
 import http.server
@@ -92,6 +94,11 @@ def _packed(address: str, port: int) -> bytes:
     return ipaddress.IPv4Address(address).packed + struct.pack(">H", port)
 
 
+def here(address: str) -> None:
+    """Serve at an address of this host."""
+    http.server.ThreadingHTTPServer((address, HTTP), Page).serve_forever()
+
+
 def main(address: str, host: str, names: list[str]) -> None:
     """Serve, and carry the nodes' frames, until the last node is gone."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
@@ -105,4 +112,7 @@ def main(address: str, host: str, names: list[str]) -> None:
 
 if __name__ == "__main__":
     socket.setdefaulttimeout(30)
-    main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    if sys.argv[2:]:
+        main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    else:
+        here(sys.argv[1])

@@ -14,6 +14,7 @@ from tests.boot.conftest import WORKSPACE, Cluster, assert_nothing_left, running
 from tests.test_dns import ask, ip
 
 pytestmark = pytest.mark.boot
+USERSPACE = "--net=userspace"  # where clusters share a server, at the host's loopback
 OVERLAYS = ("env", "network-topology", "iptools", "dns")
 
 
@@ -23,7 +24,7 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     names = tmp_path_factory.mktemp("names") / "dns.hosts"
     names.write_text("192.0.2.7 seven.example.org\n2001:db8::7 seven.example.org\n")
     Cluster("t-dns").xc("mkcdrom", *OVERLAYS)
-    yield from running("t-dns", ["--nvm=1", "--nrouters=1", "--dns=on", f"--dns-hosts={names}"])
+    yield from running("t-dns", ["--nvm=1", "--nrouters=1", "--dns=on", f"--dns-hosts={names}", USERSPACE])
 
 
 def server() -> "dict[str, object]":
@@ -56,7 +57,7 @@ def test_programs_of_guests_resolve_by_the_local_server(named: Cluster) -> None:
 
 def test_a_second_cluster_and_a_server_that_was_killed(named: Cluster) -> None:
     os.kill(int(str(server()["pid"])), signal.SIGKILL)
-    for second in running("t-dns2", ["--nvm=1", "--nrouters=0", "--dns=on", "--prefix=fd02:"]):
+    for second in running("t-dns2", ["--nvm=1", "--nrouters=0", "--dns=on", "--prefix=fd02:", USERSPACE]):
         assert {"t-dns", "t-dns2"} <= set(str(server()["clusters"]).replace("'", "").strip("[]").split(", "))
         assert ask(PORT, "vm-001.t-dns2.xcluster", "AAAA") == (0, [ip("fd02::192.168.1.1")])
         assert ask(PORT, "vm-001.t-dns.xcluster", "AAAA") == (0, [ip("fd00::192.168.1.1")])
@@ -84,7 +85,7 @@ def test_a_port_that_is_taken(named: Cluster) -> None:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", PORT))
         other.listen()
-        words = ("starts", "--nvm=1", "--nrouters=0")
+        words = ("starts", "--nvm=1", "--nrouters=0", USERSPACE)
         refused = Cluster("t-dnsport").xc(*words, "--dns=on", ok=False)
         assert refused.returncode == 1
         assert f"port {PORT}" in refused.stderr and f"process {os.getpid()}" in refused.stderr
@@ -99,3 +100,26 @@ def test_a_port_that_is_taken(named: Cluster) -> None:
     assert not server()["running"] and not (WORKSPACE / "run" / ".dns").exists()
     again = subprocess.run(named.command("dns", "stop"), capture_output=True, text=True, check=False)
     assert again.returncode == 0 and "no DNS server runs" in again.stderr
+
+
+@pytest.fixture(scope="module")
+def bridged() -> Iterator[Cluster]:
+    """The same with bridges, where a cluster has a server for itself."""
+    Cluster("t-dnsbr").xc("mkcdrom", *OVERLAYS)
+    yield from running("t-dnsbr", ["--nvm=1", "--nrouters=1", "--dns=on", "--net=bridge"])
+
+
+def test_a_cluster_with_bridges_has_its_own_server(bridged: Cluster) -> None:
+    own = json.loads(bridged.xc("dns", "status", "-o", "json").stdout)["own"]
+    assert own["t-dnsbr"]
+    bridged.xc("scaleout", "3")
+    assert "192.168.1.3" in bridged.until(1, "nslookup vm-003")  # which is not in its /etc/hosts
+    assert "fd00::c0a8:1c9" in bridged.until(3, "nslookup vm-201.t-dnsbr.xcluster 192.168.0.250:10053")
+
+
+def test_a_pretended_internet_behind_bridges(bridged: Cluster) -> None:
+    bridged.xc("fakenet", "start")
+    assert "203.0.113.80" in bridged.until(1, "nslookup www.google.se")
+    assert "www.google.se" in bridged.until(1, "timeout 20 wget -q -O - http://www.google.se")
+    bridged.xc("fakenet", "stop")
+    assert bridged.xc("rsh", "1", "timeout 3 wget -q -O - http://203.0.113.80", ok=False).returncode != 0
