@@ -143,8 +143,7 @@ def _configured(place: Place, server: str, zone: Zone) -> tuple[list[str], dict[
     hosts = hosts_file(zone)
     if Path(server).name == "coredns":
         argv = [server, "-conf", str(place.folder / "Corefile")]
-        zones = {"own.zone": OWN, "others.zone": f"{OWN}* 60 IN A {zone.others}\n"}
-        return argv, {"hosts": hosts, "Corefile": corefile(place, zone), **zones}
+        return argv, {"hosts": hosts, "Corefile": corefile(place, zone), "own.zone": OWN}
     argv = [server, "--keep-in-foreground", f"--conf-file={place.folder / 'dnsmasq.conf'}"]
     return argv, {"hosts": hosts, "dnsmasq.conf": dnsmasq_conf(place, zone)}
 
@@ -186,14 +185,19 @@ def dnsmasq_conf(place: Place, zone: Zone) -> str:
 
 
 def corefile(place: Place, zone: Zone) -> str:
-    """The configuration of CoreDNS: a part that knows all itself, and one that asks others."""
+    """The configuration of CoreDNS: a part that knows all itself, and one for the rest."""
     bind = f"bind {' '.join(place.listen)}"
     hosts = f"hosts {place.folder / 'hosts'} {{\n\t\tfallthrough\n\t}}"
     nothing = f"file {place.folder / 'own.zone'}"
     asked = " ".join(place.resolvers) or "/etc/resolv.conf"
-    rest = f"file {place.folder / 'others.zone'}" if zone.others else f"forward . {asked}"
-    own = [_block(f"{domain}:{place.port}", [bind, hosts, nothing, "errors"]) for domain in zone.domains]
-    return "".join([*own, _block(f".:{place.port}", [bind, hosts, f"cache {CACHE}", rest, "errors"])])
+    names = {*zone.domains, *(name for _, name in zone.hosts if zone.others)}  # a template goes before hosts
+    own = " ".join(f"{name}:{place.port}" for name in sorted(names))
+    rest = [f"forward . {asked}"]
+    if zone.others:
+        answer = f'answer "{{{{ .Name }}}} 60 IN A {zone.others}"'
+        rest = [f"template IN A {{\n\t\t{answer}\n\t}}", "template IN AAAA {\n\t\trcode NOERROR\n\t}"]
+    first = _block(own, [bind, hosts, nothing, "errors"]) if own else ""
+    return first + _block(f".:{place.port}", [bind, hosts, f"cache {CACHE}", *rest, "errors"])
 
 
 def _block(name: str, lines: Sequence[str]) -> str:

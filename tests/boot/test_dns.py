@@ -61,6 +61,7 @@ def test_a_second_cluster_and_a_server_that_was_killed(named: Cluster) -> None:
         assert {"t-dns", "t-dns2"} <= set(str(server()["clusters"]).replace("'", "").strip("[]").split(", "))
         assert ask(PORT, "vm-001.t-dns2.xcluster", "AAAA") == (0, [ip("fd02::192.168.1.1")])
         assert ask(PORT, "vm-001.t-dns.xcluster", "AAAA") == (0, [ip("fd00::192.168.1.1")])
+        assert ask(PORT, "vm-001", "AAAA") == (0, [ip("fd00::192.168.1.1")])  # who was first
         assert "fd02::c0a8:101" in second.until(1, "nslookup vm-001.t-dns2.xcluster 192.168.0.250:10053")
     assert ask(PORT, "vm-001.t-dns2.xcluster", "AAAA")[0] == 3
     assert ask(PORT, "vm-001.t-dns.xcluster", "A")[0] == 0

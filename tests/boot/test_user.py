@@ -62,6 +62,13 @@ def test_start_and_stop_without_root(checkout: Path) -> None:
     assert "net=userspace (no bridges: there is no /dev/net/tun" in done.stderr
     said = as_nobody(checkout, "rsh", "--name=t-nobody", "1", "hostname; ping -c1 -W5 192.168.1.201")
     assert said.returncode == 0 and said.stdout.startswith("vm-001"), said.stdout + said.stderr
+    for words in (
+        ("netem", "--name=t-nobody", "1", "eth0", "--delay=1ms"),
+        ("tcpdump", "--name=t-nobody", "--start", "1", "eth0"),
+        ("link", "--name=t-nobody", "1", "eth1", "down"),
+    ):
+        done = as_nobody(checkout, *words)
+        assert done.returncode == 0, done.stderr
     assert as_nobody(checkout, "stop", "--name=t-nobody").returncode == 0
     assert list((checkout / "workspace" / "run").iterdir()) == []
 
