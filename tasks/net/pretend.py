@@ -5,8 +5,8 @@
 
 Where ADDRESS is one of this host's, a server at its port 80 is all. Elsewhere frames of each NAME come as in
 wire.py. What a node sends to ADDRESS, port 80, goes to an http server of ours at a port of HOST instead,
-which is how the node sees the host's loopback; answers come back from ADDRESS. So no privilege is needed for port
-80, and routers see an address that is on none of their nets.
+which is how the node sees the host's loopback; answers come back from ADDRESS. No privilege is needed for
+port 80, and routers see an address that is on none of their nets.
 """
 
 import http.server
