@@ -7,6 +7,7 @@ from tasks import (
     artifact,
     checkpoint,
     cluster,
+    disk,
     doctor,
     golden,
     image,
@@ -48,6 +49,7 @@ def _builds() -> kit.Tasks:
     yield from artifact.tasks(house)
     yield from kernel.tasks(house)
     yield from image.tasks(house, chosen)
+    yield from disk.tasks(house)
     yield from ovl.tasks(house, chosen, iso.overlays_of(parts))
     yield from iso.tasks(house, chosen, parts)
     yield from golden.tasks(house)

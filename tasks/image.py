@@ -36,6 +36,8 @@ def tasks(project: Project, chosen: choice.Choice) -> kit.Tasks:
     """Two tasks for each base image (its packages are a stamp of their own), one for each that extends it."""
     yield kit.group("image", "Disk images")
     for image in project.definitions.images.values():
+        if image.disk:
+            continue
         made, rootfs = _recipe(project, image, chosen)
         workspace = project.workspace
         deps = [path for folder in rootfs for path in files.tree_files(folder)]

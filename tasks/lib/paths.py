@@ -1,8 +1,8 @@
 """Every path below the workspace, in one place."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -53,6 +53,11 @@ class Workspace:
     def content(self, sha256: str) -> Path:
         """A download, by the hash of its content."""
         return self.cache / "sha256" / sha256
+
+    @property
+    def go(self) -> Path:
+        """Go's modules and what it has compiled, where the user has no module cache set."""
+        return self.cache / "go"
 
     def apt(self, suite: str) -> Path:
         """apt's private state for one suite: lists, packages, status files."""
@@ -109,6 +114,8 @@ class Site:
     suite: str  # of Debian packages where a definition names none
     mirror: str = ""  # URL of a Debian archive; "" = as the host's apt is set up
     offline: bool = False
+    mirrors: Mapping[str, Sequence[str]] = field(default_factory=dict)  # URL prefix -> what to try first
+    lock: Path | None = None  # xcluster.lock, with which what comes is compared
 
 
 @dataclass(frozen=True)

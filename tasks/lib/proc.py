@@ -23,7 +23,7 @@ DEBIAN_PACKAGE = {
     "dpkg-deb": "dpkg", "flex": "flex", "gcc": "gcc", "make": "make", "mke2fs": "e2fsprogs",
     "qemu-img": "qemu-utils", "qemu-system-x86_64": "qemu-system-x86", "scp": "openssh-client",
     "socat": "socat", "ssh": "openssh-client", "ssh-keygen": "openssh-client", "tar": "tar",
-    "xterm": "xterm",
+    "xterm": "xterm", "xz": "xz-utils", "zstd": "zstd", "gzip": "gzip", "go": "golang-go",
 }  # fmt: skip
 
 _running: set[subprocess.Popen[bytes]] = set()
@@ -135,6 +135,17 @@ def pipe(
     return process
 
 
+def filter(argv: Argv) -> subprocess.Popen[bytes]:
+    """Start `argv` between two pipes, stderr captured; the caller writes, reads and calls `finish`."""
+    command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
+        start_new_session=True, env={**os.environ, "LC_ALL": "C.UTF-8"},
+    )  # fmt: skip
+    _running.add(process)
+    return process
+
+
 def finish(process: subprocess.Popen[bytes]) -> tuple[int, str]:
     """Wait for a process made by `pipe`: its exit code and what it said on stderr."""
     try:
@@ -231,7 +242,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         except ProcessLookupError:
             pass
         process.wait()
-    for stream in (process.stdout, process.stderr):
+    for stream in (process.stdin, process.stdout, process.stderr):
         if stream:
             stream.close()
     _running.discard(process)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from tasks.lib.errors import unknown
 from tasks.lib.model import Name, Node, Role
@@ -12,6 +12,11 @@ from tasks.lib.model import Name, Node, Role
 Nets = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,2}(,[0-9]{1,2})*$")]
 Prefix = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F:]+:$")]
 ClusterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+
+Url = Annotated[str, StringConstraints(pattern=r"^(https?|file)://[^ ]*/$")]
+UrlList = Annotated[
+    tuple[Url, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
 
 FIRST = {"vm": 1, "router": 201, "tester": 221}
 MOST = {"vm": 200, "router": 20, "tester": 20}
@@ -56,6 +61,9 @@ class Settings(BaseModel):
     prefix: Prefix = Field("fd00:", description="IPv6 prefix: addresses are <prefix>:192.168.<net>.<N>")
     suite: Name = Field("bookworm", description="Debian suite of packages where a definition names none")
     mirror: str = Field("", description="URL of a Debian archive; default: the one apt is set up with")
+    mirrors: dict[Url, UrlList] = Field(
+        default_factory=dict, description="other places for URLs with a prefix; only in xcluster.yaml"
+    )
     offline: bool = Field(False, description="never use the network: what is not in the cache is an error")
     per_node: dict[str, str] = Field(default_factory=dict, description="mem201: 384 and the like")
 
@@ -103,7 +111,7 @@ def is_setting(name: str) -> bool:
 
 def names() -> list[str]:
     """The settings by name."""
-    return [name for name in Settings.model_fields if name != "per_node"]
+    return [name for name in Settings.model_fields if name not in ("per_node", "mirrors")]
 
 
 def load(
@@ -125,7 +133,7 @@ def load(
     for where, layer in layers:
         for key, value in layer.items():
             name = str(key).replace("-", "_")
-            if not is_setting(name):
+            if not is_setting(name) or (name == "mirrors" and where != "xcluster.yaml: "):
                 problems.append(where + unknown("setting", name, names()))
                 continue
             origin[name] = f"{where}{name}"
