@@ -3,7 +3,7 @@
 import http.server
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -54,7 +54,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """All of it, or up to byte `until` and no further, though `length` is promised."""
         body, start = self.made.body, self.start()
         if start >= len(body) > 0:
-            self.reply(416, **{"Content-Range": f"bytes */{len(body)}"})
+            self.reply(416, headers={"Content-Range": f"bytes */{len(body)}"})
             return
         self.send_response(206 if start else 200)
         if start:
@@ -76,7 +76,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if self.made.pause:
                 time.sleep(self.made.pause)
 
-    def reply(self, code: int, body: bytes = b"", **headers: str) -> None:
+    def reply(self, code: int, body: bytes = b"", headers: Mapping[str, str] = {}) -> None:  # noqa: B006
         """A short answer."""
         self.send_response(code)
         for name, value in headers.items():

@@ -54,6 +54,10 @@ class Workspace:
         """A download, by the hash of its content."""
         return self.cache / "sha256" / sha256
 
+    def bin(self, name: str) -> Path:
+        """A program from outside, for use on the host too."""
+        return self.root / "bin" / name
+
     @property
     def go(self) -> Path:
         """Go's modules and what it has compiled, where the user has no module cache set."""
