@@ -5,6 +5,7 @@ import sys
 
 from tasks import (
     artifact,
+    cache,
     checkpoint,
     cluster,
     disk,
@@ -13,6 +14,7 @@ from tasks import (
     image,
     iso,
     kernel,
+    lock,
     mkovl,
     ovl,
     reach,
@@ -68,5 +70,7 @@ def _verbs() -> kit.Tasks:
     yield from mkovl.tasks(house)
     yield from kernel.verb_tasks(house)
     yield from suite.verb_tasks(house)
+    yield from lock.tasks(house)
+    yield from cache.tasks(house)
     yield from doctor.tasks(house)
     yield from selftest.tasks(house)

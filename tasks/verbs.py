@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from tasks import checkpoint, cluster, doctor, iso, kernel, mkovl, reach, selftest, suite
+from tasks import cache, checkpoint, cluster, doctor, iso, kernel, lock, mkovl, reach, selftest, suite
 from tasks.lib.words import Verb
 
 VERBS: Mapping[str, Verb] = {
     name: verb
-    for noun in (cluster, checkpoint, reach, iso, mkovl, kernel, suite, doctor, selftest)
+    for noun in (cluster, checkpoint, reach, iso, mkovl, kernel, suite, lock, cache, doctor, selftest)
     for name, verb in noun.VERBS.items()
 }

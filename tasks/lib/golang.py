@@ -72,9 +72,12 @@ def environment(site: Site) -> dict[str, str]:
         "GOPATH": str(site.workspace.go / "path"),
         "GOTOOLCHAIN": "local",  # another toolchain would give other bytes
     }
-    offline = {"GOPROXY": "off", "GONOSUMDB": "*"}  # what is in the cache was checked when it came
     kept = {key: os.environ.get(key) or value for key, value in own.items()}
-    return {**kept, **FIXED, **(offline if site.offline else {})}
+    if not site.offline:
+        return {**kept, **FIXED}
+    # The cache is a module proxy too; what is in there was checked when it came.
+    proxy = Path(kept["GOMODCACHE"], "cache", "download").absolute().as_uri()
+    return {**kept, **FIXED, "GOPROXY": proxy, "GONOSUMDB": "*", "GOPRIVATE": ""}
 
 
 def _place(site: Site) -> Path:
@@ -99,7 +102,7 @@ def _explained(name: str, said: str, site: Site) -> UserError:
     text = "; ".join(told[-4:]) or said
     hints: Mapping[str, str] = {
         "requires go >=": "install a newer Go toolchain, and put it first in PATH",
-        "module lookup disabled": "run once with a network: `xc fetch`",
+        "reading file://": "run once with a network: `xc fetch`",
         "dial tcp": "is there a network? GOPROXY names the module proxy",
         "no matching versions": f"which there are: go list -m -versions {name.partition('@')[0]}",
         "unknown revision": f"which there are: go list -m -versions {name.partition('@')[0]}",
