@@ -1,10 +1,11 @@
 """The cache of downloads: what is in it and who needs it, what may go, and taking it to another machine."""
 
+import io
 import json
 import re
 import sys
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -36,6 +37,9 @@ CARRIED = re.compile(
     r"go/mod/cache/download/[^\0]+"
 )
 SOURCE = re.compile(r"deb (\[signed-by=[^]\s]+\] )?https?://[^\s]+ [a-z][a-z0-9/-]* main")
+SIGNED = re.compile(r"^deb (\[signed-by=[^]]+\] )?")
+CONTENTS = "cache/contents.json"  # in an exported tar, the first: all names
+ALL = "*"  # all packages of a suite
 IDLE = ("lock", "partial", "auxfiles")
 
 
@@ -82,7 +86,7 @@ def entries(project: Project) -> list[Entry]:
         lists = ("suite:" + folder.name,) if folder.name in suites(project) else ()
         found.append(Entry(f"apt/{folder.name}/state/lists", _size(folder / "state/lists"), lists))
         for path in sorted((folder / "cache/archives").glob("*.deb")):
-            found.append(_entry(cache, path, used.get(path.name, ())))
+            found.append(_entry(cache, path, used.get(path.name, used.get(ALL, ()))))
     go = tuple(name for name, (one, _) in _named(project) if any(source.go for source in one.sources))
     users = tuple(f"artifact:{name}" for name in go)
     found += [Entry(f"go/{part}", _size(cache / "go" / part), users) for part in _parts(cache / "go")]
@@ -131,7 +135,12 @@ def _packages(project: Project) -> dict[tuple[str, str], tuple[str, ...]]:
     """(suite, file name) -> the tasks that need it, by the package lists that are there."""
     users: dict[tuple[str, str], set[str]] = {}
     for request in inputs.packages(project):
-        for package in request.plan(project):
+        try:
+            plan = request.plan(project)
+        except UserError:  # no lists, or an unknown package: then nobody knows what is not needed
+            users.setdefault((request.suite, ALL), set()).add(f"{request.user}?")
+            continue
+        for package in plan:
             users.setdefault((request.suite, Path(package.path).name), set()).add(request.user)
     return {key: tuple(sorted(value)) for key, value in users.items()}
 
@@ -173,7 +182,11 @@ def _export(project: Project, out: Path) -> None:
     """One tar with all that a build without a network needs."""
     cache = project.workspace.cache
     found = [path for path in files.tree_files(cache) if _carried(path.relative_to(cache).as_posix())]
+    names = json.dumps([path.relative_to(cache).as_posix() for path in found]).encode()
     with files.atomic(out) as temp, tarfile.open(temp, "w", format=tarfile.PAX_FORMAT) as tar:
+        contents = tarfile.TarInfo(CONTENTS)
+        contents.size, contents.mtime = len(names), source_date_epoch()
+        tar.addfile(contents, io.BytesIO(names))
         for path in found:
             entry = tarfile.TarInfo(f"cache/{path.relative_to(cache).as_posix()}")
             entry.size, entry.mtime, entry.mode = path.stat().st_size, source_date_epoch(), 0o644
@@ -199,7 +212,7 @@ def _import(project: Project, source: Path) -> None:
         raise UserError(f"there is no file {source}")
     with files.explained(cache), files.scratch(cache / "import") as folder:
         folder.mkdir(parents=True)
-        taken = list(_unpacked(source, folder))
+        taken = _unpacked(source, folder)
         for name in taken:
             target = cache / name
             if target.exists():
@@ -209,27 +222,44 @@ def _import(project: Project, source: Path) -> None:
     progress.say(f"{len(taken)} files from {source}")
 
 
-def _unpacked(source: Path, folder: Path) -> Iterator[str]:
+def _unpacked(source: Path, folder: Path) -> list[str]:
     """Write each file below `folder`. Raises UserError for what an export would not have put there."""
     try:
         with tarfile.open(source) as tar:
-            for entry in tar:
-                name = entry.name.removeprefix("cache/")
-                if not (entry.isreg() and entry.name.startswith("cache/") and _carried(name)):
-                    raise UserError(
-                        f"{source}: '{entry.name}' is nothing that `cache export` writes; nothing was taken"
-                    )
-                content = tar.extractfile(entry)
-                assert content
-                target = folder / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("wb") as out:
-                    while chunk := content.read(1 << 20):
-                        out.write(chunk)
-                _check(target, name, source)
-                yield name
+            listed = _listed(tar, source)
+            names = [_take(tar, entry, folder, source) for entry in tar if entry.name != CONTENTS]
     except (tarfile.TarError, EOFError) as error:
         raise UserError(f"{source}: damaged, or not a tar: {error}; nothing was taken") from error
+    if names != listed:
+        raise UserError(f"{source}: it is not whole; nothing was taken")
+    return names
+
+
+def _listed(tar: tarfile.TarFile, source: Path) -> list[str]:
+    """The first entry: the names of all others."""
+    first = tar.next()
+    content = tar.extractfile(first) if first and first.name == CONTENTS and first.isreg() else None
+    try:
+        names = json.loads(content.read(1 << 26)) if content else None
+    except ValueError:
+        names = None
+    if not isinstance(names, list):
+        raise UserError(f"{source}: `cache export` did not write this; nothing was taken")
+    return [str(name) for name in names]
+
+
+def _take(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path, source: Path) -> str:
+    name = entry.name.removeprefix("cache/")
+    content = tar.extractfile(entry) if entry.isreg() else None
+    if content is None or not entry.name.startswith("cache/") or not _carried(name):
+        raise UserError(f"{source}: '{entry.name}' is not what `cache export` writes; nothing was taken")
+    target = folder / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as out:
+        while chunk := content.read(1 << 20):
+            out.write(chunk)
+    _check(target, name, source)
+    return name
 
 
 def _check(path: Path, name: str, source: Path) -> None:
@@ -241,4 +271,4 @@ def _check(path: Path, name: str, source: Path) -> None:
     if not all(SOURCE.fullmatch(line) for line in lines):
         raise UserError(f"{source}: '{name}' is no list of Debian archives; nothing was taken")
     signed = f"[signed-by={KEYRING}] " if KEYRING.is_file() else ""
-    path.write_text("".join(f"deb {signed}{re.sub(r'^deb ([[].*?[]] )?', '', line)}\n" for line in lines))
+    path.write_text("".join(f"deb {signed}{re.sub(SIGNED, '', line)}\n" for line in lines))

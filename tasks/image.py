@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks import ovl
-from tasks.lib import apt, choice, ext4, files, kit, proc, tinyelf, tree
+from tasks.lib import apt, capabilities, choice, ext4, files, kit, proc, tinyelf, tree
 from tasks.lib.errors import UserError
 from tasks.lib.model import Image
 from tasks.lib.paths import Site
@@ -103,8 +103,10 @@ def _compose(
     tree.unpack(packages, root, base.drop)
     for package in picked:
         _pick(package, base.pick[package.name], root)
+    capable: dict[str, bytes] = {}
     for folder in rootfs:
-        tree.lay_over(folder, root)
+        capable |= tree.lay_over(folder, root)
+    tree.put_files(capabilities.carriers(capable, "image"), root)
     for path in base.dirs:
         (root / path).mkdir(parents=True, exist_ok=True)
     reseed = root / "usr/sbin/xc-reseed"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,8 @@ def _explained(name: str, said: str, site: Site) -> UserError:
     told = [
         line for line in lines[1:] if not line.startswith(("go: downloading", "hint:", "{", "}", '"Path'))
     ]
-    text = "; ".join(told[-4:]) or said
+    error = re.search(r'"Error": "(.*)"', said)
+    text = str(json.loads(f'"{error.group(1)}"')) if error else "; ".join(told[-4:]) or said
     hints: Mapping[str, str] = {
         "requires go >=": "install a newer Go toolchain, and put it first in PATH",
         "reading file://": "run once with a network: `xc fetch`",
@@ -109,6 +111,6 @@ def _explained(name: str, said: str, site: Site) -> UserError:
         "404": f"which there are: go list -m -versions {name.partition('@')[0]}",
         "403": "the module proxy does not give it; GOPROXY names another, GOPROXY=direct goes to its source",
     }
-    hint = next((hint for words, hint in hints.items() if words in said), None)
+    hint = next((hint for words, hint in hints.items() if words in said + text), None)
     offline = "; --offline is set" if site.offline else ""
     return UserError(f"Go cannot build {name}{offline}: {text}", hint)
