@@ -97,6 +97,8 @@ def _first(artifact: Artifact, base: Path, site: Site) -> Got:
     for source in artifact.sources:
         try:
             path, facts = _from(source, artifact, base, site)
+        except pins.Mismatch:
+            raise
         except UserError as error:
             tried.append(f"{source.text}: {error}")
             continue

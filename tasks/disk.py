@@ -38,8 +38,9 @@ class Wanted:
             pins.compare("image", self.name, {"sha256": locked}, {"sha256": mine})
         known = mine or locked
         if known is None:
+            last = self.disk.sources[-1].text
             raise UserError(
-                f"nothing says which content {self.disk.sources[0].text} must have",
+                f"nothing says which content {last} must have",
                 f"put its sha256 as disk.sha256 into {self.folder / 'image.yaml'}, or "
                 f"`xc lock {self.name}` to fetch it once and pin what comes",
             )

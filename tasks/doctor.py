@@ -36,7 +36,12 @@ FOR_START = (
     "depmod",
 )
 FOR_KERNEL = ("gcc", "make", "flex", "bison", "bc")
-OPTIONAL = {"xterm": "console windows"}
+OPTIONAL = {
+    "xterm": "console windows",
+    "xz": "disk images from outside",
+    "zstd": "disk images from outside",
+    "go": "programs from Go modules",
+}
 ROOM = 4  # GiB that a first build with a kernel of its own takes
 
 

@@ -12,6 +12,10 @@ KINDS = ("artifacts", "images", "packages")
 Pin = Mapping[str, str]  # facts of one input: url, version, sha256, h1
 
 
+class Mismatch(UserError):
+    """An input is not what was pinned: no other source makes up for that."""
+
+
 def read(path: Path | None) -> dict[str, dict[str, Any]]:
     """All pins by kind and name; packages by suite and name. Raises UserError for a damaged file."""
     if path is None or not path.is_file():
@@ -50,6 +54,6 @@ def compare(what: str, name: str, pinned: Pin, actual: Pin) -> None:
     lines = differences(pinned, actual)
     if lines:
         text = "\n".join(f"  {line}" for line in lines)
-        raise UserError(
+        raise Mismatch(
             f"{what} '{name}' is not what {FILE} says:\n{text}", f"if that is right: xc lock --update {name}"
         )
