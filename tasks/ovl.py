@@ -133,6 +133,7 @@ def _pack_tree(made: Recipe, out: Path, site: Site) -> int:
     with files.atomic(out.with_name(f"{made.key}.tree"), directory=True) as root:
         if made.overlay.packages:
             tree.unpack(_packages(made, site), root, made.overlay.drop)
+            tree.unmerge(root)
         capable: dict[str, bytes] = {}
         for folder in _folders(made):
             capable |= tree.lay_over(folder, root)

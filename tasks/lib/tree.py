@@ -76,6 +76,23 @@ def lay_over(source: Path, target: Path) -> dict[str, bytes]:
     return found
 
 
+def unmerge(root: Path) -> None:
+    """Let a C library that comes in usr/lib be found first by a guest whose own is in lib.
+
+    Debian moved it with trixie: programs of that suite, and newer, would find the base image's older one.
+    """
+    libraries = root / "usr" / "lib" / "x86_64-linux-gnu"
+    if not (libraries / "libc.so.6").is_file():
+        return
+    beside = root / "lib" / "x86_64-linux-gnu"
+    beside.mkdir(parents=True, exist_ok=True)
+    for folder in (beside.parent, beside):
+        folder.chmod(0o755)
+    for path in sorted(libraries.glob("*.so*")):
+        if path.is_file() and not (beside / path.name).exists():
+            os.link(path.resolve(), beside / path.name)
+
+
 def put_file(source: Path, target: Path, executable: bool) -> None:
     """Copy one file to `target` and make the directories above it."""
     for parent in reversed(target.parents):
