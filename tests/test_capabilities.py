@@ -137,3 +137,19 @@ def test_the_script_sets_them(tmp_path: Path) -> None:
 
 def test_without_capabilities_nothing_is_added(tmp_path: Path) -> None:
     assert capabilities.carriers({}, "x") == {}
+
+
+def test_a_newer_c_library_is_found_first(tmp_path: Path) -> None:
+    """In lib, where the base image has its own; other overlays stay as they are."""
+    libraries = tmp_path / "usr/lib/x86_64-linux-gnu"
+    libraries.mkdir(parents=True)
+    (libraries / "libx.so.1.0").write_text("x")
+    (libraries / "libx.so.1").symlink_to("libx.so.1.0")
+    tree.unmerge(tmp_path)
+    assert not (tmp_path / "lib").exists()
+    (libraries / "libc.so.6").write_text("c")
+    tree.unmerge(tmp_path)
+    beside = tmp_path / "lib/x86_64-linux-gnu"
+    assert sorted(path.name for path in beside.iterdir()) == ["libc.so.6", "libx.so.1", "libx.so.1.0"]
+    assert (beside / "libx.so.1").read_text() == "x"
+    assert (beside / "libc.so.6").samefile(libraries / "libc.so.6")
