@@ -100,10 +100,8 @@ def build(want: Wanted, site: Site) -> None:
 def get(want: Wanted, sha256: str, site: Site, sink: stream.Unpacker | None = None) -> str:
     """The archive into the cache, from the first source that has it; which one had."""
     urls, content = places(want, site), site.workspace.content(sha256)
-    if content.is_file():
-        fetch.download(urls or [""], sha256, content, sink)
-        if content.is_file():
-            return "cache"
+    if content.is_file() and (sink is None or fetch.replayed(content, sha256, sink)):
+        return "cache"
     if not urls or (site.offline and any(not url.startswith("file:") for url in urls)):
         why = "--offline is set, and it is not in the cache" if urls else "none of its files is there"
         tried = "\n".join(f"  {source.text}" for source in want.disk.sources)

@@ -383,6 +383,17 @@ def test_a_damaged_cache_is_fetched_again(site: Site, tmp_path: Path, server: Se
     assert content.read_bytes() == server.body
 
 
+def test_a_damaged_cache_and_nobody_to_ask(site: Site, tmp_path: Path) -> None:
+    want = wanted(tmp_path, "nowhere.xz")
+    content = site.workspace.content(want.sha256)
+    content.parent.mkdir(parents=True)
+    content.write_bytes(b"rotten")
+    with pytest.raises(UserError, match="none of its files is there") as caught:
+        disk.build(want, site)
+    assert str(content) in str(caught.value) and "file:nowhere.xz" in str(caught.value)
+    assert nothing_made(site)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system with room for the archive, and not for the image."""

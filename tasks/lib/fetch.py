@@ -41,7 +41,7 @@ def download(urls: str | Sequence[str], sha256: str, target: Path, sink: Sink | 
     """
     places = [urls] if isinstance(urls, str) else list(urls)
     with files.locked(target.with_name(f"{target.name}.part.lock")), files.explained(target):
-        if target.is_file() and (sink is None or _replayed(target, sha256, sink)):
+        if target.is_file() and (sink is None or replayed(target, sha256, sink)):
             return places[0]
         with Part(target.with_name(f"{target.name}.part"), sink) as part:
             return _first(places, part, lambda url: _accept(url, sha256, part, target))
@@ -56,8 +56,8 @@ def learn(urls: Sequence[str], name: str, folder: Path) -> str:
         return actual
 
 
-def _replayed(target: Path, sha256: str, sink: Sink) -> bool:
-    """Give the sink what is in the cache; if that is damaged it is removed."""
+def replayed(target: Path, sha256: str, sink: Sink) -> bool:
+    """Give the sink what is in the cache. False if that was damaged; then it is removed."""
     seen = hashlib.sha256()
     sink.restart()
     with target.open("rb") as file:
