@@ -22,6 +22,7 @@ class Server:
     pause: float = 0.0  # seconds after each chunk
     ranges: bool = True
     conditions: bool = True  # knows If-Range
+    connect: int = 501  # the answer to CONNECT, which a proxy is asked for https
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -42,6 +43,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             (special or Handler.good)(self)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
+
+    def do_CONNECT(self) -> None:
+        """No tunnels here."""
+        self.made.asked.append(f"CONNECT {self.path}")
+        self.reply(self.made.connect)
 
     def start(self) -> int:
         """Where the asked range begins; 0 for all."""
