@@ -5,9 +5,11 @@ import sys
 
 from tasks import (
     artifact,
+    cache,
     capture,
     checkpoint,
     cluster,
+    disk,
     dns,
     doctor,
     fakenet,
@@ -18,6 +20,7 @@ from tasks import (
     iso,
     kernel,
     link,
+    lock,
     mkovl,
     netns,
     ovl,
@@ -62,6 +65,7 @@ def _builds() -> kit.Tasks:
     yield from artifact.tasks(house)
     yield from kernel.tasks(house)
     yield from image.tasks(house, chosen)
+    yield from disk.tasks(house)
     yield from ovl.tasks(house, chosen, overlays)
     yield from iso.tasks(house, chosen, parts)
     yield from pull.tasks(house, chosen, overlays)
@@ -91,5 +95,7 @@ def _verbs() -> kit.Tasks:
     yield from registry.tasks(house)
     yield from kernel.verb_tasks(house)
     yield from suite.verb_tasks(house)
+    yield from lock.tasks(house)
+    yield from cache.tasks(house)
     yield from doctor.tasks(house)
     yield from selftest.tasks(house)

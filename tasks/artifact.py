@@ -1,12 +1,15 @@
-"""An artifact's sources, tried in order ──artifact:<name>──> cache/sha256/<hash> + artifact/<name>.json"""
+"""An artifact's sources, tried in order ──artifact:<name>──> cache/sha256/<hash> + artifact/<name>.json
+
+A program is in bin/<name> too, for the host.
+"""
 
 import shutil
 import subprocess
 from pathlib import Path
 
-from tasks.lib import apt, fetch, files, kit, proc
+from tasks.lib import apt, archive, fetch, files, golang, kit, pins, proc
 from tasks.lib.errors import UserError
-from tasks.lib.model import Artifact, Source
+from tasks.lib.model import Artifact, GoModule, Source
 from tasks.lib.paths import Site
 from tasks.lib.project import Project
 
@@ -19,11 +22,22 @@ def tasks(project: Project) -> kit.Tasks:
             get,
             [artifact, base, project.site],
             deps=[*_lists(artifact, project), *_local(artifact, base)],
-            code=(fetch, apt),
+            inputs=_facts(artifact, project),
+            code=(fetch, apt, archive, golang),
         )
-        yield kit.task(
-            "artifact", artifact.name, recipe, [project.workspace.stamp("artifact", artifact.name)]
-        )
+        targets = [project.workspace.stamp("artifact", artifact.name)]
+        targets += [project.workspace.bin(artifact.name)] if artifact.executable else []
+        yield kit.task("artifact", artifact.name, recipe, targets)
+
+
+def _facts(artifact: Artifact, project: Project) -> dict[str, object]:
+    """What decides besides the definition: what is pinned, and the compiler."""
+    lock = project.site.lock
+    locked = {
+        source.text: pins.of(lock, "artifacts", pin_name(artifact, source)) for source in artifact.sources
+    }
+    compiled = any(source.go for source in artifact.sources)
+    return {"pinned": locked, **({"go": shutil.which("go")} if compiled else {})}
 
 
 def named(project: Project) -> dict[str, tuple[Artifact, Path]]:
@@ -52,23 +66,46 @@ def _local(artifact: Artifact, base: Path) -> list[Path]:
 
 def get(artifact: Artifact, base: Path, site: Site) -> None:
     """Fetch the artifact from the first source that has it"""
-    if artifact.sha256 and site.workspace.content(artifact.sha256).is_file():
-        path, origin = site.workspace.content(artifact.sha256), "cache"
-    else:
-        path, origin = _first(artifact, base, site)
+    _agree(artifact, site)
+    path, origin, facts = _first(artifact, base, site)
+    if artifact.executable:
+        with files.atomic(site.workspace.bin(artifact.name)) as temp:
+            shutil.copyfile(path, temp)
+            temp.chmod(0o755)
     files.write_json(
         site.workspace.stamp("artifact", artifact.name),
-        {"sha256": path.name, "size": path.stat().st_size, "source": origin},
+        {"sha256": path.name, "size": path.stat().st_size, "source": origin, **facts},
     )
 
 
-def _first(artifact: Artifact, base: Path, site: Site) -> tuple[Path, str]:
+Got = tuple[Path, str, dict[str, str]]  # the file, the source it is from, what else is known of it
+
+
+def _agree(artifact: Artifact, site: Site) -> None:
+    """The definition and xcluster.lock must not ask for different contents."""
+    for source in artifact.sources:
+        said = source.sha256 or artifact.sha256
+        if said and not source.member:
+            pinned = pins.of(site.lock, "artifacts", pin_name(artifact, source))
+            pins.compare("artifact", artifact.name, pinned, {"sha256": said})
+
+
+def _first(artifact: Artifact, base: Path, site: Site) -> Got:
+    if artifact.sha256 and site.workspace.content(artifact.sha256).is_file():
+        return site.workspace.content(artifact.sha256), "cache", {}
     tried = []
     for source in artifact.sources:
         try:
-            return _from(source, artifact, base, site), source.text
+            path, facts = _from(source, artifact, base, site)
+        except pins.Mismatch:
+            raise
         except UserError as error:
             tried.append(f"{source.text}: {error}")
+            continue
+        pinned = pins.of(site.lock, "artifacts", pin_name(artifact, source))
+        fixed = {} if source.go else {"sha256": path.name}
+        pins.compare("artifact", artifact.name, pinned, {**facts, **fixed})
+        return path, source.text, facts
     satisfy = (
         f"put the file at {site.workspace.content(artifact.sha256)}"
         if artifact.sha256
@@ -79,19 +116,61 @@ def _first(artifact: Artifact, base: Path, site: Site) -> tuple[Path, str]:
     )
 
 
-def _from(source: Source, artifact: Artifact, base: Path, site: Site) -> Path:
-    if source.url:
-        expected = source.sha256 or artifact.sha256
-        assert expected
-        target = site.workspace.content(expected)
-        if site.offline and not target.is_file():
-            raise UserError("not in the cache, and --offline is set")
-        fetch.download(source.url, expected, target)
-        return target
+def pin_name(artifact: Artifact, source: Source) -> str:
+    """What a source of an artifact is called in xcluster.lock: each may give another file."""
+    return f"{artifact.name} {f'go:{source.go.module}' if source.go else source.text}"
+
+
+def _from(source: Source, artifact: Artifact, base: Path, site: Site) -> tuple[Path, dict[str, str]]:
+    if source.go:
+        return _from_module(source.go, artifact, source, site)
     wanted = artifact.model_copy(update={"sha256": source.sha256 or artifact.sha256})
+    if source.url:
+        path = _from_url(source, str(wanted.sha256), site)
+        return (_member(path, source, artifact, site) if source.member else path), {}
+    if source.file and source.member:
+        path = _keep_file(base / source.file, artifact.model_copy(update={"sha256": source.sha256}), site)
+        return _member(path, source, artifact, site), {}
     if source.file:
-        return _keep_file(base / source.file, wanted, site)
+        return _keep_file(base / source.file, wanted, site), {}
     return _from_package(source, apt.archive(site, source.suite), wanted, site)
+
+
+def _from_url(source: Source, expected: str, site: Site) -> Path:
+    assert source.url
+    target = site.workspace.content(expected)
+    if site.offline and not target.is_file():
+        raise UserError("not in the cache, and --offline is set")
+    fetch.download(fetch.mirrored(source.url, site.mirrors), expected, target)
+    return target
+
+
+def _member(path: Path, source: Source, artifact: Artifact, site: Site) -> Path:
+    """A file inside an archive from outside."""
+    assert source.member
+    with files.scratch(site.workspace.cache / "member" / artifact.name) as temp:
+        archive.extract(path, source.member, temp, source.text)
+        return _keep(temp, artifact, site, f"{source.member} in {source.text}")
+
+
+def _from_module(
+    wanted: GoModule, artifact: Artifact, source: Source, site: Site
+) -> tuple[Path, dict[str, str]]:
+    """A command of a Go module; what it is made of is compared before and after it is built."""
+    pinned = pins.of(site.lock, "artifacts", pin_name(artifact, source))
+    version = wanted.version or pinned.get("version")
+    if version is None:
+        raise UserError(
+            "nothing says which version",
+            f"put `version` beside `module`, or `xc lock {artifact.name}` to pin the latest",
+        )
+    module = golang.module(wanted, version, site)
+    facts = {"version": module.version, "h1": module.h1}
+    pins.compare("artifact", artifact.name, pinned, facts)
+    with files.scratch(site.workspace.cache / "member" / artifact.name) as temp:
+        facts["deps"] = golang.build(wanted, module, temp, site)
+        kept = _keep(temp, artifact, site, source.text)
+    return kept, facts
 
 
 def _keep_file(path: Path, artifact: Artifact, site: Site) -> Path:
@@ -111,15 +190,16 @@ def _keep(path: Path, artifact: Artifact, site: Site, origin: str) -> Path:
     return target
 
 
-def _from_package(source: Source, archive: apt.Archive, artifact: Artifact, site: Site) -> Path:
+def _from_package(
+    source: Source, suite: apt.Archive, artifact: Artifact, site: Site
+) -> tuple[Path, dict[str, str]]:
     assert source.deb and source.member
-    (everything,) = apt.alone(archive, [source.deb])
+    (everything,) = apt.alone(suite, [source.deb])
     scratch = site.workspace.cache / "member"
     with files.atomic(scratch / f"{artifact.name}-{everything.version}") as temp:
         _extract(Path(everything.path), source.member, temp)
         kept = _keep(temp, artifact, site, source.text)
-    files.remove(scratch)
-    return kept
+    return kept, {"version": everything.version}
 
 
 def _extract(deb: Path, member: str, target: Path) -> None:

@@ -44,6 +44,9 @@ OPTIONAL = {
     "dnsmasq": "names for guests, where there is no coredns",
     "sqfstar": "for container images before the start",
     "openssl": "for a private registry with https",
+    "xz": "disk images from outside",
+    "zstd": "disk images from outside",
+    "go": "programs from Go modules",
 }
 ROOM = 4  # GiB that a first build with a kernel of its own takes
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks import ovl
-from tasks.lib import apt, choice, ext4, files, kit, proc, tinyelf, tree
+from tasks.lib import apt, capabilities, choice, ext4, files, kit, proc, tinyelf, tree
 from tasks.lib.errors import UserError
 from tasks.lib.model import Image
 from tasks.lib.paths import Site
@@ -36,6 +36,8 @@ def tasks(project: Project, chosen: choice.Choice) -> kit.Tasks:
     """Two tasks for each base image (its packages are a stamp of their own), one for each that extends it."""
     yield kit.group("image", "Disk images")
     for image in project.definitions.images.values():
+        if image.disk:
+            continue
         made, rootfs = _recipe(project, image, chosen)
         workspace = project.workspace
         deps = [path for folder in rootfs for path in files.tree_files(folder)]
@@ -101,8 +103,10 @@ def _compose(
     tree.unpack(packages, root, base.drop)
     for package in picked:
         _pick(package, base.pick[package.name], root)
+    capable: dict[str, bytes] = {}
     for folder in rootfs:
-        tree.lay_over(folder, root)
+        capable |= tree.lay_over(folder, root)
+    tree.put_files(capabilities.carriers(capable, "image"), root)
     for path in base.dirs:
         (root / path).mkdir(parents=True, exist_ok=True)
     reseed = root / "usr/sbin/xc-reseed"

@@ -122,7 +122,7 @@ def write(
             plain = Path(path)
             if plain.parent != workspace.ovl("x").parent:
                 plain = stack.enter_context(files.scratch(out.with_name(f"{name}.{number}")))
-                tree.adopt_tar(Path(path), plain, path, epoch)
+                tree.adopt_tar(Path(path), plain, path, epoch, name=title)
             content[f"{number:02d}{title}.tar"] = plain
         if chosen.script:
             content["script"] = Path(chosen.script)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.lib import apt, choice, defs, files, guestnet, kit, proc, tree
+from tasks.lib import apt, capabilities, choice, defs, files, guestnet, kit, proc, tree
 from tasks.lib.errors import CommandError, DefinitionError, UserError
 from tasks.lib.model import Image, Overlay
 from tasks.lib.paths import Site, Workspace
@@ -109,10 +109,21 @@ def _task(project: Project, made: Recipe) -> kit.Task:
         pack,
         [made, project.site],
         deps=deps,
-        inputs={"tree": [files.tree_manifest(folder) for folder in _folders(made)]},
-        code=(tree, apt, guestnet),
+        inputs={"tree": [files.tree_manifest(folder) for folder in _folders(made)]} | _capable(made),
+        code=(tree, apt, capabilities, guestnet),
     )
     return kit.task("ovl", made.key, what, [workspace.ovl(made.key), workspace.stamp("ovl", made.key)])
+
+
+def _capable(made: Recipe) -> dict[str, str]:
+    """Capabilities of files, where there are any: neither content nor mode tells of them."""
+    found = {
+        str(path.relative_to(made.overlay.directory)): value.hex()
+        for folder in _folders(made)
+        for path in files.tree_files(folder)
+        if (value := capabilities.of_file(path))
+    }
+    return {"capabilities": files.digest(found)} if found else {}
 
 
 def _folders(made: Recipe) -> list[Path]:
@@ -139,13 +150,16 @@ def _pack_tree(made: Recipe, out: Path, site: Site) -> int:
     with files.atomic(out.with_name(f"{made.key}.tree"), directory=True) as root:
         if made.overlay.packages:
             tree.unpack(_packages(made, site), root, made.overlay.drop)
+            tree.unmerge(root)
         _write_topologies(made, root)
+        capable: dict[str, bytes] = {}
         for folder in _folders(made):
-            tree.lay_over(folder, root)
+            capable |= tree.lay_over(folder, root)
         for artifact in made.overlay.artifacts:
             stamp = files.read_json(site.workspace.stamp("artifact", artifact.name))
             content = site.workspace.content(stamp["sha256"])
             tree.put_file(content, root / str(artifact.dest).lstrip("/"), artifact.executable)
+        tree.put_files(capabilities.carriers(capable, made.key), root)
         entries = tree.write_tar(root, out, made.epoch)
     files.remove(out.with_name(f"{made.key}.tree"))
     if not entries and not made.overlay.allow_empty:
@@ -186,7 +200,8 @@ def _run_script(made: Recipe, out: Path, workspace: Workspace) -> int:
             raise UserError(f"the tar script of overlay '{made.overlay.name}' failed: {error}") from error
         if not raw.is_file():
             raise UserError(f"{script} ended well but wrote nothing{_said(said)}", f"full log: {log}")
-        return tree.adopt_tar(raw, out, str(script), made.epoch, allow_empty=made.overlay.allow_empty)
+        empty = made.overlay.allow_empty
+        return tree.adopt_tar(raw, out, str(script), made.epoch, name=made.key, allow_empty=empty)
 
 
 def script_env(env: Mapping[str, str], workspace: Workspace) -> dict[str, str]:

@@ -4,7 +4,7 @@ The lists are fetched once and then stay as they are, so that everything built f
 `xc update` fetches newer ones.
 """
 
-from tasks.lib import apt, files, kit, progress, words
+from tasks.lib import apt, files, kit, pins, progress, words
 from tasks.lib.paths import Site
 from tasks.lib.project import Project
 
@@ -17,7 +17,9 @@ def tasks(project: Project) -> kit.Tasks:
     """One task for each suite that a definition or the settings name."""
     yield kit.group("suite", "Package lists of the Debian suites in use")
     for suite in suites(project):
-        recipe = kit.Recipe(get, [suite, project.site], inputs={"mirror": project.settings.mirror})
+        locked = files.digest(pins.packages(project.site.lock, suite))
+        inputs = {"mirror": project.settings.mirror, "locked": locked}
+        recipe = kit.Recipe(get, [suite, project.site], inputs=inputs)
         stamp, cache = project.workspace.stamp("suite", suite), project.workspace.apt(suite)
         yield kit.task("suite", suite, recipe, [stamp], also=[cache])
 
@@ -34,6 +36,9 @@ def suites(project: Project) -> list[str]:
         if kernel.prebuilt and kernel.prebuilt.suite:
             found.add(kernel.prebuilt.suite)
         found |= {source.suite for source in (kernel.source.sources if kernel.source else ()) if source.suite}
+    for overlay in project.definitions.overlays.values():
+        sources = [source for artifact in overlay.artifacts for source in artifact.sources]
+        found |= {source.suite for source in sources if source.suite}
     found |= {image.suite for image in project.definitions.images.values() if image.suite}
     found |= {overlay.suite for overlay in project.definitions.overlays.values() if overlay.suite}
     listed = [image.images for image in project.definitions.images.values()]
@@ -59,4 +64,7 @@ def _update(project: Project) -> None:
 
 
 def _stamp(archive: apt.Archive, site: Site) -> None:
-    files.write_json(site.workspace.stamp("suite", archive.suite), {"lists": apt.lists_digest(archive)})
+    """Everything made from packages depends on it: also on what xcluster.lock wants them to be."""
+    locked = {"locked": files.digest(archive.locked)} if archive.locked else {}
+    lists = {"lists": apt.lists_digest(archive)}
+    files.write_json(site.workspace.stamp("suite", archive.suite), {**lists, **locked})

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from tasks import (
+    cache,
     capture,
     checkpoint,
     cluster,
@@ -14,6 +15,7 @@ from tasks import (
     iso,
     kernel,
     link,
+    lock,
     mkovl,
     netns,
     reach,
@@ -43,6 +45,8 @@ VERBS: Mapping[str, Verb] = {
         registry,
         kernel,
         suite,
+        lock,
+        cache,
         doctor,
         selftest,
     )

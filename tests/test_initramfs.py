@@ -85,6 +85,6 @@ def test_write(modules: Path, tmp_path: Path) -> None:
         "dev/console",
     } <= set(listed)
     data = out.read_bytes()
-    assert data.index(b"for module in ") < data.index(b"switch_root /root /init")
+    assert data.index(b"for module in ") < data.index(b"switch_root /root ${xc_init:-/init}")
     initramfs.write(tmp_path / "again.cpio", modules, ["ext4"], b"a busybox")
     assert (tmp_path / "again.cpio").read_bytes() == data

@@ -1,6 +1,7 @@
 """The overlay ISO: the same bytes for the same files, and readable by others."""
 
 import os
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.lib import iso9660, proc
+from tasks.lib.errors import UserError
 
 EPOCH = 1735689600
 NAMES = ["00env.tar", "01network-topology@test,x.tar", "Upper.Case", "user-data", "no_ending", "a.b.c.d"]
@@ -93,3 +95,59 @@ def test_xorriso_reads_it(tmp_path: Path) -> None:
         name: name for name in NAMES
     }
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir()} == {0o444}
+
+
+def extents(path: Path, name: str) -> list[tuple[int, int]]:
+    """Where a file is on an ISO: (first byte, length) of each extent, as the root directory says."""
+    found = []
+    with path.open("rb") as iso:
+        iso.seek(16 * 2048 + 156)
+        root = iso.read(34)
+        lba, size = struct.unpack_from("<I", root, 2)[0], struct.unpack_from("<I", root, 10)[0]
+        iso.seek(lba * 2048)
+        records = iso.read(size)
+    at = 0
+    while at < size:
+        length = records[at]
+        if not length:
+            at = (at // 2048 + 1) * 2048
+            continue
+        if records[at + 33 : at + 33 + len(name)] == name.encode():
+            where, count = (struct.unpack_from("<I", records, at + offset)[0] for offset in (2, 10))
+            found.append((where * 2048, count))
+        at += length
+    return found
+
+
+def test_a_file_of_more_than_4_gib(tmp_path: Path) -> None:
+    """In several extents, one behind the other; what is a hole stays one."""
+    big, total = tmp_path / "big", (4 << 30) + 12_345
+    marks = {0: b"begin", (4 << 30) - 3: b"border", total - 3: b"end"}
+    with big.open("wb") as file:
+        for at, mark in marks.items():
+            file.seek(at)
+            file.write(mark)
+    small = some(tmp_path / "in", ["01small.tar"])
+    iso9660.write(tmp_path / "x.iso", {"00big.tar": big, **small}, "x", EPOCH)
+    places = extents(tmp_path / "x.iso", "00big.tar")
+    assert sum(count for _, count in places) == total and len(places) > 1
+    assert all(first + count == after for (first, count), (after, _) in zip(places, places[1:], strict=False))
+    with (tmp_path / "x.iso").open("rb") as iso:
+        for at, mark in marks.items():
+            iso.seek(places[0][0] + at)
+            assert iso.read(len(mark)) == mark
+    assert (tmp_path / "x.iso").stat().st_blocks * 512 < 64 << 20
+    assert iso9660.names(tmp_path / "x.iso") == ["00big.tar", "01small.tar"]
+
+
+def test_more_than_guests_can_see(tmp_path: Path) -> None:
+    """The disk that guests know is 8 GiB; a larger ISO would end in the middle of a tar."""
+    paths = {}
+    for name in ("a", "b"):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(4 << 30)
+        paths[name] = tmp_path / name
+    with pytest.raises(UserError, match="8.0 GiB") as caught:
+        iso9660.write(tmp_path / "x.iso", paths, "x", EPOCH)
+    assert "extends" in str(caught.value)
+    assert not (tmp_path / "x.iso").exists()

@@ -217,3 +217,13 @@ def test_the_second_name_of_the_default() -> None:
 
 def test_every_setting_has_a_description() -> None:
     assert all(Settings.model_fields[name].description for name in settings.names())
+
+
+def test_mirrors_are_for_the_file_alone() -> None:
+    text = {"https://a/": ["http://b/", "file:///c/"], "https://d/": "http://e/"}
+    said, problems = settings.load({}, {}, {"mirrors": text})
+    assert problems == []
+    assert said.mirrors == {"https://a/": ("http://b/", "file:///c/"), "https://d/": ("http://e/",)}
+    for wrong in ({"https://a": ["http://b/"]}, {"https://a/": ["b"]}, {"https://a/": 1}, "http://b/", ["x"]):
+        assert settings.load({}, {}, {"mirrors": wrong})[1], wrong
+    assert settings.load({"mirrors": "x"}, {}, {})[1]

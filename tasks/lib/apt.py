@@ -8,11 +8,14 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from tasks.lib import files, proc
+from tasks.lib import aptsources, files, pins, proc
 from tasks.lib.errors import CommandError, UserError
+from tasks.lib.packages import Archive as Archive
+from tasks.lib.packages import Package as Package
+from tasks.lib.packages import compare
 from tasks.lib.paths import Site
 from tasks.lib.progress import Bar
 
@@ -20,31 +23,10 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _NEVER = "999:999"  # the version of a package that is to be left out
 
 
-@dataclass(frozen=True)
-class Archive:
-    """Where packages come from: a suite of a Debian archive, and where apt keeps what it knows of it."""
-
-    suite: str
-    directory: Path
-    mirror: str = ""  # URL; "" = as the host's apt is set up
-    offline: bool = False
-
-
-@dataclass(frozen=True)
-class Package:
-    """One package file, as the signed lists describe it."""
-
-    name: str
-    version: str
-    sha256: str
-    size: int  # bytes
-    path: str  # of the downloaded .deb
-
-
 def archive(site: Site, suite: str | None = None) -> Archive:
     """The archive of `suite` (default: the site's)."""
     name = suite or site.suite
-    return Archive(name, site.workspace.apt(name), site.mirror, site.offline)
+    return Archive(name, site.workspace.apt(name), site.mirror, site.offline, pins.packages(site.lock, name))
 
 
 def has_lists(archive: Archive) -> bool:
@@ -92,9 +74,7 @@ def fetch(
     wanted = list(packages)
     _prepare(archive)
     with files.locked(archive.directory / "lock"):
-        status = _status(archive, {**dict.fromkeys(exclude, _NEVER), **(installed or {})})
-        command = [*_options(archive, status), "install", "-d", "--no-install-recommends", "-y", *wanted]
-        return _fetched(archive, command, wanted)
+        return _fetched(archive, _install(archive, wanted, exclude, installed), wanted)
 
 
 def alone(archive: Archive, packages: Iterable[str]) -> list[Package]:
@@ -107,40 +87,35 @@ def alone(archive: Archive, packages: Iterable[str]) -> list[Package]:
         return _fetched(archive, [*_options(archive), "download", *wanted], wanted)
 
 
+def planned(
+    archive: Archive,
+    packages: Iterable[str],
+    *,
+    exclude: Iterable[str] = (),
+    installed: Mapping[str, str] | None = None,
+    alone: bool = False,
+) -> list[Package]:
+    """What `fetch`, or with `alone` that, would give; nothing is downloaded, so paths need not exist."""
+    wanted = list(packages)
+    if not wanted:
+        return []
+    _prepare(archive)
+    with files.locked(archive.directory / "lock"):
+        download = [*_options(archive), "download", *wanted]
+        command = download if alone else _install(archive, wanted, exclude, installed)
+        return [_described(archive, line) for line in _known_plan(archive, command, wanted)]
+
+
+def _install(
+    archive: Archive, wanted: list[str], exclude: Iterable[str], installed: Mapping[str, str] | None
+) -> list[str]:
+    status = _status(archive, {**dict.fromkeys(exclude, _NEVER), **(installed or {})})
+    return [*_options(archive, status), "install", "-d", "--no-install-recommends", "-y", *wanted]
+
+
 def facts(packages: Iterable[Package]) -> list[dict[str, object]]:
     """Packages for a stamp: without the path."""
     return [{k: v for k, v in asdict(p).items() if k != "path"} for p in packages]
-
-
-def host_sources(suite: str) -> list[str]:
-    """Lines of a sources.list for `suite`, from the archives the host's apt uses; else debootstrap's default.
-
-    Raises UserError when neither is there.
-    """
-    lines = (
-        proc.output(["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE) $(ORIGIN)"])
-        .decode()
-        .splitlines()
-    )
-    known = {release: site for site, release, *origin in map(str.split, lines) if origin == ["Debian"]}
-    sites = [site for release, site in known.items() if "-" not in release]
-    security = [site for release, site in known.items() if release.endswith("-security")]
-    if sites:
-        rolling = suite in ("sid", "unstable", "testing", "experimental")
-        extra = (
-            []
-            if rolling
-            else [(sites[0], f"{suite}-updates"), *((site, f"{suite}-security") for site in security[:1])]
-        )
-        return [f"{site} {release} main" for site, release in [(sites[0], suite), *extra]]
-    script = Path("/usr/share/debootstrap/scripts/sid")
-    named = re.search(r"^default_mirror (\S+)", script.read_text(), re.M) if script.is_file() else None
-    if named:
-        return [f"{named.group(1)} {suite} main"]
-    raise UserError(
-        "no Debian archive is known: the host's apt has none",
-        "set `mirror` in xcluster.yaml to its URL, or: apt-get install debootstrap debian-archive-keyring",
-    )
 
 
 def _prepare(archive: Archive) -> None:
@@ -149,7 +124,11 @@ def _prepare(archive: Archive) -> None:
             (archive.directory / part).mkdir(parents=True, exist_ok=True)
     sources = archive.directory / "etc" / "sources.list"
     if not sources.is_file() or archive.mirror:
-        lines = [f"{archive.mirror} {archive.suite} main"] if archive.mirror else host_sources(archive.suite)
+        lines = (
+            [f"{archive.mirror} {archive.suite} main"]
+            if archive.mirror
+            else aptsources.host_sources(archive.suite)
+        )
         signed = f"[signed-by={KEYRING}] " if KEYRING.is_file() else ""
         with files.atomic(sources) as temp:
             temp.write_text("".join(f"deb {signed}{line}\n" for line in lines))
@@ -196,6 +175,7 @@ def _status(archive: Archive, versions: Mapping[str, str]) -> Path:
 def _fetched(archive: Archive, command: list[str], wanted: list[str]) -> list[Package]:
     """Download what is not in the cache, and check all of it."""
     plan = _known_plan(archive, command, wanted)
+    compare(archive, [_described(archive, line) for line in plan])
     missing = [line for line in plan if not _deb(archive, line[1]).is_file()]
     if missing and archive.offline:
         raise UserError(
@@ -280,14 +260,18 @@ def _deb(archive: Archive, name: str) -> Path:
     return _archives(archive) / name
 
 
-def _package(archive: Archive, line: tuple[str, str, int, str]) -> Package:
+def _described(archive: Archive, line: tuple[str, str, int, str]) -> Package:
     _, name, size, checksum = line
-    path = _deb(archive, name)
-    actual = files.sha256(path)
-    if checksum and actual != checksum:
-        path.unlink()
-        raise UserError(
-            f"{name} does not match the signed list of {archive.suite}", "run again to download it anew"
-        )
     package, version, _ = name.removesuffix(".deb").split("_")
-    return Package(package, version.replace("%3a", ":"), actual, size, str(path))
+    return Package(package, version.replace("%3a", ":"), checksum, size, str(_deb(archive, name)))
+
+
+def _package(archive: Archive, line: tuple[str, str, int, str]) -> Package:
+    planned = _described(archive, line)
+    actual = files.sha256(Path(planned.path))
+    if planned.sha256 and actual != planned.sha256:
+        Path(planned.path).unlink()
+        raise UserError(
+            f"{line[1]} does not match the signed list of {archive.suite}", "run again to download it anew"
+        )
+    return replace(planned, sha256=actual)

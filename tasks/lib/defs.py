@@ -215,6 +215,10 @@ def _cross_check(
         ]
         if image.extends and image.extends not in images:
             problems.append(f"{label}: {unknown('image', image.extends, images)}")
+        elif image.extends and images[image.extends].disk:
+            problems.append(
+                f"{label}: 'extends' needs an image made from packages, {image.extends} is a 'disk'"
+            )
         elif _loops(image, images):
             problems.append(f"{label}: 'extends' leads back to {image.name}")
     for overlay in overlays.values():

@@ -14,15 +14,17 @@ for module in {modules}; do
 	insmod /lib/modules/$module || echo "initramfs: $module does not load"
 done
 mount -t devtmpfs devtmpfs /dev
+# The kernel gives its init the words that it does not know itself as variables.
+root=${{xc_root:-/dev/vda}}
 i=0
-until [ -b /dev/vda ]; do
+until [ -b $root ]; do
 	i=$((i + 1))
-	[ $i -gt 100 ] && echo "initramfs: there is no /dev/vda" && exec sh
+	[ $i -gt 100 ] && echo "initramfs: there is no $root" && exec sh
 	usleep 20000
 done
-mount -t ext4 -o rw,noauto_da_alloc /dev/vda /root || {{ echo "initramfs: no ext4 on /dev/vda"; exec sh; }}
+mount -t ext4 -o rw,noauto_da_alloc $root /root || {{ echo "initramfs: no ext4 on $root"; exec sh; }}
 mount -o move /dev /root/dev
-exec switch_root /root /init
+exec switch_root /root ${{xc_init:-/init}}
 """
 
 

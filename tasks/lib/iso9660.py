@@ -1,19 +1,35 @@
 """The overlay ISO: Rock Ridge and Joliet, the same bytes for the same files. The only importer of pycdlib."""
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
+
+from tasks.lib.errors import UserError
+from tasks.lib.progress import amount
 
 STEP = 1 << 20  # bytes; every ISO is a multiple, so that a changed overlay rarely changes the disk's size
+BLOCK = 4096
+LARGEST = 8 << 30  # bytes; guests know a disk of this size, whatever the ISO has
 LABEL_LENGTH = 32
 JOLIET_LENGTH = 64  # characters of a name there; Rock Ridge has the whole
 
 
 def write(out: Path, files: Mapping[str, Path], label: str, epoch: int) -> None:
-    """Write an ISO with `files` (name in the root directory -> file) and volume id `label`."""
+    """Write an ISO with `files` (name in the root directory -> file) and volume id `label`.
+
+    Raises UserError when it would be larger than the disk that guests see it as.
+    """
     from pycdlib import PyCdlib
 
+    total = sum(path.stat().st_size for path in files.values())
+    if total > LARGEST - STEP:
+        raise UserError(
+            f"the overlays have {amount(total)} together, an ISO may have {amount(LARGEST)}",
+            "install large overlays in an image: `extends`, `overlays` and `size` in its image.yaml",
+        )
     with _clock_at(epoch):
         iso = PyCdlib()
         iso.new(interchange_level=4, vol_ident=label, rock_ridge="1.09", joliet=3)
@@ -25,11 +41,30 @@ def write(out: Path, files: Mapping[str, Path], label: str, epoch: int) -> None:
                 joliet_path=f"/{name[-JOLIET_LENGTH:]}",
                 file_mode=0o100444,
             )
-        iso.write(str(out))
+        with out.open("wb") as plain:
+            sparse = any(path.stat().st_blocks * 512 < path.stat().st_size - STEP for path in files.values())
+            iso.write_fp(_Holes(plain) if sparse else plain)  # type: ignore[arg-type]
         iso.close()
     size = out.stat().st_size
     with out.open("ab") as file:
         file.truncate(-(-size // STEP) * STEP)
+
+
+class _Holes:
+    """A file to write to in which zeros become holes. Slower than a plain one: for sources with holes."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.seek, self.tell, self.flush = file.seek, file.tell, file.flush
+
+    def write(self, data: bytes) -> int:
+        """As a file's."""
+        if len(data) > BLOCK and data.count(0) == len(data):
+            end = self._file.seek(len(data), os.SEEK_CUR)
+            if end > os.fstat(self._file.fileno()).st_size:
+                self._file.truncate(end)
+            return len(data)
+        return self._file.write(data)
 
 
 @contextlib.contextmanager

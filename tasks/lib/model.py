@@ -19,6 +19,9 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
 Fragment = Name
 Mode = Annotated[str, StringConstraints(pattern=r"^[0-7]{3,4}$")]
+ModulePath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~/-]*$")]
+ModuleVersion = Annotated[str, StringConstraints(pattern=r"^v[0-9][A-Za-z0-9.+-]*$")]
+ModuleDirectory = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._][A-Za-z0-9._/-]*$")]
 Size = Annotated[str, StringConstraints(pattern=r"^[0-9]+[MG]$")]
 
 
@@ -28,27 +31,44 @@ class Definition(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+class GoModule(Definition):
+    """A command of a Go module, to be compiled."""
+
+    module: ModulePath  # e.g. github.com/coredns/coredns
+    version: ModuleVersion | None = None  # e.g. v1.10.1; without it xcluster.lock has to say it
+    command: ModuleDirectory = "."  # directory of the command in the module
+
+
 class Source(Definition):
-    """One place an artifact can come from; exactly one of `deb`, `url`, `file`."""
+    """One place an artifact can come from; exactly one of `deb`, `url`, `file`, `go`."""
 
     deb: Name | None = None  # a Debian package, verified by apt
     suite: Name | None = None  # of `deb`; default: the settings' suite
-    member: str | None = None  # path of the file inside the package
+    member: str | None = None  # path of the file inside the package, or in a tar or zip from `url` or `file`
     url: str | None = None  # http, https or file URL
     file: str | None = None  # path; relative to the directory of the definition
-    sha256: Sha256 | None = None  # of what this source gives, where sources differ
+    go: GoModule | None = None  # a command of a Go module, built here
+    sha256: Sha256 | None = (
+        None  # of what this source gives, where sources differ; with `member` of the archive
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if sum(kind is not None for kind in (self.deb, self.url, self.file)) != 1:
-            raise ValueError("exactly one of deb, url, file is needed")
-        if (self.deb is None) != (self.member is None):
-            raise ValueError("'member' (the file inside the package) goes with 'deb', and 'deb' needs it")
+        if sum(kind is not None for kind in (self.deb, self.url, self.file, self.go)) != 1:
+            raise ValueError("exactly one of deb, url, file, go is needed")
+        if self.deb and not self.member:
+            raise ValueError("'deb' needs 'member', the file inside the package")
+        if self.go and self.member:
+            raise ValueError("'member' (a file inside an archive) does not go with 'go'")
+        if self.member and self.url and not self.sha256:
+            raise ValueError("a 'url' with 'member' needs 'sha256', that of the archive, beside it")
         return self
 
     @property
     def text(self) -> str:
         """The source in one word, for messages."""
+        if self.go:
+            return f"go:{self.go.module}" + (f"@{self.go.version}" if self.go.version else "")
         return f"deb:{self.deb}" if self.deb else self.url or f"file:{self.file}"
 
 
@@ -147,6 +167,25 @@ ContainerImages = Annotated[
 ]
 
 
+class Disk(Definition):
+    """A finished disk image from outside: raw or qcow2, plain or packed with xz, zstd or gzip."""
+
+    sources: Annotated[tuple[Source, ...], Field(min_length=1, strict=False)]  # `url` and `file`
+    sha256: Sha256 | None = None  # of what is downloaded; without it xcluster.lock has to say it
+    unpacked: Sha256 | None = None  # of the image in it
+    member: str | None = None  # path of the image where the download is a tar
+    root: Annotated[str, StringConstraints(pattern=r"^/dev/vda[0-9]*$")] = "/dev/vda"  # the root file system
+
+    @model_validator(mode="after")
+    def _whole_files(self) -> Self:
+        odd = [source.text for source in self.sources if not (source.url or source.file)]
+        if odd:
+            raise ValueError(f"a disk comes from 'url' or 'file', not from {', '.join(odd)}")
+        if any(source.member or source.sha256 for source in self.sources):
+            raise ValueError("'member' and 'sha256' stand beside 'sources': all of them give the same file")
+        return self
+
+
 class Image(Definition):
     """images/<name>/image.yaml; images/<name>/rootfs/ is copied over the packages."""
 
@@ -154,6 +193,7 @@ class Image(Definition):
     directory: Path
     summary: str
     extends: Name | None = None  # another image, to install `overlays` in
+    disk: Disk | None = None  # a finished image from outside, instead of `packages`
     overlays: Annotated[tuple[Name, ...], Field(strict=False)] = ()  # unpacked in this order
     suite: Name | None = None  # default: the settings' suite
     packages: Annotated[tuple[Name, ...], Field(strict=False)] = ()
@@ -178,8 +218,11 @@ class Image(Definition):
         if self.extends and lost:
             names = ", ".join(f"'{key}'" for key in lost)
             raise ValueError(f"with 'extends' the base image decides {names}: put that into an overlay")
-        if not self.extends and not self.packages:
-            raise ValueError("either 'packages' or 'extends' is needed")
+        mixed = sorted(self.model_fields_set - {"disk", "summary", "name", "directory"})
+        if self.disk and mixed:
+            raise ValueError(f"with 'disk' the image is made elsewhere: remove {', '.join(mixed)}")
+        if not self.extends and not self.packages and not self.disk:
+            raise ValueError("one of 'packages', 'extends', 'disk' is needed")
         return self
 
 

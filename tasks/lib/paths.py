@@ -1,8 +1,8 @@
 """Every path below the workspace, in one place."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -76,6 +76,15 @@ class Workspace:
         """The private registry: its configuration, its images, its log."""
         return self.root / "registry"
 
+    def bin(self, name: str) -> Path:
+        """A program from outside, for use on the host too."""
+        return self.root / "bin" / name
+
+    @property
+    def go(self) -> Path:
+        """Go's modules and what it has compiled, where the user has no module cache set."""
+        return self.cache / "go"
+
     def apt(self, suite: str) -> Path:
         """apt's private state for one suite: lists, packages, status files."""
         return self.cache / "apt" / suite
@@ -133,6 +142,8 @@ class Site:
     suite: str  # of Debian packages where a definition names none
     mirror: str = ""  # URL of a Debian archive; "" = as the host's apt is set up
     offline: bool = False
+    mirrors: Mapping[str, Sequence[str]] = field(default_factory=dict)  # URL prefix -> what to try first
+    lock: Path | None = None  # xcluster.lock, with which what comes is compared
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,12 @@ Argv = Sequence[str | os.PathLike[str]]
 DEBIAN_PACKAGE = {
     "apt-get": "apt", "bc": "bc", "bison": "bison", "debugfs": "e2fsprogs", "depmod": "kmod",
     "dnsmasq": "dnsmasq-base", "dot": "graphviz", "dpkg-deb": "dpkg", "flex": "flex", "gcc": "gcc",
-    "ip": "iproute2", "make": "make", "mke2fs": "e2fsprogs", "nft": "nftables", "nsenter": "util-linux",
-    "openssl": "openssl", "pasta": "passt", "qemu-img": "qemu-utils",
-    "qemu-system-x86_64": "qemu-system-x86", "scp": "openssh-client", "setpriv": "util-linux",
-    "slirp4netns": "slirp4netns", "socat": "socat", "sqfstar": "squashfs-tools", "ssh": "openssh-client",
-    "ssh-keygen": "openssh-client", "tar": "tar", "unshare": "util-linux", "xterm": "xterm",
+    "go": "golang-go", "gzip": "gzip", "ip": "iproute2", "make": "make", "mke2fs": "e2fsprogs",
+    "nft": "nftables", "nsenter": "util-linux", "openssl": "openssl", "pasta": "passt",
+    "qemu-img": "qemu-utils", "qemu-system-x86_64": "qemu-system-x86", "scp": "openssh-client",
+    "setpriv": "util-linux", "slirp4netns": "slirp4netns", "socat": "socat", "sqfstar": "squashfs-tools",
+    "ssh": "openssh-client", "ssh-keygen": "openssh-client", "tar": "tar", "unshare": "util-linux",
+    "xterm": "xterm", "xz": "xz-utils", "zstd": "zstd",
 }  # fmt: skip
 
 INSTALL = "apt-get install --no-install-recommends"
@@ -137,6 +138,17 @@ def pipe(
     return process
 
 
+def filter(argv: Argv) -> subprocess.Popen[bytes]:
+    """Start `argv` between two pipes, stderr captured; the caller writes, reads and calls `finish`."""
+    command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
+        start_new_session=True, env={**os.environ, "LC_ALL": "C.UTF-8"},
+    )  # fmt: skip
+    _running.add(process)
+    return process
+
+
 def finish(process: subprocess.Popen[bytes]) -> tuple[int, str]:
     """Wait for a process made by `pipe`: its exit code and what it said on stderr."""
     try:
@@ -242,7 +254,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         except ProcessLookupError:
             pass
         process.wait()
-    for stream in (process.stdout, process.stderr):
+    for stream in (process.stdin, process.stdout, process.stderr):
         if stream:
             stream.close()
     _running.discard(process)

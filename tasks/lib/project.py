@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tasks.lib import choice, defs, files, settings, topology_choice, words
+from tasks.lib import choice, defs, files, pins, settings, topology_choice, words
 from tasks.lib.errors import DefinitionError, UsageError, unknown
 from tasks.lib.files import explained
 from tasks.lib.paths import Site, Workspace
@@ -31,7 +31,9 @@ class Project:
     @property
     def site(self) -> Site:
         """Where builds work and get things from."""
-        return Site(self.workspace, self.settings.suite, self.settings.mirror, self.settings.offline)
+        said = self.settings
+        lock = self.root / pins.FILE
+        return Site(self.workspace, said.suite, said.mirror, said.offline, said.mirrors, lock)
 
 
 def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, words.Verb]) -> Project:

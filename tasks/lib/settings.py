@@ -19,6 +19,11 @@ Prefix = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F:]+:$")]
 Mirrors = Annotated[str, StringConstraints(pattern=r"^(\s*[^\s=]+=(https?://)?[^\s=/:][^\s=]*)*\s*$")]
 ClusterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 
+Url = Annotated[str, StringConstraints(pattern=r"^(https?|file)://[^ ]*/$")]
+UrlList = Annotated[
+    tuple[Url, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
+
 FIRST = {"vm": 1, "router": 201, "tester": 221}
 MOST = {"vm": 200, "router": 20, "tester": 20}
 # Settings that can be given for one node: --mem201=384, __smp3=1, __nets10=0,3, __append2=debug.
@@ -93,6 +98,9 @@ class Settings(BaseModel):
     registry_insecure: str = Field(
         "", description="hosts of container registries without a trusted certificate"
     )
+    mirrors: dict[Url, UrlList] = Field(
+        default_factory=dict, description="other places for URLs with a prefix; only in xcluster.yaml"
+    )
     offline: bool = Field(False, description="never use the network: what is not in the cache is an error")
     per_node: dict[str, str] = Field(default_factory=dict, description="mem201: 384 and the like")
 
@@ -140,7 +148,7 @@ def is_setting(name: str) -> bool:
 
 def names() -> list[str]:
     """The settings by name."""
-    return [name for name in Settings.model_fields if name != "per_node"]
+    return [name for name in Settings.model_fields if name not in ("per_node", "mirrors")]
 
 
 def load(
@@ -169,7 +177,7 @@ def load(
     for where, layer in layers:
         for key, value in layer.items():
             name = str(key).replace("-", "_")
-            if not is_setting(name):
+            if not is_setting(name) or (name == "mirrors" and where != "xcluster.yaml: "):
                 problems.append(where + unknown("setting", name, names()))
                 continue
             if topology and where != topology.where:

@@ -73,6 +73,24 @@ def reseed() -> bytes:
     return _elf(code, path + pool + clock)
 
 
+def set_capability() -> bytes:
+    """Sets the file capabilities of argv[1] to what comes on stdin; ends with 0 when that went well."""
+    size, name = 64, b"security.capability\0"
+
+    def code(data: int) -> bytes:
+        return b"".join([
+            _eax(0), _edi(0), _esi(data), _edx(size), _SYSCALL,
+            b"\x41\x89\xc2",  # r10d = how many bytes came
+            b"\x48\x8b\x7c\x24\x10",  # rdi = argv[1]
+            b"\x45\x31\xc0",  # r8d = 0, no flags
+            _eax(188), _esi(data + size), _edx(data), _SYSCALL,
+            b"\x89\xc7",  # edi = -errno
+            _eax(60), _SYSCALL,
+        ])  # fmt: skip
+
+    return _elf(code, bytes(size) + name)
+
+
 def _elf(code: Callable[[int], bytes], data: bytes) -> bytes:
     """One segment with all permissions: headers, code, data. `code` takes the address of the data."""
     start = _BASE + _HEADER

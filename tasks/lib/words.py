@@ -134,7 +134,7 @@ def usage(verb: Verb) -> str:
 
 def dashes(name: str) -> str:
     """An option as it is typed."""
-    return f"-{name.replace('=', ' ')}" if len(name.rstrip("=")) == 1 else f"--{name}"
+    return f"-{name.replace('=', ' ')}" if len(name.rstrip("=")) == 1 else f"--{name.replace('_', '-')}"
 
 
 def _takes_value(verb: Verb, name: str) -> bool:

@@ -42,6 +42,7 @@ class Boot:
     lpj: int | None = None  # loops per jiffy of the host's processor, for emulated guests
     inside: tuple[str, ...] = ()  # what stands before a node's command line: where its nets are
     apart: tuple[str, ...] = ()  # the same for machines with loose NICs; empty: theirs are no taps
+    root: str = "/dev/vda"  # the device of the root file system: a partition where the image has some
 
 
 @dataclass(frozen=True)

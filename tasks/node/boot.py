@@ -15,6 +15,7 @@ def cold(settings: Settings, workspace: Workspace) -> tuple[Boot, str]:
     facts = files.read_json(workspace.stamp("kernel", settings.kernel))
     verdict = accel.choose(settings.accel, workspace, folder / facts["boot"])
     iso = workspace.iso(settings.name)
+    image = files.read_json(workspace.stamp("image", settings.image))
     made = Boot(
         kernel=folder / facts["boot"],
         initramfs=folder / "initramfs.cpio" if facts.get("initramfs") else None,
@@ -28,6 +29,7 @@ def cold(settings: Settings, workspace: Workspace) -> tuple[Boot, str]:
         extra=settings.kvm_opt,
         mptable=bool(facts.get("mptable")),
         lpj=_loops(int(facts.get("hz") or 0)),
+        root=str(image.get("root", "/dev/vda")),
     )
     return made, verdict.why
 

@@ -74,13 +74,14 @@ def cmdline(boot: Boot, node: Node, wait: int = ANSWER) -> str:
     mtus = [f"mtu{net}={node.mtu}" for net in node.nets] if node.mtu != 1500 else []
     # Without auto_da_alloc a file that is replaced is not written to the disk at once.
     words = [
-        "root=/dev/vda",
+        f"root={boot.root}",
         "rw",
         "rootflags=noauto_da_alloc",
         "init=/init",
         "console=ttyS0",
         f"xc_wait={wait}",
     ]
+    words += [f"xc_root={boot.root}"] if boot.root != "/dev/vda" else []  # for the initramfs
     words += _emulated(boot) if boot.accel == "tcg" else []
     return " ".join(word for word in (*words, boot.cmdline, *mtus, node.append) if word)
 

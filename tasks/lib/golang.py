@@ -1,0 +1,116 @@
+"""Commands of Go modules, built so that the same module and toolchain give the same bytes."""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.lib import files, proc
+from tasks.lib.errors import CommandError, UserError
+from tasks.lib.model import GoModule
+from tasks.lib.paths import Site
+
+# What the toolchain would take from the host, or write where it stands.
+FIXED = {
+    "CGO_ENABLED": "0", "GOOS": "linux", "GOARCH": "amd64", "GOAMD64": "v1", "GOWORK": "off",
+    "GOFLAGS": "-mod=mod -modcacherw",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module as the module proxy has it."""
+
+    path: str
+    version: str
+    h1: str  # Go's own hash of the content
+
+
+def module(wanted: GoModule, version: str, site: Site) -> Module:
+    """Download a module (not what it needs) into Go's cache; `version` may be `latest`.
+
+    Verified by Go's checksum database. Raises UserError when there is no such version.
+    """
+    name = f"{wanted.module}@{version}"
+    try:
+        text = proc.output(["go", "mod", "download", "-json", name], env=environment(site), cwd=_place(site))
+    except CommandError as error:
+        raise _explained(name, str(error), site) from error
+    facts = json.loads(text)
+    return Module(facts["Path"], facts["Version"], facts["Sum"])
+
+
+def build(wanted: GoModule, made: Module, out: Path, site: Site) -> str:
+    """Compile the command to `out`; the digest of all modules in it, with their hashes."""
+    with files.scratch(out.with_name(f"{out.name}.bin")) as folder:
+        folder.mkdir()
+        package = made.path if wanted.command == "." else f"{made.path}/{wanted.command}"
+        command = ["go", "install", "-trimpath", "-buildvcs=false", "-ldflags=-buildid= -s -w"]
+        log = site.workspace.log(f"go:{made.path.rpartition('/')[2]}")
+        log.unlink(missing_ok=True)
+        env = environment(site) | {"GOBIN": str(folder)}
+        try:
+            proc.run([*command, f"{package}@{made.version}"], env=env, cwd=_place(site), log=log)
+        except CommandError as error:
+            raise _explained(f"{package}@{made.version}", str(error), site) from error
+        (binary,) = folder.iterdir()
+        os.replace(binary, out)
+    return files.digest(_modules(out))
+
+
+def toolchain() -> str:
+    """The version of the Go toolchain, as go1.22.3. Raises UserError where there is none."""
+    return proc.output(["go", "env", "GOVERSION"]).decode().strip()
+
+
+def environment(site: Site) -> dict[str, str]:
+    """What Go is run with: its caches are ours unless the user has set them, proxies are the user's."""
+    own = {
+        "GOMODCACHE": str(site.workspace.go / "mod"),
+        "GOCACHE": str(site.workspace.go / "build"),
+        "GOPATH": str(site.workspace.go / "path"),
+        "GOTOOLCHAIN": "local",  # another toolchain would give other bytes
+    }
+    kept = {key: os.environ.get(key) or value for key, value in own.items()}
+    if not site.offline:
+        return {**kept, **FIXED}
+    # The cache is a module proxy too; what is in there was checked when it came.
+    proxy = Path(kept["GOMODCACHE"], "cache", "download").absolute().as_uri()
+    return {**kept, **FIXED, "GOPROXY": proxy, "GONOSUMDB": "*", "GOPRIVATE": ""}
+
+
+def _place(site: Site) -> Path:
+    """A directory that is in no module."""
+    site.workspace.go.mkdir(parents=True, exist_ok=True)
+    return site.workspace.go
+
+
+def _modules(binary: Path) -> list[str]:
+    """Every module in a binary with version and hash, as Go has written them into it."""
+    lines = proc.output(["go", "version", "-m", str(binary)]).decode().splitlines()
+    words = [line.split() for line in lines]
+    return [" ".join(line[1:]) for line in words if line and line[0] in ("mod", "dep", "=>")]
+
+
+def _explained(name: str, said: str, site: Site) -> UserError:
+    """Go's words, and what to do about them."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    told = [
+        line for line in lines[1:] if not line.startswith(("go: downloading", "hint:", "{", "}", '"Path'))
+    ]
+    error = re.search(r'"Error": "(.*)"', said)
+    text = str(json.loads(f'"{error.group(1)}"')) if error else "; ".join(told[-4:]) or said
+    hints: Mapping[str, str] = {
+        "requires go >=": "install a newer Go toolchain, and put it first in PATH",
+        "reading file://": "run once with a network: `xc fetch`",
+        "dial tcp": "is there a network? GOPROXY names the module proxy",
+        "no matching versions": f"which there are: go list -m -versions {name.partition('@')[0]}",
+        "unknown revision": f"which there are: go list -m -versions {name.partition('@')[0]}",
+        "404": f"which there are: go list -m -versions {name.partition('@')[0]}",
+        "403": "the module proxy does not give it; GOPROXY names another, GOPROXY=direct goes to its source",
+    }
+    hint = next((hint for words, hint in hints.items() if words in said + text), None)
+    offline = "; --offline is set" if site.offline else ""
+    return UserError(f"Go cannot build {name}{offline}: {text}", hint)

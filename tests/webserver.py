@@ -1,0 +1,119 @@
+"""A server on loopback that can be made to behave badly, and a proxy that wants a password."""
+
+import http.server
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Server:
+    """Serves `body` at every path but those in `does`; notes what it is asked."""
+
+    body: bytes
+    url: str = ""
+    etag: str = '"one"'
+    does: "dict[str, Callable[[Handler], None]]" = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)  # path and Range of each request
+    sent: int = 0  # bytes of bodies
+    chunk: int = 1 << 16
+    pause: float = 0.0  # seconds after each chunk
+    ranges: bool = True
+    conditions: bool = True  # knows If-Range
+    connect: int = 501  # the answer to CONNECT, which a proxy is asked for https
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """One request."""
+
+    protocol_version = "HTTP/1.1"
+    made: Server
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        """Serve, or do as the path is set to."""
+        made = self.made
+        made.asked.append(f"{self.path} {self.headers.get('Range', '')}".strip())
+        special = next((act for path, act in made.does.items() if self.path.startswith(path)), None)
+        try:
+            (special or Handler.good)(self)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def do_CONNECT(self) -> None:
+        """No tunnels here."""
+        self.made.asked.append(f"CONNECT {self.path}")
+        self.reply(self.made.connect)
+
+    def start(self) -> int:
+        """Where the asked range begins; 0 for all."""
+        made = self.made
+        wanted = self.headers.get("Range", "") if made.ranges else ""
+        changed = made.conditions and self.headers.get("If-Range", made.etag) != made.etag
+        return 0 if changed or not wanted else int(wanted.removeprefix("bytes=").rstrip("-"))
+
+    def good(self, until: int | None = None, length: int | None = None) -> None:
+        """All of it, or up to byte `until` and no further, though `length` is promised."""
+        body, start = self.made.body, self.start()
+        if start >= len(body) > 0:
+            self.reply(416, headers={"Content-Range": f"bytes */{len(body)}"})
+            return
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        if self.made.etag:
+            self.send_header("ETag", self.made.etag)
+        self.send_header("Content-Length", str(len(body) - start if length is None else length))
+        self.end_headers()
+        self.stream(body[start:until])
+        if until is not None:
+            self.close_connection = True
+
+    def stream(self, body: bytes) -> None:
+        """The bytes, in pieces."""
+        for at in range(0, len(body), self.made.chunk):
+            piece = body[at : at + self.made.chunk]
+            self.wfile.write(piece)
+            self.made.sent += len(piece)
+            if self.made.pause:
+                time.sleep(self.made.pause)
+
+    def reply(self, code: int, body: bytes = b"", headers: Mapping[str, str] = {}) -> None:  # noqa: B006
+        """A short answer."""
+        self.send_response(code)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@contextmanager
+def serving(body: bytes) -> Iterator[Server]:
+    """A server, for the length of a block."""
+    made = Server(body)
+    handler = type("Bound", (Handler,), {"made": made})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        made.url = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
+        yield made
+        server.shutdown()
+
+
+def dropping(times: int, step: int) -> Callable[[Handler], None]:
+    """Breaks off after `step` bytes, so many times."""
+    left = [times]
+
+    def act(handler: Handler) -> None:
+        if left[0] <= 0:
+            handler.good()
+            return
+        left[0] -= 1
+        handler.good(until=handler.start() + step)
+
+    return act
