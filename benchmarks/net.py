@@ -1,7 +1,7 @@
 """Network backends.
 
-Bridges and taps of 100 nodes on 3 nets, against `ip -batch` that makes the same. Then two nodes on net 1: time
-to send 16 MiB by TCP, and 100 round trips, on bridges against user space.
+Bridges and taps of 100 nodes on 3 nets, against `ip -batch` that makes the same. Then two nodes on net 1:
+time to send 16 MiB by TCP, and 100 round trips, on bridges against user space.
 
     python -m benchmarks.net [links|nodes]
 """
