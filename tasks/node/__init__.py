@@ -39,6 +39,7 @@ class Boot:
     mptable: bool = False  # the kernel reads the BIOS's table of interrupts (X86_MPPARSE)
     crowded: bool = False  # more virtual CPUs than the host has processors
     lpj: int | None = None  # loops per jiffy of the host's processor, for emulated guests
+    khz: int | None = None  # of the host's time stamp counter, for emulated guests
 
 
 @dataclass(frozen=True)
