@@ -33,7 +33,9 @@ def with_overlay(name: str, *words: str, env: Mapping[str, str] | None = None) -
 def seen(cluster: Cluster, number: int, what: str, command: tuple[int, str], packets: int = 2) -> str:
     """What tcpdump on a node prints of the first packets that fit, while `command` runs on a node."""
     capture = f"timeout 60 tcpdump -c {packets} -nn {what} > /tmp/seen 2> /tmp/seen.err"
-    cluster.rsh(number, f"{capture} & while ! grep -q listening /tmp/seen.err; do usleep 50000; done")
+    cluster.rsh(
+        number, f"rm -f /tmp/seen*; {capture} & until grep -qs listening /tmp/seen.err; do usleep 50000; done"
+    )
     cluster.until(*command)
     return cluster.until(number, f'[ "$(wc -l < /tmp/seen)" -ge {packets} ] && cat /tmp/seen')
 

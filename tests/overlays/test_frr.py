@@ -15,9 +15,9 @@ def cluster() -> Iterator[Cluster]:
 
 def route(cluster: Cluster, number: int, address: str) -> str:
     """The kernel's route to a learned prefix, once it is there."""
-    return cluster.until(
-        number, f"ip route get {address} | grep -q 'via.*dev eth[12]' && ip route show to match {address}", 90
-    )
+    ip = "ip -6 route" if ":" in address else "ip route"
+    learned = f"{ip} get {address} | grep -q 'via.*dev eth[12]'"
+    return cluster.until(number, f"{learned} && {ip} show to match {address}", 90)
 
 
 @pytest.mark.parametrize("address", ["10.0.0.202", "fd00::10.0.0.202"])

@@ -8,7 +8,7 @@ from tests.boot.conftest import Cluster
 from tests.overlays.conftest import ping, seen, with_overlay
 
 ADDRESSES = ["10.50.0.2", "fd00::10.50.0.2"]
-FILTER = "-i eth1 esp or icmp"
+FILTER = "-i eth1 esp or net 10.50.0.0/24 or net fd00::10.50.0.0/120"
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,8 @@ def cluster() -> Iterator[Cluster]:
 def test_esp_with_keys_by_hand(cluster: Cluster, address: str) -> None:
     packets = seen(cluster, 2, FILTER, (1, ping(address)))
     assert packets.count("ESP(spi=0x00010") == 2
-    assert "ICMP" not in packets
+    assert "10.50.0" not in packets
+    assert "fd00::a32" not in packets
     assert "rfc4106(gcm(aes))" in cluster.rsh(1, "ip xfrm state")
 
 

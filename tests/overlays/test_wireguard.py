@@ -19,11 +19,12 @@ def test_a_ping_is_encrypted_on_the_wire(cluster: Cluster, address: str) -> None
     packets = seen(
         cluster,
         2,
-        "-i eth1 udp port 51820 or icmp or 'icmp6[0] >= 128 and icmp6[0] < 130'",
+        "-i eth1 udp port 51820 or net 10.99.0.0/24 or net fd00::10.99.0.0/120",
         (1, ping(address)),
     )
     assert packets.count("UDP, length") == 2
-    assert "echo" not in packets
+    assert "10.99.0" not in packets
+    assert "fd00::a63" not in packets
 
 
 def test_routers_are_in_the_mesh(cluster: Cluster) -> None:
