@@ -23,9 +23,7 @@ def with_overlay(name: str, *words: str, env: Mapping[str, str] | None = None) -
     cluster = Cluster(f"t-{name}", env or {})
     cluster.xc("mkcdrom", "env", "network-topology", name)
     try:
-        for started in running(cluster.name, ["--nrouters=0", *words], cluster.env):
-            assert "failed in the guest" not in started.xc("status").stderr
-            yield started
+        yield from running(cluster.name, ["--nrouters=0", *words], cluster.env)
     finally:
         cluster.xc("mkcdrom")
 

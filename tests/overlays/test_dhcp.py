@@ -1,5 +1,6 @@
 """DHCPv4, and addresses from router advertisements."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -30,6 +31,12 @@ def test_a_router_advertisement_gives_an_address_and_a_route(cluster: Cluster) -
     assert "fd00:3::200:ff:fe01:301/64" in found
     assert "proto ra" in cluster.rsh(1, "ip -6 route show default dev eth2")
     cluster.until(1, ping("fd00:3::201", "-6"))
+
+
+def test_dhcpv6_gives_an_address_of_the_range(cluster: Cluster) -> None:
+    cluster.until(1, "dhcp6c eth2", 90)
+    assert re.search("fd00:3::1[0-9a-f][0-9a-f]/128", cluster.rsh(1, "ip -6 -o address show dev eth2"))
+    assert "fd00:3::1" in cluster.rsh(201, "cat /var/lib/misc/dnsmasq.leases")
 
 
 def test_the_server_does_not_answer_on_other_nets(cluster: Cluster) -> None:
