@@ -7,7 +7,8 @@ import pytest
 from tests.boot.conftest import Cluster
 from tests.overlays.conftest import with_overlay
 
-LISTEN = "mptcpize run socat -u TCP{family}-LISTEN:{port},reuseaddr OPEN:/tmp/got,creat,trunc"
+# With `fork` the listener stays: more subflows come to it, too.
+LISTEN = "mptcpize run socat -u TCP{family}-LISTEN:{port},reuseaddr,fork OPEN:/tmp/got,creat,trunc"
 SEND = "mptcpize run socat -u - TCP:{to}:{port}"
 
 
