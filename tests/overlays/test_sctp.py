@@ -28,15 +28,14 @@ def test_data_through_an_association(cluster: Cluster, to: str, listen: str) -> 
 
 
 def test_an_association_over_two_nets_outlives_one(cluster: Cluster) -> None:
-    """The lines come to sctp_darn one by one; between them net 1 goes."""
-    hosts = {n: f"-H 192.168.1.{n} -B 192.168.3.{n}" for n in (1, 2)}
-    cluster.rsh(2, f"sctp_darn {hosts[2]} -P 5002 -l < /dev/null > /tmp/darn 2>&1 &")
+    """Ends that are bound to no address tell each other all they have."""
+    cluster.rsh(2, "socat -u SCTP4-LISTEN:5002 OPEN:/tmp/got,creat,trunc < /dev/null > /tmp/err 2>&1 &")
     cluster.until(2, "grep 5002 /proc/net/sctp/eps")
-    cluster.rsh(1, "rm -f /tmp/in; mkfifo /tmp/in; sleep 600 > /tmp/in &")
-    cluster.rsh(1, f"sctp_darn {hosts[1]} -P 5003 -h 192.168.1.2 -p 5002 -s < /tmp/in > /tmp/darn 2>&1 &")
-    cluster.until(1, "echo > /tmp/in; sleep 1; grep '192.168.3.1.*192.168.3.2' /proc/net/sctp/assocs")
-    cluster.rsh(1, "ip link set eth1 down; echo second > /tmp/in")
-    cluster.until(2, "grep -q second /tmp/darn", 60)
+    feed = "while [ ! -e /tmp/end ]; do echo a line of text; usleep 100000; done; echo the end"
+    cluster.rsh(1, f"rm -f /tmp/end; ({feed}) | socat -u - SCTP:192.168.1.2:5002 > /tmp/err 2>&1 &")
+    cluster.until(1, "grep '192.168.3.1.*<->.*192.168.3.2' /proc/net/sctp/assocs")
+    cluster.rsh(1, "ip link set eth1 down; touch /tmp/end")
+    cluster.until(2, "grep -q 'the end' /tmp/got", 90)
 
 
 def test_the_kernel_says_what_is_there(cluster: Cluster) -> None:
