@@ -9,12 +9,22 @@ from tests.boot.conftest import Cluster, running, stopped
 
 __all__ = ["stopped"]  # a fixture for every test here
 
+HERE = Path(__file__).parent
+SAMPLES = {"test_mpls.py", "test_netns.py"}  # quick ones that stand for all in a run of all tests
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """All tests here are for a run that names them; others have the samples only."""
+    words = (Path(word.partition("::")[0]).resolve() for word in map(str, config.invocation_params.args))
+    if any(path.is_relative_to(HERE) for path in words):
+        return None
+    return True if collection_path.name.startswith("test_") and collection_path.name not in SAMPLES else None
+
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """All of these boot virtual machines."""
-    here = Path(__file__).parent
     for item in items:
-        if item.path.parent == here:
+        if item.path.parent == HERE:
             item.add_marker(pytest.mark.boot)
 
 
