@@ -39,5 +39,5 @@ def test_an_association_over_two_nets_outlives_one(cluster: Cluster) -> None:
 
 
 def test_the_kernel_says_what_is_there(cluster: Cluster) -> None:
-    assert "SCTP" in cluster.rsh(1, "checksctp").upper()
+    assert "SCTP" in cluster.rsh(1, "checksctp 2>&1").upper()
     assert cluster.rsh(1, "cat /proc/sys/net/sctp/path_max_retrans").strip() == "2"
