@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tasks.lib import kit, words
 from tasks.lib.errors import UserError
@@ -10,9 +10,14 @@ from tasks.lib.project import Project
 
 VERBS: Mapping[str, words.Verb] = {
     "test": words.Verb(
-        "test", "run all tests, those that boot virtual machines too", "[PYTEST WORDS...]", raw=True
+        "test",
+        "run all tests, those that boot virtual machines too; `test overlays` runs those of every overlay",
+        "[overlays] [PYTEST WORDS...]",
+        raw=True,
     ),
 }
+
+SETS: Mapping[str, str] = {"overlays": "tests/overlays"}
 
 
 def tasks(project: Project) -> kit.Tasks:
@@ -27,4 +32,10 @@ def _test(project: Project) -> None:
         raise UserError("the test tools are not installed", "./xc test installs them") from error
     os.chdir(project.root)
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "pytest", *project.words.args])
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", *pytest_words(project.words.args)])
+
+
+def pytest_words(words: Sequence[str]) -> list[str]:
+    """What pytest is told: the first word may name a set of tests."""
+    first = [SETS.get(word, word) for word in words[:1]]
+    return [*first, *words[1:]]

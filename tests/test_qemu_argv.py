@@ -12,6 +12,7 @@ from tasks.lib.paths import ClusterDir, NodeDir
 from tasks.lib.settings import Settings
 from tasks.net import Ports, ScriptNic, bridge, loose, userspace
 from tasks.node import Boot, qemu
+from tasks.node.boot import _khz
 
 BOOT = Boot(
     kernel=Path("/w/kernel/k/vmlinux"),
@@ -180,6 +181,28 @@ def test_accelerator(accel: str, words: str, cpu: str) -> None:
     assert value(made, "-accel") == words
     assert value(made, "-cpu") == cpu
     assert ("mitigations=off" in value(made, "-append")) == (accel == "tcg")
+
+
+@pytest.mark.parametrize(
+    ("accel", "khz", "said"), [("tcg", 2596135, True), ("tcg", None, False), ("kvm", 1, False)]
+)
+def test_the_clock_of_emulated_guests_is_not_measured(accel: str, khz: int | None, said: bool) -> None:
+    words = value(argv(made=boot(accel=accel, khz=khz)), "-append").split()
+    assert (f"tsc_early_khz={khz}" in words) == said
+    assert said or not any(word.startswith("tsc_early_khz") for word in words)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "khz"),
+    [
+        ("flags\t\t: fpu tsc constant_tsc sse\nbogomips\t: 5192.27\n", 2596135),
+        ("flags\t\t: fpu tsc sse\nbogomips\t: 5192.27\n", None),
+        ("", None),
+    ],
+)
+def test_the_frequency_of_the_host(tmp_path: Path, cpus: str, khz: int | None) -> None:
+    (tmp_path / "cpuinfo").write_text(cpus)
+    assert _khz(tmp_path / "cpuinfo") == khz
 
 
 def test_more_virtual_cpus_than_processors() -> None:

@@ -43,6 +43,7 @@ class Boot:
     inside: tuple[str, ...] = ()  # what stands before a node's command line: where its nets are
     apart: tuple[str, ...] = ()  # the same for machines with loose NICs; empty: theirs are no taps
     root: str = "/dev/vda"  # the device of the root file system: a partition where the image has some
+    khz: int | None = None  # of the host's time stamp counter, for emulated guests
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ def cold(settings: Settings, workspace: Workspace) -> tuple[Boot, str]:
         mptable=bool(facts.get("mptable")),
         lpj=_loops(int(facts.get("hz") or 0)),
         root=str(image.get("root", "/dev/vda")),
+        khz=_khz(),
     )
     return made, verdict.why
 
@@ -51,6 +52,17 @@ def made_of(settings: Settings, workspace: Workspace) -> dict[str, str]:
     """The same by name, and QEMU itself: what a saved state is of no use without."""
     kernel, image = contents(settings, workspace)[:2]
     return {"kernel": kernel, "image": image, "qemu": files.digest(qemu.program())}
+
+
+def _khz(cpus: Path = Path("/proc/cpuinfo")) -> int | None:
+    """The frequency of the host's time stamp counter, which emulated guests read; None if it may vary.
+
+    From bogomips, which is twice that frequency in MHz.
+    """
+    text = cpus.read_text()
+    found = re.search(r"^bogomips\s*:\s*([0-9.]+)", text, re.M)
+    constant = re.search(r"^flags\s*:.*\bconstant_tsc\b", text, re.M)
+    return round(float(found.group(1)) * 1000 / 2) if found and constant else None
 
 
 def _loops(hz: int) -> int | None:

@@ -93,9 +93,11 @@ def _emulated(boot: Boot) -> list[str]:
     the host's, so it need not be compared with others, nor the speed of a loop be measured by waiting.
     """
     loops = [f"lpj={boot.lpj}"] if boot.lpj else []
+    # Measured while the host is busy, the frequency of the clock may be wrong by a factor, in all clones too.
+    clock = [f"tsc_early_khz={boot.khz}"] if boot.khz else []
     # Asking ACPI for the interrupt of a device takes 0.1 s each; the older table of the BIOS says the same.
     routing = ["acpi=noirq"] if boot.mptable else []
-    return ["mitigations=off", "norandmaps", "tsc=reliable", "no_timer_check", *routing, *loops]
+    return ["mitigations=off", "norandmaps", "tsc=reliable", "no_timer_check", *clock, *routing, *loops]
 
 
 def _boot(boot: Boot, node: Node, wait: int) -> list[str]:

@@ -109,7 +109,7 @@ def running(name: str, words: Sequence[str], env: Mapping[str, str] | None = Non
     """A started cluster for a fixture; it is stopped, and has to leave nothing."""
     cluster = Cluster(name, env or {})
     try:
-        cluster.xc("starts", *words)
+        assert "failed in the guest" not in cluster.xc("starts", *words).stderr
         yield cluster
     finally:
         cluster.xc("stop")

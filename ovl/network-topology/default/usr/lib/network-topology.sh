@@ -23,6 +23,9 @@
 #   fwsetup                 forward packets
 #   extroute                IPv4 default route to the host, on net 0
 #   masquerade NET...       NAT what comes from these nets and leaves on eth0
+#   netdev NET              sets nt_dev to this node's interface on NET
+#   neighbours              sets nt_neighbours to the others on nets 1 and 2, as
+#                           NET.HOST, each once
 #   nt_queue                collect ip commands from here on ...
 #   nt_flush                ... and run them, all in one ip process
 #   nt_load                 read the file of the topology
@@ -211,6 +214,41 @@ xlansetup() {
 	*) nt_link "$1" "$2" ;;
 	esac
 	nt_address "$1" "$((nt_a >> 24)).$((nt_a >> 16 & 255)).$((nt_a >> 8 & 255)).$((nt_a & 255))" "$nt_inner"
+}
+
+# The last bytes of a MAC address are the net and the node.
+netdev() {
+	for nt_dev in /sys/class/net/eth*; do
+		read -r nt_mac < "$nt_dev/address" || continue
+		nt_mac=${nt_mac#00:00:00:01:}
+		nt_dev=${nt_dev##*/}
+		[ $((0x${nt_mac%%:*})) -ne "$1" ] || return 0
+	done
+	nt_dev=
+	return 1
+}
+
+# nt_range NET FIRST COUNT: add these nodes to nt_neighbours, but not this one
+nt_range() {
+	nt_number "${3:-0}" || return 0
+	nt_n=$2
+	nt_last=$(($2 + nt_value))
+	while [ $nt_n -lt $nt_last ]; do
+		[ $nt_n -eq "$i" ] || nt_neighbours="$nt_neighbours $1.$nt_n"
+		nt_n=$((nt_n + 1))
+	done
+}
+
+neighbours() {
+	nt_neighbours=
+	case $role in
+	vm | router)
+		nt_range 1 1 "${__nvm:-4}"
+		nt_range 1 201 "$__nrouters" ;;
+	tester)
+		nt_range 2 201 "$__nrouters" ;;
+	esac
+	[ "$role" = vm ] || nt_range 2 221 "${__ntesters:-0}"
 }
 
 # The bridge is not there yet, so that ifsetup could not be asked for it.

@@ -1,0 +1,1 @@
+"""What the overlays do in guests: one cluster a file. `./xc test overlays` runs them all."""
