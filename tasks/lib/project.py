@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from tasks.lib import defs, files, settings, words
+from tasks.lib import defs, files, names, settings, words
 from tasks.lib.errors import DefinitionError, unknown
 from tasks.lib.files import explained
 from tasks.lib.paths import Site, Workspace
@@ -43,7 +43,8 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
     said = words.parse(argv, verbs)
     problems: list[str] = []
     file = defs.read_yaml(ROOT / "xcluster.yaml", "xcluster.yaml", problems)
-    effective, wrong = settings.load(said.settings, environ, file)
+    asked = {k: names.image_name(v) if k == "image" else v for k, v in said.settings.items()}
+    effective, wrong = settings.load(asked, names.translated(environ, str(ROOT)), file)
     verb = verbs[said.verb] if said.verb else None
     workspace = Workspace.find(ROOT, environ)
     if verb and verb.running:

@@ -1,5 +1,6 @@
 """Settings: command line, environment (`__name`), xcluster.yaml, defaults, in this order."""
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -10,7 +11,7 @@ from tasks.lib.errors import unknown
 from tasks.lib.model import Name, Node, Role
 
 Nets = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,2}(,[0-9]{1,2})*$")]
-Prefix = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F:]+:$")]
+Prefix = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]+:[0-9a-fA-F:]*$")]
 ClusterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 
 FIRST = {"vm": 1, "router": 201, "tester": 221}
@@ -162,6 +163,11 @@ def _check(settings: Settings, origin: Mapping[str, str]) -> list[str]:
             role_of(int(number))
         except ValueError as error:
             problems.append(f"{origin[key]}: {error}")
+    try:
+        ipaddress.IPv6Address(f"{settings.prefix}:192.168.0.1")
+    except ValueError:
+        where = origin.get("prefix", "prefix")
+        problems.append(f"{where}: '{settings.prefix}:192.168.0.1' is no IPv6 address; good are fd00: and 1000::1")
     if not settings.nvm + settings.nrouters + settings.ntesters:
         problems.append("a cluster of 0 nodes: set at least one of nvm, nrouters, ntesters above 0")
     return problems
