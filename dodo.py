@@ -12,11 +12,13 @@ from tasks import (
     image,
     iso,
     kernel,
+    machine,
     mkovl,
     ovl,
     reach,
     selftest,
     suite,
+    upstream,
 )
 from tasks.lib import choice, kit, project
 from tasks.lib.errors import UserError
@@ -61,6 +63,7 @@ def task_verbs() -> kit.Tasks:
 
 def _verbs() -> kit.Tasks:
     yield from cluster.tasks(house, BUILDS if builds else [])
+    yield from machine.tasks(house, BUILDS if builds else [])
     yield from checkpoint.tasks(house)
     yield from reach.tasks(house)
     yield from mkovl.tasks(house)
@@ -68,3 +71,4 @@ def _verbs() -> kit.Tasks:
     yield from suite.verb_tasks(house)
     yield from doctor.tasks(house)
     yield from selftest.tasks(house)
+    yield from upstream.tasks(house)

@@ -168,7 +168,10 @@ def geometry(environ: Environ, args: Sequence[str]) -> None:
     """Print xterm's option for the place of a window in the raster."""
     layout = {"dx": "550", "dy": "220", "sz": "80x12", "xo": "20", "yo": "50"}
     for name in ("XCLUSTER_LAYOUT", "XCLUSTER_OFFSET"):
-        layout.update(part.split("=", 1) for part in environ.get(name, "").split(";") if "=" in part)
+        parts = environ.get(name, "").split(";")
+        layout.update(
+            {key: value for key, equals, value in (part.partition("=") for part in parts) if equals}
+        )
     try:
         x, y = (int(word) for word in args)
         across, down = (int(layout[f"{a}o"]) + n * int(layout[f"d{a}"]) for a, n in (("x", x), ("y", y)))
@@ -183,7 +186,10 @@ def ovlindex(environ: Environ, args: Sequence[str]) -> None:
     if not os.path.isdir(src):
         raise Refused(f"Not a directory [{src}]")
     for name in sorted(os.listdir(src)):
-        with contextlib.suppress(OSError), open(os.path.join(src, name, "README.md"), encoding="utf-8") as file:
+        with (
+            contextlib.suppress(OSError),
+            open(os.path.join(src, name, "README.md"), encoding="utf-8") as file,
+        ):
             text = " ".join(_paragraph(file.read()).split())
             sys.stdout.write(f"* [{name}]({name}/README.md) - {text}\n")
 

@@ -1,4 +1,4 @@
-"""XCLUSTER_HOOK: a user's shell file whose cmd_NAME functions are verbs, and whose prepare() changes settings."""
+"""XCLUSTER_HOOK: a user's shell file whose cmd_NAME functions are verbs; its prepare() changes settings."""
 
 import os
 import re

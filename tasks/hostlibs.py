@@ -93,7 +93,7 @@ def _loader() -> tuple[bytes, bytes]:
 
 
 def _needed(root: Path, found: Iterable[Path]) -> list[Path]:
-    """All libraries of these programs and libraries, as the host would load them; the tree's own count first."""
+    """All libraries of these files, as the host would load them; the tree's own come first."""
     folders = [root / folder for folder in FOLDERS]
     env = {"LD_LIBRARY_PATH": ":".join(str(folder) for folder in folders if folder.is_dir())}
     needed = dict.fromkeys(Path(each) for path in found for each in elf.libraries(path, env))
@@ -107,7 +107,11 @@ def _clear(root: Path, moved: set[str], guests: set[str], private: Path) -> None
     """Remove what is in the private directory now from where the guest's own programs would find it."""
     for folder in FOLDERS:
         for path in sorted((root / folder).glob("lib*.so*")):
-            if path.parent != private and (path.name in moved or f"/{path.name}" in guests) and not path.is_dir():
+            if (
+                path.parent != private
+                and (path.name in moved or f"/{path.name}" in guests)
+                and not path.is_dir()
+            ):
                 path.unlink()
     # With the guest's own libraries, its own loader: this one would be for all programs.
     (root / elf.LOADER.lstrip("/")).unlink(missing_ok=True)

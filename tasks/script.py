@@ -44,7 +44,7 @@ def allowed(overlay: Overlay, environ: Mapping[str, str]) -> set[str]:
 
 
 def run(overlay: Overlay, key: str, env: Mapping[str, str], workspace: Workspace, base: str) -> Path:
-    """Run the script as upstream does (`tar OUTFILE`); the path of what it wrote, to be removed by the caller.
+    """Run the script as upstream does (`tar OUTFILE`); the path of what it wrote, which the caller removes.
 
     `base` is the image whose libraries programs of the host can count on; "" for none.
     """
@@ -66,7 +66,9 @@ def run(overlay: Overlay, key: str, env: Mapping[str, str], workspace: Workspace
     except CommandError as error:
         raise UserError(f"the tar script of overlay '{overlay.name}' failed: {error}") from error
     if not raw.is_file():
-        raise UserError(f"{script} ended well but wrote nothing{_listed(said.splitlines())}", f"full log: {log}")
+        raise UserError(
+            f"{script} ended well but wrote nothing{_listed(said.splitlines())}", f"full log: {log}"
+        )
     _judge(overlay, said, log)
     return raw
 
@@ -119,7 +121,9 @@ def mark(workspace: Workspace, key: str) -> None:
 
 def unchanged(workspace: Workspace, key: str) -> bool:
     """Whether the host's files that were copied are still the same."""
-    return all(_state(name) == list(state) for name, state in files.read_json(host_files(workspace, key)).items())
+    return all(
+        _state(name) == list(state) for name, state in files.read_json(host_files(workspace, key)).items()
+    )
 
 
 def _state(name: str) -> list[int]:

@@ -5,8 +5,13 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 
+from tasks import contract, progs
 from tasks.contract import ROOT, Does, Environ, Refused, values
+from tasks.lib import kit
+from tasks.lib.errors import UserError
 from tasks.lib.names import image_name
+from tasks.lib.project import Project
+from tasks.lib.words import Verb
 
 MADE = "# Made by `xc ximage`; see docs/images.md.\n"
 
@@ -170,6 +175,20 @@ def _build(words: Sequence[str], environ: Environ) -> None:
         raise Refused(f"{' '.join(words)} was not built")
 
 
+def answered(word: str, args: Sequence[str]) -> None:
+    """A word as the task of `doit`: `doit ovld x` is `xc ovld x`."""
+    from tasks.quick import answer
+
+    if answer([word, *args]):
+        raise UserError(f"'{word}' failed")
+
+
+def tasks(project: Project) -> kit.Tasks:
+    """The verbs of this module and of contract and progs."""
+    for name, verb in VERBS.items():
+        yield kit.verb(verb, project.words, answered, [name, project.words.args])
+
+
 WORDS: Mapping[str, Does] = {
     "completion": completion,
     "cache": cache,
@@ -178,4 +197,23 @@ WORDS: Mapping[str, Does] = {
     "kernel_build": kernel_build,
     "build_base": build_base,
     "k8s_build_images": k8s_build_images,
+}
+# `cache` has sub-words elsewhere, so it is no verb of this module.
+ARGS = {
+    "ovld": "OVL",
+    "cached_tar": "OVL",
+    "geometry": "X Y",
+    "env": "",
+    "ovlindex": "",
+    "completion": "[PREFIX]",
+}
+VERBS: Mapping[str, Verb] = {
+    name: Verb(
+        name,
+        (does.__doc__ or "").strip().rstrip("."),
+        ARGS.get(name, "[--OPTION=VALUE...] [WORD...]"),
+        raw=True,
+    )
+    for name, does in {**contract.WORDS, **progs.WORDS, **WORDS}.items()
+    if name != "cache"
 }

@@ -142,7 +142,7 @@ class Overlay(Definition):
         tuple[str, ...], Field(strict=False)
     ] = ()  # files of the host that its `tar` script reads
     allow_empty: bool = False  # an empty tar is meant
-    # What a `tar` script may do: print errors and end well, make an empty tar. Decides nothing of what comes out.
+    # What a `tar` script may do: print errors and end well, make an empty tar.
     allow: Annotated[tuple[Literal["stderr", "empty"], ...], Field(strict=False)] = ()
 
     @property

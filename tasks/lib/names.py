@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 def image_name(value: str) -> str:
-    """The image that a path or a name means: base for .../hd.img, k8s for .../hd-k8s.img, x for .../x.qcow2."""
+    """The image that a path or name means: base for ../hd.img, k8s for ../hd-k8s.img, x for ../x.qcow2."""
     if "/" not in value and not value.endswith((".img", ".qcow2")):
         return value
     stem = re.sub(r"\.(img|qcow2)$", "", os.path.basename(value))

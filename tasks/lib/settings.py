@@ -167,7 +167,9 @@ def _check(settings: Settings, origin: Mapping[str, str]) -> list[str]:
         ipaddress.IPv6Address(f"{settings.prefix}:192.168.0.1")
     except ValueError:
         where = origin.get("prefix", "prefix")
-        problems.append(f"{where}: '{settings.prefix}:192.168.0.1' is no IPv6 address; good are fd00: and 1000::1")
+        problems.append(
+            f"{where}: '{settings.prefix}:192.168.0.1' is no IPv6 address; good are fd00: and 1000::1"
+        )
     if not settings.nvm + settings.nrouters + settings.ntesters:
         problems.append("a cluster of 0 nodes: set at least one of nvm, nrouters, ntesters above 0")
     return problems
