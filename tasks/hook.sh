@@ -15,6 +15,26 @@ for word in $XC_VERBS; do
 	eval "cmd_$word() { \"\$XCLUSTER\" $word \"\$@\"; }"
 done
 
+# As upstream: --foo-bar=x before the first word is the variable __foo_bar.
+while [ "$whose" = own ] && [ $# -gt 0 ]; do
+	case $1 in
+	--*=*)
+		xc_name=__$(echo "${1%%=*}" | cut -c3- | tr - _)
+		xc_now=${1#*=} ;;
+	--*)
+		xc_name=__$(echo "$1" | cut -c3- | tr - _)
+		xc_now=yes ;;
+	*) break ;;
+	esac
+	case $xc_name in
+	*[!A-Za-z0-9_]*) die "not an option: $1" ;;
+	esac
+	eval "$xc_name=\$xc_now"
+	# shellcheck disable=SC2163
+	export "$xc_name"
+	shift
+done
+
 xc_settings=$("$XCLUSTER" env) || exit 1
 
 # cmd_env: the settings as variables, where the hook has not set its own.
@@ -53,26 +73,6 @@ if [ "$whose" = ours ]; then
 	fi
 	exec "$XCLUSTER" "$cmd" "$@"
 fi
-
-# As upstream: --foo-bar=x before the first word is the variable __foo_bar.
-while [ $# -gt 0 ]; do
-	case $1 in
-	--*=*)
-		xc_name=__$(echo "${1%%=*}" | cut -c3- | tr - _)
-		xc_now=${1#*=} ;;
-	--*)
-		xc_name=__$(echo "$1" | cut -c3- | tr - _)
-		xc_now=yes ;;
-	*) break ;;
-	esac
-	case $xc_name in
-	*[!A-Za-z0-9_]*) die "not an option: $1" ;;
-	esac
-	eval "$xc_name=\$xc_now"
-	# shellcheck disable=SC2163
-	export "$xc_name"
-	shift
-done
 
 cmd_env
 "cmd_$cmd" "$@"

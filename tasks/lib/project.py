@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from tasks.lib import defs, files, names, settings, words
+from tasks.lib import defs, files, names, progress, settings, words
 from tasks.lib.errors import DefinitionError, unknown
 from tasks.lib.files import explained
 from tasks.lib.paths import Site, Workspace
@@ -46,6 +46,8 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
     asked = {k: names.image_name(v) if k == "image" else v for k, v in said.settings.items()}
     effective, wrong = settings.load(asked, names.translated(environ, str(ROOT)), file)
     verb = verbs[said.verb] if said.verb else None
+    if verb and verb.settings and environ.get("__kver") and not names.kernel_name(environ, str(ROOT)):
+        progress.say(f"note: __kver={environ['__kver']} is no kernel here, '{effective.kernel}' is used")
     workspace = Workspace.find(ROOT, environ)
     if verb and verb.running:
         effective = _as_running(effective, said, workspace)

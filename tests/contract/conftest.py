@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import OURS, ROOT, Ran
 
+Env = Mapping[str, str]
 XC = ROOT / "xc"
 
 
@@ -38,8 +39,8 @@ class Upstream:
         file.chmod(mode)
         return file
 
-    def sh(self, script: str, *, cwd: Path | None = None, trace: bool = False, **env: str) -> Ran:
-        """Run a script with sh; with `trace` as `sh -x`, so that stderr is full and stdout must stay clean."""
+    def sh(self, script: str, env: Env | None = None, *, cwd: Path | None = None, trace: bool = False) -> Ran:
+        """Run a script with sh; with `trace` as `sh -x`: stderr is full, and stdout must stay clean."""
         clean = {key: value for key, value in os.environ.items() if not key.startswith(OURS)}
         mine = {
             "XCLUSTER": str(XC),
@@ -50,21 +51,21 @@ class Upstream:
         }
         done = subprocess.run(
             ["sh", *(["-x"] if trace else []), "-c", script], cwd=cwd or self.root, text=True,
-            env={**clean, **mine, **self.env, **env}, capture_output=True, stdin=subprocess.DEVNULL,
+            env={**clean, **mine, **self.env, **(env or {})}, capture_output=True, stdin=subprocess.DEVNULL,
             timeout=120, check=False,
         )  # fmt: skip
         return Ran(done.returncode, done.stdout, done.stderr)
 
-    def good(self, script: str, *, cwd: Path | None = None, **env: str) -> str:
+    def good(self, script: str, env: Env | None = None, *, cwd: Path | None = None) -> str:
         """What a script prints on stdout; it has to end well and show no traceback."""
-        ran = self.sh(script, cwd=cwd, **env)
+        ran = self.sh(script, env, cwd=cwd)
         assert ran.code == 0, ran.err
         assert ran.clean
         return ran.out
 
-    def bad(self, script: str, says: str, code: int = 1, **env: str) -> None:
+    def bad(self, script: str, says: str, code: int = 1, env: Env | None = None) -> None:
         """The script has to end with `code`, say why on stderr, and print nothing on stdout."""
-        ran = self.sh(script, **env)
+        ran = self.sh(script, env)
         assert ran.code == code, ran.err
         assert says in ran.err
         assert ran.clean

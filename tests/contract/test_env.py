@@ -2,18 +2,22 @@
 
 import os
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from tasks import contract
+from tasks import upstream as words
 from tasks.lib.settings import Settings
-from tests.contract.conftest import ROOT, XC, Upstream
+from tests.conftest import ROOT
+from tests.contract.conftest import XC, Upstream
 
 NAMES = (
     "ARCHIVE DISKIM KERNELDIR XCLUSTER XCLUSTER_HOME XCLUSTER_MONITOR_BASE XCLUSTER_OVLPATH XCLUSTER_TMP "
     "XCLUSTER_WORKSPACE __base_libs __bbver __cached __cdrom __diskimver __dropbearver __image __ipv4_base "
-    "__ipv6_prefix __ipver __kbin __kcfg __kobj __kver __kvm __loader __machine __mem __nets_router __nets_vm "
-    "__smp"
+    "__ipv6_prefix __ipver __kbin __kcfg __kobj __kver __kvm __loader __machine __mem __nets_router "
+    "__nets_vm __smp"
 ).split()
 
 
@@ -38,7 +42,7 @@ def test_defaults_are_those_of_the_settings() -> None:
 @pytest.mark.parametrize("unquoted", ["eval $($XCLUSTER env)", 'eval "$($XCLUSTER env)"'])
 def test_env_is_evaluated(upstream: Upstream, unquoted: str) -> None:
     out = upstream.good(
-        f'{unquoted}; echo "$XCLUSTER_HOME|$XCLUSTER_TMP|$__mem|$__cdrom|$XCLUSTER"', __mem="256"
+        f'{unquoted}; echo "$XCLUSTER_HOME|$XCLUSTER_TMP|$__mem|$__cdrom|$XCLUSTER"', {"__mem": "256"}
     )
     home = upstream.workspace
     assert out.strip() == f"{home}/xcluster|{home}/tmp/xcluster|256|{home}/iso/xcluster.iso|{XC}"
@@ -58,7 +62,7 @@ def test_patterns_that_overlays_grep_for(upstream: Upstream, pattern: str, count
 
 def test_values_with_quotes_and_spaces(upstream: Upstream) -> None:
     nasty = 'it\'s $HOME `x` "y" ;z'
-    assert upstream.good('eval "$($XCLUSTER env)"; printf %s "$ARCHIVE"', ARCHIVE=nasty) == nasty
+    assert upstream.good('eval "$($XCLUSTER env)"; printf %s "$ARCHIVE"', {"ARCHIVE": nasty}) == nasty
 
 
 def test_options_are_variables(upstream: Upstream) -> None:
@@ -71,7 +75,7 @@ def test_image_and_kernel_are_files_of_ours(upstream: Upstream) -> None:
     out = upstream.good("$XCLUSTER env")
     assert f"__image='{upstream.workspace}/image/base.qcow2'" in out
     assert f"__kbin='{upstream.workspace}/kernel/debian/bzImage'" in out
-    named = upstream.good("$XCLUSTER env", __image="/any/where/hd-k8s.img", __kver="linux-6.1")
+    named = upstream.good("$XCLUSTER env", {"__image": "/any/where/hd-k8s.img", "__kver": "linux-6.1"})
     assert f"__image='{upstream.workspace}/image/k8s.qcow2'" in named
     assert f"__kbin='{upstream.workspace}/kernel/linux-6.1/bzImage'" in named
     assert "__kver='linux-6.1'" in named
@@ -94,8 +98,8 @@ def test_home_and_tmp_are_there_after_a_word(upstream: Upstream) -> None:
     upstream.write("workspace/image/base.qcow2", "")
     upstream.libs("libc.so.6")
     upstream.good("$XCLUSTER ovld mine")
-    script = "eval $($XCLUSTER env); test -d $XCLUSTER_TMP && test -r $XCLUSTER_HOME/hd.img && test -r $__base_libs"
-    upstream.good(script)
+    there = "test -d $XCLUSTER_TMP && test -r $XCLUSTER_HOME/hd.img && test -r $__base_libs"
+    upstream.good(f"eval $($XCLUSTER env); {there}")
 
 
 def test_stdout_is_clean_under_a_trace(upstream: Upstream) -> None:
@@ -106,8 +110,8 @@ def test_stdout_is_clean_under_a_trace(upstream: Upstream) -> None:
 
 def test_no_warning_about_tmp(upstream: Upstream) -> None:
     """Upstream says on stdout that a workspace below /tmp is one; that broke $(...)."""
-    assert str(upstream.workspace).startswith("/tmp") or True
-    ran = upstream.sh("$XCLUSTER ovld mine")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        ran = upstream.sh(f"XCLUSTER_WORKSPACE={folder} $XCLUSTER ovld mine")
     assert (ran.out, ran.err) == (f"{upstream.ovl}/mine\n", "")
 
 
@@ -120,7 +124,7 @@ def test_completion(upstream: Upstream) -> None:
 
 def test_geometry(upstream: Upstream) -> None:
     assert upstream.good("$XCLUSTER geometry 1 2") == "-geometry 80x12+570+490\n"
-    assert upstream.good("$XCLUSTER geometry 0 0", XCLUSTER_LAYOUT="sz=9x9") == "-geometry 9x9+20+50\n"
+    assert upstream.good("$XCLUSTER geometry 0 0", {"XCLUSTER_LAYOUT": "sz=9x9"}) == "-geometry 9x9+20+50\n"
     upstream.bad("$XCLUSTER geometry 1", "two numbers")
 
 
@@ -134,13 +138,19 @@ def test_ovlindex(upstream: Upstream) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [("kernel_build --kver=linux-0.1", "no kernel [linux-0.1]"), ("kernel_build --kcfg=x", "fragments"),
-     ("k8s_build_images", "no image [k8s]"), ("ximage --image=x nothing", "Ovl not found [nothing]"),
-     ("ximage mine", "extend it with --image=NEW"), ("ximage", "No ovls"), ("ximage --script=x mine", "--script"),
+     ("ximage --image=x nothing", "Ovl not found [nothing]"), ("ximage", "No ovls"),
+     ("ximage mine", "extend it with --image=NEW"), ("ximage --script=x mine", "--script"),
      ("mkimage --bootable", "boot loader"), ("build_base /tmp", "Already exists"), ("cache", "No ovls"),
      ("cached_tar mine", "Not cached [mine]"), ("cached_tar", "No ovl")],
 )  # fmt: skip
 def test_what_cannot_be(upstream: Upstream, words: str, says: str) -> None:
     upstream.bad(f"$XCLUSTER {words}", says)
+
+
+def test_no_image_for_kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "ROOT", str(tmp_path))
+    with pytest.raises(contract.Refused, match=r"no image \[k8s\] is defined: .* ximage --image=k8s"):
+        words.k8s_build_images({}, [])
 
 
 def test_cache(upstream: Upstream) -> None:
@@ -159,7 +169,7 @@ def test_cache(upstream: Upstream) -> None:
 
 def test_words_of_doit_are_the_same() -> None:
     done = subprocess.run(
-        [str(ROOT / ".venv/bin/python"), "-m", "tasks", "ovld", "env"], cwd=ROOT, capture_output=True, text=True,
-        env={**os.environ, "XCLUSTER_OVLPATH": ""}, check=False,
+        [str(ROOT / ".venv/bin/python"), "-m", "tasks", "ovld", "env"], cwd=ROOT, capture_output=True,
+        text=True, env={**os.environ, "XCLUSTER_OVLPATH": ""}, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, f"{ROOT}/ovl/env\n")

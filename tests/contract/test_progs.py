@@ -77,9 +77,8 @@ def test_cplib_follows_ld_library_path(upstream: Upstream) -> None:
 
 def test_libraries_of_the_workspace_are_left_out(upstream: Upstream) -> None:
     upstream.write("workspace/lib/x", "", 0o644)
-    out = upstream.good(
-        f"cp {LIBC} workspace/lib; LD_LIBRARY_PATH=$PWD/workspace/lib $XCLUSTER libs --base-libs=/dev/null /bin/ls"
-    )
+    script = f"cp {LIBC} workspace/lib; $XCLUSTER libs --base-libs=/dev/null /bin/ls"
+    out = upstream.good(script, {"LD_LIBRARY_PATH": str(upstream.workspace / "lib")})
     assert "libc.so.6" not in out
 
 

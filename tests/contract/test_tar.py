@@ -8,7 +8,7 @@ import pytest
 
 from tasks import script as tar_script
 from tasks.lib import choice
-from tests.contract.conftest import XC, Upstream
+from tests.contract.conftest import XC, Env, Upstream
 
 # In the manner of upstream: no set -e, a directory below /tmp/$USER, `-` or a file as the output.
 HEAD = """#! /bin/sh
@@ -36,10 +36,10 @@ def member(path: Path, name: str) -> str:
         return file.read().decode()
 
 
-def packed(upstream: Upstream, body: str, **env: str) -> str:
+def packed(upstream: Upstream, body: str, env: Env | None = None) -> str:
     """What the script writes to etc/said."""
     upstream.write("ovl/s/tar", f"{HEAD}{body}{TAIL}")
-    ran = upstream.sh("$XCLUSTER cache s", **env)
+    ran = upstream.sh("$XCLUSTER cache s", env)
     assert ran.code == 0, ran.err
     return member(upstream.workspace / "ovl/s.tar", "etc/said")
 
@@ -47,8 +47,9 @@ def packed(upstream: Upstream, body: str, **env: str) -> str:
 def test_what_a_script_is_given(upstream: Upstream) -> None:
     said = packed(
         upstream,
-        'echo "$XCLUSTER|$USER|$HOME|$ARCHIVE|$XCLUSTER_WORKSPACE|${GOPATH-unset}|$__foo|$__mem" >$tmp/etc/said',
-        __foo="bar", __mem="192",
+        'echo "$XCLUSTER|$USER|$HOME|$ARCHIVE|$XCLUSTER_WORKSPACE|${GOPATH-unset}|$__foo|$__mem" '
+        ">$tmp/etc/said",
+        {"__foo": "bar", "__mem": "192"},
     )  # fmt: skip
     home = upstream.root / "home"
     assert said.strip() == f"{XC}|tester|{home}|{home}/Downloads|{upstream.workspace}||bar|192"
@@ -123,14 +124,14 @@ def test_errors_that_are_meant(upstream: Upstream, way: str) -> None:
         upstream.write("ovl/s/ovl.yaml", "allow: [stderr]\n", 0o644)
     else:
         env = {"XC_OVL_ALLOW": way}
-    ran = upstream.sh("$XCLUSTER cache s", **env)
+    ran = upstream.sh("$XCLUSTER cache s", env)
     assert ran.code == 0
     assert "warning" in ran.err and "cannot stat '/no/such'" in ran.err
 
 
 def test_leave_for_one_is_no_leave_for_another(upstream: Upstream) -> None:
     upstream.write("ovl/s/tar", f"{HEAD}echo x >$tmp/etc/said; cp /no/such $tmp{TAIL}")
-    upstream.bad("$XCLUSTER cache s", "ended well", XC_OVL_ALLOW="t:stderr s:empty")
+    upstream.bad("$XCLUSTER cache s", "ended well", env={"XC_OVL_ALLOW": "t:stderr s:empty"})
 
 
 def test_an_empty_tar(upstream: Upstream) -> None:
@@ -150,7 +151,8 @@ def test_a_word_that_allow_does_not_know(upstream: Upstream) -> None:
 @pytest.mark.parametrize(
     "line",
     ["tar: Removing leading `/' from member names", "Cloning into 'x'...", "0 errors", "WARNING: deprecated",
-     "warning: unused variable", "No errors found", "strip: copying", "error_handler.c", "-rw-r--r-- ERRORS.md"],
+     "warning: unused variable", "No errors found", "strip: copying", "error_handler.c",
+     "-rw-r--r-- ERRORS.md"],
 )  # fmt: skip
 def test_harmless_lines(line: str) -> None:
     assert not tar_script.ERRORS.search(line)
@@ -171,7 +173,9 @@ def test_words_of_mkcdrom(upstream: Upstream) -> None:
     upstream.write("ovl/s/tar", f"{HEAD}echo x >$tmp/etc/said{TAIL}")
     upstream.write("elsewhere/other/default/o", "")
     upstream.good("tar -C ovl/mine/default -czf plain.v1.tar.gz etc")
-    upstream.good("cd elsewhere/other; $XCLUSTER mkcdrom s . ../../plain.v1.tar.gz s mine", XOVLS="mine env")
+    upstream.good(
+        "cd elsewhere/other; $XCLUSTER mkcdrom s . ../../plain.v1.tar.gz s mine", env={"XOVLS": "mine env"}
+    )
     listed = subprocess.run(
         ["xorriso", "-indev", str(upstream.workspace / "iso/xcluster.iso"), "-ls"],
         capture_output=True,
@@ -191,7 +195,7 @@ def test_words_of_mkcdrom(upstream: Upstream) -> None:
 )
 def test_the_prefix_trap(upstream: Upstream, given: str | None, lines: list[str]) -> None:
     """Exported but empty asks for fd00:, absent for nothing."""
-    upstream.good("$XCLUSTER cache env", **({} if given is None else {"xcluster_PREFIX": given}))
+    upstream.good("$XCLUSTER cache env", None if given is None else {"xcluster_PREFIX": given})
     with tarfile.open(upstream.workspace / "ovl/env.tar") as tar:
         file = tar.extractfile("etc/xcluster_env") if "etc/xcluster_env" in tar.getnames() else None
         assert (file.read().decode().splitlines() if file else []) == lines
