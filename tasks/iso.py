@@ -44,10 +44,12 @@ def choose(project: Project) -> choice.Choice:
     """What the ISO of this run is made of: mkcdrom's words, else what was recorded, else the settings."""
     said = project.words
     recorded = choice.recorded(project.workspace.choice(project.settings.name))
-    fresh = said.verb == "mkcdrom" or (said.verb is None and "SETUP" in project.environ)
+    fresh = said.verb in ("mkcdrom", "inject") or (said.verb is None and "SETUP" in project.environ)
     if recorded is not None and not fresh:
         return recorded
     env = choice.variables(project.environ)
+    if said.verb == "inject":
+        return choice.Choice(tuple(_absolute(word, project) for word in said.args), env)
     if said.verb != "mkcdrom":
         return choice.Choice(tuple(project.settings.ovls.split()), env)
     extra = tuple(project.environ.get("XOVLS", "").split())

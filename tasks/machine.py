@@ -8,7 +8,6 @@ from pathlib import Path
 
 from tasks import iso, launch, ovl, reach
 from tasks.lib import kit, proc, progress, qmp, settings, words
-from tasks.lib.choice import Choice
 from tasks.lib.errors import UsageError, UserError
 from tasks.lib.project import Project
 
@@ -50,8 +49,9 @@ def tasks(project: Project, builds: Iterable[str]) -> kit.Tasks:
 
 def injected(project: Project) -> list[ovl.Recipe]:
     """The overlays that `inject` names, as they are packed for the environment of this run."""
-    found = iso.parts(project, Choice(project.words.args, iso.choose(project).env))
-    return [ovl.recipe(project, part.overlay, iso.choose(project)) for part in found if part.overlay]
+    chosen = iso.choose(project)
+    parts = iso.parts(project, chosen)
+    return [ovl.recipe(project, part.overlay, chosen) for part in parts if part.overlay]
 
 
 def _boot_vm(project: Project) -> None:

@@ -97,7 +97,7 @@ SILENT = {
     "our warning": "$XCLUSTER install_prog --dest=$tmp --base-libs=/dev/null no-such-program",
     "our error": "$XCLUSTER ovld no-such-overlay",
     "an error of its own": "echo 'ERROR: no binaries' >&2",
-    "a place that is closed": "echo x >/proc/version",
+    "a place that is closed": "echo x >/no/such/place",
 }
 
 
