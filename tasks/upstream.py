@@ -66,6 +66,7 @@ def mkimage(environ: Environ, args: Sequence[str]) -> None:
     if not os.path.isfile(os.path.join(ROOT, "images", name, "image.yaml")):
         name = "base"
     _build([f"image:{name}"], {**environ, "__image": name})
+    contract.home(environ)
     made = os.path.join(values(environ)["XCLUSTER_WORKSPACE"], "image", f"{name}.qcow2")
     if "/" in asked and image_name(asked) != name:
         _convert(made, asked, environ)
