@@ -9,6 +9,7 @@ from pathlib import Path
 from tasks import iso, launch, ovl, reach
 from tasks.lib import kit, proc, progress, qmp, settings, words
 from tasks.lib.errors import UsageError, UserError
+from tasks.lib.paths import NodeDir
 from tasks.lib.project import Project
 
 VERBS: Mapping[str, words.Verb] = {
@@ -73,13 +74,19 @@ def _boot_vm(project: Project) -> None:
         sys.stdout.write(place.console_log.read_text(errors="replace"))
         sys.stdout.flush()
         with proc.interruptible():
-            subprocess.run(reach.console_command(place, terminal=sys.stdin.isatty()), check=False)
+            subprocess.run(_console(place), check=False)
     except KeyboardInterrupt:
         progress.say("interrupted")
     finally:
         launch.remove_node(plan.directory, number)
         if not launch.running(plan.directory):
             launch.stop(project.workspace, made.name)
+
+
+def _console(place: NodeDir) -> list[str]:
+    """The command for the console; without a terminal it lasts as long as the node, not as our input."""
+    command = reach.console_command(place, terminal=sys.stdin.isatty())
+    return command if sys.stdin.isatty() else [word.replace("STDIO", "STDIO,ignoreeof") for word in command]
 
 
 def _number(word: str) -> int:

@@ -143,6 +143,12 @@ rm -rf $tmp
 exit $status
 """
 
+MERGED = """
+links:
+  bin/busybox: ../usr/bin/busybox
+  lib64/ld-linux-x86-64.so.2: ../usr/lib64/ld-linux-x86-64.so.2
+"""
+
 
 @pytest.fixture(scope="module")
 def tool(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -182,8 +188,11 @@ def other(request: pytest.FixtureRequest) -> Iterator[str]:
     name = f"t-{request.param}"
     folder = ROOT / "images" / name
     shutil.copytree(ROOT / "images/base", folder)
-    text = (folder / "image.yaml").read_text()
-    (folder / "image.yaml").write_text(text.replace("suite: bookworm", f"suite: {request.param}"))
+    text = (folder / "image.yaml").read_text().replace("suite: bookworm", f"suite: {request.param}")
+    if request.param == "trixie":  # its packages have everything below /usr
+        text = text.replace("{bin/busybox: bin/ash}", "{usr/bin/busybox: bin/ash}")
+        text = text.replace("\nlinks:\n", MERGED)
+    (folder / "image.yaml").write_text(text)
     yield name
     shutil.rmtree(folder)
     for path in (WORKSPACE / "image").glob(f"{name}.*"):
@@ -281,5 +290,5 @@ def test_boot_vm(two: Cluster) -> None:
     finally:
         process.kill()
     assert process.returncode == 0, said
-    assert "Starting" in out or "vm-007" in out or out
+    assert "BusyBox" in out
     assert {node["number"] for node in two.status()["nodes"]} == {1, 2}
