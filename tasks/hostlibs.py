@@ -8,7 +8,7 @@ that go by their own name, and nothing has to be wrapped.
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.lib import elf, files
@@ -92,15 +92,16 @@ def _loader() -> tuple[bytes, bytes]:
     )
 
 
-def _needed(root: Path, found: Iterable[Path]) -> list[Path]:
+def _needed(root: Path, found: Sequence[Path]) -> list[Path]:
     """All libraries of these files, as the host would load them; the tree's own come first."""
     folders = [root / folder for folder in FOLDERS]
-    env = {"LD_LIBRARY_PATH": ":".join(str(folder) for folder in folders if folder.is_dir())}
+    folders += [path.parent for path in found if ".so" in path.name]
+    env = {"LD_LIBRARY_PATH": ":".join(dict.fromkeys(str(each) for each in folders if each.is_dir()))}
     needed = dict.fromkeys(Path(each) for path in found for each in elf.libraries(path, env))
     libc = next((path for path in needed if path.name == "libc.so.6"), None)
     late = [libc.with_name(name) for name in LATE] if libc else []
-    outside = {path.name for path in needed}
-    return [*needed, *(path for path in late if path.name not in outside and path.is_file())]
+    there = {path.name for path in needed}
+    return [*needed, *(path for path in late if path.name not in there and path.is_file())]
 
 
 def _clear(root: Path, moved: set[str], guests: set[str], private: Path) -> None:

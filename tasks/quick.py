@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tasks import contract
 from tasks.contract import Refused
+from tasks.lib.errors import UserError
 
 # Which module answers a word; only that one is imported.
 WORDS = {
@@ -45,7 +46,7 @@ def answer(argv: Sequence[str]) -> int:
             contract.home(environ)
         import_module(f"tasks.{WORDS[argv[0]]}").WORDS[argv[0]](environ, args)
         sys.stdout.flush()
-    except Refused as error:
+    except (Refused, UserError) as error:
         sys.stderr.write(f"ERROR: {error}\n")
         return 1
     except BrokenPipeError:  # whoever read our output has seen enough

@@ -95,8 +95,11 @@ def fit(overlay: Overlay, tar: Path, workspace: Workspace, base: str, epoch: int
         return
     with files.scratch(tar.with_name(f"{tar.name}.fit")) as root:
         root.mkdir()
-        with tarfile.open(tar) as old:
-            old.extractall(root, filter="tar")
+        try:
+            with tarfile.open(tar) as old:
+                old.extractall(root, filter="tar")
+        except (tarfile.TarError, OSError) as error:
+            raise UserError(f"overlay '{overlay.name}': its programs cannot be completed: {error}") from error
         names = hostlibs.adapt(root, listed)
         if names:
             progress.say(
