@@ -13,7 +13,7 @@ _FUNCTION = r"^\s*(?:function\s+)?{}\s*\(\)"
 
 def run(argv: Sequence[str]) -> int | None:
     """Hand over to the hook when it has something to say about these words; None when it has not."""
-    path = os.environ["XCLUSTER_HOOK"]
+    path = os.environ["XCLUSTER_HOOK"] = os.path.abspath(os.environ["XCLUSTER_HOOK"])
     inside = os.environ.get(RUNNING, "").split()
     verb = argv[0] if argv else ""
     if not re.fullmatch(r"[A-Za-z_]\w*", verb) or verb == "help":
@@ -34,7 +34,7 @@ def run(argv: Sequence[str]) -> int | None:
     os.environ["XC_VERBS"] = " ".join(_verbs())
     script = os.path.join(ROOT, "tasks", "hook.sh")
     sys.stdout.flush()
-    os.execv("/bin/sh", ["sh", script, "own" if own else "ours", os.path.abspath(path), *argv])
+    os.execv("/bin/sh", ["sh", script, "own" if own else "ours", path, *argv])
 
 
 def _verbs() -> list[str]:

@@ -50,6 +50,9 @@ def choose(project: Project) -> choice.Choice:
     env = choice.variables(project.environ)
     if said.verb == "inject":
         return choice.Choice(tuple(_absolute(word, project) for word in said.args), env)
+    if said.verb is None:  # one thing is built, of whatever there is
+        there = project.definitions.overlays
+        return choice.Choice(tuple(word for word in project.settings.ovls.split() if word in there), env)
     if said.verb != "mkcdrom":
         return choice.Choice(tuple(project.settings.ovls.split()), env)
     extra = tuple(project.environ.get("XOVLS", "").split())

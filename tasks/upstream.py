@@ -13,7 +13,7 @@ from tasks.lib.names import image_name
 from tasks.lib.project import Project
 from tasks.lib.words import Verb
 
-MADE = "# Made by `xc ximage`; see docs/images.md.\n"
+MADE = "# Made by `xc ximage`; see docs/adding.md.\n"
 
 
 def completion(environ: Environ, args: Sequence[str]) -> None:

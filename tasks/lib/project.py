@@ -84,7 +84,9 @@ def _unknown_names(effective: settings.Settings, definitions: defs.Definitions) 
         ("kernel", effective.kernel, definitions.kernels),
         ("image", effective.image, definitions.images),
     ]
-    chosen += [("overlay", word, definitions.overlays) for word in effective.ovls.split()]
+    # Whoever has overlays of his own in XCLUSTER_OVLPATH may not have those of the default.
+    asked = effective.ovls if effective.ovls != settings.Settings.model_fields["ovls"].default else ""
+    chosen += [("overlay", word, definitions.overlays) for word in asked.split()]
     broken = bool(definitions.problems)  # then the definition may be there, and its own problem is told
     return [unknown(kind, name, known) for kind, name, known in chosen if name not in known and not broken]
 

@@ -102,3 +102,11 @@ def test_a_broken_hook(hooked: Upstream) -> None:
 def test_what_is_in_xcluster_is_our_xc(hooked: Upstream) -> None:
     hooked.write("my.hook", 'cmd_show() { echo "$XCLUSTER"; }\n')
     assert hooked.good(f"{XC} show", {"XCLUSTER": "/somebody/elses"}) == f"{XC}\n"
+
+
+def test_a_hook_by_a_relative_path(upstream: Upstream) -> None:
+    upstream.write("my.hook", HOOK)
+    script = "XCLUSTER_HOOK=my.hook; export XCLUSTER_HOOK; $XCLUSTER where mine"
+    assert upstream.good(script) == f"{upstream.ovl}/mine\n"
+    upstream.write("ovl/s/tar", "#!/bin/sh\ncd / && $XCLUSTER ovld mine && tar -cf $1 -C /etc hostname\n")
+    upstream.good("XCLUSTER_HOOK=my.hook $XCLUSTER cache s")

@@ -199,3 +199,10 @@ def test_the_prefix_trap(upstream: Upstream, given: str | None, lines: list[str]
     with tarfile.open(upstream.workspace / "ovl/env.tar") as tar:
         file = tar.extractfile("etc/xcluster_env") if "etc/xcluster_env" in tar.getnames() else None
         assert (file.read().decode().splitlines() if file else []) == lines
+
+
+def test_a_user_with_nothing_but_overlays_of_his_own(upstream: Upstream) -> None:
+    own = {"XCLUSTER_OVLPATH": str(upstream.ovl)}
+    upstream.good("$XCLUSTER cache mine; $XCLUSTER mkcdrom mine", own)
+    ran = upstream.sh("$XCLUSTER starts --name=t-never --offline", own)
+    assert ran.code == 2 and "unknown overlay 'env'" in ran.err
