@@ -173,3 +173,15 @@ def test_words_of_doit_are_the_same() -> None:
         text=True, env={**os.environ, "XCLUSTER_OVLPATH": ""}, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, f"{ROOT}/ovl/env\n")
+
+
+def test_mkovl_from_a_template_of_upstream(upstream: Upstream) -> None:
+    upstream.write("ovl/skeleton/tar", "#!/bin/sh\n# pack skeleton\n")
+    upstream.write("ovl/skeleton/skeleton.sh", "otcprog=skeleton_test\n")
+    upstream.write("ovl/skeleton/default/bin/skeleton_test", "")
+    upstream.good("$XCLUSTER mkovl --template=skeleton --ovldir=$PWD/made fresh")
+    made = upstream.root / "made/fresh"
+    assert (made / "fresh.sh").read_text() == "otcprog=fresh_test\n"
+    assert (made / "tar").read_text() == "#!/bin/sh\n# pack fresh\n"
+    assert os.access(made / "default/bin/fresh_test", os.X_OK)
+    upstream.bad("$XCLUSTER mkovl --template=skeleton --ovldir=$PWD/made fresh", "is there already")
