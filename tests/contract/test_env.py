@@ -102,6 +102,11 @@ def test_home_and_tmp_are_there_after_a_word(upstream: Upstream) -> None:
     upstream.good(f"eval $($XCLUSTER env); {there}")
 
 
+def test_a_question_needs_no_workspace_to_write_to(upstream: Upstream) -> None:
+    out = upstream.good("$XCLUSTER ovld mine", {"XCLUSTER_WORKSPACE": "/proc/nowhere"})
+    assert out == f"{upstream.ovl}/mine\n"
+
+
 def test_stdout_is_clean_under_a_trace(upstream: Upstream) -> None:
     ran = upstream.sh("d=$($XCLUSTER ovld mine); eval $($XCLUSTER env); echo $d", trace=True)
     assert ran.out == f"{upstream.ovl}/mine\n"
