@@ -163,12 +163,10 @@ def _packages(made: Recipe, site: Site) -> list[apt.Package]:
 def _pack_script(made: Recipe, out: Path, workspace: Workspace) -> int:
     """What the `tar` script wrote, rewritten as ours, and made to fit the guest."""
     overlay = made.overlay
-    raw = script.run(overlay, made.key, made.env, workspace, made.libs)
-    try:
-        empty = "empty" in script.allowed(overlay, os.environ)
+    empty = "empty" in script.allowed(overlay, os.environ)
+    with files.scratch(workspace.ovl(made.key).with_suffix(".raw")) as raw:
+        script.run(overlay, made.key, raw, made.env, workspace, made.libs)
         count = tree.adopt_tar(raw, out, str(overlay.script), made.epoch, allow_empty=empty)
-    finally:
-        files.remove(raw)
     if made.libs:
         script.fit(overlay, out, workspace, made.libs, made.epoch)
     script.mark(workspace, made.key)

@@ -43,19 +43,20 @@ def allowed(overlay: Overlay, environ: Mapping[str, str]) -> set[str]:
     return kinds
 
 
-def run(overlay: Overlay, key: str, env: Mapping[str, str], workspace: Workspace, base: str) -> Path:
-    """Run the script as upstream does (`tar OUTFILE`); the path of what it wrote, which the caller removes.
+def run(
+    overlay: Overlay, key: str, raw: Path, env: Mapping[str, str], workspace: Workspace, base: str
+) -> None:
+    """Run the script as upstream does (`tar OUTFILE`) to write `raw`.
 
-    `base` is the image whose libraries programs of the host can count on; "" for none.
+    `base` is the image whose libraries programs of the host can count on; "" for none. Raises UserError when
+    it fails, writes nothing, or says that something is missing.
     """
     script = overlay.directory / "tar"
     if not os.access(script, os.X_OK):
         raise UserError(f"{script} is not executable", f"chmod +x {script}")
     log = workspace.log(f"ovl:{key}")
     log.unlink(missing_ok=True)
-    raw = workspace.ovl(key).with_suffix(".raw")
     record = host_files(workspace, key)
-    files.remove(raw)
     record.unlink(missing_ok=True)
     given = environment(env, workspace)
     given[progs.RECORD] = str(record)
@@ -70,7 +71,6 @@ def run(overlay: Overlay, key: str, env: Mapping[str, str], workspace: Workspace
             f"{script} ended well but wrote nothing{_listed(said.splitlines())}", f"full log: {log}"
         )
     _judge(overlay, said, log)
-    return raw
 
 
 def _judge(overlay: Overlay, said: str, log: Path) -> None:
