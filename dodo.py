@@ -21,6 +21,7 @@ from tasks import (
     kernel,
     link,
     lock,
+    machine,
     mkovl,
     netns,
     ovl,
@@ -30,6 +31,7 @@ from tasks import (
     selftest,
     store,
     suite,
+    upstream,
     verify,
 )
 from tasks.lib import choice, kit, project
@@ -81,6 +83,7 @@ def task_verbs() -> kit.Tasks:
 
 def _verbs() -> kit.Tasks:
     yield from cluster.tasks(house, BUILDS if builds else [])
+    yield from machine.tasks(house, BUILDS if builds else [])
     yield from checkpoint.tasks(house)
     yield from reach.tasks(house)
     yield from netns.tasks(house)
@@ -99,3 +102,4 @@ def _verbs() -> kit.Tasks:
     yield from cache.tasks(house)
     yield from doctor.tasks(house)
     yield from selftest.tasks(house)
+    yield from upstream.tasks(house)

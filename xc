@@ -158,4 +158,4 @@ export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
 # Compiled modules are kept, but beside the .venv, not all over the checkout.
 export PYTHONPYCACHEPREFIX="$venv/pycache"
 unset PYTHONDONTWRITEBYTECODE
-exec "$venv/bin/python" -m tasks "$@"
+exec "$venv/bin/python" -m tasks.quick "$@"

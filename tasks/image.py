@@ -10,7 +10,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks import ovl
+from tasks import hostlibs, ovl
 from tasks.lib import apt, capabilities, choice, ext4, files, kit, proc, tinyelf, tree
 from tasks.lib.errors import UserError
 from tasks.lib.model import Image
@@ -44,6 +44,7 @@ def tasks(project: Project, chosen: choice.Choice) -> kit.Tasks:
         deps += [workspace.stamp("ovl", key) for key in made.overlays]
         deps.append(workspace.stamp("suite", made.base.suite or project.settings.suite))
         targets = [workspace.image(image.name), workspace.stamp("image", image.name)]
+        targets.append(workspace.image_libs(image.name))
         if not image.extends:
             targets.append(ovl.packages_file(workspace, image.name))
         recipe = kit.Recipe(
@@ -51,7 +52,7 @@ def tasks(project: Project, chosen: choice.Choice) -> kit.Tasks:
             [made, rootfs, project.site],
             deps=deps,
             inputs={"rootfs": [files.tree_manifest(folder) for folder in rootfs]},
-            code=(tree, ext4, apt, tinyelf),
+            code=(tree, ext4, apt, tinyelf, hostlibs),
         )
         yield kit.task("image", image.name, recipe, targets)
 
@@ -85,6 +86,7 @@ def build(made: Recipe, rootfs: list[Path], site: Site) -> None:
             for key in made.overlays:
                 _unpack_overlay(workspace.ovl(key), root)
             _finish(made, root)
+            hostlibs.write_list(root, workspace.image_libs(made.name))
             ext4.make(root, raw, made.size, made.epoch, devices=made.base.devices, owners=made.base.owners)
             ext4.to_qcow2(raw, temp)
         finally:

@@ -44,10 +44,15 @@ def choose(project: Project) -> choice.Choice:
     """What the ISO of this run is made of: mkcdrom's words, else what was recorded, else the settings."""
     said = project.words
     recorded = choice.recorded(project.workspace.choice(project.settings.name))
-    fresh = said.verb == "mkcdrom" or (said.verb is None and "SETUP" in project.environ)
+    fresh = said.verb in ("mkcdrom", "inject") or (said.verb is None and "SETUP" in project.environ)
     if recorded is not None and not fresh:
         return recorded
     env = choice.variables(project.environ)
+    if said.verb == "inject":
+        return choice.Choice(tuple(_absolute(word, project) for word in said.args), env)
+    if said.verb is None:  # one thing is built, of whatever there is
+        there = project.definitions.overlays
+        return choice.Choice(tuple(word for word in project.settings.ovls.split() if word in there), env)
     if said.verb != "mkcdrom":
         return choice.Choice(tuple(project.settings.ovls.split()), env)
     extra = tuple(project.environ.get("XOVLS", "").split())

@@ -1,6 +1,7 @@
 """ovl/template/ ──mkovl NAME──> ovl/NAME/, a new overlay to fill in.
 
-`template` in a path and @NAME@ in a file become the name.
+The template's name in a path and @NAME@ in a file become the name; in a template of upstream, which has no
+ovl.yaml, the template's name in a file too.
 """
 
 import re
@@ -56,12 +57,16 @@ def _mkovl(project: Project) -> None:
 
 def copy(template: Path, target: Path, name: str) -> None:
     """Copy a template's files with the name filled in; modes and links stay."""
+    words = [b"@NAME@"] if (template / "ovl.yaml").is_file() else [b"@NAME@", template.name.encode()]
     for path in sorted(template.rglob("*")):
-        new = target / str(path.relative_to(template)).replace("template", name)
+        new = target / str(path.relative_to(template)).replace(template.name, name)
         if path.is_symlink():
             new.symlink_to(path.readlink())
         elif path.is_dir():
             new.mkdir()
         else:
-            new.write_bytes(path.read_bytes().replace(b"@NAME@", name.encode()))
+            content = path.read_bytes()
+            for word in words:
+                content = content.replace(word, name.encode())
+            new.write_bytes(content)
             new.chmod(path.stat().st_mode & 0o777)

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.lib import apt, capabilities, choice, defs, files, guestnet, kit, proc, tree
-from tasks.lib.errors import CommandError, DefinitionError, UserError
+from tasks import hostlibs, script
+from tasks.lib import apt, capabilities, choice, defs, files, guestnet, kit, tree
+from tasks.lib.errors import DefinitionError, UserError
 from tasks.lib.model import Image, Overlay
 from tasks.lib.paths import Site, Workspace
-from tasks.lib.project import ROOT, Project, source_date_epoch
+from tasks.lib.project import Project, source_date_epoch
 from tasks.lib.topology import Topology
 
 GUEST_TOPOLOGIES = "usr/lib/network-topology"  # in guests
@@ -25,6 +26,7 @@ class Recipe:
     env: Mapping[str, str]  # only where a script may read it
     epoch: int
     base: str  # the image whose packages an overlay can count on
+    libs: str  # the image whose libraries a script's programs can count on
     topologies: tuple[Topology, ...] = ()
 
 
@@ -65,6 +67,7 @@ def recipe(project: Project, overlay: Overlay, chosen: choice.Choice) -> Recipe:
         chosen.env if overlay.script else {},
         source_date_epoch(project.environ),
         base_image(project).name if overlay.packages else "",
+        base_image(project).name if script.takes_host_programs(overlay) else "",
         _topologies(project, overlay, known),
     )
 
@@ -105,14 +108,28 @@ def _task(project: Project, made: Recipe) -> kit.Task:
             packages_file(workspace, made.base),
             workspace.stamp("suite", overlay.suite or project.site.suite),
         ]
+    if made.libs:
+        deps.append(workspace.image_libs(made.libs))
     what = kit.Recipe(
         pack,
         [made, project.site],
         deps=deps,
         inputs={"tree": [files.tree_manifest(folder) for folder in _folders(made)]} | _capable(made),
-        code=(tree, apt, capabilities, guestnet),
+        code=(tree, capabilities, script, hostlibs)
+        if overlay.script
+        else (tree, apt, capabilities, guestnet),
     )
-    return kit.task("ovl", made.key, what, [workspace.ovl(made.key), workspace.stamp("ovl", made.key)])
+    task = kit.task("ovl", made.key, what, [workspace.ovl(made.key), workspace.stamp("ovl", made.key)])
+    if overlay.script:
+        task["uptodate"].append(lambda: _is_fresh(project, made))
+    return task
+
+
+def _is_fresh(project: Project, made: Recipe) -> bool:
+    """Whether what a script read of the host is as it was. XC_OVL_CACHE=no: nobody can know."""
+    if project.environ.get("XC_OVL_CACHE") == "no":
+        return False
+    return script.unchanged(project.workspace, made.key)
 
 
 def _capable(made: Recipe) -> dict[str, str]:
@@ -141,7 +158,7 @@ def pack(made: Recipe, site: Site) -> None:
     with files.locked(out.with_suffix(".lock")):
         with files.atomic(out) as temp:
             entries = (
-                _run_script(made, temp, workspace) if made.overlay.script else _pack_tree(made, temp, site)
+                _pack_script(made, temp, workspace) if made.overlay.script else _pack_tree(made, temp, site)
             )
         files.write_stamp(workspace.stamp("ovl", made.key), {"tar": out}, entries=entries)
 
@@ -185,40 +202,14 @@ def _packages(made: Recipe, site: Site) -> list[apt.Package]:
     return apt.fetch(archive, made.overlay.packages, exclude=made.overlay.exclude, installed=installed)
 
 
-def _run_script(made: Recipe, out: Path, workspace: Workspace) -> int:
-    """Run the overlay's `tar` script as upstream does (contract: `tar OUTFILE`), and rewrite what it made."""
-    script = made.overlay.directory / "tar"
-    if not os.access(script, os.X_OK):
-        raise UserError(f"{script} is not executable", f"chmod +x {script}")
-    log = workspace.log(f"ovl:{made.key}")
-    log.unlink(missing_ok=True)
-    with files.scratch(out.with_name(f"{made.key}.raw")) as raw:
-        try:
-            env = script_env(made.env, workspace)
-            said = proc.run([str(script), str(raw)], env=env, clean_env=True, log=log)
-        except CommandError as error:
-            raise UserError(f"the tar script of overlay '{made.overlay.name}' failed: {error}") from error
-        if not raw.is_file():
-            raise UserError(f"{script} ended well but wrote nothing{_said(said)}", f"full log: {log}")
-        empty = made.overlay.allow_empty
-        return tree.adopt_tar(raw, out, str(script), made.epoch, name=made.key, allow_empty=empty)
-
-
-def script_env(env: Mapping[str, str], workspace: Workspace) -> dict[str, str]:
-    """The environment of a `tar` script: the user's, with what the contract promises, and what was chosen."""
-    user = os.environ.get("USER") or os.environ.get("LOGNAME") or "root"
-    promised = {
-        "XCLUSTER": str(ROOT / "xc"),
-        "XCLUSTER_WORKSPACE": str(workspace.root),
-        "USER": user.replace("/", "_"),
-        "HOME": os.path.expanduser("~"),
-        "LC_ALL": "C.UTF-8",
-        "SOURCE_DATE_EPOCH": str(source_date_epoch()),
-    }
-    defaults = {"ARCHIVE": os.path.join(promised["HOME"], "Downloads"), "GOPATH": ""}
-    return {**choice.without(os.environ), **defaults, **promised, **env}
-
-
-def _said(text: str) -> str:
-    lines = text.strip().splitlines()[-10:]
-    return ":\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
+def _pack_script(made: Recipe, out: Path, workspace: Workspace) -> int:
+    """What the `tar` script wrote, rewritten as ours, and made to fit the guest."""
+    overlay = made.overlay
+    empty = "empty" in script.allowed(overlay, os.environ)
+    with files.scratch(workspace.ovl(made.key).with_suffix(".raw")) as raw:
+        script.run(overlay, made.key, raw, made.env, workspace, made.libs)
+        count = tree.adopt_tar(raw, out, str(overlay.script), made.epoch, name=made.key, allow_empty=empty)
+    if made.libs:
+        script.fit(overlay, out, workspace, made.libs, made.epoch)
+    script.mark(workspace, made.key)
+    return count

@@ -16,12 +16,14 @@ from tasks import (
     kernel,
     link,
     lock,
+    machine,
     mkovl,
     netns,
     reach,
     registry,
     selftest,
     suite,
+    upstream,
     verify,
 )
 from tasks.lib.words import Verb
@@ -31,6 +33,7 @@ VERBS: Mapping[str, Verb] = {
     for noun in (
         cluster,
         checkpoint,
+        machine,
         reach,
         netns,
         graph,
@@ -47,6 +50,7 @@ VERBS: Mapping[str, Verb] = {
         suite,
         lock,
         cache,
+        upstream,
         doctor,
         selftest,
     )

@@ -29,16 +29,19 @@ def passes(*argv: str | Path) -> None:
 
 def scripts() -> list[Path]:
     """Our shell scripts, of the host and of guests."""
-    tops = [ROOT / folder for folder in ("xc", ".ci", "images", "ovl", "benchmarks")]
+    tops = [ROOT / folder for folder in ("xc", ".ci", "images", "ovl", "benchmarks", "tasks")]
     paths = [path for top in tops for path in ([top] if top.is_file() else sorted(top.rglob("*")))]
     return [path for path in paths if path.is_file() and not path.is_symlink() and is_shell(path)]
 
 
 def is_shell(path: Path) -> bool:
-    """Whether the first line says that a shell runs it."""
+    """Whether the first line says that a shell runs it, or that shellcheck is to take it for one."""
     with path.open("rb") as file:
-        first = file.readline(64).split()
-    return bool(first) and first[0].startswith(b"#!") and first[-1].endswith(b"sh")
+        line = file.readline(64)
+    first = line.split()
+    return line.startswith(b"# shellcheck shell=sh") or (
+        bool(first) and first[0].startswith(b"#!") and first[-1].endswith(b"sh")
+    )
 
 
 def of_host(path: Path) -> bool:

@@ -13,7 +13,12 @@ from tasks.lib.settings import is_setting
 
 COUNTS = ("__nvm", "__nrouters", "__ntesters")
 PREFIXES = ("xcluster_", "__")
-NAMES = ("SETUP", "TOPOLOGY", "TZ", "GOPATH", "ARCHIVE", "KERNELDIR", "KUBERNETESD")
+# Variables that overlays of upstream read, besides those of PREFIXES.
+NAMES = (
+    "SETUP", "TOPOLOGY", "TZ", "GOPATH", "ARCHIVE", "KERNELDIR", "KUBERNETESD", "USRSCTP_TOPOLOGY", "TEST",
+    "MULTUS_TEST", "BASE_IMAGES", "SYSD", "STRONGSWAN_WORKSPACE", "IPERF_WORKSPACE", "SRIOV_DIR", "OVSD",
+    "NODEANNOTATION_DIR", "NFQLBDIR", "NFQLB_DIR", "XCLUSTER_TMP", "XCLUSTER_HOME",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

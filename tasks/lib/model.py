@@ -249,6 +249,8 @@ class Overlay(Definition):
         tuple[Literal["containers-storage", "oci"], ...], Field(strict=False)
     ] = ()  # the forms in which it reads container images; default: containers-storage
     allow_empty: bool = False  # an empty tar is meant
+    # What a `tar` script may do: print errors and end well, make an empty tar.
+    allow: Annotated[tuple[Literal["stderr", "empty"], ...], Field(strict=False)] = ()
 
     @property
     def script(self) -> Path | None:

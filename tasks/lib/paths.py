@@ -97,6 +97,10 @@ class Workspace:
         """A disk image; all nodes share it as their backing file."""
         return self.root / "image" / f"{name}.qcow2"
 
+    def image_libs(self, name: str) -> Path:
+        """The libraries in an image, and the version of its glibc, for programs that come from the host."""
+        return self.root / "image" / f"{name}.libs"
+
     def ovl(self, key: str) -> Path:
         """An overlay's tar."""
         return self.root / "ovl" / f"{key}.tar"

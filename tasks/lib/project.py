@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tasks.lib import choice, defs, files, pins, settings, topology_choice, words
+from tasks.lib import choice, defs, files, names, pins, progress, settings, topology_choice, words
 from tasks.lib.errors import DefinitionError, UsageError, unknown
 from tasks.lib.files import explained
 from tasks.lib.paths import Site, Workspace
@@ -45,8 +45,11 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
     said = words.parse(argv, verbs)
     problems: list[str] = []
     file = defs.read_yaml(ROOT / "xcluster.yaml", "xcluster.yaml", problems)
-    effective, wrong = settings.load(said.settings, environ, file)
+    asked = {k: names.image_name(v) if k == "image" else v for k, v in said.settings.items()}
+    effective, wrong = settings.load(asked, names.translated(environ, str(ROOT)), file)
     verb = verbs[said.verb] if said.verb else None
+    if verb and verb.settings and environ.get("__kver") and not names.kernel_name(environ, str(ROOT)):
+        progress.say(f"note: __kver={environ['__kver']} is no kernel here, '{effective.kernel}' is used")
     reads = verb is None or verb.builds or verb.definitions
     definitions = defs.load(ROOT, environ.get("XCLUSTER_OVLPATH", "")) if reads else defs.NONE
     workspace = Workspace.find(ROOT, environ)
@@ -134,7 +137,9 @@ def _unknown_names(effective: settings.Settings, definitions: defs.Definitions) 
         ("kernel", effective.kernel, definitions.kernels),
         ("image", effective.image, definitions.images),
     ]
-    chosen += [("overlay", word, definitions.overlays) for word in effective.ovls.split()]
+    # Whoever has overlays of his own in XCLUSTER_OVLPATH may not have those of the default.
+    asked = effective.ovls if effective.ovls != settings.Settings.model_fields["ovls"].default else ""
+    chosen += [("overlay", word, definitions.overlays) for word in asked.split()]
     broken = bool(definitions.problems)  # then the definition may be there, and its own problem is told
     return [unknown(kind, name, known) for kind, name, known in chosen if name not in known and not broken]
 

@@ -4,6 +4,7 @@ What the topology asks for counts less than the environment, and more than an xc
 name it.
 """
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from tasks.lib.errors import unknown
 from tasks.lib.model import Name, Node, Role
 
 Nets = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,2}(,[0-9]{1,2})*$")]
-Prefix = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F:]+:$")]
+Prefix = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]+:[0-9a-fA-F:]*$")]
 Mirrors = Annotated[str, StringConstraints(pattern=r"^(\s*[^\s=]+=(https?://)?[^\s=/:][^\s=]*)*\s*$")]
 ClusterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 
@@ -225,6 +226,13 @@ def _check(settings: Settings, origin: Mapping[str, str]) -> list[str]:
             role_of(int(number))
         except ValueError as error:
             problems.append(f"{origin[key]}: {error}")
+    try:
+        ipaddress.IPv6Address(f"{settings.prefix}:192.168.0.1")
+    except ValueError:
+        where = origin.get("prefix", "prefix")
+        problems.append(
+            f"{where}: '{settings.prefix}:192.168.0.1' is no IPv6 address; good are fd00: and 1000::1"
+        )
     if not settings.nvm + settings.nrouters + settings.ntesters:
         problems.append("a cluster of 0 nodes: set at least one of nvm, nrouters, ntesters above 0")
     return problems

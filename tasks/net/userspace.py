@@ -4,6 +4,7 @@ The switch (switch.py) is one process a cluster; its ports are unix sockets belo
 So nothing is sent to any network of the host, and a node does not hear its own frames, as with multicast.
 """
 
+import ipaddress
 import socket
 import sys
 import time
@@ -80,8 +81,13 @@ class Userspace:
             return SwitchNic(net, node.mac(net), str(cluster.net / str(net)))
         return UserNic(
             0, node.mac(0), guest=f"192.168.0.{node.number}", host="192.168.0.250",
-            host6=f"{prefix}:192.168.0.250", prefix6=f"{prefix}:", forwards=ports.of(node.number),
+            host6=f"{prefix}:192.168.0.250", prefix6=_net64(prefix), forwards=ports.of(node.number),
         )  # fmt: skip
+
+
+def _net64(prefix: str) -> str:
+    """The network of our addresses behind `prefix`."""
+    return str(ipaddress.IPv6Interface(f"{prefix}:192.168.0.250/64").network.network_address)
 
 
 def _answers(path: Path) -> bool:

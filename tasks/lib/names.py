@@ -1,0 +1,33 @@
+"""What upstream's words for settings mean here: images and kernels have names, not paths."""
+
+import os
+import re
+from collections.abc import Mapping
+
+
+def image_name(value: str) -> str:
+    """The image that a path or name means: base for ../hd.img, k8s for ../hd-k8s.img, x for ../x.qcow2."""
+    if "/" not in value and not value.endswith((".img", ".qcow2")):
+        return value
+    stem = re.sub(r"\.(img|qcow2)$", "", os.path.basename(value))
+    return "base" if stem == "hd" else stem.removeprefix("hd-")
+
+
+def kernel_name(environ: Mapping[str, str], root: str) -> str:
+    """The kernel that the environment asks for: __kernel, or __kver where that is one of ours; or ""."""
+    version = environ.get("__kver", "")
+    if environ.get("__kernel") or not re.fullmatch(r"[\w.+-]+", version):
+        return environ.get("__kernel", "")
+    return version if os.path.isfile(os.path.join(root, "kernel", f"{version}.yaml")) else ""
+
+
+def translated(environ: Mapping[str, str], root: str) -> dict[str, str]:
+    """An environment in which upstream's variables are our settings."""
+    found = dict(environ)
+    if environ.get("__image"):
+        found["__image"] = image_name(environ["__image"])
+    if kernel_name(environ, root):
+        found["__kernel"] = kernel_name(environ, root)
+    if environ.get("xcluster_PREFIX") and not environ.get("__prefix"):
+        found["__prefix"] = environ["xcluster_PREFIX"]
+    return found
