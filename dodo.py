@@ -7,6 +7,7 @@ from tasks import (
     artifact,
     checkpoint,
     cluster,
+    diff,
     doctor,
     golden,
     image,
@@ -15,15 +16,17 @@ from tasks import (
     mkovl,
     ovl,
     reach,
+    release,
     selftest,
     suite,
+    wheels,
 )
-from tasks.lib import choice, kit, project
+from tasks.lib import choice, kit, project, shipped
 from tasks.lib.errors import UserError
 from tasks.verbs import VERBS
 
 try:
-    house = project.load(sys.argv[1:], os.environ, VERBS)
+    house = project.load(sys.argv[1:], shipped.environ(os.environ), VERBS)
     # A verb that builds nothing needs no definitions: a mistake in one keeps nobody from stopping a cluster.
     builds = house.words.verb is None or VERBS[house.words.verb].builds
     chosen = iso.choose(house) if builds else choice.Choice()
@@ -44,12 +47,16 @@ def task_builds() -> kit.Tasks:
 
 
 def _builds() -> kit.Tasks:
-    yield from suite.tasks(house)
-    yield from artifact.tasks(house)
-    yield from kernel.tasks(house)
-    yield from image.tasks(house, chosen)
-    yield from ovl.tasks(house, chosen, iso.overlays_of(parts))
-    yield from iso.tasks(house, chosen, parts)
+    made = [
+        *suite.tasks(house),
+        *artifact.tasks(house),
+        *kernel.tasks(house),
+        *image.tasks(house, chosen),
+        *ovl.tasks(house, chosen, iso.overlays_of(parts)),
+        *iso.tasks(house, chosen, parts),
+    ]
+    yield from shipped.adopted(made, shipped.Place(house.root, house.workspace))
+    yield from release.tasks(house, chosen, made)
     yield from golden.tasks(house)
     yield kit.leftovers("_leftovers", house.workspace.leftovers)
 
@@ -66,5 +73,6 @@ def _verbs() -> kit.Tasks:
     yield from mkovl.tasks(house)
     yield from kernel.verb_tasks(house)
     yield from suite.verb_tasks(house)
+    yield from diff.tasks(house)
     yield from doctor.tasks(house)
     yield from selftest.tasks(house)

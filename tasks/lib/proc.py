@@ -20,7 +20,7 @@ Argv = Sequence[str | os.PathLike[str]]
 # The Debian package of each program we call; `doctor` and `need` tell it to the user.
 DEBIAN_PACKAGE = {
     "apt-get": "apt", "bc": "bc", "bison": "bison", "debugfs": "e2fsprogs", "depmod": "kmod",
-    "dpkg-deb": "dpkg", "flex": "flex", "gcc": "gcc", "make": "make", "mke2fs": "e2fsprogs",
+    "dpkg-deb": "dpkg", "flex": "flex", "gcc": "gcc", "git": "git", "make": "make", "mke2fs": "e2fsprogs",
     "qemu-img": "qemu-utils", "qemu-system-x86_64": "qemu-system-x86", "scp": "openssh-client",
     "socat": "socat", "ssh": "openssh-client", "ssh-keygen": "openssh-client", "tar": "tar",
     "xterm": "xterm",
