@@ -87,6 +87,9 @@ def _compare(one: Path, other: Path, where: str, room: Room) -> Iterator[Differe
     inside = f"{where}!" if where else ""
     found = False
     for name in sorted(left.keys() | right.keys()):
+        above = name.rpartition("/")[0]
+        if above and (above in left) != (above in right):
+            continue  # its directory was told
         for each in _entry(left.get(name), right.get(name), inside + name, room):
             found = True
             yield each

@@ -93,8 +93,10 @@ class XzWriter(io.RawIOBase):
 
     def _end(self) -> None:
         self._pool.shutdown(cancel_futures=True)
-        self._file.close()
-        super().close()
+        try:
+            self._file.close()
+        finally:
+            super().close()
 
 
 def write_xz(source: Path, out: Path, seen: Callable[[int], None] = lambda _: None) -> None:

@@ -60,6 +60,11 @@ def explained(path: Path) -> Iterator[None]:
                 f"the disk is full while writing {path}",
                 f"free some space below {path.parent}, or set XCLUSTER_WORKSPACE to another disk",
             ) from error
+        if error.errno == errno.EFBIG:
+            raise UserError(
+                f"{path} would be larger than files may be here",
+                "see `ulimit -f`, or set XCLUSTER_WORKSPACE to another disk",
+            ) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             where = error.filename or path
             raise UserError(

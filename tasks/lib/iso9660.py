@@ -79,7 +79,7 @@ def contents(path: Path) -> Iterator[tuple[str, int, str | None, bytes]]:
         for folder, folders, names in iso.walk(**{kind: "/"}):
             for name in [*folders, *names]:
                 where = f"{folder.rstrip('/')}/{name}"
-                rock = iso.get_record(**{kind: where}).rock_ridge
+                rock = getattr(iso.get_record(**{kind: where}), "rock_ridge", None)
                 link = rock.symlink_path().decode() if rock and rock.is_symlink() else None
                 content = io.BytesIO()
                 if name in names and link is None:

@@ -95,13 +95,24 @@ def adopted(tasks: Sequence[kit.Task], place: Place) -> Iterator[kit.Task]:
 
 
 def changed(place: Place) -> tuple[list[str], list[str]]:
-    """Files of an unpacked release that are not as it brought them: those that were built, and the others."""
+    """Files of an unpacked release that are damaged, and those that were edited.
+
+    What was built anew here has a stamp of its own, so it is not damaged.
+    """
     shipped = files.read_json(place.workspace.shipped)
     wrong = [name for name, wanted in shipped.get("files", {}).items() if not _is(place, name, wanted)]
+    built = [name for name in wrong if name.startswith("workspace/") and not name.endswith(".json")]
+    known = _stamped(place.workspace) if built else set()
     return (
-        [name for name in wrong if name.startswith("workspace/")],
+        [name for name in built if _content(_path(place, name)) not in known],
         [name for name in wrong if not name.startswith("workspace/")],
     )
+
+
+def _stamped(workspace: Workspace) -> set[str | None]:
+    """The hashes of all that stamps say was built here."""
+    stamps = [files.read_json(path).get("files", {}) for path in workspace.root.glob("*/*.json")]
+    return {entry.get("sha256") for stamp in stamps for entry in stamp.values() if isinstance(entry, dict)}
 
 
 def _adopt(tasks: Sequence[kit.Task], place: Place, shipped: Mapping[str, Any]) -> None:
