@@ -121,8 +121,8 @@ install_wheels() {
 	pip=$(bundled_pip)
 	if [ -z "$pip" ]; then
 		"$venv/bin/python" -m pip "$@" >&2
-	elif ! "$venv/bin/python" "$pip" "$@" --no-index --find-links "$wheels" >/dev/null 2>&1; then
-		"$venv/bin/python" "$pip" "$@" --find-links "$wheels" >&2
+	elif ! "$venv/bin/python" "$pip" "$@" pip --no-index --find-links "$wheels" >/dev/null 2>&1; then
+		"$venv/bin/python" "$pip" "$@" pip --find-links "$wheels" >&2
 	fi
 }
 

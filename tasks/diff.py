@@ -117,7 +117,7 @@ def _entry(
     if one.target != other.target:
         yield Difference(path, "link", f"{one.target}, {other.target}")
     if one.sha256 != other.sha256:
-        if one.copy and other.copy and path.endswith(contents.NESTED):
+        if one.copy and other.copy:
             yield from _compare(one.copy, other.copy, path, room)
         else:
             yield Difference(path, "content", _sizes(one.size, other.size))

@@ -65,7 +65,7 @@ class XzWriter(io.RawIOBase):
         if self.closed:
             return
         try:
-            if self._block:
+            if self._block or not self._file.tell() and not self._pending:
                 self._submit(bytes(self._block))
                 self._block.clear()
             self._drain(0)

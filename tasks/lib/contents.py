@@ -159,6 +159,8 @@ def _disk(path: Path, scratch: Path, kind: str) -> Listing:
         script = scratch / "commands"
         script.write_text("".join(f'ls -p "{folder}"\n' for folder in left))
         said = proc.run(["debugfs", "-f", script, raw], env={"DEBUGFS_PAGER": "cat"})
+        if "/./" not in said:
+            raise ValueError("it has no readable root directory")
         below = dict(_listed(said))
         found |= {name: _with_content(item, tree / name) for name, item in below.items()}
         left = [f"/{name}" for name, item in below.items() if item.kind == "directory"]
@@ -172,6 +174,8 @@ def _listed(said: str) -> Iterator[tuple[str, Item]]:
         if line.startswith("debugfs: ls -p "):
             folder = line.removeprefix("debugfs: ls -p ").strip('"').lstrip("/")
             continue
+        if " while " in line and not line.startswith("/"):
+            raise ValueError(line)
         fields = line.split("/")
         if len(fields) < 7 or fields[5] in (".", "..") or not fields[2]:
             continue
