@@ -19,7 +19,6 @@ from tasks import (
     release,
     selftest,
     suite,
-    wheels,
 )
 from tasks.lib import choice, kit, project, shipped
 from tasks.lib.errors import UserError

@@ -30,6 +30,9 @@ test_tools() {
 		patch patch
 		cpio cpio
 		xorriso xorriso
+		xz xz-utils
+		git git
+		ip iproute2
 		dropbearconvert dropbear-bin
 		shellcheck shellcheck
 		gpg gpg

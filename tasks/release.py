@@ -67,6 +67,7 @@ class Made:
 def tasks(project: Project, chosen: choice.Choice, built: list[kit.Task]) -> kit.Tasks:
     """The task `release` and that of its wheels, where they are asked for: git has to be asked too."""
     if project.words.verb != "release":
+        yield kit.group("release", VERBS["release"].doc)
         return
     checkout = git.look(project.root)
     names = _names(project, chosen)

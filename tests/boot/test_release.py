@@ -22,8 +22,9 @@ RELEASE = ("release", "--version=1.0-t", "--name=t-rel")
 FILES = ["SHA256SUMS", "hd.img.xz", "provenance.json", "sbom.spdx.json", "xcluster-1.0-t.tar.xz"]
 # All that a user's machine has: the shell, Python, QEMU and the few packages that the README names.
 PROGRAMS = (
-    "sh", "readlink", "dirname", "id", "cat", "tr", "cmp", "flock", "mv", "cp", "rm", "mktemp", "tail", "ip",
-    "python3", "qemu-system-x86_64", "qemu-img", "ssh", "ssh-keygen", "scp", "socat", "mke2fs", "debugfs", "depmod",
+    "sh", "readlink", "dirname", "id", "cat", "tr", "cmp", "flock", "mv", "cp", "rm", "mktemp", "tail",
+    "ip", "python3", "qemu-system-x86_64", "qemu-img", "ssh", "ssh-keygen", "scp", "socat", "mke2fs",
+    "debugfs", "depmod",
 )  # fmt: skip
 TRY = """
 set -eu
@@ -49,6 +50,8 @@ def clone(to: Path) -> Path:
     when = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), "2025-01-01T00:00:00Z")
     for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "-m", "x"]):
         subprocess.run(["git", *words], cwd=to, check=True, env={**os.environ, **who, **when})
+    with (to / ".git/info/exclude").open("a") as exclude:
+        exclude.write("/.venv\n")  # a link in one of the two
     return to
 
 
@@ -61,8 +64,10 @@ def with_packages(project: Path) -> Path:
 def run(
     command: list[str], cwd: Path, env: dict[str, str], umask: int = 0o022
 ) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end."""
     return subprocess.run(
-        command, cwd=cwd, env=env, umask=umask, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        command, cwd=cwd, env=env, umask=umask, capture_output=True, text=True, check=False,
+        stdin=subprocess.DEVNULL,
     )  # fmt: skip
 
 
@@ -116,7 +121,7 @@ def test_unpacked_it_starts_without_network_and_builds_nothing(release: Path, tm
     said = run(["/usr/bin/unshare", "--net", "sh", "-c", TRY], here, env)
     assert said.returncode == 0, said.stdout + said.stderr
     assert said.stdout.startswith("vm-001\n") and "ID=xcluster" in said.stdout
-    executed = {found.group(1) for line in said.stderr.splitlines() if (found := TASK_LINE.match(line))}
+    executed = {each.group(1) for line in said.stderr.splitlines() if (each := TASK_LINE.match(line))}
     assert executed == {"golden"}, said.stderr  # the one thing that is made of this host too
     assert "0 B downloaded" in said.stderr
     assert not (here / "workspace/cache").exists()
