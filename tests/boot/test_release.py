@@ -107,17 +107,26 @@ def test_a_second_run_executes_nothing(project: Path) -> None:
     assert (said.returncode, said.stderr, said.stdout) == (0, "", "")
 
 
-def test_unpacked_it_starts_without_network_and_builds_nothing(release: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A user's directory; its path is short enough for sockets."""
+    made = Path("/tmp") / f"xc-rel-{os.getpid()}"
+    made.mkdir()
+    yield made
+    files.remove(made)
+
+
+def test_unpacked_it_starts_without_network_and_builds_nothing(release: Path, home: Path) -> None:
+    (home / "bin").mkdir()
     for name in PROGRAMS:
         found = shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin")
         assert found, name
-        (tmp_path / "bin").mkdir(exist_ok=True)
-        (tmp_path / "bin" / name).symlink_to(found)
+        (home / "bin" / name).symlink_to(found)
     with tarfile.open(release / "xcluster-1.0-t.tar.xz") as tar:
-        tar.extractall(tmp_path, filter="tar")
-    here = tmp_path / "xcluster-1.0-t"
+        tar.extractall(home, filter="tar")
+    here = home / "xcluster-1.0-t"
     manifest = files.read_json(here / "workspace/shipped.json")
-    env = {"PATH": str(tmp_path / "bin"), "HOME": str(tmp_path), "LANG": "C.UTF-8"}
+    env = {"PATH": str(home / "bin"), "HOME": str(home), "LANG": "C.UTF-8"}
     said = run(["/usr/bin/unshare", "--net", "sh", "-c", TRY], here, env)
     assert said.returncode == 0, said.stdout + said.stderr
     assert said.stdout.startswith("vm-001\n") and "ID=xcluster" in said.stdout
