@@ -47,7 +47,8 @@ def choose(project: Project) -> choice.Choice:
     fresh = said.verb == "mkcdrom" or (said.verb is None and "SETUP" in project.environ)
     if recorded is not None and not fresh:
         return recorded
-    env = choice.variables(project.environ)
+    # A release has nothing of its maker's environment but what a mkcdrom recorded.
+    env = {} if said.verb == "release" else choice.variables(project.environ)
     if said.verb != "mkcdrom":
         return choice.Choice(tuple(project.settings.ovls.split()), env)
     extra = tuple(project.environ.get("XOVLS", "").split())

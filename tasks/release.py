@@ -74,7 +74,7 @@ def tasks(project: Project, chosen: choice.Choice, built: list[kit.Task]) -> kit
     made = Made(project, shipped.closure(built, names))
     plan = _plan(project, checkout, made)
     _refuse(made, chosen, checkout)
-    _tell(plan, checkout)
+    _tell(plan, checkout, chosen)
     yield from wheels.tasks(project)
     outputs = [f"xcluster-{plan.version}.tar.xz", *plan.disks, SBOM, PROVENANCE, SUMS]
     folder = project.workspace.release(plan.version)
@@ -168,8 +168,11 @@ def _refuse(made: Made, chosen: choice.Choice, checkout: git.Checkout) -> None:
         )
 
 
-def _tell(plan: Plan, checkout: git.Checkout) -> None:
+def _tell(plan: Plan, checkout: git.Checkout, chosen: choice.Choice) -> None:
     """What a person should know before the release is given to others."""
+    if chosen.env:
+        values = " ".join(f"{key}={value}" for key, value in sorted(chosen.env.items()))
+        progress.say(f"release {plan.version}: mkcdrom recorded for its overlays: {values}")
     for what, paths in (
         ("not committed", checkout.changed),
         ("not tracked and left out", checkout.untracked),
