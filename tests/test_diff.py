@@ -200,6 +200,15 @@ def test_releases_by_name(house: House) -> None:
     assert ran.out == "content    xcluster.tar.xz!file  (1 bytes both)\n"
 
 
+def test_a_release_of_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "BLOCK", 5000)
+    for name in ("1", "2"):
+        entries = [archive.Entry(f"xcluster-{name}/{n}", bytes(3000 + n)) for n in range(9)]
+        entries.append(archive.Entry(f"xcluster-{name}/last", name.encode()))
+        archive.write_tar_xz(entries, tmp_path / name, 1)
+    assert found(tmp_path / "1", tmp_path / "2", tmp_path) == {("last", "content")}
+
+
 def test_others_read_our_xz(tmp_path: Path) -> None:
     """What we write as xz in several streams, others read."""
     path = tmp_path / "x.xz"

@@ -107,7 +107,7 @@ def _directory(root: Path) -> Listing:
 
 def _tar(path: Path, scratch: Path) -> Listing:
     found: Listing = {}
-    with tarfile.open(path, "r|*") as tar:
+    with tarfile.open(path) as tar:  # not as a stream: tarfile would read the first stream of an xz file only
         for member in tar:
             name = member.name.removeprefix("./").strip("/")
             bits = {
