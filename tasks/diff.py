@@ -71,9 +71,12 @@ def _named(project: Project, word: str) -> Path:
 
 
 def compare(one: Path, other: Path, scratch: Path) -> Iterator[Difference]:
-    """All that differs between two paths. Raises UsageError when one is damaged."""
+    """All that differs between two paths. Raises UsageError when one is damaged or cannot be read."""
     numbers = itertools.count()
-    yield from _compare(one, other, "", lambda: scratch / str(next(numbers)))
+    try:
+        yield from _compare(one, other, "", lambda: scratch / str(next(numbers)))
+    except (FileNotFoundError, PermissionError) as error:
+        raise UsageError(f"diff: cannot read {error.filename}: {error.strerror}") from error
 
 
 def _compare(one: Path, other: Path, where: str, room: Room) -> Iterator[Difference]:
