@@ -32,7 +32,7 @@ ip link set lo up
 trap './xc stop' EXIT
 ./xc starts --nvm=1 --nrouters=0
 ./xc rsh 1 'hostname; cat /etc/os-release'
-./xc kernel:debian image:base ovl:env ovl:network-topology mkcdrom
+./xc kernel:debian image:base ovl:env ovl:network-topology
 """
 
 
