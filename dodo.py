@@ -9,6 +9,7 @@ from tasks import (
     capture,
     checkpoint,
     cluster,
+    diff,
     disk,
     dns,
     doctor,
@@ -28,18 +29,19 @@ from tasks import (
     pull,
     reach,
     registry,
+    release,
     selftest,
     store,
     suite,
     upstream,
     verify,
 )
-from tasks.lib import choice, kit, project
+from tasks.lib import choice, kit, project, shipped
 from tasks.lib.errors import UserError
 from tasks.verbs import VERBS
 
 try:
-    house = project.load(sys.argv[1:], os.environ, VERBS)
+    house = project.load(sys.argv[1:], shipped.environ(os.environ), VERBS)
     # A verb that builds nothing needs no definitions: a mistake in one keeps nobody from stopping a cluster.
     builds = house.words.verb is None or VERBS[house.words.verb].builds
     chosen = iso.choose(house) if builds else choice.Choice()
@@ -63,13 +65,17 @@ def task_builds() -> kit.Tasks:
 
 
 def _builds() -> kit.Tasks:
-    yield from suite.tasks(house)
-    yield from artifact.tasks(house)
-    yield from kernel.tasks(house)
-    yield from image.tasks(house, chosen)
+    made = [
+        *suite.tasks(house),
+        *artifact.tasks(house),
+        *kernel.tasks(house),
+        *image.tasks(house, chosen),
+        *ovl.tasks(house, chosen, overlays),
+        *iso.tasks(house, chosen, parts),
+    ]
+    yield from shipped.adopted(made, shipped.Place(house.root, house.workspace))
+    yield from release.tasks(house, chosen, made)
     yield from disk.tasks(house)
-    yield from ovl.tasks(house, chosen, overlays)
-    yield from iso.tasks(house, chosen, parts)
     yield from pull.tasks(house, chosen, overlays)
     yield from store.tasks(house, containers)
     yield from golden.tasks(house, [house.workspace.stored(house.settings.name)] if containers.refs else [])
@@ -100,6 +106,7 @@ def _verbs() -> kit.Tasks:
     yield from suite.verb_tasks(house)
     yield from lock.tasks(house)
     yield from cache.tasks(house)
+    yield from diff.tasks(house)
     yield from doctor.tasks(house)
     yield from selftest.tasks(house)
     yield from upstream.tasks(house)

@@ -4,6 +4,7 @@ set -eu
 
 here=$(dirname "$(readlink -f "$0")")
 venv=$here/.venv
+wheels=$here/workspace/wheels # an unpacked release brings the Python packages along
 said() { echo "xc: $*" >&2; }
 
 # Debian packages without which nothing works: "program package".
@@ -33,6 +34,9 @@ test_tools() {
 		patch patch
 		cpio cpio
 		xorriso xorriso
+		xz xz-utils
+		git git
+		ip iproute2
 		dropbearconvert dropbear-bin
 		shellcheck shellcheck
 		gpg gpg
@@ -50,6 +54,12 @@ test_headers() {
 	[ -f /usr/include/openssl/ssl.h ] || echo libssl-dev
 }
 
+bundled_pip() {
+	for wheel in "$wheels"/pip-*.whl; do
+		[ ! -f "$wheel" ] || echo "$wheel/pip"
+	done
+}
+
 missing_packages() {
 	PATH=$PATH:/usr/sbin:/sbin
 	"$1" | while read -r program package; do
@@ -58,7 +68,7 @@ missing_packages() {
 	[ "$1" = tools ] || { test_headers; return; }
 	if ! command -v python3 >/dev/null 2>&1; then
 		echo python3 python3-venv
-	elif ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
+	elif [ -z "$(bundled_pip)" ] && ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
 		echo python3-venv
 	fi
 }
@@ -117,6 +127,17 @@ requirements() {
 	END
 }
 
+# install_wheels FILE: what FILE names, from what a release brings along where that will do, else from the network.
+install_wheels() {
+	set -- install --quiet --disable-pip-version-check --requirement "$1"
+	pip=$(bundled_pip)
+	if [ -z "$pip" ]; then
+		"$venv/bin/python" -m pip "$@" >&2
+	elif ! "$venv/bin/python" "$pip" "$@" pip --no-index --find-links "$wheels" >/dev/null 2>&1; then
+		"$venv/bin/python" "$pip" "$@" pip --find-links "$wheels" >&2
+	fi
+}
+
 make_venv() {
 	check_python
 	exec 9>"$here/.venv.lock" || { said "cannot write to $here"; exit 1; }
@@ -126,11 +147,15 @@ make_venv() {
 	if [ -z "$1" ] && ! "$venv/bin/python" -c '' 2>/dev/null; then
 		said "setting up .venv"
 		rm -rf "$venv"
-		python3 -m venv "$venv"
+		if [ -n "$(bundled_pip)" ]; then
+			python3 -m venv --without-pip "$venv"
+		else
+			python3 -m venv "$venv"
+		fi
 	fi
 	requirements "$1" >"$wanted.new"
 	if ! cmp -s "$wanted.new" "$wanted"; then
-		"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$wanted.new" >&2 || {
+		install_wheels "$wanted.new" || {
 			said "pip could not install what pyproject.toml names; is there a network?"
 			exit 1
 		}

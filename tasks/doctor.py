@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tasks import net
-from tasks.lib import files, kit, proc, words
+from tasks.lib import files, kit, proc, shipped, words
 from tasks.lib.errors import UserError
 from tasks.lib.project import Project
 from tasks.net import place
@@ -90,6 +90,7 @@ def findings(project: Project) -> list[Finding]:
         _memory(),
         _disk(project.workspace.root),
         *_definitions(project),
+        *_release(project),
         *_clusters(project),
     ]
     return found
@@ -165,6 +166,18 @@ def _definitions(project: Project) -> list[Finding]:
         )
         return [Finding("definitions", "ok", "{} kernels, {} images, {} overlays".format(*counts))]
     return [Finding("definitions", "missing", problem) for problem in problems]
+
+
+def _release(project: Project) -> list[Finding]:
+    """An unpacked release: whether its files are as it brought them."""
+    version = files.read_json(project.workspace.shipped).get("version")
+    if version is None:
+        return []
+    damaged, edited = shipped.changed(shipped.Place(project.root, project.workspace))
+    text = f"{version}, {len(edited)} files edited: {', '.join(edited[:5])}" if edited else str(version)
+    found = [Finding("release", "ok", text)]
+    hint = "not as the release brought it; if it was not made anew here, unpack the release again"
+    return found + [Finding("release", "missing", f"{name} is {hint}") for name in damaged]
 
 
 def _clusters(project: Project) -> list[Finding]:

@@ -47,7 +47,8 @@ def choose(project: Project) -> choice.Choice:
     fresh = said.verb in ("mkcdrom", "inject") or (said.verb is None and "SETUP" in project.environ)
     if recorded is not None and not fresh:
         return recorded
-    env = choice.variables(project.environ)
+    # A release has nothing of its maker's environment but what a mkcdrom recorded.
+    env = {} if said.verb == "release" else choice.variables(project.environ)
     if said.verb == "inject":
         return choice.Choice(tuple(_absolute(word, project) for word in said.args), env)
     if said.verb is None:  # one thing is built, of whatever there is

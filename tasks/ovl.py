@@ -166,7 +166,7 @@ def pack(made: Recipe, site: Site) -> None:
 def _pack_tree(made: Recipe, out: Path, site: Site) -> int:
     with files.atomic(out.with_name(f"{made.key}.tree"), directory=True) as root:
         if made.overlay.packages:
-            tree.unpack(_packages(made, site), root, made.overlay.drop)
+            tree.unpack(packages(made, site), root, made.overlay.drop)
             tree.unmerge(root)
         _write_topologies(made, root)
         capable: dict[str, bytes] = {}
@@ -195,7 +195,8 @@ def _write_topologies(made: Recipe, root: Path) -> None:
         file.write_text(guestnet.script(topology))
 
 
-def _packages(made: Recipe, site: Site) -> list[apt.Package]:
+def packages(made: Recipe, site: Site) -> list[apt.Package]:
+    """The Debian packages that go into the overlay: those that the base image does not have."""
     have = files.read_json(packages_file(site.workspace, made.base))
     installed = {str(package["name"]): str(package["version"]) for package in have["packages"]}
     archive = apt.archive(site, made.overlay.suite)

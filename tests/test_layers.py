@@ -18,7 +18,7 @@ LAYERS = {
     "lib": {"lib"},
 }
 ONLY_IMPORTERS = {
-    "doit": {"tasks/lib/kit.py"},
+    "doit": {"tasks/lib/kit.py", "tasks/lib/record.py"},
     "yaml": {"tasks/lib/defs.py"},
     "pycdlib": {"tasks/lib/iso9660.py"},
     "requests": {"tasks/lib/fetch.py", "tasks/lib/registry_api.py"},

@@ -62,7 +62,8 @@ def explained(path: Path) -> Iterator[None]:
             ) from error
         if error.errno == errno.EFBIG:
             raise UserError(
-                f"{path} is larger than a file may be here", "look at `ulimit -f`, and at the file system"
+                f"{path} would be larger than files may be here",
+                "see `ulimit -f`, or set XCLUSTER_WORKSPACE to another disk",
             ) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             where = error.filename or path

@@ -1,7 +1,9 @@
 """The overlay ISO: Rock Ridge and Joliet, the same bytes for the same files. The only importer of pycdlib."""
 
 import contextlib
+import io
 import os
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -91,3 +93,34 @@ def names(path: Path) -> list[str]:
     finally:
         iso.close()
     return sorted(name for name in found if name not in ("", ".", ".."))
+
+
+def contents(path: Path) -> Iterator[tuple[str, int, str | None, bytes]]:
+    """Every file, directory and link of an ISO: path, mode, target of a link, content. The mode is 0 without
+    Rock Ridge.
+
+    Raises ValueError when it is no ISO.
+    """
+    from pycdlib import PyCdlib
+    from pycdlib.pycdlibexception import PyCdlibException
+
+    iso = PyCdlib()
+    try:
+        iso.open(str(path))
+    except PyCdlibException as error:
+        raise ValueError(str(error)) from error
+    kind = "rr_path" if iso.has_rock_ridge() else "joliet_path" if iso.has_joliet() else "iso_path"
+    try:
+        for folder, folders, names in iso.walk(**{kind: "/"}):
+            for name in [*folders, *names]:
+                where = f"{folder.rstrip('/')}/{name}"
+                rock = getattr(iso.get_record(**{kind: where}), "rock_ridge", None)
+                link = rock.symlink_path().decode() if rock and rock.is_symlink() else None
+                content = io.BytesIO()
+                if name in names and link is None:
+                    iso.get_file_from_iso_fp(content, **{kind: where})
+                mode = rock.get_file_mode() if rock else 0
+                default = stat.S_IFDIR if name in folders else stat.S_IFREG
+                yield where.lstrip("/"), mode or default, link, content.getvalue()
+    finally:
+        iso.close()

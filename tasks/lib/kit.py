@@ -132,11 +132,13 @@ def task(
     """
     made = [Path(target) for target in targets]
     named = {"basename": basename} if name is None else {"basename": basename, "name": name}
+    config = {"args": recipe.args, "inputs": recipe.inputs}
     return named | {
         "actions": [(_as_task_result, [recipe.func, list(recipe.args)])],
         "targets": [str(target) for target in made],
         "file_dep": list(dict.fromkeys(str(dep) for dep in [*recipe.deps, *recipe.sources()])),
-        "uptodate": [config_changed({"args": recipe.args, "inputs": recipe.inputs}, encoder=Encoder)],
+        "uptodate": [config_changed(config, encoder=Encoder)],
+        "meta": {"config": config},
         "clean": [(_clean, [[*made, *also]])],
         "doc": _first_line(recipe.func),
         "io": {"capture": False},

@@ -123,6 +123,25 @@ class Workspace:
         """Saved clusters, one directory each."""
         return self.root / "checkpoint"
 
+    @property
+    def wheels(self) -> Path:
+        """The Python packages that a release brings along."""
+        return self.root / "wheels"
+
+    def release(self, version: str) -> Path:
+        """The files of one release."""
+        return self.root / "release" / version
+
+    @property
+    def shipped(self) -> Path:
+        """In an unpacked release: its files, and the tasks that made them."""
+        return self.root / "shipped.json"
+
+    @property
+    def adopted(self) -> Path:
+        """Which of these tasks doit was told of, and where."""
+        return self.root / "adopted.json"
+
     def leftovers(self) -> list[Path]:
         """Everything that no build task makes; keys stay as long as a cluster runs that they open."""
         kept = {self.run}

@@ -21,7 +21,7 @@ Argv = Sequence[str | os.PathLike[str]]
 DEBIAN_PACKAGE = {
     "apt-get": "apt", "bc": "bc", "bison": "bison", "debugfs": "e2fsprogs", "depmod": "kmod",
     "dnsmasq": "dnsmasq-base", "dot": "graphviz", "dpkg-deb": "dpkg", "flex": "flex", "gcc": "gcc",
-    "go": "golang-go", "gzip": "gzip", "ip": "iproute2", "make": "make", "mke2fs": "e2fsprogs",
+    "git": "git", "go": "golang-go", "gzip": "gzip", "ip": "iproute2", "make": "make", "mke2fs": "e2fsprogs",
     "nft": "nftables", "nsenter": "util-linux", "openssl": "openssl", "pasta": "passt",
     "qemu-img": "qemu-utils", "qemu-system-x86_64": "qemu-system-x86", "scp": "openssh-client",
     "setpriv": "util-linux", "slirp4netns": "slirp4netns", "socat": "socat", "sqfstar": "squashfs-tools",

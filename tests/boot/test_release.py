@@ -1,0 +1,193 @@
+"""A release is made twice, by two users in two places, and used as its user would: without network."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.lib import files
+from tests.boot.conftest import ROOT, WORKSPACE
+from tests.conftest import TASK_LINE, temporary
+
+pytestmark = [pytest.mark.boot, pytest.mark.timeout(3000)]
+NOBODY = 65534
+RELEASE = ("release", "--version=1.0-t", "--name=t-rel")
+FILES = ["SHA256SUMS", "hd.img.xz", "provenance.json", "sbom.spdx.json", "xcluster-1.0-t.tar.xz"]
+# All that a user's machine has: the shell, Python, QEMU and the few packages that the README names.
+PROGRAMS = (
+    "sh", "readlink", "dirname", "id", "cat", "tr", "cmp", "flock", "mv", "cp", "rm", "mktemp", "tail",
+    "ip", "python3", "qemu-system-x86_64", "qemu-img", "ssh", "ssh-keygen", "scp", "socat", "mke2fs",
+    "debugfs", "depmod",
+)  # fmt: skip
+TRY = """
+set -eu
+ip link set lo up
+trap './xc stop' EXIT
+./xc starts --nvm=1 --nrouters=0
+./xc rsh 1 'hostname; cat /etc/os-release'
+./xc kernel:debian image:base ovl:env ovl:network-topology
+"""
+
+
+def clone(to: Path) -> Path:
+    """A checkout of the files as they are here, as one commit that is the same whenever it is made."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).exists():
+            shutil.copy2(ROOT / name, to / name, follow_symlinks=False)
+    who = {
+        key: "t"
+        for key in ("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL")
+    }
+    when = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), "2025-01-01T00:00:00Z")
+    for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "-m", "x"]):
+        subprocess.run(["git", *words], cwd=to, check=True, env={**os.environ, **who, **when})
+    with (to / ".git/info/exclude").open("a") as exclude:
+        exclude.write("/.venv\n")  # a link in one of the two
+    return to
+
+
+def with_packages(project: Path) -> Path:
+    """`project` with Debian's packages in its cache, but nothing built."""
+    shutil.copytree(WORKSPACE / "cache/apt", project / "workspace/cache/apt", symlinks=True)
+    return project
+
+
+def run(
+    command: list[str], cwd: Path, env: dict[str, str], umask: int = 0o022
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end."""
+    return subprocess.run(
+        command, cwd=cwd, env=env, umask=umask, capture_output=True, text=True, check=False,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def plain_env() -> dict[str, str]:
+    """Our environment, less what would change what is built."""
+    gone = ("__", "xcluster_", "XCLUSTER", "GOPATH", "ARCHIVE", "SETUP", "SOURCE_DATE_EPOCH")
+    return {key: value for key, value in os.environ.items() if not key.startswith(gone)}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A checkout in which a release was made."""
+    made = with_packages(clone(tmp_path_factory.mktemp("one") / "project"))
+    (made / ".venv").symlink_to(ROOT / ".venv")
+    said = run(["./xc", *RELEASE], made, plain_env())
+    assert said.returncode == 0, said.stderr
+    yield made
+    files.remove(made)
+
+
+@pytest.fixture(scope="module")
+def release(project: Path) -> Path:
+    """The files of a release."""
+    return project / "workspace/release/1.0-t"
+
+
+def test_what_a_release_consists_of(release: Path) -> None:
+    assert sorted(path.name for path in release.iterdir()) == FILES
+    said = subprocess.run(
+        ["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=release, capture_output=True
+    )
+    assert said.returncode == 0 and said.stdout.count(b": OK") == len(FILES) - 1
+
+
+def test_a_second_run_executes_nothing(project: Path) -> None:
+    said = run(["./xc", *RELEASE], project, plain_env())
+    assert (said.returncode, said.stderr, said.stdout) == (0, "", "")
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A user's directory; its path is short enough for sockets."""
+    made = Path("/tmp") / f"xc-rel-{os.getpid()}"
+    made.mkdir()
+    yield made
+    files.remove(made)
+
+
+def test_unpacked_it_starts_without_network_and_builds_nothing(release: Path, home: Path) -> None:
+    (home / "bin").mkdir()
+    for name in PROGRAMS:
+        found = shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin")
+        assert found, name
+        (home / "bin" / name).symlink_to(found)
+    with tarfile.open(release / "xcluster-1.0-t.tar.xz") as tar:
+        tar.extractall(home, filter="tar")
+    here = home / "xcluster-1.0-t"
+    manifest = files.read_json(here / "workspace/shipped.json")
+    env = {"PATH": str(home / "bin"), "HOME": str(home), "LANG": "C.UTF-8"}
+    said = run(["/usr/bin/unshare", "--net", "sh", "-c", TRY], here, env)
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert said.stdout.startswith("vm-001\n") and "ID=xcluster" in said.stdout
+    executed = {each.group(1) for line in said.stderr.splitlines() if (each := TASK_LINE.match(line))}
+    assert executed == {"golden"}, said.stderr  # the one thing that is made of this host too
+    assert "0 B downloaded" in said.stderr
+    assert not (here / "workspace/cache").exists()
+    assert len(manifest["files"]) > 200
+    assert [name for name, (sha, _) in manifest["files"].items() if files.sha256(here / name) != sha] == []
+    assert list((here / "workspace/run").iterdir()) == []
+
+
+def test_the_same_bytes_by_another_user_elsewhere(project: Path, release: Path) -> None:
+    home = Path("/tmp") / f"xc release {os.getpid()}"
+    try:
+        other = with_packages(clone(home / "another place"))
+        shutil.copytree(project / "workspace/wheels", other / "workspace/wheels")  # for its .venv
+        as_user = []
+        if os.geteuid() == 0:
+            subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", str(home)], check=True)
+            as_user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        path = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if not p.startswith("/root"))
+        env = {
+            **plain_env(),
+            "HOME": str(home),
+            "PATH": f"{path}:/usr/sbin:/sbin",
+            "TZ": "Asia/Tokyo",
+            "LC_ALL": "C",
+        }
+        said = run([*as_user, "taskset", "-c", "0", "./xc", *RELEASE], other, env, umask=0o077)
+        assert said.returncode == 0, said.stderr
+        made = other / "workspace/release/1.0-t"
+        assert [n for n in FILES if files.sha256(made / n) != files.sha256(release / n)] == []
+    finally:
+        files.remove(home)
+
+
+def test_neither_a_kill_nor_a_full_disk_leaves_half_a_release(project: Path) -> None:
+    words = ["./xc", "release", "--version=2", "--name=t-rel"]
+    folder = project / "workspace/release"
+    process = subprocess.Popen(
+        words, cwd=project, env=plain_env(), stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 600
+    while not list(folder.glob(".2.*.tmp/*")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert list(folder.glob(".2.*.tmp/*")) and not (folder / "2").exists()
+    limit = (9 << 20, 9 << 20)  # above all that is written on the way to the archives
+    said = subprocess.run(
+        words, cwd=project, env=plain_env(), capture_output=True, text=True, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+    )  # fmt: skip
+    assert (
+        said.returncode == 1 and "larger than files may be" in said.stderr and "Traceback" not in said.stderr
+    )
+    assert not (folder / "2").exists() and temporary(folder) == []
+    assert run(words, project, plain_env()).returncode == 0
+    differ = run(["./xc", "diff", "1.0-t", "2"], project, plain_env())
+    assert differ.returncode == 1
+    assert [line.split()[1] for line in differ.stdout.splitlines()] == [
+        "SHA256SUMS", "provenance.json", "sbom.spdx.json", "xcluster.tar.xz!workspace/shipped.json",
+    ]  # fmt: skip
