@@ -30,8 +30,13 @@ OUTSIDE = {  # how each of the programs connects a namespace with the outside
     ],
 }  # fmt: skip
 
+REGISTRY = 5000  # a port of the host's loopback that guests reach at 192.168.0.250, as in user space
 # For nft: what guests send out has the address of the uplink.
 RULES = f"""table ip xcluster {{
+  chain in {{
+    type nat hook prerouting priority dstnat
+    ip daddr 192.168.0.250 tcp dport {REGISTRY} dnat to 10.0.2.2
+  }}
   chain out {{
     type nat hook postrouting priority srcnat
     oifname {place.UP} ip saddr 192.168.0.0/24 masquerade

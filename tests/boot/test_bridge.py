@@ -123,13 +123,13 @@ def test_a_guest_reaches_servers_of_the_host_and_in_the_namespace(bridged: Clust
         link, _ = server.accept()
         assert link.recv(6) == b"hello\n"
         link.close()
-    code = "import socket; s = socket.create_server(('192.168.0.250', 10053)); print('ready', flush=True);"
+    code = "import socket; s = socket.create_server(('192.168.0.250', 10099)); print('ready', flush=True);"
     code += "print(s.accept()[0].recv(6))"
     with subprocess.Popen(
         bridged.command("enter", "python3", "-c", code), stdout=subprocess.PIPE, cwd=ROOT
     ) as inner:
         assert inner.stdout and inner.stdout.readline() == b"ready\n"
-        bridged.rsh(1, "echo hello | nc -w 5 192.168.0.250 10053 >/dev/null")
+        bridged.rsh(1, "echo hello | nc -w 5 192.168.0.250 10099 >/dev/null")
         assert inner.stdout.readline() == b"b'hello\\n'\n"
 
 
