@@ -20,6 +20,7 @@ from tasks.net import outside as server
 Finding = tuple[str, Outcome, str, float]
 AT_ONCE = 8  # nodes that are asked
 LOGIN = 60  # seconds for all that one node is asked
+OURS = ("xcbr", "xct", "xcup")  # names of links begin so; namespaces end with the last process in them
 OUTSIDE = "198.51.100.1"  # RFC 5737: nobody's
 PORT = 8080
 
@@ -176,16 +177,14 @@ def one_more(house: Project) -> int | None:
 
 
 def marks(house: Project, cluster: str) -> frozenset[str]:
-    """What a running cluster shows on this host: links, named namespaces, sockets, files, processes."""
+    """What a running cluster shows on this host: links, sockets, files, processes."""
     root = house.workspace.cluster(cluster).root
-    links = {f"link {link}" for link in os.listdir("/sys/class/net")}
-    named = Path("/run/netns")
-    spaces = {f"namespace {each.name}" for each in named.iterdir()} if named.is_dir() else set()
+    links = {f"link {link}" for link in os.listdir("/sys/class/net") if link.startswith(OURS)}
     sockets = {
         line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines() if str(root) in line
     }
     own = {f"file {root}"} if root.exists() else set()
-    return frozenset(links | spaces | own | {f"socket {each}" for each in sockets} | _processes(root))
+    return frozenset(links | own | {f"socket {each}" for each in sockets} | _processes(root))
 
 
 def _processes(root: Path) -> set[str]:

@@ -108,7 +108,7 @@ def _one(it: Verified) -> list[Result]:
 
 
 def _steps(it: Verified) -> Iterator[tuple[str, Outcome, str, float]]:
-    said = {**it.house.words.settings, "topology": it.topology}
+    said = {**_testers(it), **it.house.words.settings, "topology": it.topology}
     overlays = said.pop("ovls", OVERLAYS).replace(",", " ").split()
     options = [f"--{key.replace('_', '-')}={value}" for key, value in said.items() if key != "name"]
     packed = _timed("overlays", lambda: it.xc("mkcdrom", *overlays))
@@ -125,6 +125,13 @@ def _steps(it: Verified) -> Iterator[tuple[str, Outcome, str, float]]:
     yield from trial.inside(here)
     yield from trial.outside(here)
     yield from _scaled(it, here)
+
+
+def _testers(it: Verified) -> dict[str, str]:
+    """One tester, where the topology has a place for testers but starts none by itself."""
+    topology = it.house.definitions.topologies[it.topology]
+    place = any(group.role == "tester" for group in topology.groups.values())
+    return {"ntesters": "1"} if place and not topology.counts.ntesters else {}
 
 
 def _scaled(it: Verified, here: Project) -> Iterator[tuple[str, Outcome, str, float]]:
