@@ -204,6 +204,11 @@ class ClusterDir:
     root: Path
 
     @property
+    def workspace(self) -> Workspace:
+        """The workspace that it runs in."""
+        return Workspace(self.root.parents[1])
+
+    @property
     def lock(self) -> Path:
         """Held by start, stop, scaleout and scalein; beside the directory, because `stop` removes that."""
         return self.root.with_name(f"{self.root.name}.lock")

@@ -14,6 +14,7 @@ from typing import Any
 from tasks.lib import files, proc
 from tasks.lib.errors import UserError
 from tasks.lib.paths import ClusterDir
+from tasks.lib.registry_server import Server
 from tasks.net import place
 
 HOLDER = Path(__file__).with_name("holder.py")
@@ -30,12 +31,19 @@ OUTSIDE = {  # how each of the programs connects a namespace with the outside
     ],
 }  # fmt: skip
 
-REGISTRY = 5000  # a port of the host's loopback that guests reach at 192.168.0.250, as in user space
-# For nft: what guests send out has the address of the uplink.
-RULES = f"""table ip xcluster {{
+REGISTRY = 5000  # the port of a private registry, unless one runs at another
+
+
+def rules(registry: set[int]) -> str:
+    """For nft: what guests send out has the address of the uplink.
+
+    As in user space they reach a registry on the host's loopback, at one of these ports, as 192.168.0.250.
+    """
+    ports = ", ".join(map(str, sorted(registry)))
+    return f"""table ip xcluster {{
   chain in {{
     type nat hook prerouting priority dstnat
-    ip daddr 192.168.0.250 tcp dport {REGISTRY} dnat to 10.0.2.2
+    ip daddr 192.168.0.250 tcp dport {{ {ports} }} dnat to 10.0.2.2
   }}
   chain out {{
     type nat hook postrouting priority srcnat
@@ -116,11 +124,12 @@ def end(known: dict[str, Any]) -> None:
 
 def connect(cluster: ClusterDir, known: dict[str, Any]) -> None:
     """Guests go out by the uplink, with its address."""
-    rules = cluster.net / "nft"
-    if rules.exists():
+    file = cluster.net / "nft"
+    if file.exists():
         return
-    rules.write_text(RULES)
-    proc.output([*joining(known), proc.need("nft"), "-f", str(rules)])
+    runs = Server(cluster.workspace.registry).running() or {}
+    file.write_text(rules({REGISTRY, int(runs.get("port", REGISTRY))}))
+    proc.output([*joining(known), proc.need("nft"), "-f", str(file)])
     links = Path(f"/proc/{known['inner']['pid']}/net/dev")
     until = time.monotonic() + PATIENCE
     while f"{place.UP}:" not in links.read_text():
