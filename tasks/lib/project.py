@@ -58,6 +58,8 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
         effective = _as_running(effective, said, running["settings"])
     elif not wrong:
         named = _topology(said, environ, file, workspace, effective.name)
+        if named.name not in definitions.topologies and not (verb and verb.settings):
+            named = topology_choice.Named(settings.PLAIN_TOPOLOGY)  # an overlay's script may know it
         effective, wrong = _with_topology(said, environ, file, definitions, named)
     problems += wrong
     if verb is None or verb.builds:
