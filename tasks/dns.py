@@ -6,6 +6,7 @@ is found out each time: the clusters with a running node, or somebody who said `
 """
 
 import json
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,7 +49,7 @@ def preflight(settings: Settings, workspace: Workspace) -> list[str]:
         return []
     _, problems = _static(settings)
     if settings.dns == "on":
-        why = _obstacle(workspace) if settings.net != "bridge" else _no_program(workspace)
+        why = _obstacle(workspace) if settings.net == "userspace" else _no_program(workspace)
         problems += [f"{why}; --dns=off starts without"] if why else []
     return problems
 
@@ -79,12 +80,22 @@ def refresh(workspace: Workspace) -> None:
 
 
 def _inner(directory: ClusterDir) -> dns.Place | None:
-    """Where the server of a cluster with bridges runs; None for one that shares the host's loopback."""
+    """Where the server of a cluster runs that has the address for itself; None: it shares the loopback's."""
     saved = files.read_json(directory.state)["settings"]
-    if saved["net"] != "bridge":
+    if saved["net"] == "userspace" or (saved["net"] == "custom" and not _is_ours(HOST)):
         return None
-    prefix = net.get("bridge").inside(directory)
+    prefix = net.get("bridge").inside(directory) if saved["net"] == "bridge" else []
     return dns.Place(directory.dns, (HOST,), prefix=tuple(prefix), resolvers=(UPLINK,) if prefix else ())
+
+
+def _is_ours(address: str) -> bool:
+    """Whether an interface has the address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
 
 
 def refresh_if_possible(workspace: Workspace) -> None:
