@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tasks import launch, reach
 from tasks.lib import files, kit, proc, progress, words
-from tasks.lib.errors import CommandError, UserError
+from tasks.lib.errors import CommandError, UsageError, UserError
 from tasks.lib.project import Project
-from tasks.net import bridge, named
+from tasks.net import bridge, named, place
 
 OPTIONS = {"ipv4_base=": "addresses of namespaces [172.30.0.0/24]", "ipv6_prefix=": "[fd00:1723::]"}
 VERBS: Mapping[str, words.Verb] = {
@@ -24,14 +24,24 @@ VERBS: Mapping[str, words.Verb] = {
     "nsenter": words.Verb(
         "nsenter", "a shell or a command in network namespace N", "N [COMMAND...]", least=1, command=True
     ),
+    "br_setup": words.Verb(
+        "br_setup",
+        "make the bridge of net N in the namespace we are in",
+        "N",
+        {"mtu=": "[1500]"},
+        least=1,
+        most=1,
+    ),
     "nsdel": words.Verb("nsdel", "remove network namespace N (root)", "N", least=1, most=1),
 }
+LAST_NET = 99
 PASSED = ("HOME", "USER", "LOGNAME", "PATH", "LANG", "XCLUSTER_WORKSPACE")  # sudo keeps few
 
 
 def tasks(project: Project) -> kit.Tasks:
     """The verbs of this module."""
     does = {"enter": _enter, "nsadd": _nsadd, "nsenter": _nsenter, "nsdel": _nsdel}
+    does["br_setup"] = _br_setup
     for name, verb in VERBS.items():
         yield kit.verb(verb, project.words, does[name], [project])
 
@@ -75,6 +85,26 @@ def _add(space: named.Named, prefix: str, folder: Path) -> None:
     plan = {"bridges": bridge.bridges(named.NETS, prefix, 1500), "keep": True}
     files.write_json(folder / "plan.json", plan)
     _as_root([*inside, sys.executable, "-I", str(bridge.LINKS), str(folder / "plan.json")])
+
+
+def _br_setup(project: Project) -> None:
+    """As upstream; where a cluster has its nets for itself, its start makes them and this does nothing."""
+    word, mtu = project.words.args[0], project.words.options.get("mtu", "1500")
+    if not word.isdigit() or int(word) > LAST_NET or not mtu.isdigit():
+        raise UsageError(
+            f"br_setup: N is a net, 0 to {LAST_NET}, and --mtu a number", words.usage(VERBS["br_setup"])
+        )
+    if not place.here():
+        progress.say(f"xcbr{word} is not made: there are no bridges here, and a start makes its own")
+        return
+    folder = project.workspace.root / "nsadd"
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = {"bridges": bridge.bridges([int(word)], project.settings.prefix, int(mtu)), "keep": True}
+    files.write_json(folder / "plan.json", plan)
+    try:
+        proc.output([sys.executable, "-I", str(bridge.LINKS), str(folder / "plan.json")])
+    finally:
+        files.remove(folder)
 
 
 def _nsenter(project: Project) -> None:

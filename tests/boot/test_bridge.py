@@ -228,6 +228,10 @@ def test_a_cluster_in_a_numbered_namespace(numbered: Cluster) -> None:
 
     assert "already" in numbered.xc("nsadd", str(NUMBER), ok=False).stderr
     own = ["--name=t-numbered"]
+    there("./xc", "br_setup", *own, "--mtu=9000", "5")
+    assert "192.168.5.250/24" in there("ip", "-4", "address", "show", "dev", "xcbr5")
+    assert "mtu 9000" in there("ip", "link", "show", "dev", "xcbr5")
+    there("ip", "link", "delete", "xcbr5")
     said = there("./xc", "starts", *own, "--nvm=1", "--nrouters=1")
     assert "net=bridge (in this namespace)" in said
     assert there("./xc", "rsh", *own, "1", "hostname").strip() == "vm-001"
