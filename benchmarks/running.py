@@ -1,8 +1,8 @@
 """What is done with a running cluster, and how large one can be.
 
 Checkpoints and single nodes of 4 nodes and 2 routers with the overlay network-topology, against the start
-of that cluster as clones; then 100 nodes of 64 MiB. The goals for the checkpoint (1 s paused, 2 s to restore)
-and for 100 nodes (60 s, 4096 MiB) are absolute ones.
+of that cluster as clones; xc verify, against a start; then 100 nodes of 64 MiB. The goals for the checkpoint
+(1 s paused, 2 s to restore) and for 100 nodes (60 s, 4096 MiB) are absolute ones.
 
     python -m benchmarks.running [KERNEL]
 """
@@ -54,6 +54,19 @@ def small(kernel: str) -> None:
     _report("save, whole command", times["save"], "s", "-")
 
 
+def verified(kernel: str) -> None:
+    """All that xc verify does with xnet, against the start that is a part of it."""
+    words = [f"--kernel={kernel}", "--ntesters=1"]
+    overlays = ["env", "network-topology", "iptools", "dns"]
+    times: dict[str, list[float]] = {"verify": [], "start": []}
+    for _ in range(ROUNDS + 1):
+        xc("stop")
+        times["verify"].append(seconds(lambda: xc("verify", *words)))
+        xc("mkcdrom", *overlays)
+        times["start"].append(seconds(lambda: xc("starts", *words)))
+    row(f"verify of xnet, {kernel}, against its start", times["verify"][1:], times["start"][1:], 3.0)
+
+
 def many(kernel: str) -> None:
     """100 nodes of 64 MiB, until all answer."""
     said: list[str] = []
@@ -70,6 +83,7 @@ def main(kernel: str) -> None:
     try:
         xc("mkcdrom", "network-topology")
         small(kernel)
+        verified(kernel)
         many(kernel)
     finally:
         xc("stop")
