@@ -189,10 +189,10 @@ def _pack_tree(made: Recipe, out: Path, site: Site) -> int:
 
 def _write_topologies(made: Recipe, root: Path) -> None:
     """What guests read; a file of the same name in `default/` comes over it."""
-    for topology in made.topologies:
-        file = root / GUEST_TOPOLOGIES / f"{topology.name}.sh"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(guestnet.script(topology))
+    scripts = {
+        f"{GUEST_TOPOLOGIES}/{each.name}.sh": guestnet.script(each).encode() for each in made.topologies
+    }
+    tree.put_files(scripts, root)
 
 
 def packages(made: Recipe, site: Site) -> list[apt.Package]:
