@@ -46,7 +46,8 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
     problems: list[str] = []
     file = defs.read_yaml(ROOT / "xcluster.yaml", "xcluster.yaml", problems)
     asked = {k: names.image_name(v) if k == "image" else v for k, v in said.settings.items()}
-    effective, wrong = settings.load(asked, names.translated(environ, str(ROOT)), file)
+    said, told = replace(said, settings=asked), names.translated(environ, str(ROOT))
+    effective, wrong = settings.load(said.settings, told, file)
     verb = verbs[said.verb] if said.verb else None
     if verb and verb.settings and environ.get("__kver") and not names.kernel_name(environ, str(ROOT)):
         progress.say(f"note: __kver={environ['__kver']} is no kernel here, '{effective.kernel}' is used")
@@ -57,10 +58,10 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
     if running and not wrong:
         effective = _as_running(effective, said, running["settings"])
     elif not wrong:
-        named = _topology(said, environ, file, workspace, effective.name)
+        named = _topology(said, told, file, workspace, effective.name)
         if named.name not in definitions.topologies and not (verb and verb.settings):
             named = topology_choice.Named(settings.PLAIN_TOPOLOGY)  # an overlay's script may know it
-        effective, wrong = _with_topology(said, environ, file, definitions, named)
+        effective, wrong = _with_topology(said, told, file, definitions, named)
     problems += wrong
     if verb is None or verb.builds:
         problems += [*definitions.problems, *_unknown_names(effective, definitions)]
@@ -126,8 +127,11 @@ def of_topology(project: Project, name: str) -> Project:
         raise UsageError(unknown("topology", name, project.definitions.topologies))
     file = defs.read_yaml(ROOT / "xcluster.yaml", "xcluster.yaml", [])
     said = replace(project.words, settings={**project.words.settings, "topology": name})
-    named = topology_choice.Named(name, "the command line")
-    effective, wrong = _with_topology(said, project.environ, file, project.definitions, named)
+    named, told = (
+        topology_choice.Named(name, "the command line"),
+        names.translated(project.environ, str(ROOT)),
+    )
+    effective, wrong = _with_topology(said, told, file, project.definitions, named)
     if wrong:
         raise DefinitionError(wrong)
     return replace(project, settings=effective)
