@@ -80,7 +80,8 @@ def test_an_overlay_does_not_touch_the_snapshot() -> None:
     assert cluster.rsh(1, ". /etc/profile; echo $THING").strip() == "two"
     cluster.xc("stop")
     assert_nothing_left("t-iso")
-    assert all(path.stat().st_mtime_ns == then for path, then in stamps.items())
+    kept = [path for path in stamps if path.exists()]  # the ones used longest ago may have been dropped
+    assert kept and all(path.stat().st_mtime_ns == stamps[path] for path in kept)
 
 
 def test_cold_boots_every_node() -> None:
