@@ -35,6 +35,7 @@ VERBS: Mapping[str, words.Verb] = {
 DOMAIN = "xcluster"
 HOST = "192.168.0.250"
 UPLINK = "10.0.2.3"  # answers in a cluster's own namespace, from the host's resolvers
+HINT = "--dns=off, or `xc dns start` when that is settled"
 MISSING = "neither coredns nor dnsmasq is here: apt-get install --no-install-recommends dnsmasq-base"
 
 
@@ -54,10 +55,10 @@ def preflight(settings: Settings, workspace: Workspace) -> list[str]:
     return problems
 
 
-def refresh(workspace: Workspace) -> None:
-    """See that the server runs with the names of all running clusters, or not at all when nobody needs it.
+def refresh(workspace: Workspace, *, shared_matters: bool = True) -> None:
+    """See that the servers run with the names of all running clusters, or not at all when nobody needs them.
 
-    Raises UserError when it cannot run.
+    Raises UserError when one cannot run; for the shared one that is a warning if it does not matter.
     """
     place = _place(workspace)
     if not (workspace.run.is_dir() and (place.folder.exists() or _users(workspace) or _is_kept(workspace))):
@@ -66,17 +67,29 @@ def refresh(workspace: Workspace) -> None:
         users = _users(workspace)
         own = {directory: inner for directory in users if (inner := _inner(directory))}
         shared = [directory for directory in users if directory not in own]
-        if not shared and not _is_kept(workspace):
-            dns.down(place)
-        why = _no_program(workspace) if users else None
-        why = why or (_obstacle(workspace) if shared or _is_kept(workspace) else None)
-        if why:
-            raise UserError(f"no DNS server: {why}", "--dns=off, or `xc dns start` when that is settled")
-        server = dns.program(workspace.root / "bin") or ""
+        server = dns.program(workspace.root / "bin")
+        if users and not server:
+            raise UserError(f"no DNS server: {MISSING}", HINT)
         for directory, inner in own.items():
-            dns.up(inner, server, zone([directory]))
-        if shared or _is_kept(workspace):
-            dns.up(place, server, zone(shared))
+            dns.up(inner, server or "", zone([directory]))
+        try:
+            _share(workspace, shared)
+        except UserError as error:
+            if shared_matters:
+                raise
+            progress.say(f"warning: other clusters: {str(error).splitlines()[0]}")
+
+
+def _share(workspace: Workspace, users: list[ClusterDir]) -> None:
+    """See that the server on the loopback runs for these clusters, or not at all."""
+    place = _place(workspace)
+    if not users and not _is_kept(workspace):
+        dns.down(place)
+        return
+    why = _obstacle(workspace)
+    if why:
+        raise UserError(f"no DNS server: {why}", HINT)
+    dns.up(place, dns.program(workspace.root / "bin") or "", zone(users))
 
 
 def _inner(directory: ClusterDir) -> dns.Place | None:
@@ -115,7 +128,8 @@ def bring_up(settings: Settings, workspace: Workspace) -> None:
     kept = workspace.cluster(settings.name).root / "dns.hosts"
     kept.write_text("".join(f"{address} {name}\n" for address, name in pairs))
     if settings.dns == "on":
-        refresh(workspace)
+        own = _inner(workspace.cluster(settings.name))
+        refresh(workspace, shared_matters=own is None)
     else:
         refresh_if_possible(workspace)
 
