@@ -121,7 +121,7 @@ def _task(project: Project, made: Recipe) -> kit.Task:
     )
     task = kit.task("ovl", made.key, what, [workspace.ovl(made.key), workspace.stamp("ovl", made.key)])
     if overlay.script:
-        task["uptodate"].append(lambda: _is_fresh(project, made))
+        task["uptodate"].append(lambda task, values: _is_fresh(project, made))
     return task
 
 
