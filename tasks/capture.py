@@ -6,9 +6,7 @@ itself would stop the whole machine as soon as nobody reads it.
 
 import contextlib
 import os
-import shutil
 import signal
-import struct
 import sys
 import tempfile
 import time
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from tasks import nics
-from tasks.lib import files, kit, proc, progress, qmp, words
+from tasks.lib import files, kit, pcap, proc, progress, qmp, words
 from tasks.lib.errors import UsageError, UserError
 from tasks.lib.project import Project
 from tasks.node import filters, qemu
@@ -38,9 +36,6 @@ VERBS: Mapping[str, words.Verb] = {
         least=1,
     ),
 }
-HEADER = 24  # bytes before the first frame of a pcap
-FRAME = struct.Struct("=IIII")  # before each: seconds, microseconds, bytes here, bytes on the wire
-READ = 1 << 20
 TURN = 0.05  # seconds between two looks
 KEPT = "kept"
 
@@ -89,46 +84,11 @@ def _count(text: str) -> int:
     return int(text)
 
 
-class Copy:
-    """Copies whole frames of a growing pcap, as many as are wanted."""
-
-    def __init__(self, source: IO[bytes], sink: IO[bytes], most: int) -> None:
-        self.source = source
-        self.sink = sink
-        self.left = most or sys.maxsize
-        self.got = 0
-        self._waiting = bytearray()
-        self._begun = False
-
-    def more(self) -> None:
-        """Copy what has come. Raises BrokenPipeError when nobody reads any more."""
-        while data := self.source.read(READ):
-            self._waiting += data
-            whole = self._whole()
-            if whole:
-                self.sink.write(self._waiting[:whole])
-                self.sink.flush()
-                del self._waiting[:whole]
-
-    def _whole(self) -> int:
-        """How many of the waiting bytes are whole frames that are wanted."""
-        at = 0 if self._begun or len(self._waiting) < HEADER else HEADER
-        self._begun = self._begun or at > 0
-        while self._begun and self.left and len(self._waiting) - at >= FRAME.size:
-            length = FRAME.unpack_from(self._waiting, at)[2]
-            if len(self._waiting) - at < FRAME.size + length:
-                break
-            at += FRAME.size + length
-            self.left -= 1
-            self.got += 1
-        return at
-
-
 def _capture(nic: nics.Plugged, target: str | None, count: int) -> None:
     """Copy frames until there are enough, the node is gone or the user has seen enough."""
     with _sink(target) as sink, _told_to_end():
         with _dumping(nic, nic.own.root / f"{nic.name}-{os.getpid()}.pcap") as source:
-            copy = Copy(source, sink, count)
+            copy = pcap.Copy(source, sink, count, nics.ask(nic.own, lambda m: filters.surplus(m, nic.netdev)))
             try:
                 progress.say(f"capturing {nic.text}; Ctrl-C ends it")
                 while copy.left and qemu.BACKEND.pid(nic.own):
@@ -220,17 +180,19 @@ def _start(nic: nics.Plugged) -> None:
 def _get(nic: nics.Plugged) -> None:
     name = f"dump-{nic.netdev}-{KEPT}"
 
-    async def end(monitor: qmp.Monitor) -> None:
+    async def end(monitor: qmp.Monitor) -> int:
         await filters.remove(monitor, name)
+        return await filters.surplus(monitor, nic.netdev)
 
     if not _kept(nic).is_file():
         raise UserError(
             f"{nic.text} is not being captured", f"xc tcpdump --start {nic.node.number} {nic.name}"
         )
-    nics.ask(nic.own, end)
+    surplus = nics.ask(nic.own, end)
     target = Path(tempfile.gettempdir()) / f"{nic.node.name}-{nic.name}.pcap"
-    with files.atomic(target) as temp:
-        shutil.move(_kept(nic), temp)
+    with files.atomic(target) as temp, _kept(nic).open("rb") as source, temp.open("wb") as sink:
+        pcap.Copy(source, sink, 0, surplus).more()
+    _kept(nic).unlink()
     sys.stdout.write(f"wireshark {target} &\n")
 
 

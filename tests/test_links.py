@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import capture
+from tasks.lib import pcap as frames
 from tasks.lib.errors import UsageError
 from tasks.net import netem, pretend, wire
 from tests.conftest import House
@@ -237,7 +237,7 @@ def pcap(*texts: bytes) -> bytes:
 
 def test_whole_frames_are_copied_as_they_come() -> None:
     whole, source, sink = pcap(b"one", b"three"), io.BytesIO(), io.BytesIO()
-    copy = capture.Copy(source, sink, 0)
+    copy = frames.Copy(source, sink, 0)
     for at in range(len(whole)):
         source.write(whole[at : at + 1])
         source.seek(at)
@@ -249,7 +249,7 @@ def test_whole_frames_are_copied_as_they_come() -> None:
 @pytest.mark.parametrize(("most", "texts"), [(1, [b"a"]), (2, [b"a", b""]), (9, [b"a", b"", b"c"])])
 def test_no_more_frames_than_are_wanted(most: int, texts: list[bytes]) -> None:
     sink = io.BytesIO()
-    copy = capture.Copy(io.BytesIO(pcap(b"a", b"", b"c")), sink, most)
+    copy = frames.Copy(io.BytesIO(pcap(b"a", b"", b"c")), sink, most)
     copy.more()
     assert sink.getvalue() == pcap(*texts) and bool(copy.left) == (most > 3)
 
@@ -281,3 +281,9 @@ def test_no_more_frames_than_are_wanted(most: int, texts: list[bytes]) -> None:
 def test_wrong_words(house: House, words: list[str], exit_code: int, text: str) -> None:
     house.bad(*words, code=exit_code, says=(text,))
     assert not (house.root / "x").exists()
+
+
+def test_bytes_before_each_frame_are_left_out() -> None:
+    sink = io.BytesIO()
+    frames.Copy(io.BytesIO(pcap(b"headframe", b"he", b"headx")), sink, 0, surplus=4).more()
+    assert [each for each in (b"head", b"he", b"frame", b"x") if each in sink.getvalue()] == [b"frame", b"x"]

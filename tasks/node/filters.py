@@ -1,10 +1,13 @@
 """QEMU's filters on the netdevs of a running machine: what looks at frames, delays or drops them."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from tasks.lib.qmp import Monitor
 
+FRAMES_ALONE = 8  # QEMU's version
+TAP_HEADER = 12  # bytes of virtio_net_hdr_mrg_rxbuf
 # A frame that the guest sends is one that its netdev receives.
 QUEUE = {"out": "rx", "in": "tx"}
 
@@ -13,6 +16,15 @@ async def dump(monitor: Monitor, name: str, netdev: str, file: Path) -> None:
     """Write every frame of `netdev`, both ways, to `file` (pcap) from now on, until `name` is removed."""
     await monitor.execute("object-add", **{"qom-type": "filter-dump", "id": name, "netdev": netdev,
                                            "file": str(file)})  # fmt: skip
+
+
+async def surplus(monitor: Monitor, netdev: str) -> int:
+    """Bytes before each frame that `dump` writes: before QEMU 8 the header that goes with a tap."""
+    version = (await monitor.execute("query-version"))["qemu"]["major"]
+    if version >= FRAMES_ALONE:
+        return 0
+    network = str(await monitor.execute("human-monitor-command", **{"command-line": "info network"}))
+    return TAP_HEADER if re.search(rf"{netdev}: index=\d+,type=tap", network) else 0
 
 
 async def redirect(monitor: Monitor, name: str, netdev: str, doors: Path, ways: Iterable[str]) -> None:
