@@ -22,6 +22,7 @@ from tasks.lib.paths import Site, Workspace
 from tasks.lib.registry_places import Place
 from tasks.lib.registry_server import Server
 from tests.conftest import ROOT
+from tests.ports import free_port
 
 PASSWORD = "secret"  # the user is `me`
 HTPASSWD = "me:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"
@@ -31,13 +32,6 @@ REGISTRY = Site(Workspace.find(ROOT, {}), "bookworm")
 def program() -> str:
     """Debian's docker-registry, as the project gets it."""
     return registry.program(Server(REGISTRY.workspace.registry), REGISTRY)
-
-
-def free_port() -> int:
-    """A TCP port that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def tar(*entries: tarfile.TarInfo | tuple[str, str]) -> bytes:

@@ -20,6 +20,7 @@ from tasks.lib.paths import ClusterDir
 from tasks.lib.settings import Settings
 from tasks.net import Ports, bridge, custom, decide, decided, named, place
 from tests.conftest import ROOT
+from tests.ports import free_pair
 
 pytestmark = pytest.mark.skipif(bool(place.obstacles()), reason=f"no bridges here: {place.obstacles()}")
 SERVER = """
@@ -45,8 +46,7 @@ def run(*words: str, ok: bool = True) -> str:
 
 def free_ports() -> Ports:
     """Bases with a free port for nodes 1 and 2."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return Ports(server.getsockname()[1] - 1, None)
+    return Ports(free_pair() - 1, None)
 
 
 class Space:

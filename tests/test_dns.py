@@ -17,16 +17,10 @@ from tasks.lib.paths import Workspace
 from tasks.lib.settings import Settings
 from tasks.net import dns
 from tests.conftest import Fakes, House
+from tests.ports import free_port
 
 KINDS = {"A": 1, "PTR": 12, "AAAA": 28}
 IN_A_NAMESPACE = ("unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
-
-
-def free_port() -> int:
-    """A TCP port that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def ask(port: int, name: str, kind: str, *, tcp: bool = False) -> tuple[int, list[bytes]]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import http.server
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 
 from tasks.lib import fetch, progress
 from tasks.lib.errors import UserError
+from tests.ports import free_port
 
 BODY = bytes(range(256)) * 16384  # 4 MiB
 HALF = 1_500_000  # bytes after which a connection breaks
@@ -224,9 +224,7 @@ def test_no_answer(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_nobody_there(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "TRIES", 2)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with pytest.raises(UserError, match=f"127.0.0.1:{port}"):
         fetch.download(f"http://127.0.0.1:{port}/x", SHA, target)
     assert not target.exists()

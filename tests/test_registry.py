@@ -16,7 +16,8 @@ import pytest
 from tasks.lib import files, oci, proc
 from tasks.lib.registry_server import Server
 from tests.conftest import Fakes, House
-from tests.containers import HTPASSWD, free_port, program, tar
+from tests.containers import HTPASSWD, program, tar
+from tests.ports import free_port
 
 MADE = "images: [{ref: localhost/team/a:1, tree: root}, {ref: localhost/team/b:1, tree: other}]\n"
 

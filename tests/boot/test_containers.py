@@ -11,7 +11,8 @@ import pytest
 
 from tasks.lib import files, oci
 from tests.boot.conftest import ROOT, WORKSPACE, Cluster, assert_nothing_left
-from tests.containers import Hub, free_port, hub, image, tar
+from tests.containers import Hub, hub, image, tar
+from tests.ports import free_port
 
 pytestmark = pytest.mark.boot
 RUN = "podman run --rm --network=none"
