@@ -72,8 +72,7 @@ def _check_words(project: Project, action: str, names: Sequence[str]) -> None:
     for name in names:
         if not NAME.fullmatch(name):
             raise UsageError(f"'{name}' is no name for a checkpoint: use a-z, 0-9, '.', '_' and '-'")
-    if project.words.options.get("o", "json") != "json":
-        raise UsageError(f"checkpoint list -o: '{project.words.options['o']}' is not known (known: json)")
+    words.wants_json(project.words, "checkpoint list")
 
 
 def _save(project: Project, name: str) -> None:

@@ -145,7 +145,7 @@ def zone(users: list[ClusterDir]) -> dns.Zone:
         settings = Settings(**files.read_json(directory.state)["settings"])
         known = {name for _, name in pairs}
         below = DOMAIN if settings.name == DOMAIN else f"{settings.name}.{DOMAIN}"
-        for node in _nodes(directory):
+        for node in nodes(directory):
             short = [] if node.name in known else [node.name]
             pairs += [
                 (address, name)
@@ -194,12 +194,12 @@ def _users(workspace: Workspace) -> list[ClusterDir]:
     found = []
     for path in workspace.run.glob("*/cluster.json"):
         directory, state = ClusterDir(path.parent), files.read_json(path)
-        if state.get("settings", {}).get("dns", "off") != "off" and _nodes(directory):
+        if state.get("settings", {}).get("dns", "off") != "off" and nodes(directory):
             found.append((state["started"], path.parent.name, directory))
     return [directory for _, _, directory in sorted(found, key=lambda each: each[:2])]
 
 
-def _nodes(directory: ClusterDir) -> list[Node]:
+def nodes(directory: ClusterDir) -> list[Node]:
     """The running nodes of a cluster."""
     own = [NodeDir(path.parent) for path in sorted(directory.root.glob("vm-*/node.json"))]
     saved = [files.read_json(each.state) for each in own if qemu.BACKEND.pid(each)]

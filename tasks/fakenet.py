@@ -102,10 +102,4 @@ def _stop(directory: ClusterDir) -> None:
 
 def _nodes(directory: ClusterDir) -> list[tuple[Node, NodeDir]]:
     """The running nodes that are on net 0."""
-    found = []
-    for number in launch.running(directory):
-        own = directory.node(number)
-        node = Node.model_validate(files.read_json(own.state)["node"], strict=False)
-        if 0 in node.nets:
-            found.append((node, own))
-    return found
+    return [(node, directory.node(node.number)) for node in dns.nodes(directory) if 0 in node.nets]

@@ -7,7 +7,7 @@ the ordinary way, and a line says why.
 import contextlib
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def tasks(project: Project, disks: Iterable[Path]) -> kit.Tasks:
 
     `disks` are the stamps of other disks that the cluster's nodes have.
     """
-    workspace, settings = project.workspace, _settings(project)
+    workspace, settings = project.workspace, net.decided(project.settings)
     program = proc.find(qemu.QEMU)
     deps = [workspace.stamp("kernel", settings.kernel), workspace.stamp("image", settings.image)]
     shapes = wanted(settings, settings.nodes())
@@ -47,14 +47,6 @@ def tasks(project: Project, disks: Iterable[Path]) -> kit.Tasks:
     )
     folders = [] if settings.cold else [folder(settings, workspace, shape) for shape in shapes]
     yield kit.task("golden", None, recipe, [place / "golden.json" for place in folders], also=folders)
-
-
-def _settings(project: Project) -> Settings:
-    """Those of the running cluster that gets more nodes, else ours; the network backend is decided."""
-    running = files.read_json(project.workspace.cluster(project.settings.name).state).get("settings")
-    if project.words.verb == "scaleout" and running:
-        return Settings(**running)
-    return net.decided(project.settings)
 
 
 def wanted(settings: Settings, nodes: Iterable[Node]) -> list[golden.Shape]:
@@ -81,7 +73,7 @@ def freeze(project: Project, shapes: list[golden.Shape]) -> None:
     """Freeze a guest just before it looks at the overlays"""
     if project.settings.cold:
         return
-    settings = _settings(project)
+    settings = net.decided(project.settings)
     if net.of(settings).preflight((), net.Ports(settings.ssh_base, None)):
         return  # the start says what is missing
     plain_boot, _ = plain(settings, project.workspace)
@@ -101,18 +93,7 @@ def ensure(settings: Settings, workspace: Workspace, plain: Boot, shape: golden.
     """The snapshot of this shape, made if it is missing or outdated; or why it cannot be made."""
     place = folder(settings, workspace, shape)
     identity = golden.key(plain, shape, boot.contents(settings, workspace))
-    with files.locked(place.with_name(f"{place.name}.lock")):
-        known = files.read_json(place / "golden.json")
-        if known.get("key") == identity:
-            os.utime(place)
-            return str(known["failed"]) if "failed" in known else place
-        try:
-            golden.make(plain, shape, identity, place)
-        except UserError as error:
-            files.write_json(place / "golden.json", {"key": identity, "failed": str(error)})
-            return str(error)
-    _forget_old(place.parent)
-    return place
+    return _kept(place, identity, lambda: golden.make(plain, shape, identity, place))
 
 
 def with_overlays(settings: Settings, plain: Boot, shape: golden.Shape, source: Path) -> Path | str:
@@ -123,13 +104,18 @@ def with_overlays(settings: Settings, plain: Boot, shape: golden.Shape, source: 
     place = source.with_name(f"{source.name}@{settings.name}")
     iso = [plain.iso.stat().st_ino, plain.iso.stat().st_mtime_ns] if plain.iso else []
     identity = files.digest([files.read_json(source / "golden.json").get("key"), iso])
+    return _kept(place, identity, lambda: golden.unpack(plain, shape, identity, source, place))
+
+
+def _kept(place: Path, identity: str, make: Callable[[], object]) -> Path | str:
+    """The snapshot at `place` if it is the one of this identity, else what `make` makes; or why it cannot."""
     with files.locked(place.with_name(f"{place.name}.lock")):
         known = files.read_json(place / "golden.json")
         if known.get("key") == identity:
             os.utime(place)
             return str(known["failed"]) if "failed" in known else place
         try:
-            golden.unpack(plain, shape, identity, source, place)
+            make()
         except UserError as error:
             files.write_json(place / "golden.json", {"key": identity, "failed": str(error)})
             return str(error)

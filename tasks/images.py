@@ -82,8 +82,7 @@ def _check_words(project: Project, action: str, names: Sequence[str]) -> None:
     for option in project.words.options:
         if action != ("ls" if option == "o" else "mkimage"):
             raise UsageError(f"{words.dashes(option)} is not for 'images {action}'", usage)
-    if project.words.options.get("o", "json") != "json":
-        raise UsageError(f"images ls -o: '{project.words.options['o']}' is not known (known: json)")
+    words.wants_json(project.words, "images ls")
 
 
 def rows(project: Project) -> list[dict[str, Any]]:

@@ -48,7 +48,7 @@ def tasks(project: Project) -> kit.Tasks:
 
 
 def _link(project: Project) -> None:
-    _check_output(project)
+    words.wants_json(project.words)
     word, *rest = project.words.args
     if len(rest) < 2:
         chosen = [nics.find(project, word, rest[0])] if rest else nics.of_node(project, word)
@@ -77,7 +77,7 @@ def _state(nic: nics.Plugged) -> str:
 
 
 def _netem(project: Project) -> None:
-    _check_output(project)
+    words.wants_json(project.words)
     word, interface, action = (*project.words.args, "", "")[:3]
     said = {name: text for name, text in project.words.options.items() if name in netem.OPTIONS}
     way = project.words.options.get("direction", "out")
@@ -151,9 +151,3 @@ def _show(project: Project, rows: list[dict[str, Any]], line: str) -> None:
         return
     for row in rows:
         sys.stdout.write(f"{line.format_map(row)}\n")
-
-
-def _check_output(project: Project) -> None:
-    kind = project.words.options.get("o", "json")
-    if kind != "json":
-        raise UsageError(f"-o: '{kind}' is not known (known: json)")

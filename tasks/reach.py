@@ -147,7 +147,7 @@ def window(own: NodeDir, title: str, command: Sequence[str], colour: str) -> Non
     process = proc.spawn(
         ["xterm", "-T", title, "-bg", colour, "-fg", "black", "-e", *command], own.root / "xterm.log"
     )
-    files.write_json(state, {"pid": process.pid, "start": proc.started_at(process.pid)})
+    files.write_json(state, proc.mark(process.pid))
 
 
 def _logs(project: Project) -> None:

@@ -59,8 +59,7 @@ def _check_words(project: Project, action: str, names: Sequence[str]) -> None:
     for option in project.words.options:
         if option not in OPTIONS_OF.get(action, ()):
             raise UsageError(f"{words.dashes(option)} is not for 'registry {action}'", usage)
-    if project.words.options.get("o", "json") != "json":
-        raise UsageError(f"registry {action} -o: '{project.words.options['o']}' is not known (known: json)")
+    words.wants_json(project.words, f"registry {action}")
 
 
 def _reference(text: str) -> oci.Reference:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tasks import dns, graph, launch, reach
-from tasks.lib import choice, files, probe, proc, walk
+from tasks.lib import choice, probe, proc, walk
 from tasks.lib.errors import CommandError
 from tasks.lib.netplan import NodePlan
 from tasks.lib.probe import Probe
@@ -132,9 +132,6 @@ def outside(house: Project) -> Iterator[Finding]:
     log = directory.root / "outside.log"
     words = [sys.executable, "-I", "-S", str(Path(server.__file__)), OUTSIDE, str(PORT), *gates]
     running = proc.spawn([*launch.backend_of(directory).inside(directory), *words], log)
-    files.write_json(
-        directory.root / "outside.json", {"pid": running.pid, "start": proc.started_at(running.pid)}
-    )
     try:
         for number in _one_of_each(plans, hidden):
             ask = Probe("http", f"http://{OUTSIDE}:{PORT}/", want="translated")

@@ -6,7 +6,7 @@ A cluster of its own is started by `xc starts`, as anybody would; so a start tha
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -59,8 +59,7 @@ def tasks(project: Project) -> kit.Tasks:
 
 def _verify(house: Project) -> None:
     wanted = _wanted(house)
-    if house.words.options.get("o", "json") != "json":
-        raise UsageError(f"verify -o: '{house.words.options['o']}' is not known (known: json)")
+    words.wants_json(house.words, "verify")
     name = house.words.settings.get("name", CLUSTER)
     if launch.running(house.workspace.cluster(name)):
         raise UserError(f"cluster '{name}' is running, and verify starts one of its own", "--name=OTHER")
@@ -149,10 +148,10 @@ def _scaled(it: Verified, here: Project) -> Iterator[tuple[str, Outcome, str, fl
     yield f"vm-{number:03d} is gone", "failed" if there else "ok", "it still runs" if there else "", 0.0
 
 
-def _timed(name: str, act: object) -> tuple[str, Outcome, str, float]:
+def _timed(name: str, act: Callable[[], object]) -> tuple[str, Outcome, str, float]:
     began = time.monotonic()
     try:
-        act()  # type: ignore[operator]
+        act()
     except CommandError as error:
         return name, "failed", str(error), time.monotonic() - began
     return name, "ok", "", time.monotonic() - began

@@ -178,6 +178,11 @@ def real_memory(pid: int) -> int:
     return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")), 0)
 
 
+def mark(pid: int) -> dict[str, int | None]:
+    """What a state file keeps of a process, for `recorded` and `kill_recorded`."""
+    return {"pid": pid, "start": started_at(pid)}
+
+
 def recorded(saved: Mapping[str, Any]) -> int | None:
     """The pid in a state file ({"pid", "start"}), if that very process still runs."""
     return int(saved["pid"]) if saved and started_at(int(saved["pid"])) == saved["start"] else None

@@ -87,7 +87,7 @@ def start(server: Server, program: str, port: int, *, tls: bool, htpasswd: str |
     command = ["env", "-i", "PATH=/usr/bin:/bin", "OTEL_TRACES_EXPORTER=none", program, "serve", str(config)]
     process = proc.spawn(command, server.log)
     saved = {
-        "pid": process.pid, "start": proc.started_at(process.pid), "port": port, "tls": tls,
+        **proc.mark(process.pid), "port": port, "tls": tls,
         "htpasswd": htpasswd, "program": program,
     }  # fmt: skip
     files.write_json(server.state, saved)

@@ -126,6 +126,14 @@ def _option(verb: Verb, word: str, rest: list[str]) -> tuple[str, str]:
     return name, rest.pop(0)
 
 
+def wants_json(said: Words, what: str = "") -> bool:
+    """Whether `-o json` is asked for. UsageError for another form; `what` is who was asked for it."""
+    form = said.options.get("o", "json")
+    if form != "json":
+        raise UsageError(f"{what} -o: '{form}' is not known (known: json)".lstrip())
+    return "o" in said.options
+
+
 def usage(verb: Verb) -> str:
     """One line: the verb with its options and args."""
     own = [f"[{dashes(name)}{'VALUE' if name.endswith('=') else ''}]" for name in verb.options]

@@ -100,7 +100,7 @@ def up(place: Place, server: str, zone: Zone) -> bool:
             temp.write_text(text)
     place.log.unlink(missing_ok=True)
     process = proc.spawn([*place.prefix, *argv], place.log)
-    state = {"pid": process.pid, "start": proc.started_at(process.pid), "digest": digest}
+    state = {**proc.mark(process.pid), "digest": digest}
     files.write_json(
         place.state, {**state, "program": server, "listen": list(place.listen), "port": place.port}
     )

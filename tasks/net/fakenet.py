@@ -19,7 +19,7 @@ def start(state: Path, names: Sequence[Path]) -> None:
     log = state.with_suffix(".log")
     argv = [sys.executable, "-P", "-s", str(PROGRAM), ADDRESS, HOST, *map(str, names)]
     process = proc.spawn(argv, log, env={"PYTHONPATH": str(PROGRAM.parents[2])})
-    files.write_json(state, {"pid": process.pid, "start": proc.started_at(process.pid)})
+    files.write_json(state, proc.mark(process.pid))
     deadline = time.monotonic() + PATIENCE
     expected = [
         Path(f"{name}.{way}.{end}") for name in names for way in ("out", "in") for end in ("from", "to")
@@ -38,7 +38,7 @@ def start_here(state: Path, inside: Sequence[str]) -> None:
     proc.output(own)
     argv = [*inside, sys.executable, "-P", "-s", str(PROGRAM), ADDRESS]
     process = proc.spawn(argv, log, env={"PYTHONPATH": str(PROGRAM.parents[2])})
-    files.write_json(state, {"pid": process.pid, "start": proc.started_at(process.pid)})
+    files.write_json(state, proc.mark(process.pid))
 
 
 def end_here(state: Path, inside: Sequence[str]) -> None:

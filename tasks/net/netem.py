@@ -77,7 +77,7 @@ def start(folder: Path, name: str, wanted: Impairment, ways: Sequence[str]) -> N
         json.dumps(settings, sort_keys=True),
     ]
     process = proc.spawn(argv, log)
-    state = {"pid": process.pid, "start": proc.started_at(process.pid), "settings": settings}
+    state = {**proc.mark(process.pid), "settings": settings}
     files.write_json(_state(folder, name), state)
     expected = [Path(f"{doors(folder, name)}.{way}.{end}") for way in ways for end in ("from", "to")]
     deadline = time.monotonic() + PATIENCE

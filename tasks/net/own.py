@@ -74,7 +74,7 @@ def make(cluster: ClusterDir) -> dict[str, Any]:
     outside = [proc.need(program), *runas, *OUTSIDE[program]]
     words = [sys.executable, "-I", "-S", str(HOLDER), str(cluster.net), "user" if user else "root", *outside]
     process = proc.spawn(words, cluster.net / LOG)
-    known = {"own": True, "user": user, "holder": _identity(process.pid), "inner": None, "uplink": None}
+    known = {"own": True, "user": user, "holder": proc.mark(process.pid), "inner": None, "uplink": None}
     files.write_json(cluster.net / "place.json", known)
     until = time.monotonic() + PATIENCE
     while not (cluster.net / "holder").exists():
@@ -82,7 +82,7 @@ def make(cluster: ClusterDir) -> dict[str, Any]:
             raise UserError(f"the network namespace was not made: {_said(cluster)}")
         time.sleep(0.002)
     answer = order(cluster, {})
-    known |= {name: _identity(answer[name]) for name in ("inner", "uplink")}
+    known |= {name: proc.mark(answer[name]) for name in ("inner", "uplink")}
     files.write_json(cluster.net / "place.json", known)
     return known
 
@@ -90,10 +90,6 @@ def make(cluster: ClusterDir) -> dict[str, Any]:
 def _said(cluster: ClusterDir) -> str:
     said = (cluster.net / LOG).read_text(errors="replace").strip().splitlines()
     return said[-1] if said else "it said nothing"
-
-
-def _identity(pid: int) -> dict[str, int | None]:
-    return {"pid": pid, "start": proc.started_at(pid)}
 
 
 def order(cluster: ClusterDir, what: dict[str, Any]) -> dict[str, Any]:

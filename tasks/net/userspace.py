@@ -42,8 +42,7 @@ class Userspace:
             (cluster.net / f".{net}").unlink(missing_ok=True)
         log = cluster.net / f"switch-{wanted[0]}.log"
         process = proc.spawn([sys.executable, "-I", str(PROGRAM), str(cluster.net), *map(str, wanted)], log)
-        state = {"pid": process.pid, "start": proc.started_at(process.pid)}
-        files.write_json(log.with_suffix(".json"), state)
+        files.write_json(log.with_suffix(".json"), proc.mark(process.pid))
         end = time.monotonic() + PATIENCE
         while not all((cluster.net / str(net)).exists() for net in wanted):
             if process.poll() is not None or time.monotonic() > end:

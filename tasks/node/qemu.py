@@ -203,7 +203,7 @@ class Qemu:
         command = [*boot.inside, *argv(boot, node, nics, directory)]
         directory.qemu_log.write_text(f"$ {proc.quoted(command)}\n")
         process = proc.spawn(command, directory.qemu_log)
-        state = {"pid": process.pid, "start": proc.started_at(process.pid), "number": node.number}
+        state = {**proc.mark(process.pid), "number": node.number}
         below = {"image": boot.image, "iso": boot.iso, "ram": boot.frozen and boot.frozen.ram}
         below |= {"containers": boot.containers} if boot.containers else {}
         known = {name: str(path) if path else None for name, path in below.items()}

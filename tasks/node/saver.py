@@ -164,7 +164,7 @@ def _start_scratch(kept: Kept, own: NodeDir, into: CheckpointDir) -> None:
     boot = replace(kept.boot, frozen=Frozen(into.ram(number), None), extra=words)
     nics = [_loose(nic, tap=bool(boot.apart)) for nic in kept.nics]
     process = proc.spawn([*boot.apart, *qemu.argv(boot, kept.node, nics, own)], own.qemu_log)
-    files.write_json(own.state, {"pid": process.pid, "start": proc.started_at(process.pid)})
+    files.write_json(own.state, proc.mark(process.pid))
 
 
 def _loose(nic: Nic, *, tap: bool) -> Nic:
