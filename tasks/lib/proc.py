@@ -30,6 +30,8 @@ DEBIAN_PACKAGE = {
 }  # fmt: skip
 
 INSTALL = "apt-get install --no-install-recommends"
+# Before a command: it ends with the thread that started it, also when that is killed.
+MORTAL = ("setpriv", "--pdeathsig", "KILL")
 
 _running: set[subprocess.Popen[bytes]] = set()
 
@@ -214,11 +216,17 @@ def interruptible() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    old = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    old = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, old)
+
+
+def _interrupt(*_: object) -> None:
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell has it for what runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.raise_signal(signal.SIGINT)
 
 
 @contextlib.contextmanager

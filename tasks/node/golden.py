@@ -126,7 +126,7 @@ def _prepare(temp: Path) -> NodeDir:
 def _template(boot: Boot, made: Shape, own: NodeDir) -> Iterator[Callable[[], object]]:
     """The template runs as long as the block does; what is given tells whether it has ended."""
     words = qemu.argv(boot, _template_node(made), _nics(boot, made), own, wait=WAIT)
-    process = proc.spawn([*boot.apart, *words], own.qemu_log)
+    process = proc.spawn([*boot.apart, *proc.MORTAL, *words], own.qemu_log)
     try:
         yield process.poll
     finally:

@@ -163,7 +163,8 @@ def _start_scratch(kept: Kept, own: NodeDir, into: CheckpointDir) -> None:
     words = f"{kept.boot.extra} -incoming defer -S"
     boot = replace(kept.boot, frozen=Frozen(into.ram(number), None), extra=words)
     nics = [_loose(nic, tap=bool(boot.apart)) for nic in kept.nics]
-    process = proc.spawn([*boot.apart, *qemu.argv(boot, kept.node, nics, own)], own.qemu_log)
+    command = [*boot.apart, *proc.MORTAL, *qemu.argv(boot, kept.node, nics, own)]
+    process = proc.spawn(command, own.qemu_log)
     files.write_json(own.state, proc.mark(process.pid))
 
 

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,15 +80,27 @@ class Cluster:
 
 def processes_of(name: str) -> list[str]:
     """Command lines of live processes that work in a cluster's directory."""
+    return processes_with(f"/run/{name}/")
+
+
+def processes_with(words: str) -> list[str]:
+    """Command lines of live processes with these words in them."""
     found = []
     for proc in Path("/proc").glob("[0-9]*"):
         try:
             command = (proc / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if f"/run/{name}/" in command:
+        if words in command:
             found.append(command)
     return found
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for it, as long as that at most."""
+    end = time.monotonic() + seconds
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.02)
 
 
 def assert_nothing_left(name: str) -> None:

@@ -1,10 +1,19 @@
 """Clones of a golden snapshot: each is its own node, and where there can be no snapshot nodes boot cold."""
 
+import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
-from tests.boot.conftest import WORKSPACE, Cluster, assert_nothing_left, running
+from tests.boot.conftest import (
+    WORKSPACE,
+    Cluster,
+    assert_nothing_left,
+    processes_with,
+    running,
+    wait_until,
+)
 
 pytestmark = pytest.mark.boot
 NUMBERS = (1, 2, 3, 201)
@@ -109,3 +118,21 @@ def test_what_qemu_cannot_save_boots_cold() -> None:
     assert cluster.rsh(1, "hostname").strip() == "vm-001"
     cluster.xc("stop")
     assert_nothing_left("t-fallback")
+
+
+def templates() -> list[str]:
+    """Command lines of the machines that are about to be frozen, in this workspace."""
+    return [command for command in processes_with("xc_template") if f"{WORKSPACE}/golden/" in command]
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
+def test_a_template_ends_with_who_makes_it(sign: signal.Signals) -> None:
+    cluster = Cluster("t-template")
+    start = cluster.spawn("starts", "--nvm=1", "--nrouters=0", "--mem=93")
+    wait_until(lambda: bool(templates()) or start.poll() is not None)
+    assert templates()
+    os.kill(start.pid, sign)
+    start.communicate(timeout=30)
+    wait_until(lambda: not templates())
+    assert templates() == []
+    assert_nothing_left("t-template")
