@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tasks import net
-from tasks.lib import files, kit, proc, shipped, words
+from tasks.lib import files, kbuild, kit, proc, shipped, words
 from tasks.lib.errors import UserError
 from tasks.lib.project import Project
 from tasks.net import place
@@ -37,7 +37,6 @@ FOR_START = (
     "tar",
     "depmod",
 )
-FOR_KERNEL = ("gcc", "make", "flex", "bison", "bc")
 OPTIONAL = {
     "xterm": "console windows",
     "dot": "pictures as svg and png (xc graph)",
@@ -81,8 +80,9 @@ def _doctor(project: Project) -> None:
 def findings(project: Project) -> list[Finding]:
     """Everything there is to say about this host."""
     found = [_program(name, "missing", "needed to start") for name in FOR_START]
-    found += [_program(name, "optional", "to build a kernel") for name in FOR_KERNEL]
-    found += [_header("libelf.h", "libelf-dev"), _header("openssl/opensslv.h", "libssl-dev")]
+    tools = [name for name in kbuild.TOOLS if name not in FOR_START]
+    found += [_program(name, "optional", "to build a kernel") for name in tools]
+    found += [_header(name, package) for name, package in kbuild.HEADERS.items()]
     found += [_program(name, "optional", use) for name, use in OPTIONAL.items()]
     found += [
         _accel(project),
@@ -106,8 +106,7 @@ def _program(name: str, without: str, use: str) -> Finding:
 
 
 def _header(name: str, package: str) -> Finding:
-    places = [Path("/usr/include") / name, Path("/usr/include/x86_64-linux-gnu") / name]
-    if any(place.is_file() for place in places):
+    if kbuild.has(name):
         return Finding(package, "ok", "headers are there")
     return Finding(
         package, "optional", f"to build a kernel: apt-get install --no-install-recommends {package}"

@@ -381,6 +381,8 @@ def test_list_and_info_say_why(built: House) -> None:
     assert "mkcdrom" in built.good("list").out
     edit(built)
     assert "a.conf" in built.xc("info", "ovl:a").out
+    built.bad("info", "ovl:none", code=2, says=("'ovl:none' is not a task",))
+    built.bad("info", code=2, says=("*one* task",))
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])

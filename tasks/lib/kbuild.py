@@ -15,21 +15,24 @@ from tasks.lib.errors import UserError
 from tasks.lib.progress import Bar
 
 TOOLS = ("gcc", "make", "flex", "bison", "bc", "tar")
+INCLUDES = (Path("/usr/include"), Path("/usr/include/x86_64-linux-gnu"))
 HEADERS = {"libelf.h": "libelf-dev", "openssl/opensslv.h": "libssl-dev"}
 
 
 def need_tools() -> None:
     """Raise UserError with everything that is missing to compile a kernel."""
     lacking = [proc.DEBIAN_PACKAGE[tool] for tool in TOOLS if not proc.find(tool)]
-    places = (Path("/usr/include"), Path("/usr/include/x86_64-linux-gnu"))
-    lacking += [
-        pkg for header, pkg in HEADERS.items() if not any((place / header).is_file() for place in places)
-    ]
+    lacking += [package for header, package in HEADERS.items() if not has(header)]
     if lacking:
         raise UserError(
             f"to compile a kernel these packages are missing: {' '.join(lacking)}",
             f"apt-get install --no-install-recommends {' '.join(lacking)}",
         )
+
+
+def has(header: str) -> bool:
+    """Whether the compiler finds this header."""
+    return any((place / header).is_file() for place in INCLUDES)
 
 
 def unpack(tarball: Path, sha256: str, patches: Sequence[Path], source: Path) -> None:

@@ -215,11 +215,23 @@ def config(db: Path, default_tasks: list[str]) -> dict[str, Any]:
 
 def run(dodo: Path, words: list[str]) -> int:
     """Let doit do `words` with the tasks of `dodo`; its exit code 3 (wrong words) is our 2."""
-    from doit.cmd_base import ModuleTaskLoader
+    from doit.cmd_base import ModuleTaskLoader, check_tasks_exist
+    from doit.cmd_info import Info
     from doit.doit_cmd import DoitMain
 
+    class Known(Info):  # type: ignore[misc]
+        """doit's own ends with a traceback for a task that is not there."""
+
+        name = "info"
+
+        def _execute(self, pos_args: list[str], hide_status: bool = False) -> int:
+            check_tasks_exist({task.name: task for task in self.task_list}, pos_args)
+            return int(super()._execute(pos_args, hide_status))
+
     module = importlib.import_module(dodo.stem)
-    code = int(DoitMain(ModuleTaskLoader(module), config_filenames=()).run(words) or 0)
+    main = DoitMain(ModuleTaskLoader(module), config_filenames=())
+    main.DOIT_CMDS = (*(each for each in main.DOIT_CMDS if each is not Info), Known)
+    code = int(main.run(words) or 0)
     return 2 if code == 3 else _exit_code or code
 
 
