@@ -385,6 +385,14 @@ def test_list_and_info_say_why(built: House) -> None:
     built.bad("info", code=2, says=("*one* task",))
 
 
+def test_a_reader_that_has_seen_enough(built: House) -> None:
+    process = built.start("info", "ovl:a")
+    assert process.stdout
+    process.stdout.close()
+    _, said = process.communicate(timeout=60)
+    assert said == ""
+
+
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
 def test_an_interruption_does_not_forget_what_was_done(house: House, sign: signal.Signals) -> None:
     house.write("ovl/s/tar", SLOW, 0o755)

@@ -230,6 +230,9 @@ def run(dodo: Path, words: list[str]) -> int:
 
     module = importlib.import_module(dodo.stem)
     main = DoitMain(ModuleTaskLoader(module), config_filenames=())
+    main.BIN_NAME = "xc"
+    if words[:1] in (["list"], ["info"], ["help"]):  # they change nothing: whoever reads may have seen enough
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     main.DOIT_CMDS = (*(each for each in main.DOIT_CMDS if each is not Info), Known)
     code = int(main.run(words) or 0)
     return 2 if code == 3 else _exit_code or code
