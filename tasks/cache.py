@@ -12,7 +12,7 @@ from pathlib import Path
 from tasks import artifact, disk, inputs
 from tasks.lib import files, kit, pins, progress, words
 from tasks.lib.apt import KEYRING
-from tasks.lib.errors import UsageError, UserError, unknown
+from tasks.lib.errors import UserError
 from tasks.lib.model import Artifact
 from tasks.lib.project import Project, source_date_epoch
 from tasks.suite import suites
@@ -27,6 +27,12 @@ VERBS: Mapping[str, words.Verb] = {
         least=1,
         most=2,
     )
+}
+ACTIONS = {
+    "ls": words.Action(options=("o",)),
+    "prune": words.Action(options=("dry_run",)),
+    "export": words.Action(1, 1),
+    "import": words.Action(1, 1),
 }
 HASH = re.compile(r"[0-9a-f]{64}")
 # What an exported tar may hold, below cache/.
@@ -58,19 +64,9 @@ def tasks(project: Project) -> kit.Tasks:
 
 
 def _cache(project: Project) -> None:
-    word, *rest = project.words.args
-    acts: dict[str, tuple[int, Callable[..., None]]] = {
-        "ls": (0, _ls),
-        "prune": (0, _prune),
-        "export": (1, _export),
-        "import": (1, _import),
-    }
-    if word not in acts:
-        raise UsageError(unknown("word after 'cache'", word, acts), words.usage(VERBS["cache"]))
-    count, act = acts[word]
-    if len(rest) != count:
-        raise UsageError(f"cache {word}: " + ("FILE is missing" if count else f"takes no words: {rest[0]}"))
-    act(project, *[Path(each).absolute() for each in rest])
+    word, rest = words.action(VERBS["cache"], project.words, ACTIONS)
+    acts: dict[str, Callable[..., None]] = {"ls": _ls, "prune": _prune, "export": _export, "import": _import}
+    acts[word](project, *[Path(each).absolute() for each in rest])
 
 
 def entries(project: Project) -> list[Entry]:
@@ -151,8 +147,6 @@ def _ls(project: Project) -> None:
         json.dump([asdict(each) for each in found], sys.stdout, indent=1)
         sys.stdout.write("\n")
         return
-    if project.words.options.get("o"):
-        raise UsageError(f"cache ls -o: '{project.words.options['o']}' is not known (known: json)")
     for each in found:
         users = " ".join(each.users[:4]) + (" ..." if len(each.users) > 4 else "")
         sys.stdout.write(f"{progress.amount(each.size):>10}  {each.path:<75} {users or '-'}\n")

@@ -35,8 +35,12 @@ VERBS: Mapping[str, words.Verb] = {
     ),
 }
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,40}")
-ACTIONS = ("save", "restore", "list", "rm")
-OPTION_OF = {"as": "restore", "o": "list"}
+ACTIONS = {
+    "save": words.Action(1, 1),
+    "restore": words.Action(1, 1, ("as",)),
+    "list": words.Action(options=("o",)),
+    "rm": words.Action(1, None),
+}
 
 
 def tasks(project: Project) -> kit.Tasks:
@@ -45,8 +49,10 @@ def tasks(project: Project) -> kit.Tasks:
 
 
 def _checkpoint(project: Project) -> None:
-    action, *names = project.words.args
-    _check_words(project, action, names)
+    action, names = words.action(VERBS["checkpoint"], project.words, ACTIONS)
+    for name in names:
+        if not NAME.fullmatch(name):
+            raise UsageError(f"'{name}' is no name for a checkpoint: use a-z, 0-9, '.', '_' and '-'")
     files.sweep(project.workspace.checkpoints)  # what killed ones left
     if action == "save":
         _save(project, names[0])
@@ -56,23 +62,6 @@ def _checkpoint(project: Project) -> None:
         _list(project)
     else:
         _remove(project, names)
-
-
-def _check_words(project: Project, action: str, names: Sequence[str]) -> None:
-    """UsageError for words that make no sense together."""
-    usage = words.usage(VERBS["checkpoint"])
-    if action not in ACTIONS:
-        raise UsageError(unknown("action", action, ACTIONS), usage)
-    right = {"list": not names, "rm": bool(names)}.get(action, len(names) == 1)
-    if not right:
-        raise UsageError(f"checkpoint {action}: got {' '.join(names) or 'no name'}", usage)
-    for option, owner in OPTION_OF.items():
-        if option in project.words.options and action != owner:
-            raise UsageError(f"{words.dashes(option)} is for 'checkpoint {owner}'", usage)
-    for name in names:
-        if not NAME.fullmatch(name):
-            raise UsageError(f"'{name}' is no name for a checkpoint: use a-z, 0-9, '.', '_' and '-'")
-    words.wants_json(project.words, "checkpoint list")
 
 
 def _save(project: Project, name: str) -> None:

@@ -31,7 +31,13 @@ VERBS: Mapping[str, words.Verb] = {
         builds=True,
     ),
 }
-ACTIONS = ("ls", "check", "update", "mkimage", "rm")
+ACTIONS = {
+    "ls": words.Action(options=("o",)),
+    "check": words.Action(),
+    "update": words.Action(1, None),
+    "mkimage": words.Action(1, 1, ("tag", "entrypoint", "command", "force")),
+    "rm": words.Action(1, None),
+}
 
 
 def tasks(project: Project) -> kit.Tasks:
@@ -58,8 +64,7 @@ def _key(project: Project, overlay: Overlay) -> str:
 
 
 def _images(project: Project) -> None:
-    action, *names = project.words.args or ("ls",)
-    _check_words(project, action, names)
+    action, names = words.action(VERBS["images"], project.words, ACTIONS, "ls")
     if action == "ls":
         _ls(project)
     elif action == "check":
@@ -70,19 +75,6 @@ def _images(project: Project) -> None:
         _mkimage(project, names[0])
     else:
         _rm(project, names)
-
-
-def _check_words(project: Project, action: str, names: Sequence[str]) -> None:
-    usage = words.usage(VERBS["images"])
-    if action not in ACTIONS:
-        raise UsageError(unknown("action", action, ACTIONS), usage)
-    right = {"mkimage": len(names) == 1, "update": bool(names), "rm": bool(names)}.get(action, not names)
-    if not right:
-        raise UsageError(f"images {action}: got {' '.join(names) or 'nothing'}", usage)
-    for option in project.words.options:
-        if action != ("ls" if option == "o" else "mkimage"):
-            raise UsageError(f"{words.dashes(option)} is not for 'images {action}'", usage)
-    words.wants_json(project.words, "images ls")
 
 
 def rows(project: Project) -> list[dict[str, Any]]:

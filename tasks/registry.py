@@ -29,8 +29,14 @@ VERBS: Mapping[str, words.Verb] = {
         least=1,
     ),
 }
-ACTIONS = ("start", "stop", "status", "ls", "cache", "rm")
-OPTIONS_OF = {"start": ("port", "tls", "htpasswd"), "status": ("o",), "ls": ("o",)}
+ACTIONS = {
+    "start": words.Action(options=("port", "tls", "htpasswd")),
+    "stop": words.Action(),
+    "status": words.Action(options=("o",)),
+    "ls": words.Action(options=("o",)),
+    "cache": words.Action(1, None),
+    "rm": words.Action(1, None),
+}
 PORT = "5000"
 
 
@@ -40,26 +46,13 @@ def tasks(project: Project) -> kit.Tasks:
 
 
 def _registry(project: Project) -> None:
-    action, *names = project.words.args
-    _check_words(project, action, names)
+    action, names = words.action(VERBS["registry"], project.words, ACTIONS)
     server = Server(project.workspace.registry)
     does = {"start": _start, "stop": _stop, "status": _status, "ls": _ls}
     if action in does:
         does[action](project, server)
     else:
         {"cache": _cache, "rm": _rm}[action](project, server, [_reference(name) for name in names])
-
-
-def _check_words(project: Project, action: str, names: Sequence[str]) -> None:
-    usage = words.usage(VERBS["registry"])
-    if action not in ACTIONS:
-        raise UsageError(unknown("action", action, ACTIONS), usage)
-    if bool(names) != (action in ("cache", "rm")):
-        raise UsageError(f"registry {action}: got {' '.join(names) or 'no image'}", usage)
-    for option in project.words.options:
-        if option not in OPTIONS_OF.get(action, ()):
-            raise UsageError(f"{words.dashes(option)} is not for 'registry {action}'", usage)
-    words.wants_json(project.words, f"registry {action}")
 
 
 def _reference(text: str) -> oci.Reference:

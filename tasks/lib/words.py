@@ -31,6 +31,15 @@ class Verb:
 
 
 @dataclass(frozen=True)
+class Action:
+    """One of the things a verb does, named by its first word."""
+
+    least: int = 0  # how many words at least
+    most: int | None = 0  # and at most; None: any number
+    options: tuple[str, ...] = ()  # those of the verb that it takes
+
+
+@dataclass(frozen=True)
 class Words:
     """What the command line says, apart from doit's own words."""
 
@@ -124,6 +133,24 @@ def _option(verb: Verb, word: str, rest: list[str]) -> tuple[str, str]:
     if not rest:
         raise UsageError(f"{word} needs a value", usage(verb))
     return name, rest.pop(0)
+
+
+def action(
+    verb: Verb, said: Words, actions: Mapping[str, Action], default: str = ""
+) -> tuple[str, list[str]]:
+    """The action that the verb's first word names, and its own words. UsageError for what makes no sense."""
+    name, *rest = said.args or (default,)
+    if name not in actions:
+        raise UsageError(unknown("action", name, actions), usage(verb))
+    wanted = actions[name]
+    if not wanted.least <= len(rest) <= (len(rest) if wanted.most is None else wanted.most):
+        raise UsageError(f"{verb.name} {name}: got {' '.join(rest) or 'nothing'}", usage(verb))
+    for option in said.options:
+        if option not in wanted.options:
+            raise UsageError(f"{dashes(option)} is not for '{verb.name} {name}'", usage(verb))
+    if "o" in wanted.options:
+        wants_json(said, f"{verb.name} {name}")
+    return name, rest
 
 
 def wants_json(said: Words, what: str = "") -> bool:
