@@ -159,7 +159,7 @@ def _stop(project: Project) -> None:
 def _status(project: Project) -> None:
     kind = project.words.options.get("o", "")
     if kind not in ("", "json"):
-        raise UsageError(f"status -o: '{kind}' is not known (known: json)")
+        raise UsageError(f"-o: '{kind}' is not known (known: json)")
     if project.words.options.get("quiet"):
         kit.end_with(min(len(launch.running(project.workspace.cluster(project.settings.name))), 255))
         return

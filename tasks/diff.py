@@ -45,7 +45,7 @@ def tasks(project: Project) -> kit.Tasks:
 def _diff(project: Project) -> None:
     form = project.words.options.get("o", "")
     if form not in ("", "json"):
-        raise UsageError(f"diff -o: '{form}' is not known (known: json)")
+        raise UsageError(f"-o: '{form}' is not known (known: json)")
     one, other = (_named(project, word) for word in project.words.args)
     with files.scratch(project.workspace.root / "diff") as scratch:
         found = list(compare(one, other, scratch))

@@ -59,7 +59,7 @@ def tasks(project: Project) -> kit.Tasks:
 
 def _verify(house: Project) -> None:
     wanted = _wanted(house)
-    words.wants_json(house.words, "verify")
+    words.wants_json(house.words)
     name = house.words.settings.get("name", CLUSTER)
     if launch.running(house.workspace.cluster(name)):
         raise UserError(f"cluster '{name}' is running, and verify starts one of its own", "--name=OTHER")

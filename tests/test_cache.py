@@ -164,7 +164,7 @@ def test_a_tar_cut_off(filled: House, tmp_path: Path) -> None:
 def test_wrong_words(house: House) -> None:
     house.bad("cache", "lss", code=2, says=("unknown action 'lss'", "export", "Did you mean 'ls'"))
     house.bad("cache", "export", code=2, says=("FILE",))
-    house.bad("cache", "ls", "x", code=2, says=("cache ls: got x",))
+    house.bad("cache", "ls", "x", code=2, says=("ls: got x",))
     house.bad("cache", code=2, says=("ls|prune",))
     house.bad("cache", "ls", "-o", "yaml", code=2, says=("json",))
 

@@ -90,8 +90,8 @@ def test_a_port_that_is_taken(registry: House) -> None:
     ("words", "says"),
     [
         (["begin"], "unknown action 'begin'"),
-        (["rm"], "registry rm: got nothing"),
-        (["stop", "now"], "registry stop: got now"),
+        (["rm"], "rm: got nothing"),
+        (["stop", "now"], "stop: got now"),
         (["start", "--port=80"], "expected 1024 to 65535, got '80'"),
         (["start", "--htpasswd=/none"], "there is no file /none"),
         (["stop", "--tls"], "--tls is not for 'registry stop'"),

@@ -144,20 +144,20 @@ def action(
         raise UsageError(unknown("action", name, actions), usage(verb))
     wanted = actions[name]
     if not wanted.least <= len(rest) <= (len(rest) if wanted.most is None else wanted.most):
-        raise UsageError(f"{verb.name} {name}: got {' '.join(rest) or 'nothing'}", usage(verb))
+        raise UsageError(f"{name}: got {' '.join(rest) or 'nothing'}", usage(verb))
     for option in said.options:
         if option not in wanted.options:
             raise UsageError(f"{dashes(option)} is not for '{verb.name} {name}'", usage(verb))
     if "o" in wanted.options:
-        wants_json(said, f"{verb.name} {name}")
+        wants_json(said)
     return name, rest
 
 
-def wants_json(said: Words, what: str = "") -> bool:
-    """Whether `-o json` is asked for. UsageError for another form; `what` is who was asked for it."""
+def wants_json(said: Words) -> bool:
+    """Whether `-o json` is asked for. UsageError for another form."""
     form = said.options.get("o", "json")
     if form != "json":
-        raise UsageError(f"{what} -o: '{form}' is not known (known: json)".lstrip())
+        raise UsageError(f"-o: '{form}' is not known (known: json)")
     return "o" in said.options
 
 
