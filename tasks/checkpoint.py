@@ -14,12 +14,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tasks import golden, launch, net
+from tasks import golden, launch, net, plan
 from tasks.lib import files, identity, kit, proc, progress, words
 from tasks.lib.errors import UsageError, UserError, unknown
 from tasks.lib.model import Node
-from tasks.lib.paths import CheckpointDir, ClusterDir, Workspace
+from tasks.lib.paths import ClusterDir, Workspace
 from tasks.lib.project import Project
+from tasks.lib.saved import CheckpointDir
 from tasks.lib.settings import Settings
 from tasks.node import boot, checkpoint, saver
 from tasks.node.checkpoint import Checkpoint
@@ -178,6 +179,7 @@ def _write_record(
         "needs": checkpoint.needs(settings, workspace, nodes),
         "host_keys": identity.host_keys(workspace, settings.name, nodes),
         "choice": files.read_json(workspace.choice(settings.name)).get("choice"),
+        "secret": files.read_json(workspace.secret(settings.name)) if settings.kubernetes else None,
         "nodes": [
             {
                 "node": node.model_dump(mode="json"),
@@ -203,7 +205,7 @@ def _restore(project: Project, name: str) -> None:
                 f"checkpoint '{name}' cannot be restored, this is not what it was saved with:{lines}",
                 f"or remove it, and save a new one: xc checkpoint rm {name}",
             )
-        launch.start(launch.plan_restore(saved, workspace, target))
+        launch.start(plan.to_restore(saved, workspace, target))
 
 
 def _target(project: Project, saved: Checkpoint) -> str:

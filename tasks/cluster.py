@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from tasks import dns, iso, launch, net, ovl, reach
+from tasks import dns, iso, kubeconfig, launch, net, ovl, plan, reach
 from tasks.lib import choice, files, kit, proc, progress, topology_check, topology_choice, words
 from tasks.lib.errors import UsageError, UserError
 from tasks.lib.project import Project
@@ -20,6 +20,12 @@ _COUNTS = {f"{name}=": "not needed, for upstream's scripts" for name in ("nvm", 
 VERBS: Mapping[str, words.Verb] = {
     "start": words.Verb("start", "start a cluster, replacing a running one", **_START),  # type: ignore[arg-type]
     "starts": words.Verb("starts", "start a cluster, never with console windows", **_START),  # type: ignore[arg-type]
+    "k8s": words.Verb(
+        "k8s",
+        "start a cluster of the image k8s, and wait until Kubernetes is ready",
+        defaults={"image": "k8s", "wait": "ready"},
+        **_START,  # type: ignore[arg-type]
+    ),
     "scaleout": words.Verb(
         "scaleout",
         "add nodes to the running cluster",
@@ -48,6 +54,7 @@ def tasks(project: Project, builds: list[str]) -> kit.Tasks:
     does = {
         "start": _start,
         "starts": _start,
+        "k8s": _start,
         "scaleout": _scaleout,
         "scalein": _scalein,
         "stop": _stop,
@@ -72,8 +79,11 @@ def _pointless(project: Project, name: str) -> bool:
 
 def _start(project: Project) -> None:
     _warn(project)
-    plan = launch.plan(project.settings, project.workspace)
-    launch.start(plan)
+    name = project.settings.name
+    merged = kubeconfig.joined(project.workspace, name)
+    launch.start(plan.to_start(project.settings, project.workspace))
+    if project.settings.kubernetes:
+        kubeconfig.join(project.workspace, name, merged)  # the stop of the old cluster took it out
     if project.words.verb == "start" and project.settings.xterm:
         _windows(project)
 
@@ -127,7 +137,7 @@ def _scaleout(project: Project) -> None:
     lost = topology_choice.homeless(topology, settings, tuple(numbers)) if topology else []
     if lost:
         raise UsageError("; ".join(lost))
-    launch.add(launch.plan(settings, project.workspace, tuple(settings.node(number) for number in numbers)))
+    launch.add(plan.to_start(settings, project.workspace, tuple(settings.node(number) for number in numbers)))
 
 
 def _scalein(project: Project) -> None:
