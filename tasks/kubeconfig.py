@@ -10,6 +10,7 @@ from tasks.lib import files, keys, kit, kubeconfig, progress, words
 from tasks.lib.errors import UsageError, UserError
 from tasks.lib.paths import Workspace
 from tasks.lib.project import Project
+from tasks.plan import Plan
 
 VERBS: Mapping[str, words.Verb] = {
     "kubeconfig": words.Verb(
@@ -52,6 +53,15 @@ def join(workspace: Workspace, name: str, paths: list[Path]) -> None:
     for path in paths:
         kubeconfig.join(workspace.cluster(name).kubeconfig, path, access(workspace, name))
         progress.say(f"context '{name}' is in {path}, until `xc stop`")
+
+
+def start(made: Plan) -> None:
+    """Start a cluster; the files that had a context of the one that it replaces have one of it."""
+    name = made.settings.name
+    paths = joined(made.workspace, name)
+    launch.start(made)
+    if made.settings.kubernetes:
+        join(made.workspace, name, paths)
 
 
 def _kubeconfig(project: Project) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks import hostlibs, script
-from tasks.lib import apt, capabilities, choice, defs, files, guestnet, kit, tree
+from tasks.lib import apt, capabilities, choice, defs, elf, files, guestnet, kit, tree
 from tasks.lib.errors import DefinitionError, UserError
 from tasks.lib.model import Image, Overlay
 from tasks.lib.paths import Site, Workspace
@@ -175,6 +175,7 @@ def _pack_tree(made: Recipe, out: Path, site: Site) -> int:
         for artifact in made.overlay.artifacts:
             stamp = files.read_json(site.workspace.stamp("artifact", artifact.name))
             content = site.workspace.content(stamp["sha256"])
+            _refuse_foreign(made.overlay, artifact.name, content)
             tree.put_file(content, root / str(artifact.dest).lstrip("/"), artifact.executable)
         tree.put_files(capabilities.carriers(capable, made.key), root)
         entries = tree.write_tar(root, out, made.epoch)
@@ -185,6 +186,15 @@ def _pack_tree(made: Recipe, out: Path, site: Site) -> int:
             f"put files into {made.overlay.directory / 'default'}, or `allow_empty: true` into its ovl.yaml",
         )
     return entries
+
+
+def _refuse_foreign(overlay: Overlay, name: str, content: Path) -> None:
+    machine = elf.foreign(content)
+    if machine:
+        raise UserError(
+            f"overlay '{overlay.name}': artifact '{name}' is a program for {machine}, guests are x86-64",
+            "give it a source for x86-64: its file, url or build directory is for another machine",
+        )
 
 
 def _write_topologies(made: Recipe, root: Path) -> None:

@@ -20,14 +20,14 @@ USUAL: Mapping[str, int | str | bool] = {
 def layer(images: Mapping[str, Image], name: str) -> Layer | None:
     """The settings that an image, and those that it extends, ask for; None where they ask for none."""
     values: dict[str, int | str | bool] = dict(USUAL) if needs(images, name) else {}
-    for image in _chain(images, name):
+    for image in chain(images, name):
         values |= image.settings
     return Layer(f"image {name}: ", values, above_file=False) if values else None
 
 
 def needs(images: Mapping[str, Image], name: str) -> Kubernetes | None:
     """What nodes of an image with Kubernetes must have; None for an image without."""
-    found = [image.kubernetes for image in _chain(images, name) if image.kubernetes]
+    found = [image.kubernetes for image in chain(images, name) if image.kubernetes]
     return found[-1] if found else None
 
 
@@ -53,7 +53,7 @@ def too_small(images: Mapping[str, Image], chosen: Settings) -> list[str]:
     ]
 
 
-def _chain(images: Mapping[str, Image], name: str) -> list[Image]:
+def chain(images: Mapping[str, Image], name: str) -> list[Image]:
     """The image and those that it extends, the lowest first; a chain that is wrong ends early."""
     found: list[Image] = []
     image = images.get(name)

@@ -219,6 +219,11 @@ class ClusterDir:
         return self.root / "kubeconfig.json"
 
     @property
+    def ready(self) -> Path:
+        """How long Kubernetes took until it was ready."""
+        return self.root / "ready.json"
+
+    @property
     def fakenet(self) -> Path:
         """The process of the pretended internet."""
         return self.root / "fakenet.helper"
