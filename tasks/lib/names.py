@@ -30,9 +30,4 @@ def translated(environ: Mapping[str, str], root: str) -> dict[str, str]:
         found["__kernel"] = kernel_name(environ, root)
     if environ.get("xcluster_PREFIX") and not environ.get("__prefix"):
         found["__prefix"] = environ["xcluster_PREFIX"]
-    families = [word for word in environ.get("SETUP", "").split(",") if word in ("ipv4", "ipv6")]
-    if len(families) == 1 and not environ.get("__k8s_family"):
-        found["__k8s_family"] = families[0]
-    if environ.get("K8S_PROXY_MODE") and not environ.get("__k8s_proxy_mode"):
-        found["__k8s_proxy_mode"] = environ["K8S_PROXY_MODE"]
     return found

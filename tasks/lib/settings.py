@@ -71,12 +71,6 @@ class Settings(BaseModel):
         "", description="version of Kubernetes; default: first in ovl/kubernetes/versions.yaml"
     )
     ovls: str = Field("env network-topology", description="overlays of a cluster before the first mkcdrom")
-    k8s_family: Literal["dual", "ipv4", "ipv6"] = Field(
-        "dual", description="addresses of Kubernetes; SETUP says it too"
-    )
-    k8s_proxy_mode: Literal["iptables", "ipvs", "nftables"] = Field(
-        "iptables", description="how kube-proxy works; K8S_PROXY_MODE says it too"
-    )
     append: str = Field("", description="added to the kernel command line")
     machine: str = Field("pc", description="QEMU's machine type")
     kvm_opt: str = Field("", description="added to QEMU's command line")
