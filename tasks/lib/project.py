@@ -64,7 +64,8 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
     if verb and verb.settings and environ.get("__kver") and not names.kernel_name(environ, str(ROOT)):
         progress.say(f"note: __kver={environ['__kver']} is no kernel here, '{effective.kernel}' is used")
     reads = verb is None or verb.builds or verb.definitions
-    definitions = defs.load(ROOT, environ.get("XCLUSTER_OVLPATH", "")) if reads else defs.NONE
+    ovlpath = environ.get("XCLUSTER_OVLPATH", "")
+    definitions = defs.load(ROOT, ovlpath, effective.k8sver, environ) if reads else defs.NONE
     workspace = Workspace.find(ROOT, environ)
     running = verb and verb.running and files.read_json(workspace.cluster(effective.name).state)
     if running and not wrong:

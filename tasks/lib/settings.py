@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from tasks.lib.errors import unknown
-from tasks.lib.model import Name, Node, Role
+from tasks.lib.model import Node, Role
+from tasks.lib.sources import Name
 
 Nets = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,2}(,[0-9]{1,2})*$")]
 Prefix = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]+:[0-9a-fA-F:]*$")]
@@ -66,6 +67,9 @@ class Settings(BaseModel):
     mtu: int = Field(1500, ge=576, le=65535, description="MTU of every net in bytes")
     kernel: Name = Field("debian", description="kernel/<name>.yaml")
     image: Name = Field("base", description="images/<name>/")
+    k8sver: str = Field(
+        "", description="version of Kubernetes; default: first in ovl/kubernetes/versions.yaml"
+    )
     ovls: str = Field("env network-topology", description="overlays of a cluster before the first mkcdrom")
     append: str = Field("", description="added to the kernel command line")
     machine: str = Field("pc", description="QEMU's machine type")
