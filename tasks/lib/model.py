@@ -117,6 +117,17 @@ class Disk(Definition):
         return self
 
 
+class Kubernetes(Definition):
+    """What nodes with Kubernetes must have. Not built from, so it is no input of the build."""
+
+    mem: Annotated[int, Field(ge=1)] = 384  # MiB of a cluster node
+    control: Annotated[int, Field(ge=1)] = 640  # MiB of vm-001, which has the control plane
+
+
+def _as_usual(value: object) -> object:
+    return ({} if value else None) if isinstance(value, bool) else value
+
+
 class Image(Definition):
     """images/<name>/image.yaml; images/<name>/rootfs/ is copied over the packages."""
 
@@ -141,15 +152,19 @@ class Image(Definition):
     no_applets: Annotated[tuple[str, ...], Field(strict=False)] = ()  # busybox applets without a link
     images: ContainerImages = ()  # container images that its nodes have before the start
     size: Size = "2G"  # of the disk, sparse
+    # Its nodes run Kubernetes: true, or how much memory they must have.
+    kubernetes: Annotated[Kubernetes | None, BeforeValidator(_as_usual), Field(exclude=True)] = None
+    # What its nodes have unless something else is said; counts more than the topology's.
+    settings: Annotated[dict[str, int | str | bool], Field(exclude=True)] = {}
 
     @model_validator(mode="after")
     def _base_or_extension(self) -> Self:
-        own = {"extends", "overlays", "summary", "size", "name", "directory", "images"}
-        lost = sorted(self.model_fields_set - own)
+        any_kind = {"summary", "name", "directory", "kubernetes", "settings"}
+        lost = sorted(self.model_fields_set - any_kind - {"extends", "overlays", "size", "images"})
         if self.extends and lost:
             names = ", ".join(f"'{key}'" for key in lost)
             raise ValueError(f"with 'extends' the base image decides {names}: put that into an overlay")
-        mixed = sorted(self.model_fields_set - {"disk", "summary", "name", "directory"})
+        mixed = sorted(self.model_fields_set - any_kind - {"disk"})
         if self.disk and mixed:
             raise ValueError(f"with 'disk' the image is made elsewhere: remove {', '.join(mixed)}")
         if not self.extends and not self.packages and not self.disk:
