@@ -184,6 +184,20 @@ def _pack_tree(made: Recipe, out: Path, site: Site) -> int:
     return entries
 
 
+def _put_artifacts(overlay: Overlay, root: Path, workspace: Workspace) -> None:
+    """Files from outside; a program that is there under several names is there once."""
+    placed: dict[tuple[str, bool], Path] = {}
+    for artifact in overlay.artifacts:
+        sha256 = str(files.read_json(workspace.stamp("artifact", artifact.name))["sha256"])
+        _refuse_foreign(overlay, artifact.name, workspace.content(sha256))
+        target = root / str(artifact.dest).lstrip("/")
+        first = placed.setdefault((sha256, artifact.executable), target)
+        if first == target:
+            tree.put_file(workspace.content(sha256), target, artifact.executable)
+        else:
+            tree.link_file(first, target)
+
+
 def _refuse_foreign(overlay: Overlay, name: str, content: Path) -> None:
     machine = elf.foreign(content)
     if machine:
@@ -191,20 +205,6 @@ def _refuse_foreign(overlay: Overlay, name: str, content: Path) -> None:
             f"overlay '{overlay.name}': artifact '{name}' is a program for {machine}, guests are x86-64",
             "give it a source for x86-64: its file, url or build directory is for another machine",
         )
-
-
-def _put_artifacts(overlay: Overlay, root: Path, workspace: Workspace) -> None:
-    """Files from outside; a program that is there under several names is there once."""
-    placed: dict[tuple[str, bool], Path] = {}
-    for artifact in overlay.artifacts:
-        sha256 = str(files.read_json(workspace.stamp("artifact", artifact.name))["sha256"])
-        target = root / str(artifact.dest).lstrip("/")
-        first = placed.setdefault((sha256, artifact.executable), target)
-        if first == target:
-            _refuse_foreign(overlay, artifact.name, workspace.content(sha256))
-            tree.put_file(workspace.content(sha256), target, artifact.executable)
-        else:
-            tree.link_file(first, target)
 
 
 def _write_topologies(made: Recipe, root: Path) -> None:

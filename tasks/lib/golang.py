@@ -85,7 +85,7 @@ def _compile(command: list[str], place: Path, site: Site, own: Mapping[str, str]
     log = site.workspace.log(f"go:{name.partition('@')[0].rpartition('/')[2]}")
     log.unlink(missing_ok=True)
     try:
-        proc.run(command, env=environment(site) | own, cwd=place, log=log)
+        proc.run(command, env={**environment(site), **own}, cwd=place, log=log)
     except CommandError as error:
         raise _explained(name, str(error), site) from error
 
