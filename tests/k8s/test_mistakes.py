@@ -65,7 +65,7 @@ def test_what_is_not_ready_is_named() -> None:
     script.parent.mkdir(parents=True, exist_ok=True)
     script.write_text(
         '#! /bin/sh\n[ "$(hostname)" = vm-002 ] || exit 0\n'
-        "/etc/init.d/31kubernetes.rc stop\nrm /var/log/kubelet.log\necho out of order > /var/log/kubelet.log\n"
+        "/etc/init.d/31kubernetes.rc stop\nrm /var/log/kubelet.log\necho out of order >/var/log/kubelet.log\n"
     )
     try:
         CLUSTER.xc("mkcdrom", "env", "network-topology", str(folder))
