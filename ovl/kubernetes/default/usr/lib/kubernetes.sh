@@ -9,7 +9,10 @@
 #   k8s_api         the address of the API server, as in a URL
 #   k8s_services, k8s_pods  ranges of addresses
 #   k8s_dns         the address of the cluster's DNS server
-#   k8s_externals   ranges of external addresses of services
+#   k8s_externals4, k8s_externals6  ranges of external addresses of services
+#   k8s_pod_ranges  sets k8s_value to this node's ranges of pods, as host-local wants them
+#   k8s_pod_routes  routes to the pods of all nodes there may be, so that one may come later
+#   k8s_pod_nat     what pods send to the world outside gets this node's address
 
 k8s_dns4=12.0.0.2 k8s_dns6=fd00:4000::2
 k8s_services4=12.0.0.0/16 k8s_services6=fd00:4000::/112
@@ -43,3 +46,37 @@ if [ -n "$k8s_ipv4" ]; then
 else
 	k8s_api="[$PREFIX:192.168.1.1]"
 fi
+
+# Pods of node N are 11.0.N.0/24 and fd00:1100::N:0/112, N in hex.
+k8s_pod_ranges() {
+	nt_hex "$i"
+	k8s_word=$nt_value
+	k8s_both "[{\"subnet\": \"11.0.$i.0/24\"}]" "[{\"subnet\": \"fd00:1100::$k8s_word:0/112\"}]"
+}
+
+k8s_pod_routes() {
+	nt_queue
+	k8s_n=1
+	while [ $k8s_n -le 200 ]; do
+		nt_hex $k8s_n
+		if [ $k8s_n -ne "$i" ]; then
+			[ -z "$k8s_ipv4" ] || nt_ip "route replace 11.0.$k8s_n.0/24 via 192.168.1.$k8s_n"
+			[ -z "$k8s_ipv6" ] || nt_ip "route replace fd00:1100::$nt_value:0/112 via $PREFIX:192.168.1.$k8s_n"
+		fi
+		k8s_n=$((k8s_n + 1))
+	done
+	nt_flush
+}
+
+k8s_pod_nat() {
+	nft -f - << END || nt_fail "no NAT for pods"
+table inet kubernetes_pods
+delete table inet kubernetes_pods
+table inet kubernetes_pods {
+	chain postrouting {
+		type nat hook postrouting priority srcnat;
+		ip saddr 11.0.0.0/16 ip daddr != { 10.0.0.0/8, 11.0.0.0/16, 12.0.0.0/16, 192.168.0.0/16 } masquerade
+	}
+}
+END
+}
