@@ -82,8 +82,8 @@ def _cold(words: Sequence[str]) -> tuple[float, Mapping[str, float]]:
 
 
 def start() -> None:
-    """From nothing running to ready: one node, and three nodes with a router (snapshots are there)."""
-    for words in (["--nvm=1", "--nrouters=0"], ["--nvm=3", "--nrouters=1"]):
+    """From nothing running to ready: one node, and two nodes with a router (snapshots are there)."""
+    for words in (["--nvm=1", "--nrouters=0"], ["--nvm=2", "--nrouters=1"]):
         xc("k8s", *words)
         xc("stop")
         rounds = []
@@ -120,8 +120,8 @@ def _api() -> bool:
 
 
 def restore() -> None:
-    """A ready cluster of 2+1 nodes (two workers beside the control plane) from its checkpoint."""
-    xc("k8s", "--nvm=3", "--nrouters=0")
+    """A ready cluster of two nodes and a router from its checkpoint."""
+    xc("k8s", "--nvm=2", "--nrouters=1")
     on_node = ["./xc", "rsh", "--name", CLUSTER, "1"]
     for text in ("apply -f /etc/kubernetes/mconnect.yaml", "rollout status deployment/mconnect-deployment"):
         command(*on_node, f"kubectl {text}")()
