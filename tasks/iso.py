@@ -97,7 +97,7 @@ def parts(project: Project, chosen: choice.Choice) -> list[Part]:
 def tasks(project: Project, chosen: choice.Choice, found: list[Part]) -> kit.Tasks:
     """The verb `mkcdrom` and, under the same name, the ISO as a part of every build."""
     workspace, name = project.workspace, project.settings.name
-    private = [workspace.credentials(name)] if project.settings.kubernetes else []
+    private = [workspace.credentials(name)] if pki.wanted(project) else []
     if not chosen.words and not chosen.cidata and not chosen.script and not private:
         yield kit.verb(VERBS["mkcdrom"], project.words, remove, [workspace, name, chosen])
         return

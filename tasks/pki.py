@@ -1,7 +1,7 @@
 """the secret of a cluster ──pki──> k8s/<cluster>/credentials.tar + .json, the last overlay on its ISO
 
-With Kubernetes nodes only. The secret is made when there is none; nothing that is private is in the checkout,
-or readable for others.
+Where nodes run Kubernetes. The secret is made when there is none. Nothing that is private is in the checkout,
+in a release, or readable for others.
 """
 
 import io
@@ -19,7 +19,7 @@ TITLE = "kubernetes-credentials"  # of the tar on the ISO
 def tasks(project: Project) -> kit.Tasks:
     """One task, where the nodes run Kubernetes."""
     settings, workspace = project.settings, project.workspace
-    if not settings.kubernetes:
+    if not wanted(project):
         return
     from tasks.lib import credentials, kubeconfig, pki  # a tenth of a second, for those who need it
 
@@ -34,6 +34,11 @@ def tasks(project: Project) -> kit.Tasks:
     task = kit.task("pki", None, recipe, [tar, tar.with_suffix(".json"), workspace.secret(settings.name)])
     task["uptodate"].append(lambda task, values: _is_current(workspace, settings.name))
     yield task
+
+
+def wanted(project: Project) -> bool:
+    """Whether the ISO has them. That of a release has not: who unpacks it makes a secret of its own."""
+    return project.settings.kubernetes and project.words.verb != "release"
 
 
 def write(workspace: Workspace, name: str, details: tuple[str, int, bool], epoch: int) -> None:

@@ -2,10 +2,12 @@
 
 import base64
 import datetime
+import os
 import socket
 import ssl
 import stat
 import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Mapping
@@ -281,3 +283,24 @@ def test_a_cluster_with_kubernetes_has_them_last_on_its_iso(house: House) -> Non
     made = files.read_json(house.workspace / "iso" / "xcluster.json")
     assert made["content"] == ["00a.tar"]
     assert stat.S_IMODE(house.iso.stat().st_mode) != 0o600
+
+
+TASKS = """
+import sys
+sys.argv = ["xc", *sys.argv[1:]]
+import dodo
+from tasks import iso, pki
+for task in [*pki.tasks(dodo.house), *iso.tasks(dodo.house, dodo.chosen, dodo.parts)]:
+    print(*task["file_dep"], *task["targets"], task["meta"]["config"]["args"])
+"""
+
+
+@pytest.mark.parametrize(("words", "private"), [(["starts"], True), (["release"], False)])
+def test_a_release_has_none(house: House, words: list[str], private: bool) -> None:
+    house.write("images/base/image.yaml", "summary: an image\npackages: [libc6]\nkubernetes: true\n")
+    done = subprocess.run(
+        [sys.executable, "-c", TASKS, *words], cwd=house.root, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(house.root)},
+    )  # fmt: skip
+    assert "xcluster.iso" in done.stdout
+    assert ("workspace/k8s" in done.stdout) == private

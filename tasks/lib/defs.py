@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from tasks.lib import topology_check, versions
+from tasks.lib import settings, topology_check, versions
 from tasks.lib.errors import unknown
 from tasks.lib.model import ContainerImage, Image, Kernel, Overlay
 from tasks.lib.sources import Definition
@@ -249,6 +249,8 @@ def _cross_check(
             )
         elif _loops(image, images):
             problems.append(f"{label}: 'extends' leads back to {image.name}")
+        asked = settings.Layer(f"{label}: settings: ", image.settings, above_file=False)
+        problems += settings.load({}, {}, {}, asked)[1] if image.settings else []
     for overlay in overlays.values():
         file = overlay.directory / "ovl.yaml"
         label = _label(root, file)

@@ -22,7 +22,7 @@ def layer(images: Mapping[str, Image], name: str) -> Layer | None:
     values: dict[str, int | str | bool] = dict(USUAL) if needs(images, name) else {}
     for image in chain(images, name):
         values |= image.settings
-    return Layer(f"image {name}: ", values, above_file=False) if values else None
+    return Layer(f"images/{name}/image.yaml: settings: ", values, above_file=False) if values else None
 
 
 def needs(images: Mapping[str, Image], name: str) -> Kubernetes | None:

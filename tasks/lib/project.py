@@ -61,8 +61,7 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
     effective, wrong = settings.load(said.settings, told, file)
     told = _packed_family(told, Workspace.find(ROOT, environ), effective.name)
     verb = verbs[said.verb] if said.verb else None
-    if verb and verb.settings and environ.get("__kver") and not names.kernel_name(environ, str(ROOT)):
-        progress.say(f"note: __kver={environ['__kver']} is no kernel here, '{effective.kernel}' is used")
+    _note_unknown_kernel(verb, environ, effective)
     reads = verb is None or verb.builds or verb.definitions
     ovlpath = environ.get("XCLUSTER_OVLPATH", "")
     definitions = defs.load(ROOT, ovlpath, effective.k8sver, environ) if reads else defs.NONE
@@ -88,6 +87,13 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
         if not os.access(workspace.root, os.W_OK):
             raise PermissionError(errno.EACCES, "it is read-only", str(workspace.root))
     return Project(ROOT, workspace, effective, said, definitions, environ)
+
+
+def _note_unknown_kernel(
+    verb: words.Verb | None, environ: Mapping[str, str], effective: settings.Settings
+) -> None:
+    if verb and verb.settings and environ.get("__kver") and not names.kernel_name(environ, str(ROOT)):
+        progress.say(f"note: __kver={environ['__kver']} is no kernel here, '{effective.kernel}' is used")
 
 
 def _packed_family(told: dict[str, str], workspace: Workspace, name: str) -> dict[str, str]:

@@ -86,7 +86,9 @@ class Settings(BaseModel):
     )
     dns_hosts: str = Field("", description="file like /etc/hosts: more names that the DNS server knows")
     name: ClusterName = Field("xcluster", description="name of the cluster; several run side by side")
-    timeout: int = Field(120, ge=1, le=86400, description="seconds until every node must answer")
+    timeout: int = Field(
+        120, ge=1, le=86400, description="seconds until every node must answer, and Kubernetes be ready"
+    )
     kubernetes: bool = Field(False, description="nodes run Kubernetes; an image may say so itself")
     k8s_family: Literal["dual", "ipv4", "ipv6"] = Field(
         "dual", description="addresses of Kubernetes; SETUP=ipv4 and SETUP=ipv6 say it too"
