@@ -70,7 +70,7 @@ func names() []string {
 
 func runKubectl() {
 	// kubectl logs before it parses its flags, so its verbosity is set first.
-	_ = logs.GlogSetter(kubectl.GetLogVerbosity(os.Args))
+	_, _ = logs.GlogSetter(kubectl.GetLogVerbosity(os.Args))
 	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
 		kubectlutil.CheckErr(err)
 	}
