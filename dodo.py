@@ -20,12 +20,14 @@ from tasks import (
     images,
     iso,
     kernel,
+    kubeconfig,
     link,
     lock,
     machine,
     mkovl,
     netns,
     ovl,
+    pki,
     pull,
     reach,
     registry,
@@ -71,6 +73,7 @@ def _builds() -> kit.Tasks:
         *kernel.tasks(house),
         *image.tasks(house, chosen),
         *ovl.tasks(house, chosen, overlays),
+        *pki.tasks(house),
         *iso.tasks(house, chosen, parts),
     ]
     yield from shipped.adopted(made, shipped.Place(house.root, house.workspace))
@@ -91,6 +94,7 @@ def _verbs() -> kit.Tasks:
     yield from cluster.tasks(house, BUILDS if builds else [])
     yield from machine.tasks(house, BUILDS if builds else [])
     yield from checkpoint.tasks(house)
+    yield from kubeconfig.tasks(house)
     yield from reach.tasks(house)
     yield from netns.tasks(house)
     yield from graph.tasks(house)

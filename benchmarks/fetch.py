@@ -19,8 +19,9 @@ from benchmarks.build import scratch
 from benchmarks.measure import row, seconds
 from tasks import disk
 from tasks.lib import files
-from tasks.lib.model import Disk, Source
+from tasks.lib.model import Disk
 from tasks.lib.paths import Site, Workspace
+from tasks.lib.sources import Source
 
 MIB = 1 << 20
 SIZE = int(sys.argv[1]) if len(sys.argv) > 1 else 1024  # MiB

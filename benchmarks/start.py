@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 from benchmarks.measure import CLUSTER, WORKSPACE, compare, row, seconds, xc
-from tasks import launch
+from tasks import plan
 from tasks.lib.paths import Workspace
 from tasks.lib.settings import Settings
 from tasks.node import accel, qemu
@@ -24,13 +24,13 @@ NODES = 6
 def bare(kernel: str) -> None:
     """Boot six guests at once, and wait until the last one has powered off."""
     workspace = Workspace(WORKSPACE)
-    plan = launch.plan(Settings(kernel=kernel, name=CLUSTER), workspace)
+    made = plan.to_start(Settings(kernel=kernel, name=CLUSTER), workspace)
     accel.tiny_initramfs(workspace.probe_guest)
-    words = qemu.cmdline(plan.boot, plan.nodes[0]).replace("root=/dev/vda rw init=/init ", "")
+    words = qemu.cmdline(made.boot, made.nodes[0]).replace("root=/dev/vda rw init=/init ", "")
     command = [
-        qemu.QEMU, "-nodefaults", "-no-user-config", "-machine", "pc,hpet=off", "-accel", plan.boot.accel,
-        "-cpu", "max" if plan.boot.accel == "tcg" else "host", "-m", "128", "-smp", "2", "-display", "none",
-        "-no-reboot", "-serial", "stdio", "-kernel", str(plan.boot.kernel),
+        qemu.QEMU, "-nodefaults", "-no-user-config", "-machine", "pc,hpet=off", "-accel", made.boot.accel,
+        "-cpu", "max" if made.boot.accel == "tcg" else "host", "-m", "128", "-smp", "2", "-display", "none",
+        "-no-reboot", "-serial", "stdio", "-kernel", str(made.boot.kernel),
         "-initrd", str(workspace.probe_guest), "-append", words,
     ]  # fmt: skip
     guests = [

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tasks.lib import apt, archive, fetch, files, golang, kit, pins, proc
 from tasks.lib.errors import UserError
-from tasks.lib.model import Artifact, GoModule, Source
 from tasks.lib.paths import Site
 from tasks.lib.project import Project
+from tasks.lib.sources import Artifact, GoModule, Source
 
 
 def tasks(project: Project) -> kit.Tasks:
@@ -59,9 +59,13 @@ def _lists(artifact: Artifact, project: Project) -> set[Path]:
 
 def _local(artifact: Artifact, base: Path) -> list[Path]:
     """Files that are sources, where they exist: a source that is not there is not the last word."""
-    return [
-        base / source.file for source in artifact.sources if source.file and (base / source.file).is_file()
-    ]
+    found: list[Path] = []
+    for source in artifact.sources:
+        if source.file and (base / source.file).is_file():
+            found.append(base / source.file)
+        if source.go and source.go.directory:
+            found += files.tree_files(base / source.go.directory)
+    return found
 
 
 def get(artifact: Artifact, base: Path, site: Site) -> None:
@@ -118,10 +122,13 @@ def _first(artifact: Artifact, base: Path, site: Site) -> Got:
 
 def pin_name(artifact: Artifact, source: Source) -> str:
     """What a source of an artifact is called in xcluster.lock: each may give another file."""
-    return f"{artifact.name} {f'go:{source.go.module}' if source.go else source.text}"
+    module = source.go and source.go.module
+    return f"{artifact.name} {f'go:{module}' if module else source.text}"
 
 
 def _from(source: Source, artifact: Artifact, base: Path, site: Site) -> tuple[Path, dict[str, str]]:
+    if source.go and source.go.directory:
+        return _from_own_module(source.go, base / source.go.directory, artifact, site)
     if source.go:
         return _from_module(source.go, artifact, source, site)
     wanted = artifact.model_copy(update={"sha256": source.sha256 or artifact.sha256})
@@ -171,6 +178,17 @@ def _from_module(
         facts["deps"] = golang.build(wanted, module, temp, site)
         kept = _keep(temp, artifact, site, source.text)
     return kept, facts
+
+
+def _from_own_module(
+    wanted: GoModule, directory: Path, artifact: Artifact, site: Site
+) -> tuple[Path, dict[str, str]]:
+    """A command of a module that lies beside the definition."""
+    if not (directory / "go.mod").is_file():
+        raise UserError(f"there is no Go module in {directory}")
+    with files.scratch(site.workspace.cache / "member" / artifact.name) as temp:
+        deps = golang.build_own(wanted, directory, temp, site)
+        return _keep(temp, artifact, site, str(directory)), {"deps": deps}
 
 
 def _keep_file(path: Path, artifact: Artifact, site: Site) -> Path:

@@ -13,8 +13,8 @@ from tasks import artifact, disk, inputs
 from tasks.lib import files, kit, pins, progress, words
 from tasks.lib.apt import KEYRING
 from tasks.lib.errors import UserError
-from tasks.lib.model import Artifact
 from tasks.lib.project import Project, source_date_epoch
+from tasks.lib.sources import Artifact
 from tasks.suite import suites
 
 VERBS: Mapping[str, words.Verb] = {

@@ -3,23 +3,25 @@
 All nodes are saved at one moment, and restored together: any number of times, also beside the original.
 """
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tasks import golden, launch, net
+from tasks import golden, kubeconfig, launch, net, plan
 from tasks.lib import files, identity, kit, proc, progress, words
 from tasks.lib.errors import UsageError, UserError, unknown
 from tasks.lib.model import Node
-from tasks.lib.paths import CheckpointDir, ClusterDir, Workspace
+from tasks.lib.paths import ClusterDir, Workspace
 from tasks.lib.project import Project
+from tasks.lib.saved import CheckpointDir
 from tasks.lib.settings import Settings
 from tasks.node import boot, checkpoint, saver
 from tasks.node.checkpoint import Checkpoint
@@ -167,6 +169,7 @@ def _write_record(
         "needs": checkpoint.needs(settings, workspace, nodes),
         "host_keys": identity.host_keys(workspace, settings.name, nodes),
         "choice": files.read_json(workspace.choice(settings.name)).get("choice"),
+        "secret": files.read_json(workspace.secret(settings.name)) if settings.kubernetes else None,
         "nodes": [
             {
                 "node": node.model_dump(mode="json"),
@@ -181,10 +184,19 @@ def _write_record(
 
 
 def _restore(project: Project, name: str) -> None:
-    workspace = project.workspace
+    with restorable(project.workspace, name, lambda saved: _target(project, saved)) as made:
+        kubeconfig.start(made)
+
+
+@contextlib.contextmanager
+def restorable(workspace: Workspace, name: str, target: Callable[[Checkpoint], str]) -> Iterator[plan.Plan]:
+    """The start of the cluster `target` from a checkpoint, which is not removed meanwhile.
+
+    UserError when there is none, or when what it needs is not as it was.
+    """
     with _locked(workspace, name):
         saved = _find(workspace, name)
-        target = _target(project, saved)
+        cluster = target(saved)
         differs = saved.differs(workspace)
         if differs:
             lines = "".join(f"\n  {part}: {advice}" for part, advice in differs.items())
@@ -192,7 +204,7 @@ def _restore(project: Project, name: str) -> None:
                 f"checkpoint '{name}' cannot be restored, this is not what it was saved with:{lines}",
                 f"or remove it, and save a new one: xc checkpoint rm {name}",
             )
-        launch.start(launch.plan_restore(saved, workspace, target))
+        yield plan.to_restore(saved, workspace, cluster)
 
 
 def _target(project: Project, saved: Checkpoint) -> str:

@@ -1,25 +1,37 @@
 """The verbs that start, change and end a cluster. What they start is built first, by the tasks before."""
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from tasks import dns, iso, launch, net, ovl, reach
-from tasks.lib import choice, files, kit, proc, progress, topology_check, topology_choice, words
+from tasks import checkpoint, dns, iso, kubeconfig, launch, manifests, net, ovl, plan, reach, ready, store
+from tasks.lib import choice, files, image_choice, kit, proc, progress, topology_check, topology_choice, words
 from tasks.lib.errors import UsageError, UserError
+from tasks.lib.model import Overlay
 from tasks.lib.project import Project
 from tasks.lib.settings import PLAIN_TOPOLOGY, role_of
 from tasks.lib.topology import Topology
 
 WARNINGS = 5  # of one topology
 _START = {"settings": True, "builds": True}
+_FROM = {"from=": "a checkpoint to start from, instead of a boot"}
+WITH_FROM = ("name", "wait", "xterm", "offline")  # settings that go with it
 # Upstream looks for nodes up to these numbers; here it is known which ones there are.
 _COUNTS = {f"{name}=": "not needed, for upstream's scripts" for name in ("nvm", "nrouters", "ntesters")}
 VERBS: Mapping[str, words.Verb] = {
-    "start": words.Verb("start", "start a cluster, replacing a running one", **_START),  # type: ignore[arg-type]
-    "starts": words.Verb("starts", "start a cluster, never with console windows", **_START),  # type: ignore[arg-type]
+    "start": words.Verb("start", "start a cluster, replacing a running one", options=_FROM, **_START),  # type: ignore[arg-type]
+    "starts": words.Verb("starts", "start a cluster, never with console windows", options=_FROM, **_START),  # type: ignore[arg-type]
+    "k8s": words.Verb(
+        "k8s",
+        "start a cluster of the image k8s, and wait until Kubernetes is ready",
+        options=_FROM,
+        defaults={"image": "k8s", "wait": "ready"},
+        **_START,  # type: ignore[arg-type]
+    ),
     "scaleout": words.Verb(
         "scaleout",
         "add nodes to the running cluster",
@@ -48,6 +60,7 @@ def tasks(project: Project, builds: list[str]) -> kit.Tasks:
     does = {
         "start": _start,
         "starts": _start,
+        "k8s": _start,
         "scaleout": _scaleout,
         "scalein": _scalein,
         "stop": _stop,
@@ -66,16 +79,42 @@ def refuse_clean(project: Project, argv: list[str]) -> None:
 
 
 def _pointless(project: Project, name: str) -> bool:
-    """Nothing needs to be built for what is going to be refused."""
+    """Nothing needs to be built for a checkpoint, or for what is going to be refused."""
+    if "from" in project.words.options:
+        return True  # it is what it was
     return name == "scaleout" and not launch.running(project.workspace.cluster(project.settings.name))
 
 
 def _start(project: Project) -> None:
-    _warn(project)
-    plan = launch.plan(project.settings, project.workspace)
-    launch.start(plan)
+    with _plan(project) as made:
+        if project.settings.wait == "ready" and not made.settings.kubernetes:
+            raise UsageError("--wait=ready: this cluster is without Kubernetes", "xc start --image=k8s")
+        kubeconfig.start(made)
+    if project.settings.wait == "ready":
+        ready.wait(replace(project, settings=made.settings))
     if project.words.verb == "start" and project.settings.xterm:
         _windows(project)
+
+
+@contextlib.contextmanager
+def _plan(project: Project) -> Iterator[plan.Plan]:
+    """The start that the words ask for: of the settings' cluster, or from a checkpoint."""
+    name = project.words.options.get("from")
+    if name is None:
+        _warn(project)
+        _check_manifests(project)
+        yield plan.to_start(project.settings, project.workspace)
+        return
+    given = project.words.settings
+    verb = VERBS[str(project.words.verb)]
+    fixed = [key for key, value in given.items() if key not in WITH_FROM and verb.defaults.get(key) != value]
+    if fixed:
+        text = ", ".join(words.dashes(key) for key in fixed)
+        raise UsageError(f"--from: a checkpoint has its own {text}", f"xc checkpoint restore {name}")
+    with checkpoint.restorable(
+        project.workspace, name, lambda saved: given.get("name", saved.cluster)
+    ) as made:
+        yield made
 
 
 def _warn(project: Project) -> None:
@@ -93,13 +132,25 @@ def _not_packed(project: Project, topology: Topology) -> list[str]:
     """Guests read about a topology in the overlay that brings it."""
     if topology.name == PLAIN_TOPOLOGY:
         return []
-    image = project.definitions.images[project.settings.image]
-    packed = [part.overlay for part in iso.parts(project, iso.choose(project)) if part.overlay]
-    packed += [ovl.resolve(project, name) for name in image.overlays]
-    if any(overlay.directory == topology.directory for overlay in packed):
+    if any(overlay.directory == topology.directory for overlay in _packed(project)):
         return []
     own = topology.directory.name
     return [f"its overlay {own} is not on the ISO: xc mkcdrom env network-topology {own}"]
+
+
+def _packed(project: Project) -> list[Overlay]:
+    """The overlays of the ISO and of the image."""
+    found = [part.overlay for part in iso.parts(project, iso.choose(project)) if part.overlay]
+    chain = image_choice.chain(project.definitions.images, project.settings.image)
+    return found + [ovl.resolve(project, name) for image in chain for name in image.overlays]
+
+
+def _check_manifests(project: Project) -> None:
+    """Pods must not wait for what nobody brings."""
+    if project.settings.kubernetes:
+        packed = _packed(project)
+        refs = store.wanted(project, packed).refs
+        manifests.check(packed, iso.choose(project).setup, refs, offline=project.settings.offline)
 
 
 def _windows(project: Project) -> None:
@@ -127,7 +178,9 @@ def _scaleout(project: Project) -> None:
     lost = topology_choice.homeless(topology, settings, tuple(numbers)) if topology else []
     if lost:
         raise UsageError("; ".join(lost))
-    launch.add(launch.plan(settings, project.workspace, tuple(settings.node(number) for number in numbers)))
+    launch.add(plan.to_start(settings, project.workspace, tuple(settings.node(number) for number in numbers)))
+    if settings.wait == "ready" and settings.kubernetes:
+        ready.wait(project)
 
 
 def _scalein(project: Project) -> None:

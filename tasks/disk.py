@@ -13,9 +13,10 @@ from typing import IO
 from tasks import ovl
 from tasks.lib import fetch, files, kit, pins, proc, qcow2, stream
 from tasks.lib.errors import CommandError, UserError
-from tasks.lib.model import Disk, Image, Source
+from tasks.lib.model import Disk, Image
 from tasks.lib.paths import Site
 from tasks.lib.project import Project
+from tasks.lib.sources import Source
 
 BLOCK = 1 << 20
 FOREIGN = {b"KDMV": "vmdk", b"vhdxfile": "vhdx", b"conectix": "vpc", b"<<< ": "vdi", b"PK\3\4": "zip"}

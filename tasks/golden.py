@@ -52,13 +52,18 @@ def tasks(project: Project, disks: Iterable[Path]) -> kit.Tasks:
 def wanted(settings: Settings, nodes: Iterable[Node]) -> list[golden.Shape]:
     """The shapes worth a snapshot: those of nodes without own settings, and those that several nodes have.
 
-    None where a user's program makes the NICs: a snapshot would have to have the same.
+    All of them with Kubernetes, whose images give nodes sizes of their own. None where a user's program makes
+    the NICs: a snapshot would have to have the same.
     """
     if settings.net == "custom":
         return []
     shapes = [golden.shape_of(node) for node in nodes]
     plain = {golden.shape_of(node) for node in nodes if node == settings.plain_node(node.number)}
-    return [shape for shape in dict.fromkeys(shapes) if shape in plain or shapes.count(shape) > 1]
+    return [
+        shape
+        for shape in dict.fromkeys(shapes)
+        if settings.kubernetes or shape in plain or shapes.count(shape) > 1
+    ]
 
 
 def folder(settings: Settings, workspace: Workspace, shape: golden.Shape) -> Path:

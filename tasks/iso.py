@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks import ovl
+from tasks import ovl, pki
 from tasks.lib import choice, defs, files, iso9660, kit, progress, tree, words
 from tasks.lib.errors import DefinitionError, UsageError, UserError, unknown
 from tasks.lib.model import Overlay
@@ -97,7 +97,8 @@ def parts(project: Project, chosen: choice.Choice) -> list[Part]:
 def tasks(project: Project, chosen: choice.Choice, found: list[Part]) -> kit.Tasks:
     """The verb `mkcdrom` and, under the same name, the ISO as a part of every build."""
     workspace, name = project.workspace, project.settings.name
-    if not chosen.words and not chosen.cidata and not chosen.script:
+    private = [workspace.credentials(name)] if pki.wanted(project) else []
+    if not chosen.words and not chosen.cidata and not chosen.script and not private:
         yield kit.verb(VERBS["mkcdrom"], project.words, remove, [workspace, name, chosen])
         return
     tars = [_tar(project, part, chosen) for part in found]
@@ -106,6 +107,8 @@ def tasks(project: Project, chosen: choice.Choice, found: list[Part]) -> kit.Tas
     deps += files.tree_files(Path(chosen.cidata)) if chosen.cidata else []
     deps += [Path(chosen.script)] if chosen.script else []
     titled = list(zip([part.title for part in found], map(str, tars), strict=True))
+    titled += [(pki.TITLE, str(tar)) for tar in private]
+    deps += [tar.with_suffix(".json") for tar in private]
     recipe = kit.Recipe(
         write,
         [workspace, name, chosen, titled, source_date_epoch(project.environ)],
@@ -121,12 +124,12 @@ def write(
     workspace: Workspace, name: str, chosen: choice.Choice, tars: list[tuple[str, str]], epoch: int
 ) -> None:
     """Write the overlay ISO"""
-    out = workspace.iso(name)
+    out, private = workspace.iso(name), workspace.credentials(name)
     content: dict[str, Path] = {}
     with contextlib.ExitStack() as stack:
         for number, (title, path) in enumerate(tars):
             plain = Path(path)
-            if plain.parent != workspace.ovl("x").parent:
+            if plain.parent not in (workspace.ovl("x").parent, private.parent):
                 plain = stack.enter_context(files.scratch(out.with_name(f"{name}.{number}")))
                 tree.adopt_tar(Path(path), plain, path, epoch, name=title)
             content[f"{number:02d}{title}.tar"] = plain
@@ -135,6 +138,7 @@ def write(
         for extra in files.tree_files(Path(chosen.cidata)) if chosen.cidata else ():
             content[extra.name] = extra
         with files.atomic(out) as temp:
+            temp.touch(mode=0o600 if private in content.values() else 0o644)
             iso9660.write(temp, content, chosen.label, epoch)
     files.write_stamp(
         workspace.choice(name), {"iso": out}, choice=choice.to_json(chosen), content=sorted(content)

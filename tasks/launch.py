@@ -1,82 +1,20 @@
 """kernel + image + ISO ──start──> nodes that answer. The steps of a start, a stop, and adding nodes."""
 
-import os
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
-from tasks import dns, golden, net, ports
-from tasks.lib import files, identity, proc, progress
+from tasks import dns, net
+from tasks.lib import files, identity, keys, kubeconfig, proc, progress
 from tasks.lib.errors import UserError
 from tasks.lib.model import Node
 from tasks.lib.paths import ClusterDir, NodeDir, Workspace
-from tasks.lib.settings import Settings
 from tasks.node import Boot, NodeRun, boot, checkpoint, qemu, watch
 from tasks.node import golden as frozen
-from tasks.node.checkpoint import Checkpoint
+from tasks.plan import Plan
 from tasks.reach import ssh_command
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A start, decided before anything is touched."""
-
-    settings: Settings
-    workspace: Workspace
-    boot: Boot  # an ordinary one
-    why_accel: str
-    snapshots: Mapping[frozen.Shape, Path]  # what nodes are cloned from
-    nodes: tuple[Node, ...]
-    ports: net.Ports
-    saved: Checkpoint | None = None  # what nodes are restored from
-    why_net: str = "as saved"
-
-    @property
-    def backend(self) -> net.NetBackend:
-        """What connects the nodes."""
-        return net.of(self.settings)
-
-    @property
-    def directory(self) -> ClusterDir:
-        """Where the cluster lives."""
-        return self.workspace.cluster(self.settings.name)
-
-
-def plan(settings: Settings, workspace: Workspace, nodes: tuple[Node, ...] | None = None) -> Plan:
-    """Decide everything about a start from settings and artifacts."""
-    why_net, settings = net.decide(settings)[1], net.decided(settings)
-    plain, why = golden.plain(settings, workspace)
-    chosen = nodes or settings.nodes()
-    plain = replace(plain, crowded=_crowded({*chosen, *settings.nodes()}))
-    shapes = [] if settings.cold else golden.wanted(settings, chosen)
-    found = {shape: golden.ensure(settings, workspace, plain, shape) for shape in shapes}
-    snapshots = {shape: place for shape, place in found.items() if isinstance(place, Path)}
-    for reason in {reason for reason in found.values() if isinstance(reason, str)}:
-        progress.say(f"no golden snapshot, nodes boot the ordinary way: {reason}")
-    for shape, source in snapshots.items():
-        unpacked = golden.with_overlays(settings, plain, shape, source)
-        if isinstance(unpacked, str):
-            progress.say(f"every node unpacks the overlays itself: {unpacked}")
-        else:
-            snapshots[shape] = unpacked
-    here = ports.choose(settings, workspace)
-    return Plan(settings, workspace, plain, why, snapshots, chosen, here, why_net=why_net)
-
-
-def plan_restore(saved: Checkpoint, workspace: Workspace, name: str) -> Plan:
-    """The start of a cluster `name` from a checkpoint."""
-    settings = saved.settings(name)
-    plain, why = golden.plain(settings, workspace)
-    plain = replace(plain, crowded=_crowded(saved.nodes))
-    here = ports.choose(settings, workspace)
-    return Plan(settings, workspace, plain, why, {}, saved.nodes, here, saved)
-
-
-def _crowded(nodes: Iterable[Node]) -> bool:
-    return sum(node.smp for node in nodes) > (os.cpu_count() or 1)
 
 
 def locked(workspace: Workspace, name: str) -> AbstractContextManager[None]:
@@ -94,7 +32,7 @@ def start(made: Plan) -> None:
     with locked(made.workspace, made.settings.name):
         stop_running(made.directory)
         _preflight(made)
-        made.directory.root.mkdir(parents=True)
+        made.directory.root.mkdir(mode=0o700, parents=True)
         files.write_json(
             made.directory.state,
             {
@@ -140,6 +78,7 @@ def stop_running(directory: ClusterDir) -> bool:
         ender.join()
     for state in (directory.fakenet, directory.dns / "server.json"):
         proc.kill_recorded(files.read_json(state))
+    kubeconfig.leave(directory.kubeconfig)
     backend_of(directory).down(directory)
     files.remove(directory.root)
     return True
@@ -183,7 +122,7 @@ def _bring_up(made: Plan) -> None:
         try:
             made.backend.up(made.directory, made.nodes, made.settings.prefix, made.ports)
             authorized = identity.authorized_keys(made.workspace)
-            _host_keys(made)
+            _keys(made)
             runs = [_start_node(made, each) for each in made.nodes]
             _thaw(runs)
             dns.bring_up(made.settings, made.workspace)
@@ -208,13 +147,15 @@ def _thaw(runs: Sequence[NodeRun]) -> None:
         raise
 
 
-def _host_keys(made: Plan) -> None:
-    """Make those that are missing; nodes of a checkpoint have theirs."""
+def _keys(made: Plan) -> None:
+    """Make host keys that are missing; nodes of a checkpoint have theirs, and the secret of their cluster."""
     workspace, name = made.workspace, made.settings.name
     if made.saved:
         identity.adopt(workspace, name, made.saved.record["host_keys"])
         if made.saved.record["choice"] and not workspace.choice(name).exists():  # for nodes that are added
             files.write_json(workspace.choice(name), {"choice": made.saved.record["choice"]})
+        if made.saved.record.get("secret"):
+            keys.put(workspace.secret(name), made.saved.record["secret"])
     else:
         for each in made.nodes:
             identity.host_key(workspace, name, each)

@@ -7,8 +7,8 @@ from typing import Any
 from tasks import artifact, disk, inputs
 from tasks.lib import apt, fetch, files, golang, kit, packages, pins, progress, words
 from tasks.lib.errors import UsageError, UserError, unknown
-from tasks.lib.model import Artifact, Source
 from tasks.lib.project import Project
+from tasks.lib.sources import Artifact, Source
 from tasks.suite import suites
 
 VERBS: Mapping[str, words.Verb] = {
@@ -115,7 +115,8 @@ def _inputs(project: Project, asked: set[str]) -> Iterator[Input]:
                 yield Input("packages", package.name, _constant(packages.pin(package)), request.suite)
     for name, (found, _) in artifact.named(project).items():
         for source in found.sources:
-            if source.go or source.url or source.deb:
+            own = source.go and source.go.directory  # its go.sum pins it
+            if (source.go or source.url or source.deb) and not own:
                 pin_name = artifact.pin_name(found, source)
                 yield Input("artifacts", pin_name, _of_source(project, found, source, name in asked))
     for image in disk.disks(project):
@@ -203,7 +204,7 @@ def _open(project: Project, found: Artifact) -> bool:
     return all(
         (
             source.go
-            and not source.go.version
+            and not (source.go.version or source.go.directory)
             and not pins.of(lock, "artifacts", artifact.pin_name(found, source))
         )
         or (source.file and found.sha256 is None)

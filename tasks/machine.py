@@ -6,7 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
-from tasks import iso, launch, ovl, reach
+from tasks import iso, launch, ovl, plan, reach
 from tasks.lib import kit, proc, progress, qmp, settings, words
 from tasks.lib.errors import UsageError, UserError
 from tasks.lib.paths import NodeDir
@@ -66,11 +66,11 @@ def _boot_vm(project: Project) -> None:
     made = project.settings
     chosen = made.model_copy(update={"per_node": {**made.per_node, **extra}, "cold": True})
     node = chosen.node(number)
-    plan = launch.plan(chosen, project.workspace, (node,))
-    if number in launch.running(plan.directory):
+    begun = plan.to_start(chosen, project.workspace, (node,))
+    if number in launch.running(begun.directory):
         raise UserError(f"already there: {node.name}", f"xc scalein {number}")
-    (launch.add if launch.running(plan.directory) else launch.start)(plan)
-    place = plan.directory.node(number)
+    (launch.add if launch.running(begun.directory) else launch.start)(begun)
+    place = begun.directory.node(number)
     try:
         sys.stdout.write(place.console_log.read_text(errors="replace"))
         sys.stdout.flush()
@@ -79,8 +79,8 @@ def _boot_vm(project: Project) -> None:
     except KeyboardInterrupt:
         progress.say("interrupted")
     finally:
-        launch.remove_node(plan.directory, number)
-        if not launch.running(plan.directory):
+        launch.remove_node(begun.directory, number)
+        if not launch.running(begun.directory):
             launch.stop(project.workspace, made.name)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks import hostlibs, script
-from tasks.lib import apt, capabilities, choice, defs, files, guestnet, kit, tree
+from tasks.lib import apt, capabilities, choice, defs, elf, files, guestnet, kit, tree
 from tasks.lib.errors import DefinitionError, UserError
 from tasks.lib.model import Image, Overlay
 from tasks.lib.paths import Site, Workspace
@@ -172,10 +172,7 @@ def _pack_tree(made: Recipe, out: Path, site: Site) -> int:
         capable: dict[str, bytes] = {}
         for folder in _folders(made):
             capable |= tree.lay_over(folder, root)
-        for artifact in made.overlay.artifacts:
-            stamp = files.read_json(site.workspace.stamp("artifact", artifact.name))
-            content = site.workspace.content(stamp["sha256"])
-            tree.put_file(content, root / str(artifact.dest).lstrip("/"), artifact.executable)
+        _put_artifacts(made.overlay, root, site.workspace)
         tree.put_files(capabilities.carriers(capable, made.key), root)
         entries = tree.write_tar(root, out, made.epoch)
     files.remove(out.with_name(f"{made.key}.tree"))
@@ -185,6 +182,29 @@ def _pack_tree(made: Recipe, out: Path, site: Site) -> int:
             f"put files into {made.overlay.directory / 'default'}, or `allow_empty: true` into its ovl.yaml",
         )
     return entries
+
+
+def _put_artifacts(overlay: Overlay, root: Path, workspace: Workspace) -> None:
+    """Files from outside; a program that is there under several names is there once."""
+    placed: dict[tuple[str, bool], Path] = {}
+    for artifact in overlay.artifacts:
+        sha256 = str(files.read_json(workspace.stamp("artifact", artifact.name))["sha256"])
+        _refuse_foreign(overlay, artifact.name, workspace.content(sha256))
+        target = root / str(artifact.dest).lstrip("/")
+        first = placed.setdefault((sha256, artifact.executable), target)
+        if first == target:
+            tree.put_file(workspace.content(sha256), target, artifact.executable)
+        else:
+            tree.link_file(first, target)
+
+
+def _refuse_foreign(overlay: Overlay, name: str, content: Path) -> None:
+    machine = elf.foreign(content)
+    if machine:
+        raise UserError(
+            f"overlay '{overlay.name}': artifact '{name}' is a program for {machine}, guests are x86-64",
+            "give it a source for x86-64: its file, url or build directory is for another machine",
+        )
 
 
 def _write_topologies(made: Recipe, root: Path) -> None:

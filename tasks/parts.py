@@ -11,9 +11,10 @@ from pathlib import Path
 from tasks import kernel, ovl
 from tasks.lib import apt, files, kit, licences, proc
 from tasks.lib.errors import UserError
-from tasks.lib.model import Artifact, Kernel
+from tasks.lib.model import Kernel
 from tasks.lib.paths import Site, Workspace
 from tasks.lib.sbom import Part
+from tasks.lib.sources import Artifact
 
 
 def of_task(name: str, task: kit.Task, site: Site) -> list[Part]:

@@ -8,11 +8,11 @@ from pathlib import Path
 from tasks import artifact, pull, suite
 from tasks.lib import files, kit, oci, proc, progress, registry_api, registry_server, words
 from tasks.lib.errors import UsageError, UserError, unknown
-from tasks.lib.model import Artifact, Source
 from tasks.lib.paths import Site
 from tasks.lib.project import Project
 from tasks.lib.registry_places import Place
 from tasks.lib.registry_server import Server
+from tasks.lib.sources import Artifact, Source
 
 ARGS = "start | stop | status | ls | cache REF... | rm REF..."
 VERBS: Mapping[str, words.Verb] = {

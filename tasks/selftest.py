@@ -11,13 +11,14 @@ from tasks.lib.project import Project
 VERBS: Mapping[str, words.Verb] = {
     "test": words.Verb(
         "test",
-        "run all tests, those that boot virtual machines too; `test overlays` runs those of every overlay",
-        "[overlays] [PYTEST WORDS...]",
+        "run all tests, those that boot virtual machines too; `test overlays` those of every overlay, "
+        "`test k8s` those of Kubernetes",
+        "[overlays|k8s] [PYTEST WORDS...]",
         raw=True,
     ),
 }
 
-SETS: Mapping[str, str] = {"overlays": "tests/overlays"}
+SETS: Mapping[str, str] = {"overlays": "tests/overlays", "k8s": "tests/k8s"}
 
 
 def tasks(project: Project) -> kit.Tasks:

@@ -15,6 +15,7 @@ from tasks import (
     images,
     iso,
     kernel,
+    kubeconfig,
     link,
     lock,
     machine,
@@ -35,6 +36,7 @@ VERBS: Mapping[str, Verb] = {
     for noun in (
         cluster,
         checkpoint,
+        kubeconfig,
         machine,
         reach,
         netns,

@@ -15,8 +15,8 @@ from tasks import artifact
 from tasks.lib import apt, files, proc
 from tasks.lib.apt import Archive
 from tasks.lib.errors import UserError
-from tasks.lib.model import Artifact, Source
 from tasks.lib.paths import Site, Workspace
+from tasks.lib.sources import Artifact, Source
 from tests.conftest import Fakes
 
 TOOLS = ("apt-get", "dpkg-deb", "gpg", "gpgv")

@@ -8,8 +8,8 @@ import pytest
 from tasks import artifact
 from tasks.lib import files
 from tasks.lib.errors import UserError
-from tasks.lib.model import Artifact, Source
 from tasks.lib.paths import Site, Workspace
+from tasks.lib.sources import Artifact, Source
 
 BODY = b"a tool\n"
 SHA = hashlib.sha256(BODY).hexdigest()

@@ -23,8 +23,9 @@ import pytest
 from tasks import disk
 from tasks.lib import fetch, files, qcow2
 from tasks.lib.errors import UserError
-from tasks.lib.model import Disk, Source
+from tasks.lib.model import Disk
 from tasks.lib.paths import Site, Workspace
+from tasks.lib.sources import Source
 from tests.conftest import ROOT
 from tests.webserver import Handler, Server, dropping, serving
 
@@ -424,7 +425,8 @@ import json, sys
 from pathlib import Path
 from tasks import disk
 from tasks.lib.errors import UserError
-from tasks.lib.model import Disk, Source
+from tasks.lib.model import Disk
+from tasks.lib.sources import Source
 from tasks.lib.paths import Site, Workspace
 url, sha256, folder = sys.argv[1:]
 want = disk.Wanted("k8s", Disk(sources=(Source(url=url),), sha256=sha256), Path(folder), {})

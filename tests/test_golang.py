@@ -12,8 +12,8 @@ import pytest
 from tasks import artifact
 from tasks.lib import files, golang, proc
 from tasks.lib.errors import UserError
-from tasks.lib.model import Artifact, GoModule, Source
 from tasks.lib.paths import Site, Workspace
+from tasks.lib.sources import Artifact, GoModule, Source
 
 MODULE = "example.com/Greet"
 ESCAPED = "example.com/!greet"
@@ -156,3 +156,63 @@ def test_a_source_that_can_be_had_comes_first(site: Site, proxy: Path, tmp_path:
     both = (Source(file="greet"), *wanted().sources)
     artifact.get(wanted().model_copy(update={"sources": both}), tmp_path, site)
     assert stamp(site)["sha256"] == hashlib.sha256(b"a binary").hexdigest()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A definition's directory with a module of its own, which needs the one of the proxy."""
+    folder = tmp_path / "definition" / "src"
+    folder.mkdir(parents=True)
+    (folder / "go.mod").write_text("module own\n\ngo 1.18\n")
+    text = 'package main\n\nimport "fmt"\n\nvar word = "?"\n\nfunc main() { fmt.Println(word) }\n'
+    (folder / "main.go").write_text(text)
+    return folder
+
+
+def ours(name: str = "own", **said: object) -> Artifact:
+    source = Source(go=GoModule.model_validate({"directory": "src", **said}))
+    return Artifact(name=name, sources=(source,), dest=f"usr/bin/{name}", executable=True)
+
+
+def test_a_module_beside_the_definition(site: Site, proxy: Path, own: Path) -> None:
+    artifact.get(ours(variables={"main.word": "set"}), own.parent, site)
+    program = site.workspace.bin("own")
+    assert subprocess.run([program], check=True, capture_output=True).stdout == b"set\n"
+    assert str(own).encode() not in program.read_bytes(), "no path of the builder"
+    assert files.read_json(site.workspace.stamp("artifact", "own"))["source"] == "go:src"
+
+
+def test_it_is_the_same_elsewhere_and_compiled_once(site: Site, proxy: Path, own: Path) -> None:
+    artifact.get(ours(), own.parent, site)
+    first = site.workspace.bin("own").read_bytes()
+    artifact.get(ours("other"), own.parent, site)
+    assert site.workspace.bin("other").read_bytes() == first
+    assert len(list((site.workspace.go / "made").iterdir())) == 1
+    elsewhere = own.parent.with_name("elsewhere")
+    own.parent.rename(elsewhere)
+    artifact.get(ours(), elsewhere, Site(Workspace(elsewhere / "w"), "bookworm"))
+    assert Workspace(elsewhere / "w").bin("own").read_bytes() == first
+
+
+def test_a_changed_module_is_compiled_again(site: Site, proxy: Path, own: Path) -> None:
+    artifact.get(ours(), own.parent, site)
+    (own / "main.go").write_text((own / "main.go").read_text().replace('"?"', '"new"'))
+    artifact.get(ours(), own.parent, site)
+    assert subprocess.run([site.workspace.bin("own")], check=True, capture_output=True).stdout == b"new\n"
+
+
+def test_a_module_that_does_not_say_what_it_needs(site: Site, proxy: Path, own: Path) -> None:
+    (own / "main.go").write_text(f'package main\n\nimport _ "{MODULE}"\n\nfunc main() {{}}\n')
+    with pytest.raises(UserError, match=MODULE):
+        artifact.get(ours(), own.parent, site)
+
+
+def test_no_module_there(site: Site, proxy: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no Go module"):
+        artifact.get(ours(), tmp_path, site)
+
+
+def test_one_kind_of_module() -> None:
+    for said in ({}, {"directory": "src", "module": MODULE}, {"directory": "src", "version": "v1.0.0"}):
+        with pytest.raises(ValueError):
+            GoModule.model_validate(said)

@@ -19,7 +19,8 @@ LAYERS = {
 }
 ONLY_IMPORTERS = {
     "doit": {"tasks/lib/kit.py", "tasks/lib/record.py"},
-    "yaml": {"tasks/lib/defs.py"},
+    "yaml": {"tasks/lib/defs.py", "tasks/lib/kubeconfig.py"},
+    "cryptography": {"tasks/lib/pki.py"},
     "pycdlib": {"tasks/lib/iso9660.py"},
     "requests": {"tasks/lib/fetch.py", "tasks/lib/registry_api.py"},
     "zstandard": {"tasks/lib/layers.py"},

@@ -93,6 +93,18 @@ def test_put_file(tmp_path: Path) -> None:
     assert (tmp_path / "root/usr/bin/x").stat().st_mode & 0o777 == 0o644
 
 
+def test_a_second_name_takes_no_room(tmp_path: Path) -> None:
+    (tmp_path / "program").write_bytes(bytes(100_000))
+    root = tmp_path / "root"
+    tree.put_file(tmp_path / "program", root / "usr/bin/one", executable=True)
+    tree.link_file(root / "usr/bin/one", root / "usr/sbin/two")
+    tree.write_tar(root, tmp_path / "out.tar", 1)
+    with tarfile.open(tmp_path / "out.tar") as tar:
+        two = tar.getmember("usr/sbin/two")
+        assert two.islnk() and two.linkname == "usr/bin/one" and two.mode == 0o755
+    assert (tmp_path / "out.tar").stat().st_size < 150_000
+
+
 def tarred(path: Path, *names: str, kind: bytes = tarfile.REGTYPE, link: str = "", mode: str = "w") -> Path:
     """A tar made by somebody else."""
     with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]

@@ -9,9 +9,10 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from tasks.lib import topology_check
+from tasks.lib import settings, topology_check, versions
 from tasks.lib.errors import unknown
-from tasks.lib.model import ContainerImage, Definition, Image, Kernel, Overlay
+from tasks.lib.model import ContainerImage, Image, Kernel, Overlay
+from tasks.lib.sources import Definition
 from tasks.lib.topology import Topology
 
 D = TypeVar("D", bound=Definition)
@@ -49,12 +50,16 @@ class Definitions:
 NONE = Definitions({}, {}, {}, ())
 
 
-def load(root: Path, ovlpath: str = "") -> Definitions:
+def load(
+    root: Path, ovlpath: str = "", k8sver: str = "", environ: Mapping[str, str] | None = None
+) -> Definitions:
     """Read kernel/, images/ and the overlays below `root`, and those in the directories of `ovlpath`.
 
-    `ovlpath` is a colon list as upstream's XCLUSTER_OVLPATH (first hit wins); default: `root`/ovl.
+    `ovlpath` is a colon list as upstream's XCLUSTER_OVLPATH (first hit wins); default: `root`/ovl. Words in
+    artifacts are those of the version `k8sver` of Kubernetes, and of the environment.
     """
     problems: list[str] = []
+    words = versions.Words(_versions(root, ovl_dirs(root, ovlpath), k8sver, problems), environ or {})
     kernels = {}
     for file in sorted((root / "kernel").glob("*.yaml")):
         kernel = _read(Kernel, root, file, problems, name=file.stem)
@@ -68,7 +73,8 @@ def load(root: Path, ovlpath: str = "") -> Definitions:
     overlays: dict[str, Overlay] = {}
     for folder in ovl_dirs(root, ovlpath):
         for directory in sorted(folder.iterdir()) if folder.is_dir() else ():
-            overlay = read_overlay(root, directory, problems) if directory.name not in overlays else None
+            known = directory.name in overlays
+            overlay = None if known else read_overlay(root, directory, problems, words)
             if overlay:
                 overlays[overlay.name] = overlay
     topologies = _topologies(root, overlays, problems)
@@ -81,12 +87,23 @@ def ovl_dirs(root: Path, ovlpath: str) -> list[Path]:
     return [Path(os.path.abspath(part)) for part in ovlpath.split(":") if part] or [root / "ovl"]
 
 
-def read_overlay(root: Path, directory: Path, problems: list[str]) -> Overlay | None:
+def _versions(root: Path, folders: Iterable[Path], k8sver: str, problems: list[str]) -> Mapping[str, str]:
+    """The words of the chosen version, from the first directory of overlays that has them."""
+    for file in (folder / versions.FILE for folder in folders):
+        if file.is_file():
+            table = read_yaml(file, _label(root, file), problems)
+            return versions.chosen(table, k8sver, _label(root, file), problems)
+    return {}
+
+
+def read_overlay(
+    root: Path, directory: Path, problems: list[str], words: versions.Words = versions.NONE
+) -> Overlay | None:
     """The overlay in `directory`: one with an ovl.yaml, an executable `tar`, or a `default/` tree."""
     file = directory / "ovl.yaml"
     if not (file.is_file() or (directory / "tar").is_file() or (directory / "default").is_dir()):
         return None
-    return _read(Overlay, root, file, problems, name=directory.name, directory=directory)
+    return _read(Overlay, root, file, problems, words=words, name=directory.name, directory=directory)
 
 
 def _topologies(root: Path, overlays: Mapping[str, Overlay], problems: list[str]) -> dict[str, Topology]:
@@ -126,10 +143,21 @@ def read_yaml(file: Path, label: str, problems: list[str]) -> dict[str, Any]:
     return {str(key): entry for key, entry in value.items()}
 
 
-def _read(model: type[D], root: Path, file: Path, problems: list[str], **known: Any) -> D | None:
+def _read(
+    model: type[D],
+    root: Path,
+    file: Path,
+    problems: list[str],
+    words: versions.Words = versions.NONE,
+    **known: Any,
+) -> D | None:
     label = _label(root, file)
     before = len(problems)
     data = read_yaml(file, label, problems)
+    if "artifacts" in data:
+        wrong: list[str] = []
+        data["artifacts"] = words.applied(data["artifacts"], wrong)
+        problems += [f"{label}: {problem}" for problem in wrong]
     problems += [f"{label}: '{key}' follows from the file's place; remove it" for key in data if key in known]
     if len(problems) > before:
         return None
@@ -221,6 +249,8 @@ def _cross_check(
             )
         elif _loops(image, images):
             problems.append(f"{label}: 'extends' leads back to {image.name}")
+        asked = settings.Layer(f"{label}: settings: ", image.settings, above_file=False)
+        problems += settings.load({}, {}, {}, asked)[1] if image.settings else []
     for overlay in overlays.values():
         file = overlay.directory / "ovl.yaml"
         label = _label(root, file)

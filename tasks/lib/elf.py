@@ -15,9 +15,20 @@ from tasks.lib.errors import CommandError
 LOADER = "/lib64/ld-linux-x86-64.so.2"
 PT_DYNAMIC, PT_INTERP = 2, 3
 X86_64 = 62
+MACHINES = {3: "x86 (32 bits)", 20: "ppc", 21: "ppc64", 22: "s390x", 40: "arm", 183: "aarch64", 243: "riscv"}
 _MAGIC = b"\x7fELF\x02\x01"  # 64 bits, little-endian
 _FOUND = re.compile(r"=> (/.*) \(0x[0-9a-f]+\)$")
 _VERSION = re.compile(rb"release version (\d+\.\d+)")
+
+
+def foreign(path: Path) -> str:
+    """What a program is for, when that is not x86-64; "" for programs of x86-64 and what is no program."""
+    with path.open("rb") as file:
+        head = file.read(20)
+    if len(head) < 20 or not head.startswith(_MAGIC[:4]) or (head.startswith(_MAGIC) and head[18] == X86_64):
+        return ""
+    (machine,) = struct.unpack_from("<H" if head[5] == 1 else ">H", head, 18)
+    return MACHINES.get(machine, f"machine {machine}")
 
 
 def segments(path: Path) -> dict[int, tuple[int, int]]:

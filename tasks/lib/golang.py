@@ -3,14 +3,15 @@
 import json
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.lib import files, proc
 from tasks.lib.errors import CommandError, UserError
-from tasks.lib.model import GoModule
 from tasks.lib.paths import Site
+from tasks.lib.sources import GoModule
 
 # What the toolchain would take from the host, or write where it stands.
 FIXED = {
@@ -47,17 +48,46 @@ def build(wanted: GoModule, made: Module, out: Path, site: Site) -> str:
     with files.scratch(out.with_name(f"{out.name}.bin")) as folder:
         folder.mkdir()
         package = made.path if wanted.command == "." else f"{made.path}/{wanted.command}"
-        command = ["go", "install", "-trimpath", "-buildvcs=false", "-ldflags=-buildid= -s -w"]
-        log = site.workspace.log(f"go:{made.path.rpartition('/')[2]}")
-        log.unlink(missing_ok=True)
-        env = environment(site) | {"GOBIN": str(folder)}
-        try:
-            proc.run([*command, f"{package}@{made.version}"], env=env, cwd=_place(site), log=log)
-        except CommandError as error:
-            raise _explained(f"{package}@{made.version}", str(error), site) from error
+        command = ["go", "install", *_flags(wanted), f"{package}@{made.version}"]
+        _compile(command, _place(site), site, {"GOBIN": str(folder)})
         (binary,) = folder.iterdir()
         os.replace(binary, out)
     return files.digest(_modules(out))
+
+
+def build_own(wanted: GoModule, directory: Path, out: Path, site: Site) -> str:
+    """Compile a command of the module in `directory` to `out`; the digest of all modules in it.
+
+    Its go.sum says what they are: one that it does not name is an error. Commands that are the same program
+    under several names are compiled once.
+    """
+    content = {str(path.relative_to(directory)): files.sha256(path) for path in files.tree_files(directory)}
+    facts = [content, wanted.command, wanted.variables, toolchain()]
+    kept = site.workspace.go / "made" / files.digest(facts)
+    with files.locked(kept.with_suffix(".lock")):
+        if not kept.is_file():
+            with files.atomic(kept) as temp:
+                package = "." if wanted.command == "." else f"./{wanted.command}"
+                command = ["go", "build", *_flags(wanted), "-mod=readonly", "-o", str(temp), package]
+                _compile(command, directory, site, {})
+    shutil.copyfile(kept, out)
+    return files.digest(_modules(out))
+
+
+def _flags(wanted: GoModule) -> list[str]:
+    """What makes the bytes depend on nothing but the source."""
+    names = [f"-X {name}={value}" for name, value in sorted(wanted.variables.items())]
+    return ["-trimpath", "-buildvcs=false", " ".join(["-ldflags=-buildid= -s -w", *names])]
+
+
+def _compile(command: list[str], place: Path, site: Site, own: Mapping[str, str]) -> None:
+    name = command[-1] if "@" in command[-1] else str(place)
+    log = site.workspace.log(f"go:{name.partition('@')[0].rpartition('/')[2]}")
+    log.unlink(missing_ok=True)
+    try:
+        proc.run(command, env={**environment(site), **own}, cwd=place, log=log)
+    except CommandError as error:
+        raise _explained(name, str(error), site) from error
 
 
 def toolchain() -> str:

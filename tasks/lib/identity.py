@@ -97,6 +97,8 @@ def message(workspace: Workspace, settings: Settings, node: Node, authorized: st
         "xc_ntesters": str(settings.ntesters),
         "xc_prefix": settings.prefix,
         "xc_topology": settings.topology,
+        "xc_k8s_family": settings.k8s_family,
+        "xc_k8s_proxy_mode": settings.k8s_proxy_mode,
         "xc_telnet": "yes" if settings.telnet else "",
         "xc_blank_password": "yes" if settings.blank_password else "",
     }

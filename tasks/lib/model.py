@@ -5,87 +5,18 @@ from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     model_validator,
 )
 
 from tasks.lib import oci
+from tasks.lib.sources import Artifact, Definition, Name, Sha256, Source
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
 Fragment = Name
 Mode = Annotated[str, StringConstraints(pattern=r"^[0-7]{3,4}$")]
-ModulePath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~/-]*$")]
-ModuleVersion = Annotated[str, StringConstraints(pattern=r"^v[0-9][A-Za-z0-9.+-]*$")]
-ModuleDirectory = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._][A-Za-z0-9._/-]*$")]
 Size = Annotated[str, StringConstraints(pattern=r"^[0-9]+[MG]$")]
-
-
-class Definition(BaseModel):
-    """Strict and immutable, so that a value can be an input of a task."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class GoModule(Definition):
-    """A command of a Go module, to be compiled."""
-
-    module: ModulePath  # e.g. github.com/coredns/coredns
-    version: ModuleVersion | None = None  # e.g. v1.10.1; without it xcluster.lock has to say it
-    command: ModuleDirectory = "."  # directory of the command in the module
-
-
-class Source(Definition):
-    """One place an artifact can come from; exactly one of `deb`, `url`, `file`, `go`."""
-
-    deb: Name | None = None  # a Debian package, verified by apt
-    suite: Name | None = None  # of `deb`; default: the settings' suite
-    member: str | None = None  # path of the file inside the package, or in a tar or zip from `url` or `file`
-    url: str | None = None  # http, https or file URL
-    file: str | None = None  # path; relative to the directory of the definition
-    go: GoModule | None = None  # a command of a Go module, built here
-    sha256: Sha256 | None = (
-        None  # of what this source gives, where sources differ; with `member` of the archive
-    )
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        if sum(kind is not None for kind in (self.deb, self.url, self.file, self.go)) != 1:
-            raise ValueError("exactly one of deb, url, file, go is needed")
-        if self.deb and not self.member:
-            raise ValueError("'deb' needs 'member', the file inside the package")
-        if self.go and self.member:
-            raise ValueError("'member' (a file inside an archive) does not go with 'go'")
-        if self.member and self.url and not self.sha256:
-            raise ValueError("a 'url' with 'member' needs 'sha256', that of the archive, beside it")
-        return self
-
-    @property
-    def text(self) -> str:
-        """The source in one word, for messages."""
-        if self.go:
-            return f"go:{self.go.module}" + (f"@{self.go.version}" if self.go.version else "")
-        return f"deb:{self.deb}" if self.deb else self.url or f"file:{self.file}"
-
-
-class Artifact(Definition):
-    """A file from outside: sources tried in order, one expected content."""
-
-    name: Name
-    sources: Annotated[tuple[Source, ...], Field(min_length=1, strict=False)]
-    sha256: Sha256 | None = None  # of the file; needed for `url`
-    dest: str | None = None  # where an overlay puts it, e.g. usr/bin/tool
-    executable: bool = False  # in the overlay
-
-    @model_validator(mode="after")
-    def _url_is_fixed(self) -> Self:
-        if self.sha256 is None and any(source.url and not source.sha256 for source in self.sources):
-            raise ValueError("a 'url' source needs 'sha256'")
-        return self
 
 
 class Prebuilt(Definition):
@@ -186,6 +117,17 @@ class Disk(Definition):
         return self
 
 
+class Kubernetes(Definition):
+    """What nodes with Kubernetes must have. Not built from, so it is no input of the build."""
+
+    mem: Annotated[int, Field(ge=1)] = 384  # MiB of a cluster node
+    control: Annotated[int, Field(ge=1)] = 640  # MiB of vm-001, which has the control plane
+
+
+def _as_usual(value: object) -> object:
+    return ({} if value else None) if isinstance(value, bool) else value
+
+
 class Image(Definition):
     """images/<name>/image.yaml; images/<name>/rootfs/ is copied over the packages."""
 
@@ -210,15 +152,19 @@ class Image(Definition):
     no_applets: Annotated[tuple[str, ...], Field(strict=False)] = ()  # busybox applets without a link
     images: ContainerImages = ()  # container images that its nodes have before the start
     size: Size = "2G"  # of the disk, sparse
+    # Its nodes run Kubernetes: true, or how much memory they must have.
+    kubernetes: Annotated[Kubernetes | None, BeforeValidator(_as_usual), Field(exclude=True)] = None
+    # What its nodes have unless something else is said; counts more than the topology's.
+    settings: Annotated[dict[str, int | str | bool], Field(exclude=True)] = {}
 
     @model_validator(mode="after")
     def _base_or_extension(self) -> Self:
-        own = {"extends", "overlays", "summary", "size", "name", "directory", "images"}
-        lost = sorted(self.model_fields_set - own)
+        any_kind = {"summary", "name", "directory", "kubernetes", "settings"}
+        lost = sorted(self.model_fields_set - any_kind - {"extends", "overlays", "size", "images"})
         if self.extends and lost:
             names = ", ".join(f"'{key}'" for key in lost)
             raise ValueError(f"with 'extends' the base image decides {names}: put that into an overlay")
-        mixed = sorted(self.model_fields_set - {"disk", "summary", "name", "directory"})
+        mixed = sorted(self.model_fields_set - any_kind - {"disk"})
         if self.disk and mixed:
             raise ValueError(f"with 'disk' the image is made elsewhere: remove {', '.join(mixed)}")
         if not self.extends and not self.packages and not self.disk:

@@ -21,9 +21,17 @@ def kernel_name(environ: Mapping[str, str], root: str) -> str:
     return version if os.path.isfile(os.path.join(root, "kernel", f"{version}.yaml")) else ""
 
 
+def family(setup: str) -> str:
+    """What SETUP says of the addresses of Kubernetes: ipv4, ipv6, or nothing."""
+    said = [part for part in setup.split(",") if part in ("ipv4", "ipv6")]
+    return said[-1] if said else ""
+
+
 def translated(environ: Mapping[str, str], root: str) -> dict[str, str]:
     """An environment in which upstream's variables are our settings."""
-    found = dict(environ)
+    found = {"__k8s_family": family(environ.get("SETUP", "")), **environ}
+    if environ.get("K8S_PROXY_MODE") and not environ.get("__k8s_proxy_mode"):
+        found["__k8s_proxy_mode"] = environ["K8S_PROXY_MODE"]
     if environ.get("__image"):
         found["__image"] = image_name(environ["__image"])
     if kernel_name(environ, root):

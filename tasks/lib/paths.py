@@ -76,6 +76,19 @@ class Workspace:
         """The private registry: its configuration, its images, its log."""
         return self.root / "registry"
 
+    @property
+    def k8s(self) -> Path:
+        """Secrets of clusters with Kubernetes, and what nodes get of them; one directory each."""
+        return self.root / "k8s"
+
+    def secret(self, cluster: str) -> Path:
+        """What all certificates and keys of a cluster are derived from."""
+        return self.k8s / cluster / "secret.json"
+
+    def credentials(self, cluster: str) -> Path:
+        """An overlay's tar with certificates, keys and kubeconfigs of a cluster; its stamp is beside it."""
+        return self.k8s / cluster / "credentials.tar"
+
     def bin(self, name: str) -> Path:
         """A program from outside, for use on the host too."""
         return self.root / "bin" / name
@@ -146,7 +159,7 @@ class Workspace:
         """Everything that no build task makes; keys stay as long as a cluster runs that they open."""
         kept = {self.run}
         if any(self.run.glob("*/cluster.json")):
-            kept |= {self.keys, self.accel}
+            kept |= {self.keys, self.k8s, self.accel}
         if (self.registry / "registry.json").exists():  # it runs
             kept.add(self.registry)
         found = [path for path in self.root.iterdir() if path not in kept]
@@ -167,34 +180,6 @@ class Site:
     offline: bool = False
     mirrors: Mapping[str, Sequence[str]] = field(default_factory=dict)  # URL prefix -> what to try first
     lock: Path | None = None  # xcluster.lock, with which what comes is compared
-
-
-@dataclass(frozen=True)
-class CheckpointDir:
-    """The files of one checkpoint: its record, and by node memory, state of the machine and disk."""
-
-    root: Path
-
-    @property
-    def record(self) -> Path:
-        """What was saved, and what it needs."""
-        return self.root / "checkpoint.json"
-
-    def ram(self, number: int) -> Path:
-        """The memory of a node, as a sparse file."""
-        return self.root / f"vm-{number:03d}.ram"
-
-    def state(self, number: int) -> Path:
-        """All of a node's machine but its memory and its disk."""
-        return self.root / f"vm-{number:03d}.state"
-
-    def disk(self, number: int) -> Path:
-        """A qcow2 of what a node has written, over the image."""
-        return self.root / f"vm-{number:03d}.qcow2"
-
-    def stream(self, number: int) -> Path:
-        """Machine and memory in one, as QEMU sends them; only while a checkpoint is saved."""
-        return self.root / f"vm-{number:03d}.stream"
 
 
 @dataclass(frozen=True)
@@ -227,6 +212,16 @@ class ClusterDir:
     def dns(self) -> Path:
         """What the DNS server of a cluster with bridges works on."""
         return self.root / "dns"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The kubeconfigs that have a context of this cluster."""
+        return self.root / "kubeconfig.json"
+
+    @property
+    def ready(self) -> Path:
+        """How long Kubernetes took until it was ready."""
+        return self.root / "ready.json"
 
     @property
     def fakenet(self) -> Path:

@@ -7,7 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tasks.lib import choice, defs, files, names, pins, progress, settings, topology_choice, words
+from tasks.lib import (
+    choice,
+    defs,
+    files,
+    image_choice,
+    names,
+    pins,
+    progress,
+    settings,
+    topology_choice,
+    words,
+)
 from tasks.lib.errors import DefinitionError, UsageError, unknown
 from tasks.lib.files import explained
 from tasks.lib.paths import Site, Workspace
@@ -48,11 +59,12 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
     asked = {k: names.image_name(v) if k == "image" else v for k, v in said.settings.items()}
     said, told = replace(said, settings=asked), names.translated(environ, str(ROOT))
     effective, wrong = settings.load(said.settings, told, file)
+    told = _packed_family(told, Workspace.find(ROOT, environ), effective.name)
     verb = verbs[said.verb] if said.verb else None
-    if verb and verb.settings and environ.get("__kver") and not names.kernel_name(environ, str(ROOT)):
-        progress.say(f"note: __kver={environ['__kver']} is no kernel here, '{effective.kernel}' is used")
+    _note_unknown_kernel(verb, environ, effective)
     reads = verb is None or verb.builds or verb.definitions
-    definitions = defs.load(ROOT, environ.get("XCLUSTER_OVLPATH", "")) if reads else defs.NONE
+    ovlpath = environ.get("XCLUSTER_OVLPATH", "")
+    definitions = defs.load(ROOT, ovlpath, effective.k8sver, environ) if reads else defs.NONE
     workspace = Workspace.find(ROOT, environ)
     running = verb and verb.running and files.read_json(workspace.cluster(effective.name).state)
     if running and not wrong:
@@ -75,6 +87,20 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
         if not os.access(workspace.root, os.W_OK):
             raise PermissionError(errno.EACCES, "it is read-only", str(workspace.root))
     return Project(ROOT, workspace, effective, said, definitions, environ)
+
+
+def _note_unknown_kernel(
+    verb: words.Verb | None, environ: Mapping[str, str], effective: settings.Settings
+) -> None:
+    if verb and verb.settings and environ.get("__kver") and not names.kernel_name(environ, str(ROOT)):
+        progress.say(f"note: __kver={environ['__kver']} is no kernel here, '{effective.kernel}' is used")
+
+
+def _packed_family(told: dict[str, str], workspace: Workspace, name: str) -> dict[str, str]:
+    """SETUP of the last mkcdrom counts where the environment says nothing."""
+    packed = choice.recorded(workspace.choice(name))
+    said = told["__k8s_family"] or (names.family(packed.env.get("SETUP", "")) if packed else "")
+    return {**told, "__k8s_family": said}
 
 
 def _as_running(
@@ -109,14 +135,16 @@ def _with_topology(
 ) -> tuple[settings.Settings, list[str]]:
     """The settings with what the topology asks for, and what is wrong with them."""
     topology = definitions.topologies.get(named.name)
+    image = settings.load(said.settings, environ, file)[0].image
+    of_image = [layer] if (layer := image_choice.layer(definitions.images, image)) else []
     if topology is None:
-        effective, wrong = settings.load(said.settings, environ, file)
+        effective, wrong = settings.load(said.settings, environ, file, *of_image)
         broken = bool(definitions.problems)  # then the topology may be there, and its own problem is told
         if named.place and definitions is not defs.NONE and not broken:
             wrong.append(f"{named.place}: {unknown('topology', named.name, definitions.topologies)}")
         return effective, wrong
-    layer = topology_choice.layer(topology, named)
-    effective, wrong = settings.load(said.settings, environ, file, layer)
+    asked = [topology_choice.layer(topology, named), *of_image]
+    effective, wrong = settings.load(said.settings, environ, file, *asked)
     numbers = tuple(node.number for node in effective.nodes())
     return effective, wrong + topology_choice.homeless(topology, effective, numbers)
 
@@ -151,7 +179,7 @@ def _unknown_names(effective: settings.Settings, definitions: defs.Definitions) 
 
 
 def _too_little_memory(effective: settings.Settings, definitions: defs.Definitions) -> list[str]:
-    """Nodes in which the kernel cannot come up."""
+    """Nodes in which the kernel cannot come up, or what the image has in it."""
     kernel = definitions.kernels.get(effective.kernel)
     least = kernel.mem if kernel else 0
     small = sorted({node.mem for node in effective.nodes() if node.mem < least})
@@ -159,7 +187,7 @@ def _too_little_memory(effective: settings.Settings, definitions: defs.Definitio
         f"a node of {mem} MiB is too small for the kernel '{effective.kernel}', which needs {least} MiB: "
         "give more with --mem, or take another kernel"
         for mem in small
-    ]
+    ] + image_choice.too_small(definitions.images, effective)
 
 
 def source_date_epoch(environ: Mapping[str, str] = os.environ) -> int:

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from tasks.lib.errors import unknown
-from tasks.lib.model import Name, Node, Role
+from tasks.lib.model import Node, Role
+from tasks.lib.sources import Name
 
 Nets = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,2}(,[0-9]{1,2})*$")]
 Prefix = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]+:[0-9a-fA-F:]*$")]
@@ -40,7 +41,7 @@ def topology_name(name: Any) -> Any:
 
 @dataclass(frozen=True)
 class Layer:
-    """Settings of a fifth place, the topology; those of one node count less than one for all above it."""
+    """Settings of a topology or an image; those of one node count less than one for all above it."""
 
     where: str
     values: Mapping[str, Any]
@@ -66,6 +67,9 @@ class Settings(BaseModel):
     mtu: int = Field(1500, ge=576, le=65535, description="MTU of every net in bytes")
     kernel: Name = Field("debian", description="kernel/<name>.yaml")
     image: Name = Field("base", description="images/<name>/")
+    k8sver: str = Field(
+        "", description="version of Kubernetes; default: first in ovl/kubernetes/versions.yaml"
+    )
     ovls: str = Field("env network-topology", description="overlays of a cluster before the first mkcdrom")
     append: str = Field("", description="added to the kernel command line")
     machine: str = Field("pc", description="QEMU's machine type")
@@ -82,7 +86,20 @@ class Settings(BaseModel):
     )
     dns_hosts: str = Field("", description="file like /etc/hosts: more names that the DNS server knows")
     name: ClusterName = Field("xcluster", description="name of the cluster; several run side by side")
-    timeout: int = Field(120, ge=1, le=86400, description="seconds until every node must answer")
+    timeout: int = Field(
+        120, ge=1, le=86400, description="seconds until every node must answer, and Kubernetes be ready"
+    )
+    kubernetes: bool = Field(False, description="nodes run Kubernetes; an image may say so itself")
+    k8s_family: Literal["dual", "ipv4", "ipv6"] = Field(
+        "dual", description="addresses of Kubernetes; SETUP=ipv4 and SETUP=ipv6 say it too"
+    )
+    k8s_proxy_mode: Literal["iptables", "ipvs", "nftables"] = Field(
+        "iptables", description="how kube-proxy leads to services; K8S_PROXY_MODE says it too"
+    )
+    wait: Literal["nodes", "ready"] = Field(
+        "nodes", description="until nodes answer, or until Kubernetes in them is ready too"
+    )
+    api_base: int = Field(7443, ge=1024, le=65000, description="first port to try for the Kubernetes API")
     cold: bool = Field(False, description="boot every node; do not clone the golden snapshot")
     keep: bool = Field(False, description="leave a cluster that did not come up as it is, to look at")
     xterm: bool = Field(True, description="consoles in xterm windows where there is a display (start only)")
@@ -156,19 +173,18 @@ def load(
     words: Mapping[str, str],
     environ: Mapping[str, str],
     file: Mapping[str, Any],
-    topology: Layer | None = None,
+    *others: Layer,
 ) -> tuple[Settings, list[str]]:
     """The effective settings, and all that is wrong with them (then the settings are the defaults).
 
-    `words` are command line options, `environ` the process environment, `file` the content of xcluster.yaml.
+    `words` are command line options, `environ` the process environment, `file` the content of xcluster.yaml,
+    `others` what topology and image ask for, the least first.
     Environment names that are no setting are left to overlays; in the other two they are errors.
     """
-    fifth = [(topology.where, dict(topology.values))] if topology else []
-    after = bool(topology and topology.above_file)
     layers: list[tuple[str, dict[str, Any]]] = [
-        *([] if after else fifth),
+        *((each.where, dict(each.values)) for each in others if not each.above_file),
         ("xcluster.yaml: ", dict(file)),
-        *(fifth if after else []),
+        *((each.where, dict(each.values)) for each in others if each.above_file),
         ("__", {k[2:]: v for k, v in environ.items() if v and k.startswith("__") and is_setting(k[2:])}),
         ("--", dict(words)),
     ]
@@ -181,8 +197,9 @@ def load(
             if not is_setting(name) or (name == "mirrors" and where != "xcluster.yaml: "):
                 problems.append(where + unknown("setting", name, names()))
                 continue
-            if topology and where != topology.where:
-                _outdo(merged, origin, name, topology.where)
+            for each in others:
+                if where != each.where:
+                    _outdo(merged, origin, name, each.where)
             origin[name] = f"{where}{name}"
             _put(merged, name, " ".join(map(str, value)) if isinstance(value, list) else value)
     try:

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
-from tasks.lib.model import Definition, Name
 from tasks.lib.settings import FIRST, MOST
+from tasks.lib.sources import Definition, Name
 
 ROLES = {role: (first, first + MOST[role] - 1) for role, first in FIRST.items()}  # their first and last
 LAST = max(last for _, last in ROLES.values())

@@ -102,6 +102,14 @@ def put_file(source: Path, target: Path, executable: bool) -> None:
     target.chmod(0o755 if executable else 0o644)
 
 
+def link_file(first: Path, target: Path) -> None:
+    """A second name for a file of the tree."""
+    for parent in reversed(target.parents):
+        _make_directory(parent)
+    target.unlink(missing_ok=True)
+    os.link(first, target)
+
+
 def _make_directory(path: Path, mode: int = 0) -> None:
     if not path.is_dir():
         path.unlink(missing_ok=True)

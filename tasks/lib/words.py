@@ -27,6 +27,7 @@ class Verb:
     least: int = 0  # how many args at least
     raw: bool = False  # all words behind it are args, dashes or not
     command: bool = False  # behind the first word all are those of a command
+    defaults: Mapping[str, str] = field(default_factory=dict)  # settings that it has unless words say other
     most: int | None = None  # how many args at most; None = any number where `args` is set
 
 
@@ -92,7 +93,7 @@ def parse(argv: Sequence[str], verbs: Mapping[str, Verb]) -> Words:
         verb.name,
         tuple(args),
         {k: v for k, v in options.items() if k in own},
-        {k: v for k, v in options.items() if k not in own},
+        {**verb.defaults, **{k: v for k, v in options.items() if k not in own}},
         frozenset(flags),
     )
 

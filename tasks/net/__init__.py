@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol
 
+from tasks.lib import kubernetes
 from tasks.lib.errors import UsageError, unknown
 from tasks.lib.model import Node
 from tasks.lib.paths import ClusterDir
@@ -94,11 +95,13 @@ class Ports:
 
     ssh: int
     telnet: int | None
+    api: int | None = None  # of Kubernetes, on vm-001 alone: this port itself
 
     def of(self, number: int) -> tuple[Forward, ...]:
         """The forwards of one node."""
         telnet = (Forward(self.telnet + number, 23),) if self.telnet else ()
-        return (Forward(self.ssh + number, 22), *telnet)
+        api = (Forward(self.api, kubernetes.PORT),) if self.api and number == kubernetes.CONTROL else ()
+        return (Forward(self.ssh + number, 22), *telnet, *api)
 
 
 class NetBackend(Protocol):

@@ -14,11 +14,12 @@ def taken(nodes: Sequence[Node], ports: Ports) -> list[str]:
         for node in nodes
         if 0 in node.nets
         for forward in ports.of(node.number)
-        if not _is_free(forward.host_port)
+        if not is_free(forward.host_port)
     ]
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether a port of the loopback can be listened on."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -20,7 +20,8 @@ from typing import Any
 from tasks.lib import files, identity
 from tasks.lib.errors import UserError
 from tasks.lib.model import Node
-from tasks.lib.paths import CheckpointDir, NodeDir, Workspace
+from tasks.lib.paths import NodeDir, Workspace
+from tasks.lib.saved import CheckpointDir
 from tasks.lib.settings import Settings
 from tasks.net import loose
 from tasks.node import Boot, Frozen, NodeRun, boot, golden, qemu

@@ -117,6 +117,7 @@ def unpack(boot: Boot, made: Shape, identity: str, source: Path, folder: Path) -
 
 
 def _prepare(temp: Path) -> NodeDir:
+    temp.chmod(0o700)  # overlays may have keys in them
     own = NodeDir(temp / "t")
     own.root.mkdir()
     return own

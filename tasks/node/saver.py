@@ -18,7 +18,8 @@ from pathlib import Path
 from tasks.lib import files, proc, qmp
 from tasks.lib.errors import UserError
 from tasks.lib.model import Node
-from tasks.lib.paths import CheckpointDir, ClusterDir, NodeDir
+from tasks.lib.paths import ClusterDir, NodeDir
+from tasks.lib.saved import CheckpointDir
 from tasks.net import Nic, UserNic, loose
 from tasks.node import Boot, Frozen, qemu
 

@@ -1,0 +1,3 @@
+module mconnect
+
+go 1.19

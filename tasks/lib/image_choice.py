@@ -1,0 +1,63 @@
+"""What an image says of settings, and what its nodes must have."""
+
+from collections.abc import Mapping
+
+from tasks.lib import kubernetes
+from tasks.lib.model import Image, Kubernetes
+from tasks.lib.settings import Layer, Settings
+
+# As upstream's Envsettings.k8s; nodes take longer to boot, too.
+USUAL: Mapping[str, int | str | bool] = {
+    "kubernetes": True,
+    "mem": 768,
+    "mem1": 1024,
+    "mem201": 384,
+    "mem202": 384,
+    "timeout": 900,
+}
+
+
+def layer(images: Mapping[str, Image], name: str) -> Layer | None:
+    """The settings that an image, and those that it extends, ask for; None where they ask for none."""
+    values: dict[str, int | str | bool] = dict(USUAL) if needs(images, name) else {}
+    for image in chain(images, name):
+        values |= image.settings
+    return Layer(f"images/{name}/image.yaml: settings: ", values, above_file=False) if values else None
+
+
+def needs(images: Mapping[str, Image], name: str) -> Kubernetes | None:
+    """What nodes of an image with Kubernetes must have; None for an image without."""
+    found = [image.kubernetes for image in chain(images, name) if image.kubernetes]
+    return found[-1] if found else None
+
+
+def too_small(images: Mapping[str, Image], chosen: Settings) -> list[str]:
+    """One sentence for each size of nodes in which Kubernetes cannot run."""
+    least = needs(images, chosen.image) or (Kubernetes() if chosen.kubernetes else None)
+    if least is None:
+        return []
+    sizes = {
+        (node.mem, least.control if node.number == kubernetes.CONTROL else least.mem)
+        for node in chosen.nodes()
+        if node.role == "vm"
+    }
+    return [
+        f"a node of {mem} MiB is too small for Kubernetes, which needs {needed} MiB"
+        + (
+            f" on vm-{kubernetes.CONTROL:03d}: --mem{kubernetes.CONTROL}={needed}"
+            if needed == least.control
+            else f": --mem={needed}"
+        )
+        for mem, needed in sorted(sizes)
+        if mem < needed
+    ]
+
+
+def chain(images: Mapping[str, Image], name: str) -> list[Image]:
+    """The image and those that it extends, the lowest first; a chain that is wrong ends early."""
+    found: list[Image] = []
+    image = images.get(name)
+    while image and image not in found:
+        found.insert(0, image)
+        image = images.get(image.extends) if image.extends else None
+    return found

@@ -1,0 +1,81 @@
+"""What an API says of nodes and pods ──> what is not ready, in sentences"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Something that is not ready, and whose log tells more."""
+
+    what: str
+    node: str = ""  # the node to look at
+    logs: tuple[str, ...] = ()  # names of logs there, in /var/log
+    pod: str = ""  # or the pod, in kube-system
+
+
+def of_nodes(answer: Any, wanted: Iterable[str]) -> list[Lack]:
+    """Nodes that are not there or not Ready; `answer` is a NodeList."""
+    there = {each["metadata"]["name"]: each for each in answer.get("items") or []}
+    found = []
+    for name in wanted:
+        why = _of_node(there[name]) if name in there else "it has not registered"
+        if why:
+            found.append(Lack(f"node {name}: {why}", name, ("kubelet", "containerd")))
+    return found
+
+
+def _of_node(node: Any) -> str:
+    for condition in node.get("status", {}).get("conditions") or []:
+        if condition["type"] == "Ready":
+            said = condition.get("message") or condition.get("reason", "")
+            return "" if condition["status"] == "True" else f"not Ready: {said}"
+    return "not Ready: it has said nothing of itself"
+
+
+def of_pods(answer: Any) -> list[Lack]:
+    """Pods that do not run, or are not ready; `answer` is a PodList, which must not be empty."""
+    items = answer.get("items") or []
+    if not items:
+        return [Lack("kube-system has no pods yet", "vm-001", ("kube-addons", "kube-controller-manager"))]
+    found = []
+    for pod in items:
+        why = _of_pod(pod)
+        if why:
+            name, node = pod["metadata"]["name"], pod.get("spec", {}).get("nodeName", "")
+            logs = ("kubelet",) if node else ("kube-scheduler", "kube-controller-manager")
+            found.append(
+                Lack(f"pod {name}{f' on {node}' if node else ''}: {why}", node or "vm-001", logs, name)
+            )
+    return found
+
+
+def _of_pod(pod: Any) -> str:
+    if pod["metadata"].get("deletionTimestamp"):
+        return ""  # it shall not run
+    status = pod.get("status", {})
+    phase = status.get("phase", "Unknown")
+    if phase == "Succeeded":
+        return ""
+    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    reasons = [text for each in containers if (text := _of_container(each))]
+    if reasons:
+        return "; ".join(reasons)
+    conditions = status.get("conditions") or []
+    if phase == "Running" and any(
+        each["type"] == "Ready" and each["status"] == "True" for each in conditions
+    ):
+        return ""
+    wrong = [each for each in conditions if each["status"] != "True" and each.get("message")]
+    return f"{phase}: {wrong[0]['message']}" if wrong else str(phase)
+
+
+def _of_container(container: Any) -> str:
+    for kind, state in (container.get("state") or {}).items():
+        if kind == "waiting":
+            said = state.get("message", "")
+            return f"{container['name']}: {state.get('reason', 'waiting')}{f' ({said})' if said else ''}"
+        if kind == "terminated" and state.get("exitCode"):
+            return f"{container['name']}: it ended with exit code {state['exitCode']}"
+    return ""

@@ -1,0 +1,89 @@
+"""Where a file comes from: what a definition may say of artifacts and their sources."""
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
+ModulePath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~/-]*$")]
+ModuleVersion = Annotated[str, StringConstraints(pattern=r"^v[0-9][A-Za-z0-9.+-]*$")]
+ModuleDirectory = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._][A-Za-z0-9._/-]*$")]
+
+
+class Definition(BaseModel):
+    """Strict and immutable, so that a value can be an input of a task."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class GoModule(Definition):
+    """A command of a Go module, to be compiled; exactly one of `module`, `directory`."""
+
+    module: ModulePath | None = None  # e.g. github.com/coredns/coredns
+    version: ModuleVersion | None = None  # e.g. v1.10.1; without it xcluster.lock has to say it
+    directory: ModuleDirectory | None = None  # a module of ours beside the definition, pinned by its go.sum
+    command: ModuleDirectory = "."  # directory of the command in the module
+    variables: dict[str, str] = {}  # strings set in the program: PACKAGE.NAME to value
+
+    @property
+    def text(self) -> str:
+        """The module in one word, for messages."""
+        return self.directory or f"{self.module}" + (f"@{self.version}" if self.version else "")
+
+    @model_validator(mode="after")
+    def _one_module(self) -> Self:
+        if (self.module is None) == (self.directory is None):
+            raise ValueError("exactly one of module, directory is needed")
+        if self.directory and self.version:
+            raise ValueError("'version' is for 'module': what is in a 'directory' is what it is")
+        return self
+
+
+class Source(Definition):
+    """One place an artifact can come from; exactly one of `deb`, `url`, `file`, `go`."""
+
+    deb: Name | None = None  # a Debian package, verified by apt
+    suite: Name | None = None  # of `deb`; default: the settings' suite
+    member: str | None = None  # path of the file inside the package, or in a tar or zip from `url` or `file`
+    url: str | None = None  # http, https or file URL
+    file: str | None = None  # path; relative to the directory of the definition
+    go: GoModule | None = None  # a command of a Go module, built here
+    sha256: Sha256 | None = (
+        None  # of what this source gives, where sources differ; with `member` of the archive
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if sum(kind is not None for kind in (self.deb, self.url, self.file, self.go)) != 1:
+            raise ValueError("exactly one of deb, url, file, go is needed")
+        if self.deb and not self.member:
+            raise ValueError("'deb' needs 'member', the file inside the package")
+        if self.go and self.member:
+            raise ValueError("'member' (a file inside an archive) does not go with 'go'")
+        if self.member and self.url and not self.sha256:
+            raise ValueError("a 'url' with 'member' needs 'sha256', that of the archive, beside it")
+        return self
+
+    @property
+    def text(self) -> str:
+        """The source in one word, for messages."""
+        if self.go:
+            return f"go:{self.go.text}"
+        return f"deb:{self.deb}" if self.deb else self.url or f"file:{self.file}"
+
+
+class Artifact(Definition):
+    """A file from outside: sources tried in order, one expected content."""
+
+    name: Name
+    sources: Annotated[tuple[Source, ...], Field(min_length=1, strict=False)]
+    sha256: Sha256 | None = None  # of the file; needed for `url`
+    dest: str | None = None  # where an overlay puts it, e.g. usr/bin/tool
+    executable: bool = False  # in the overlay
+
+    @model_validator(mode="after")
+    def _url_is_fixed(self) -> Self:
+        if self.sha256 is None and any(source.url and not source.sha256 for source in self.sources):
+            raise ValueError("a 'url' source needs 'sha256'")
+        return self

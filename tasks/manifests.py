@@ -1,0 +1,50 @@
+"""manifests in overlays + the list of container images ──> images that pods would wait for in vain
+
+A pod whose image is neither on the nodes nor to be pulled ends in ImagePullBackOff, minutes later. So it is
+told before the start.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from tasks.lib import kubernetes, oci, progress
+from tasks.lib.errors import UserError
+from tasks.lib.model import Overlay
+
+IMAGE = re.compile(r"""(?:^|[\s{,-])image:\s*["']?([^\s"',}#]+)""", re.MULTILINE)
+
+
+def check(
+    overlays: Iterable[Overlay], variants: Iterable[str], refs: Iterable[str], *, offline: bool
+) -> None:
+    """UserError for images that cannot come: none is pulled offline, and nobody can pull what is made here.
+
+    Others are only told of. `variants` are those of SETUP, `refs` full names of the images that nodes have.
+    """
+    have = {oci.parse(ref).named for ref in refs}
+    lost: dict[str, Path] = {}
+    for path, reference in _wanted(overlays, ("default", *variants)):
+        if reference.named not in have:
+            lost.setdefault(reference.text, path)
+    never = {ref: path for ref, path in lost.items() if offline or oci.parse(ref).local}
+    if never:
+        lines = "".join(f"\n  {ref}, in {path}" for ref, path in sorted(never.items()))
+        raise UserError(
+            f"pods would wait for container images that nodes do not have:{lines}",
+            "list them under `images:` in an ovl.yaml, or start without --offline",
+        )
+    for ref, path in sorted(lost.items()):
+        progress.say(f"note: nodes have to pull {ref} (in {path}): no overlay lists it under `images:`")
+
+
+def _wanted(overlays: Iterable[Overlay], trees: Sequence[str]) -> Iterator[tuple[Path, oci.Reference]]:
+    """The images in manifests of these overlays; words that stand for one are left out."""
+    for overlay in overlays:
+        folders = [overlay.directory / tree / kubernetes.FOLDER for tree in trees]
+        for path in sorted(path for folder in folders for path in folder.glob("**/*.yaml")):
+            for word in IMAGE.findall(path.read_text(errors="replace")):
+                try:
+                    yield path, oci.parse(word)
+                except ValueError:
+                    continue
