@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from tasks.lib import settings, topology_check, versions
+from tasks.lib import image_choice, settings, topology_check, versions
 from tasks.lib.errors import unknown
 from tasks.lib.model import ContainerImage, Image, Kernel, Overlay
 from tasks.lib.sources import Definition
@@ -45,6 +45,9 @@ class Definitions:
     overlays: Mapping[str, Overlay]
     problems: tuple[str, ...]
     topologies: Mapping[str, Topology] = field(default_factory=dict)
+    without: Mapping[str, str] = field(
+        default_factory=dict
+    )  # images that XCLUSTER_OVLPATH lacks overlays for
 
 
 NONE = Definitions({}, {}, {}, ())
@@ -78,8 +81,11 @@ def load(
             if overlay:
                 overlays[overlay.name] = overlay
     topologies = _topologies(root, overlays, problems)
+    # Whoever has nothing but overlays of his own does not want our images that need others.
+    without = image_choice.without(images, overlays) if ovlpath else {}
+    images = {name: image for name, image in images.items() if name not in without}
     _cross_check(root, kernels, images, overlays, problems)
-    return Definitions(kernels, images, overlays, tuple(problems), topologies)
+    return Definitions(kernels, images, overlays, tuple(problems), topologies, without)
 
 
 def ovl_dirs(root: Path, ovlpath: str) -> list[Path]:

@@ -1,6 +1,6 @@
 """What an image says of settings, and what its nodes must have."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from tasks.lib import kubernetes
 from tasks.lib.model import Image, Kubernetes
@@ -51,6 +51,15 @@ def too_small(images: Mapping[str, Image], chosen: Settings) -> list[str]:
         for mem, needed in sorted(sizes)
         if mem < needed
     ]
+
+
+def without(images: Mapping[str, Image], overlays: Collection[str]) -> dict[str, str]:
+    """Images that are made with overlays which are not there; and which these are."""
+    lacking = {
+        name: dict.fromkeys(o for each in chain(images, name) for o in each.overlays if o not in overlays)
+        for name in images
+    }
+    return {name: ", ".join(found) for name, found in lacking.items() if found}
 
 
 def chain(images: Mapping[str, Image], name: str) -> list[Image]:

@@ -175,6 +175,11 @@ def _unknown_names(effective: settings.Settings, definitions: defs.Definitions) 
     asked = effective.ovls if effective.ovls != settings.Settings.model_fields["ovls"].default else ""
     chosen += [("overlay", word, definitions.overlays) for word in asked.split()]
     broken = bool(definitions.problems)  # then the definition may be there, and its own problem is told
+    lacking = definitions.without.get(effective.image)
+    if lacking:
+        return [
+            f"image '{effective.image}' is made with overlays that are not in XCLUSTER_OVLPATH: {lacking}"
+        ]
     return [unknown(kind, name, known) for kind, name, known in chosen if name not in known and not broken]
 
 

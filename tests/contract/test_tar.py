@@ -206,3 +206,7 @@ def test_a_user_with_nothing_but_overlays_of_his_own(upstream: Upstream) -> None
     upstream.good("$XCLUSTER cache mine; $XCLUSTER mkcdrom mine", own)
     ran = upstream.sh("$XCLUSTER starts --name=t-never --offline", own)
     assert ran.code == 2 and "unknown overlay 'env'" in ran.err
+    ran = upstream.sh("$XCLUSTER starts --name=t-never --image=k8s --offline", own)
+    assert (
+        ran.code == 2 and "image 'k8s' is made with overlays that are not in XCLUSTER_OVLPATH: env" in ran.err
+    )
