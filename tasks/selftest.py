@@ -37,6 +37,11 @@ def _test(project: Project) -> None:
 
 
 def pytest_words(words: Sequence[str]) -> list[str]:
-    """What pytest is told: the first word may name a set of tests."""
+    """What pytest is told: the first word may name a set of tests.
+
+    Without words it runs all, in two processes: one has those that boot machines (tests/conftest.py).
+    """
+    if not words:
+        return ["--numprocesses=2", "--dist=loadgroup"]
     first = [SETS.get(word, word) for word in words[:1]]
     return [*first, *words[1:]]

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from tasks.lib import files
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("tasks", "dodo.py", "xc", "pyproject.toml")
 TASK_LINE = re.compile(r"^([a-z]+(?::\S+)?) {2,}(?!done in )\S")
+MACHINES = ("boot", "overlays", "k8s")  # directories
 OURS = (
     "__",
     "xcluster_",
@@ -42,6 +43,14 @@ DEFINITIONS = {
     "ovl/b/default/etc/b.conf": "b\n",
     "xcluster.yaml": "ovls: a b\n",
 }
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Tests that boot machines stay in one process: they share clusters, and a host can carry so many."""
+    for item in items:
+        if item.path.parent.name in MACHINES:
+            item.add_marker(pytest.mark.xdist_group("machines"))
 
 
 @dataclass(frozen=True)
