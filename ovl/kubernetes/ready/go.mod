@@ -1,0 +1,3 @@
+module kube-ready
+
+go 1.19
