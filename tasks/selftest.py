@@ -42,6 +42,6 @@ def pytest_words(words: Sequence[str]) -> list[str]:
     Without words it runs all, in two processes: one has those that boot machines (tests/conftest.py).
     """
     if not words:
-        return ["--numprocesses=2", "--dist=loadgroup"]
+        return ["--numprocesses=2"]
     first = [SETS.get(word, word) for word in words[:1]]
     return [*first, *words[1:]]

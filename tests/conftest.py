@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tasks.lib import files
 
@@ -45,12 +47,19 @@ DEFINITIONS = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Tests that boot machines stay in one process: they share clusters, and a host can carry so many."""
-    for item in items:
-        if item.path.parent.name in MACHINES:
-            item.add_marker(pytest.mark.xdist_group("machines"))
+class Apart(LoadScopeScheduling):  # type: ignore[misc]
+    """Tests that boot machines stay in one process: they share clusters, and a host can carry so many.
+
+    A mark xdist_group would say the same, but does nothing with xdist 3.8 and pytest 9.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "machines" if nodeid.split("/")[1] in MACHINES else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Apart:
+    """How tests are dealt out."""
+    return Apart(config, log)
 
 
 @dataclass(frozen=True)

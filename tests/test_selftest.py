@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ([], ["--numprocesses=2", "--dist=loadgroup"]),
+        ([], ["--numprocesses=2"]),
         (["-k", "overlays"], ["-k", "overlays"]),
         (["overlays"], ["tests/overlays"]),
         (["overlays", "-k", "frr"], ["tests/overlays", "-k", "frr"]),
