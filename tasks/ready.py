@@ -16,9 +16,9 @@ from tasks.lib.project import Project
 from tasks.lib.readiness import Lack
 from tasks.lib.settings import role_of
 
-PAUSE = 0.5  # seconds between two looks
+PAUSE = 2.0  # seconds between two looks, which cost an emulated node what it needs to become ready
 LOGIN = 30  # seconds for a command on a node
-LINES = 5  # of a log
+LINES, WIDTH = 5, 200  # of a log
 TOLD = 6  # lacks, and their logs
 PHASES = ("API", "nodes", "pods", "names")  # one after the other
 NAME = f"kubernetes.default.svc.{kubernetes.DOMAIN}"
@@ -87,7 +87,7 @@ class Watch:
         lines = []
         for lack in lacks[:TOLD]:
             lines.append(f"  {lack.what}")
-            lines += [f"    | {line}" for line in self._log(lack)]
+            lines += [f"    | {line[:WIDTH]}" for line in self._log(lack)]
         return lines + ([f"  and {len(lacks) - TOLD} more"] if len(lacks) > TOLD else [])
 
     def _names(self) -> list[Lack]:

@@ -78,8 +78,15 @@ def load(
             if overlay:
                 overlays[overlay.name] = overlay
     topologies = _topologies(root, overlays, problems)
+    images = {name: image for name, image in images.items() if not _hidden(root, image, overlays)}
     _cross_check(root, kernels, images, overlays, problems)
     return Definitions(kernels, images, overlays, tuple(problems), topologies)
+
+
+def _hidden(root: Path, image: Image, overlays: Mapping[str, Overlay]) -> bool:
+    """Whether an image is of overlays of ours that XCLUSTER_OVLPATH leads past: then nobody means it."""
+    lost = [name for name in image.overlays if name not in overlays]
+    return bool(lost) and all((root / "ovl" / name).is_dir() for name in lost)
 
 
 def ovl_dirs(root: Path, ovlpath: str) -> list[Path]:
