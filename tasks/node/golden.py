@@ -23,7 +23,7 @@ from tasks.node import Boot, Frozen, NodeRun, qemu
 
 ISO_SIZE = "8G"  # of the disk that holds the ISO, for every ISO: the frozen kernel knows its size
 SETTLE_UNPACKED = 0.3  # the same for its daemons, which have just been started
-PATIENCE = 60.0  # seconds for the template to come to the freeze point
+PATIENCE = 180.0  # seconds for the template to come to the freeze point
 SETTLE = 1.0  # seconds the template runs on: its kernel brings the interfaces' carrier up
 CONSOLE = "console.log"  # what the template printed, which its clones have printed too
 WAIT = 3600  # seconds that a thawed guest goes on waiting to be told who it is
