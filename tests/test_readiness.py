@@ -16,7 +16,7 @@ from tasks.lib.keys import Secret
 from tasks.lib.kube_api import Api, Unanswered
 
 YEAR = datetime.datetime.now(datetime.UTC).year - 1
-ANSWERS = {"/api/v1/nodes": {"items": []}}
+ANSWERS: dict[str, object] = {"/api/v1/nodes": {"items": []}}
 
 
 def node(name: str, **ready: str) -> dict[str, Any]:
@@ -126,7 +126,7 @@ class Server:
 
             def do_GET(self) -> None:
                 """Answer from a table; one path hangs up."""
-                seen: Any = self.connection.getpeercert()  # type: ignore[attr-defined]
+                seen: Any = self.connection.getpeercert()
                 server.users.append(dict(part[0] for part in seen["subject"])["commonName"])
                 if self.path == "/gone":
                     self.close_connection = True
