@@ -178,9 +178,9 @@ set_up() {
 set_up tools ""
 case ${1:-} in test) set_up test_tools test ;; esac
 
-# A caller's words may be paths relative to where it stands; the module is found by PYTHONPATH alone.
+# A caller's words may be paths relative to where it stands; the module is found by PYTHONPATH alone (-P).
 export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
 # Compiled modules are kept, but beside the .venv, not all over the checkout.
 export PYTHONPYCACHEPREFIX="$venv/pycache"
 unset PYTHONDONTWRITEBYTECODE
-exec "$venv/bin/python" -m tasks.quick "$@"
+exec "$venv/bin/python" -P -m tasks.quick "$@"

@@ -156,13 +156,14 @@ def _files(folder: str) -> list[str]:
 
 
 def _command(words: Sequence[str]) -> list[str]:
-    return [sys.executable, "-m", "tasks", *words]
+    return [sys.executable, "-P", "-m", "tasks", *words]
 
 
 def _plain(environ: Environ) -> Mapping[str, str]:
     """The environment without options that upstream's word has consumed."""
     spent = ("__list", "__clear", "__menuconfig", "__version", "__format", "__size", "__bootable", "__kver")
-    return {key: value for key, value in environ.items() if key not in spent or key in os.environ}
+    kept = {key: value for key, value in environ.items() if key not in spent or key in os.environ}
+    return {**kept, "PYTHONPATH": ROOT}
 
 
 def _become(words: Sequence[str], environ: Environ) -> None:

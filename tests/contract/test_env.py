@@ -158,6 +158,14 @@ def test_no_image_for_kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         words.k8s_build_images({}, [])
 
 
+def test_a_caller_who_stands_beside_a_directory_tasks(upstream: Upstream) -> None:
+    place = upstream.root / "place" / "tasks"
+    place.mkdir(parents=True)
+    (place / "__init__.py").write_text("raise SystemExit('not ours')\n")
+    for asked in ("env", "cache env", "list ovl"):
+        upstream.good(f"cd place && $XCLUSTER {asked}")
+
+
 def test_cache(upstream: Upstream) -> None:
     """Overlays are always kept packed; the word packs them beforehand, tells and forgets them."""
     upstream.write("ovl/mine/loud/etc/mine", "MINE\n", 0o644)
