@@ -67,6 +67,7 @@ def test_what_is_not_ready_is_named() -> None:
         '#! /bin/sh\n[ "$(hostname)" = vm-002 ] || exit 0\n'
         "/etc/init.d/31kubernetes.rc stop\nrm /var/log/kubelet.log\necho out of order >/var/log/kubelet.log\n"
     )
+    script.chmod(0o755)
     try:
         CLUSTER.xc("mkcdrom", "env", "network-topology", str(folder))
         done = CLUSTER.xc("k8s", "--nvm=2", "--nrouters=0", "--timeout=200", ok=False, timeout=900)
