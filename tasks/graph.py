@@ -123,8 +123,7 @@ def link_states(house: Project, alive: frozenset[int]) -> dict[tuple[int, str], 
     """
 
     def ask(number: int) -> dict[tuple[int, str], bool]:
-        at = reach.ssh_at(house, number)
-        ssh = reach.ssh_command(house.workspace, house.settings.name, at, number, ["ip", "-j", "link"])
+        ssh = reach.to_node(house, number, ["ip", "-j", "link"])
         try:
             links = json.loads(proc.output(["timeout", str(ANSWER), *ssh]))
         except (CommandError, ValueError):

@@ -116,8 +116,7 @@ def _reset_vm(project: Project) -> None:
 def _do(project: Project, action: Callable[[int, qmp.Monitor], Awaitable[None]]) -> None:
     """Have the node write its buffers, then talk to its monitor."""
     number = reach.node_number(project, project.words.args[0])
-    at = reach.ssh_at(project, number)
-    command = reach.ssh_command(project.workspace, project.settings.name, at, number, ["sync"])
+    command = reach.to_node(project, number, ["sync"])
     try:
         subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SYNC, check=False)
     except subprocess.TimeoutExpired:

@@ -100,13 +100,18 @@ def ssh_at(project: Project, number: int) -> tuple[str, int]:
     return backend.ssh(directory, number, ports)
 
 
+def to_node(project: Project, number: int, command: Sequence[str] = ()) -> list[str]:
+    """The ssh command line for a running node; without a command a login."""
+    at = ssh_at(project, number)
+    return ssh_command(project.workspace, project.settings.name, at, number, command)
+
+
 def _rsh(project: Project) -> None:
     number = node_number(project, project.words.args[0])
     command = list(project.words.args[1:])
     if project.words.options.get("bg"):
         command = [f"sh -c {shlex.quote(' '.join(command))} >/dev/null 2>&1 &"]
-    at = ssh_at(project, number)
-    become(ssh_command(project.workspace, project.settings.name, at, number, command))
+    become(to_node(project, number, command))
 
 
 def _rcp(project: Project) -> None:
@@ -119,7 +124,7 @@ def _rcp(project: Project) -> None:
 
 def _vm(project: Project) -> None:
     number = node_number(project, project.words.args[0])
-    command = ssh_command(project.workspace, project.settings.name, ssh_at(project, number), number, [])
+    command = to_node(project, number)
     command.insert(1, "-t")
     if not os.environ.get("DISPLAY") or not proc.find("xterm"):
         become(command)

@@ -121,10 +121,8 @@ class Watch:
 
     def _on(self, number: int, command: str) -> str:
         """What a command on a node prints, or why it could not be run."""
-        project = self._project
         try:
-            at = reach.ssh_at(project, number)
-            words = reach.ssh_command(project.workspace, project.settings.name, at, number, [command])
+            words = reach.to_node(self._project, number, [command])
             return proc.output(["timeout", str(LOGIN), *words]).decode(errors="replace")
         except UserError as error:
             return str(error)

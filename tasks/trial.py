@@ -87,8 +87,7 @@ def _finding(name: str, why: str) -> Finding:
 
 
 def _run(house: Project, number: int, script: str, *, through: Sequence[str] = ()) -> str:
-    at = reach.ssh_at(house, number)
-    command = reach.ssh_command(house.workspace, house.settings.name, at, number, [script])
+    command = reach.to_node(house, number, [script])
     return proc.output(["timeout", str(LOGIN), *command[:1], *through, *command[1:]]).decode(errors="replace")
 
 
@@ -101,13 +100,7 @@ def inside(house: Project) -> Iterator[Finding]:
         yield "a login from a tester", "skipped", "there is no tester", 0.0
         return
     name = f"a login from vm-{pair.source:03d} to vm-{pair.to:03d} at {pair.v4}"
-    way = reach.ssh_command(
-        house.workspace,
-        house.settings.name,
-        reach.ssh_at(house, pair.source),
-        pair.source,
-        ["nc", pair.v4, "22"],
-    )
+    way = reach.to_node(house, pair.source, ["nc", pair.v4, "22"])
     try:
         who = _run(house, pair.to, "hostname", through=["-o", f"ProxyCommand={shlex.join(way)}"]).strip()
     except CommandError as error:

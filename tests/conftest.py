@@ -62,6 +62,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Apart:
     return Apart(config, log)
 
 
+def is_named(folder: Path, config: pytest.Config) -> bool:
+    """Whether the run names this directory of tests, or something in it."""
+    words = (Path(word.partition("::")[0]).resolve() for word in map(str, config.invocation_params.args))
+    return any(path.is_relative_to(folder) for path in words)
+
+
 @dataclass(frozen=True)
 class Ran:
     """How a run of the project ended."""

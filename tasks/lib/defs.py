@@ -45,9 +45,8 @@ class Definitions:
     overlays: Mapping[str, Overlay]
     problems: tuple[str, ...]
     topologies: Mapping[str, Topology] = field(default_factory=dict)
-    without: Mapping[str, str] = field(
-        default_factory=dict
-    )  # images that XCLUSTER_OVLPATH lacks overlays for
+    # Images that are made with overlays which XCLUSTER_OVLPATH lacks, and which these are.
+    without: Mapping[str, str] = field(default_factory=dict)
 
 
 NONE = Definitions({}, {}, {}, ())

@@ -151,6 +151,13 @@ def write_json(path: Path, value: Any) -> None:
         temp.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
+def write_private(path: Path, text: str) -> None:
+    """Write a text that only its owner can read, atomically."""
+    with atomic(path) as temp:
+        temp.touch(mode=0o600)
+        temp.write_text(text)
+
+
 def write_stamp(path: Path, outputs: dict[str, Path], **facts: Any) -> None:
     """The stamp of an artifact: each output's sha256 and size, and facts consumers want to know.
 

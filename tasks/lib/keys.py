@@ -43,6 +43,4 @@ def secret(path: Path) -> Secret:
 def put(path: Path, saved: Mapping[str, object]) -> None:
     """Write the file of a secret, as `files.read_json` gives it; only its owner can read it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with files.atomic(path) as temp:
-        temp.touch(mode=0o600)
-        temp.write_text(json.dumps(dict(saved), sort_keys=True) + "\n")
+    files.write_private(path, json.dumps(dict(saved), sort_keys=True) + "\n")

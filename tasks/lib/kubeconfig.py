@@ -44,7 +44,7 @@ class Access:
 
 def text(access: Access) -> str:
     """A whole kubeconfig."""
-    return yaml.safe_dump(_merged({}, access), sort_keys=False)
+    return _text(_merged({}, access))
 
 
 def default(environ: Mapping[str, str]) -> Path:
@@ -85,7 +85,7 @@ def merge(path: Path, access: Access) -> str:
                 "start yours with another --name, or take --file=PATH",
             )
         before = str(content.get("current-context") or "")
-        _write(path, _merged(content, access))
+        files.write_private(path, _text(_merged(content, access)))
     return "" if before == access.name else before
 
 
@@ -105,8 +105,12 @@ def remove(path: Path, name: str, authority: bytes, before: str = "") -> bool:
         if content.get("current-context") == name:
             there = any(each.get("name") == before for each in content["contexts"])
             content["current-context"] = before if there else ""
-        _write(path, content)
+        files.write_private(path, _text(content))
     return True
+
+
+def _text(content: dict[str, Any]) -> str:
+    return yaml.safe_dump(content, sort_keys=False)
 
 
 def _merged(content: Mapping[str, Any], access: Access) -> dict[str, Any]:
@@ -139,12 +143,6 @@ def _read(path: Path) -> dict[str, Any]:
     if wrong:
         raise UserError(f"{path} is no kubeconfig", "take --file=PATH")
     return dict(content or {})
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    with files.atomic(path) as temp:
-        temp.touch(mode=0o600)
-        temp.write_text(yaml.safe_dump(dict(content), sort_keys=False))
 
 
 @contextlib.contextmanager

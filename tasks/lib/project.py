@@ -59,13 +59,13 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, wo
     asked = {k: names.image_name(v) if k == "image" else v for k, v in said.settings.items()}
     said, told = replace(said, settings=asked), names.translated(environ, str(ROOT))
     effective, wrong = settings.load(said.settings, told, file)
-    told = _packed_family(told, Workspace.find(ROOT, environ), effective.name)
+    workspace = Workspace.find(ROOT, environ)
+    told = _packed_family(told, workspace, effective.name)
     verb = verbs[said.verb] if said.verb else None
     _note_unknown_kernel(verb, environ, effective)
     reads = verb is None or verb.builds or verb.definitions
     ovlpath = environ.get("XCLUSTER_OVLPATH", "")
     definitions = defs.load(ROOT, ovlpath, effective.k8sver, environ) if reads else defs.NONE
-    workspace = Workspace.find(ROOT, environ)
     running = verb and verb.running and files.read_json(workspace.cluster(effective.name).state)
     if running and not wrong:
         effective = _as_running(effective, said, running["settings"])

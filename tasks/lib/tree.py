@@ -95,19 +95,22 @@ def unmerge(root: Path) -> None:
 
 def put_file(source: Path, target: Path, executable: bool) -> None:
     """Copy one file to `target` and make the directories above it."""
-    for parent in reversed(target.parents):
-        _make_directory(parent)
-    target.unlink(missing_ok=True)
+    _make_room(target)
     shutil.copyfile(source, target)
     target.chmod(0o755 if executable else 0o644)
 
 
 def link_file(first: Path, target: Path) -> None:
     """A second name for a file of the tree."""
+    _make_room(target)
+    os.link(first, target)
+
+
+def _make_room(target: Path) -> None:
+    """The directories above, and nothing in the place itself."""
     for parent in reversed(target.parents):
         _make_directory(parent)
     target.unlink(missing_ok=True)
-    os.link(first, target)
 
 
 def _make_directory(path: Path, mode: int = 0) -> None:

@@ -96,11 +96,12 @@ def processes_with(words: str) -> list[str]:
     return found
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait for it, as long as that at most."""
+def eventually(what: Callable[[], object], seconds: float = 60, pause: float = 0.02) -> None:
+    """`what` has to come true, in as many seconds."""
     end = time.monotonic() + seconds
-    while not holds() and time.monotonic() < end:
-        time.sleep(0.02)
+    while not what():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(pause)
 
 
 def assert_nothing_left(name: str) -> None:

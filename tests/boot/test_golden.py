@@ -10,9 +10,9 @@ from tests.boot.conftest import (
     WORKSPACE,
     Cluster,
     assert_nothing_left,
+    eventually,
     processes_with,
     running,
-    wait_until,
 )
 
 pytestmark = pytest.mark.boot
@@ -129,10 +129,10 @@ def templates() -> list[str]:
 def test_a_template_ends_with_who_makes_it(sign: signal.Signals) -> None:
     cluster = Cluster("t-template")
     start = cluster.spawn("starts", "--nvm=1", "--nrouters=0", "--mem=93")
-    wait_until(lambda: bool(templates()) or start.poll() is not None)
+    eventually(lambda: bool(templates()) or start.poll() is not None)
     assert templates()
     os.kill(start.pid, sign)
     start.communicate(timeout=30)
-    wait_until(lambda: not templates())
+    eventually(lambda: not templates())
     assert templates() == []
     assert_nothing_left("t-template")

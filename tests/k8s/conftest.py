@@ -1,14 +1,15 @@
 """Clusters with Kubernetes, and what one asks them."""
 
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.boot import conftest as boot
 from tests.boot.conftest import Cluster, assert_nothing_left, stopped
+from tests.conftest import is_named
 
 __all__ = ["stopped"]  # a fixture for every test here
 
@@ -22,10 +23,7 @@ FAMILIES = {"dual": ("ipv4", "ipv6"), "ipv4": ("ipv4",), "ipv6": ("ipv6",)}
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """These are for a run that names them."""
-    words = (Path(word.partition("::")[0]).resolve() for word in map(str, config.invocation_params.args))
-    if any(path.is_relative_to(HERE) for path in words):
-        return None
-    return True if collection_path.name.startswith("test_") else None
+    return True if collection_path.name.startswith("test_") and not is_named(HERE, config) else None
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
@@ -72,11 +70,8 @@ class Kubernetes(Cluster):
 
 
 def eventually(what: Any, seconds: float = PATIENCE) -> None:
-    """`what` has to come true."""
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(1)
+    """`what` has to come true; it is asked once a second, as asking costs emulated nodes much."""
+    boot.eventually(what, seconds, pause=1)
 
 
 def started(name: str, *words: str, env: Mapping[str, str] | None = None) -> Iterator[Kubernetes]:

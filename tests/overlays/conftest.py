@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.boot.conftest import Cluster, running, stopped
+from tests.conftest import is_named
 
 __all__ = ["stopped"]  # a fixture for every test here
 
@@ -15,8 +16,7 @@ SAMPLES = {"test_mpls.py", "test_netns.py"}  # quick ones that stand for all in 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """All tests here are for a run that names them; others have the samples only."""
-    words = (Path(word.partition("::")[0]).resolve() for word in map(str, config.invocation_params.args))
-    if any(path.is_relative_to(HERE) for path in words):
+    if is_named(HERE, config):
         return None
     return True if collection_path.name.startswith("test_") and collection_path.name not in SAMPLES else None
 
