@@ -149,8 +149,11 @@ def _check_manifests(project: Project) -> None:
     """Pods must not wait for what nobody brings."""
     if project.settings.kubernetes:
         packed = _packed(project)
-        refs = store.wanted(project, packed).refs
-        manifests.check(packed, iso.choose(project).setup, refs, offline=project.settings.offline)
+        chain = image_choice.chain(project.definitions.images, project.settings.image)
+        have = store.names([*chain, *packed])
+        made_here = not any(image.disk for image in chain)
+        setup, offline = iso.choose(project).setup, project.settings.offline
+        manifests.check(packed, setup, have, offline=offline, all_known=made_here)
 
 
 def _windows(project: Project) -> None:

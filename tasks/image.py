@@ -10,8 +10,20 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks import hostlibs, ovl
-from tasks.lib import apt, capabilities, choice, ext4, files, kit, proc, tinyelf, tree
+from tasks import hostlibs, ovl, store
+from tasks.lib import (
+    apt,
+    capabilities,
+    choice,
+    ext4,
+    files,
+    image_choice,
+    kit,
+    oci_layout,
+    proc,
+    tinyelf,
+    tree,
+)
 from tasks.lib.errors import UserError
 from tasks.lib.model import Image
 from tasks.lib.paths import Site
@@ -30,6 +42,7 @@ class Recipe:
     version: str
     epoch: int
     size: str
+    refs: tuple[str, ...]  # container images that are in it
 
 
 def tasks(project: Project, chosen: choice.Choice) -> kit.Tasks:
@@ -42,6 +55,7 @@ def tasks(project: Project, chosen: choice.Choice) -> kit.Tasks:
         workspace = project.workspace
         deps = [path for folder in rootfs for path in files.tree_files(folder)]
         deps += [workspace.stamp("ovl", key) for key in made.overlays]
+        deps += [workspace.pulled(ref) for ref in made.refs]
         deps.append(workspace.stamp("suite", made.base.suite or project.settings.suite))
         targets = [workspace.image(image.name), workspace.stamp("image", image.name)]
         targets.append(workspace.image_libs(image.name))
@@ -52,7 +66,7 @@ def tasks(project: Project, chosen: choice.Choice) -> kit.Tasks:
             [made, rootfs, project.site],
             deps=deps,
             inputs={"rootfs": [files.tree_manifest(folder) for folder in rootfs]},
-            code=(tree, ext4, apt, tinyelf, hostlibs),
+            code=(tree, ext4, apt, tinyelf, hostlibs, *((store, oci_layout) if made.refs else ())),
         )
         yield kit.task("image", image.name, recipe, targets)
 
@@ -65,7 +79,16 @@ def _recipe(project: Project, image: Image, chosen: choice.Choice) -> tuple[Reci
     overlays = [ovl.resolve(project, name) for each in chain for name in each.overlays]
     keys = [ovl.recipe(project, overlay, ovl.plain(chosen)).key for overlay in overlays]
     version = project.environ.get("XCLUSTER_VERSION", "0.1.0")
-    made = Recipe(image.name, chain[0], tuple(keys), version, source_date_epoch(project.environ), image.size)
+    inside = image_choice.self_contained(project.definitions.images, image.name)
+    made = Recipe(
+        image.name,
+        chain[0],
+        tuple(keys),
+        version,
+        source_date_epoch(project.environ),
+        image.size,
+        tuple(store.listed(project, inside)),
+    )
     folders = [each.directory / "rootfs" for each in chain]
     return made, [folder for folder in folders if folder.is_dir()]
 
@@ -85,6 +108,8 @@ def build(made: Recipe, rootfs: list[Path], site: Site) -> None:
             _compose(made.base, packages, picked, rootfs, root)
             for key in made.overlays:
                 _unpack_overlay(workspace.ovl(key), root)
+            if made.refs:
+                store.put_inside(workspace, made.refs, root, made.epoch)
             _finish(made, root)
             hostlibs.write_list(root, workspace.image_libs(made.name))
             ext4.make(root, raw, made.size, made.epoch, devices=made.base.devices, owners=made.base.owners)

@@ -16,18 +16,24 @@ IMAGE = re.compile(r"""(?:^|[\s{,-])image:\s*["']?([^\s"',}#]+)""", re.MULTILINE
 
 
 def check(
-    overlays: Iterable[Overlay], variants: Iterable[str], refs: Iterable[str], *, offline: bool
+    overlays: Iterable[Overlay],
+    variants: Iterable[str],
+    refs: Iterable[str],
+    *,
+    offline: bool,
+    all_known: bool = True,
 ) -> None:
     """UserError for images that cannot come: none is pulled offline, and nobody can pull what is made here.
 
-    Others are only told of. `variants` are those of SETUP, `refs` full names of the images that nodes have.
+    Others are only told of; and all, where a disk image from elsewhere may have more (not `all_known`).
+    `variants` are those of SETUP, `refs` full names of the images that nodes have.
     """
     have = {oci.parse(ref).named for ref in refs}
     lost: dict[str, Path] = {}
     for path, reference in _wanted(overlays, ("default", *variants)):
         if reference.named not in have:
             lost.setdefault(reference.text, path)
-    never = {ref: path for ref, path in lost.items() if offline or oci.parse(ref).local}
+    never = {ref: path for ref, path in lost.items() if all_known and (offline or oci.parse(ref).local)}
     if never:
         lines = "".join(f"\n  {ref}, in {path}" for ref, path in sorted(never.items()))
         raise UserError(
@@ -35,7 +41,10 @@ def check(
             "list them under `images:` in an ovl.yaml, or start without --offline",
         )
     for ref, path in sorted(lost.items()):
-        progress.say(f"note: nodes have to pull {ref} (in {path}): no overlay lists it under `images:`")
+        unless = "" if all_known else " unless it is in the disk image"
+        progress.say(
+            f"note: nodes have to pull {ref} (in {path}){unless}: no overlay lists it under `images:`"
+        )
 
 
 def _wanted(overlays: Iterable[Overlay], trees: Sequence[str]) -> Iterator[tuple[Path, oci.Reference]]:

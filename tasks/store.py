@@ -1,25 +1,28 @@
 """The container images of a cluster ──store──> store/<key>.squashfs + store/<cluster>.json
 
 One read-only disk for all nodes, with the images as podman and cri-o keep them. Which images: those that the
-overlays on the ISO list, and the disk image with its overlays. A cluster without any has no such disk.
+overlays on the ISO list, and the disk image with its overlays. A cluster without any has no such disk, and a
+self-contained disk image has its own inside.
 """
 
 import contextlib
 import os
 import tarfile
+import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tasks import ovl
-from tasks.lib import containers_storage, files, kit, layers, oci, oci_layout, squashfs
+from tasks.lib import containers_storage, files, image_choice, kit, layers, oci, oci_layout, squashfs
 from tasks.lib.containers_storage import Stored
-from tasks.lib.model import ContainerImage, Overlay
+from tasks.lib.model import Image, Overlay
 from tasks.lib.paths import Workspace
 from tasks.lib.project import Project, source_date_epoch
 
 STORAGE, LAYOUT = "storage", "oci"  # directories on the disk
+INSIDE = "usr/lib/container-images"  # in a self-contained disk image
 USUAL = "containers-storage"
 KEPT = 4  # disks that no cluster has now
 RECENT = 600  # seconds
@@ -33,18 +36,32 @@ class Wanted:
     forms: tuple[str, ...] = ()  # and how programs in the guest want them
 
 
-def wanted(project: Project, overlays: Iterable[Overlay]) -> Wanted:
+def wanted(project: Project, overlays: Collection[Overlay]) -> Wanted:
     """The images that the cluster's nodes have before the start."""
-    all_overlays = list(overlays)
-    images: list[ContainerImage] = []
-    at = project.definitions.images.get(project.settings.image)
-    while at:
-        all_overlays += [ovl.resolve(project, name) for name in at.overlays]
-        images += at.images
-        at = project.definitions.images.get(at.extends) if at.extends else None
-    images += [image for overlay in all_overlays for image in overlay.images]
-    forms: set[str] = {form for overlay in all_overlays for form in overlay.image_stores}
-    return Wanted(tuple(sorted({image.ref for image in images})), tuple(sorted(forms or {USUAL})))
+    images, name = project.definitions.images, project.settings.image
+    chain = image_choice.chain(images, name)
+    inside = listed(project, image_choice.self_contained(images, name))
+    refs = {*listed(project, chain), *names(overlays)}
+    forms: set[str] = {
+        form for overlay in (*overlays, *_overlays(project, chain)) for form in overlay.image_stores
+    }
+    if any(image.disk for image in chain):
+        forms |= {USUAL, LAYOUT}  # what its programs read is not known
+    return Wanted(tuple(sorted(refs.difference(inside))), tuple(sorted(forms or {USUAL})))
+
+
+def listed(project: Project, images: Sequence[Image]) -> list[str]:
+    """The container images that disk images and their overlays list, by full name."""
+    return sorted({*names(images), *names(_overlays(project, images))})
+
+
+def names(definitions: Iterable[Image | Overlay]) -> set[str]:
+    """The container images that these list themselves, by full name."""
+    return {image.ref for each in definitions for image in each.images}
+
+
+def _overlays(project: Project, images: Iterable[Image]) -> list[Overlay]:
+    return [ovl.resolve(project, name) for image in images for name in image.overlays]
 
 
 def is_due(project: Project, disk: Wanted) -> bool:
@@ -79,10 +96,7 @@ def disk_of(workspace: Workspace, cluster: str) -> Path | None:
 
 def build(workspace: Workspace, name: str, made: Wanted, epoch: int) -> None:
     """Write the disk of container images"""
-    known = [files.read_json(workspace.pulled(ref)) for ref in made.refs]
-    images = containers_storage.merged(
-        [Stored((_shown(str(each["name"])),), str(each["digest"]), str(each["top"])) for each in known]
-    )
+    images = _known(workspace, made.refs)
     layout = oci.Layout(workspace.oci)
     key = files.digest([made.forms, [[image.names, image.digest, image.top] for image in images]])[:16]
     disk = workspace.store(key)
@@ -90,13 +104,31 @@ def build(workspace: Workspace, name: str, made: Wanted, epoch: int) -> None:
     def fill(tar: tarfile.TarFile) -> None:
         if USUAL in made.forms:
             containers_storage.Writer(layout, tar, STORAGE, epoch).write(images)
-        if "oci" in made.forms:
+        if LAYOUT in made.forms:
             oci_layout.write(layout, images, tar, LAYOUT, epoch)
 
     with files.locked(disk.with_suffix(".lock")), files.atomic(disk) as temp:
         squashfs.write(temp, fill, epoch)
     files.write_stamp(workspace.stored(name), {"disk": disk}, key=key, images=list(made.refs))
     _forget_old(workspace)
+
+
+def put_inside(workspace: Workspace, refs: Sequence[str], root: Path, epoch: int) -> None:
+    """Write container images into the tree of a disk image, as an OCI layout."""
+    with tempfile.TemporaryFile(dir=root.parent) as file:
+        with tarfile.open(fileobj=file, mode="w") as tar:
+            oci_layout.write(oci.Layout(workspace.oci), _known(workspace, refs), tar, INSIDE, epoch)
+        file.seek(0)
+        with tarfile.open(fileobj=file) as tar:
+            tar.extractall(root, filter="tar")
+
+
+def _known(workspace: Workspace, refs: Iterable[str]) -> list[Stored]:
+    """What was pulled or made under these names."""
+    known = [files.read_json(workspace.pulled(ref)) for ref in refs]
+    return containers_storage.merged(
+        [Stored((_shown(str(each["name"])),), str(each["digest"]), str(each["top"])) for each in known]
+    )
 
 
 def _shown(ref: str) -> str:

@@ -17,9 +17,11 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from tasks import store
 from tasks.lib import containers_storage, files, layers, oci, registry_auth, registry_places, squashfs
 from tasks.lib.containers_storage import Stored
 from tasks.lib.errors import UserError
+from tasks.lib.paths import Workspace
 from tasks.lib.registry_places import Access
 from tests.conftest import Fakes, House
 from tests.containers import image, tar
@@ -339,3 +341,30 @@ def test_images_of_a_disk_image_and_forms(house: House) -> None:
     index = json.loads((to / "oci/index.json").read_text())
     names = [entry["annotations"]["io.containerd.image.name"] for entry in index["manifests"]]
     assert sorted(names) == ["localhost/a:1", "localhost/disk:1"]
+
+
+def test_a_self_contained_disk_image_has_them_inside(house: House, tmp_path: Path) -> None:
+    """Its own are no part of the cluster's disk, not even where an overlay of the ISO lists them too."""
+    house.write("ovl/a/root/x", "x\n")
+    house.write("ovl/a/ovl.yaml", STORE + "image_stores: [oci]\n")
+    house.write("ovl/b/ovl.yaml", "images: [{ref: localhost/b:1, tree: default}]\n")
+    house.write(
+        "images/whole/image.yaml", "summary: whole\nextends: base\noverlays: [a]\nself_contained: true\n"
+    )
+    house.write("images/more/image.yaml", "summary: more\nextends: whole\noverlays: [b]\n")
+    stamp = house.workspace / "store/xcluster.json"
+    house.good("mkcdrom", "a")
+    house.good("store", env={"__image": "more"})
+    assert files.read_json(stamp)["images"] == ["localhost/b:1"], "it has what is new in it outside"
+    house.good("pull")
+    store.put_inside(Workspace(house.workspace), ["localhost/a:1"], tmp_path, 0)
+    index = json.loads((tmp_path / store.INSIDE / "index.json").read_text())
+    assert [entry["annotations"]["io.containerd.image.name"] for entry in index["manifests"]] == [
+        "localhost/a:1"
+    ]
+    digest = index["manifests"][0]["digest"].removeprefix("sha256:")
+    assert (tmp_path / store.INSIDE / "blobs" / "sha256" / digest).is_file()
+    for name in ("whole", "more"):
+        assert "localhost+a:1.json" in house.good("list", "--deps", "--all", f"image:{name}").out, (
+            "it is made again when they change"
+        )

@@ -256,6 +256,7 @@ def _cross_check(
             problems.append(f"{label}: 'extends' leads back to {image.name}")
         asked = settings.Layer(f"{label}: settings: ", image.settings, above_file=False)
         problems += settings.load({}, {}, {}, asked)[1] if image.settings else []
+    problems += image_choice.unread(images, overlays)
     for overlay in overlays.values():
         file = overlay.directory / "ovl.yaml"
         label = _label(root, file)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from tasks.lib import kubernetes
-from tasks.lib.model import Image, Kubernetes
+from tasks.lib.model import Image, Kubernetes, Overlay
 from tasks.lib.settings import Layer, Settings
 
 # As upstream's Envsettings.k8s; nodes take longer to boot, too.
@@ -60,6 +60,29 @@ def without(images: Mapping[str, Image], overlays: Collection[str]) -> dict[str,
         for name in images
     }
     return {name: ", ".join(found) for name, found in lacking.items() if found}
+
+
+def self_contained(images: Mapping[str, Image], name: str) -> list[Image]:
+    """The part of the chain whose container images are in the disk image itself; often none."""
+    found = chain(images, name)
+    while found and not found[-1].self_contained:
+        found.pop()
+    return found
+
+
+def unread(images: Mapping[str, Image], overlays: Mapping[str, Overlay]) -> list[str]:
+    """A sentence for each self-contained image in which no program would find the container images."""
+    return [
+        f"images/{name}/image.yaml: 'self_contained' needs an overlay with `image_stores: [oci]`"
+        for name, image in images.items()
+        if image.self_contained
+        and not any(
+            "oci" in overlays[o].image_stores
+            for each in chain(images, name)
+            for o in each.overlays
+            if o in overlays
+        )
+    ]
 
 
 def chain(images: Mapping[str, Image], name: str) -> list[Image]:

@@ -151,6 +151,8 @@ class Image(Definition):
     owners: dict[str, Annotated[tuple[int, int], Field(strict=False)]] = {}  # uid and gid where not root
     no_applets: Annotated[tuple[str, ...], Field(strict=False)] = ()  # busybox applets without a link
     images: ContainerImages = ()  # container images that its nodes have before the start
+    # Container images of its overlays are in it, not on the cluster's disk: for one that others download.
+    self_contained: bool = False
     size: Size = "2G"  # of the disk, sparse
     # Its nodes run Kubernetes: true, or how much memory they must have.
     kubernetes: Annotated[Kubernetes | None, BeforeValidator(_as_usual), Field(exclude=True)] = None
@@ -160,7 +162,9 @@ class Image(Definition):
     @model_validator(mode="after")
     def _base_or_extension(self) -> Self:
         any_kind = {"summary", "name", "directory", "kubernetes", "settings"}
-        lost = sorted(self.model_fields_set - any_kind - {"extends", "overlays", "size", "images"})
+        lost = sorted(
+            self.model_fields_set - any_kind - {"extends", "overlays", "size", "images", "self_contained"}
+        )
         if self.extends and lost:
             names = ", ".join(f"'{key}'" for key in lost)
             raise ValueError(f"with 'extends' the base image decides {names}: put that into an overlay")

@@ -74,9 +74,12 @@ def eventually(what: Any, seconds: float = PATIENCE) -> None:
     boot.eventually(what, seconds, pause=1)
 
 
-def started(name: str, *words: str, env: Mapping[str, str] | None = None) -> Iterator[Kubernetes]:
+def started(
+    name: str, *words: str, env: Mapping[str, str] | None = None, overlays: Sequence[str] = ()
+) -> Iterator[Kubernetes]:
     """A ready cluster for a fixture: two nodes and two routers, unless words say more."""
     cluster = Kubernetes(name, env or {})
+    cluster.xc("mkcdrom", *overlays)
     try:
         said = cluster.xc("k8s", "--nvm=2", *words, timeout=LONG).stderr
         assert "failed in the guest" not in said
@@ -84,6 +87,7 @@ def started(name: str, *words: str, env: Mapping[str, str] | None = None) -> Ite
         yield cluster
     finally:
         cluster.xc("stop")
+        cluster.xc("mkcdrom")
     assert_nothing_left(name)
 
 

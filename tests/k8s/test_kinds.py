@@ -1,4 +1,4 @@
-"""Other kinds of clusters: one family of addresses, other modes of kube-proxy, net in user space."""
+"""Other kinds of clusters: families of addresses, modes of kube-proxy, kernels, nets of pods and of nodes."""
 
 from collections.abc import Iterator
 
@@ -6,13 +6,16 @@ import pytest
 
 from tests.k8s.conftest import Kubernetes, started, walk_through
 
-KINDS = {
+KINDS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "ipv6": ((), {"SETUP": "ipv6"}),
     "ipv4": ((), {"SETUP": "ipv4"}),
     "ipvs": (("--k8s-proxy-mode=ipvs",), {}),
+    "kernel": (("--kernel=linux-6.1",), {}),
     "nftables": ((), {"K8S_PROXY_MODE": "nftables"}),
+    "ptp": ((), {}),
     "userspace": (("--net=userspace",), {}),
 }
+OVERLAYS = {"ptp": ("env", "network-topology", "k8s-cni-ptp")}
 SIGNS = {  # commands that show how services are led to pods
     "iptables": "iptables-save -t nat | grep -q KUBE-SVC",
     "ipvs": "grep -q '^TCP.*rr' /proc/net/ip_vs",
@@ -24,7 +27,8 @@ SIGNS = {  # commands that show how services are led to pods
 def kind(request: pytest.FixtureRequest) -> Iterator[tuple[str, Kubernetes]]:
     """A ready cluster of each kind, one after the other."""
     words, env = KINDS[request.param]
-    for cluster in started(f"t-k8s-{request.param}", *words, env=env):
+    overlays = OVERLAYS.get(request.param, ())
+    for cluster in started(f"t-k8s-{request.param}", *words, env=env, overlays=overlays):
         yield request.param, cluster
 
 
@@ -38,6 +42,9 @@ def test_it_is_what_was_asked_for(kind: tuple[str, Kubernetes]) -> None:
     mode = name if name in SIGNS else "iptables"
     if name != "ipv6":
         cluster.rsh(2, SIGNS[mode])
+    assert ("-cloud-amd64" in cluster.rsh(2, "uname -r")) == (name != "kernel")
+    bridged = bool(cluster.rsh(2, "cd /sys/class/net; ls -d cbr0/brif/* 2>/dev/null; true"))
+    assert bridged == (name != "ptp"), "pods are on the bridge"
     families = {each for pod in cluster.pods("mconnect") for each in map(_family, pod["status"]["podIPs"])}
     assert families == ({name} if name in ("ipv4", "ipv6") else {"ipv4", "ipv6"})
 
