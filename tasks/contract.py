@@ -140,12 +140,14 @@ def env(environ: Environ, args: Sequence[str]) -> None:
 
 def ovld(environ: Environ, args: Sequence[str]) -> None:
     """Print the directory of an overlay."""
-    name = args[0] if args else ""
-    if name:
-        for folder in values(environ)["XCLUSTER_OVLPATH"].split(":"):
-            if folder and os.path.isdir(os.path.join(folder, name)):
-                sys.stdout.write(os.path.join(folder, name) + "\n")
-                return
+    sys.stdout.write(overlay(environ, args[0] if args else "") + "\n")
+
+
+def overlay(environ: Environ, name: str) -> str:
+    """The directory of an overlay. Refused where there is none of that name."""
+    for folder in values(environ)["XCLUSTER_OVLPATH"].split(":"):
+        if name and folder and os.path.isdir(os.path.join(folder, name)):
+            return os.path.join(folder, name)
     raise Refused(f"Ovl not found [{name}]")
 
 

@@ -14,7 +14,16 @@ WORDS = {
     **dict.fromkeys(contract.WORDS, "contract"),
     **dict.fromkeys(("install_prog", "cplib", "libs", "cploader"), "progs"),
     **dict.fromkeys(
-        ("completion", "cache", "mkimage", "ximage", "kernel_build", "build_base", "k8s_build_images"),
+        (
+            "completion",
+            "cache",
+            "mkimage",
+            "ximage",
+            "kernel_build",
+            "build_base",
+            "k8s_build_images",
+            "k8s_test",
+        ),  # fmt: skip
         "upstream",
     ),
 }

@@ -13,6 +13,8 @@ from tasks.lib.names import image_name
 from tasks.lib.project import Project
 from tasks.lib.words import Verb
 
+# What upstream gives to such a cluster; memory in MiB.
+TESTED = {"__image": "k8s", "__wait": "ready", "__nvm": "4", "__mem": "1536", "__mem1": "2048"}
 MADE = "# Made by `xc ximage`; see docs/adding.md.\n"
 
 
@@ -143,12 +145,25 @@ def build_base(environ: Environ, args: Sequence[str]) -> None:
 
 def k8s_build_images(environ: Environ, args: Sequence[str]) -> None:
     """Build the image for Kubernetes."""
-    if not os.path.isfile(os.path.join(ROOT, "images", "k8s", "image.yaml")):
-        raise Refused(
-            "no image [k8s] is defined: images/k8s/image.yaml would extend base with the overlays "
-            "of Kubernetes; 'xc ximage --image=k8s OVL...' makes one"
-        )
     _become(["image:k8s"], environ)
+
+
+def k8s_test(environ: Environ, args: Sequence[str]) -> None:
+    """Run the test script of an overlay, OVL/OVL.sh, for clusters of the image k8s."""
+    if not args:
+        raise Refused("No ovl")
+    name = args[0]
+    script = os.path.join(contract.overlay(environ, name), f"{name}.sh")
+    if not os.access(script, os.X_OK):
+        raise Refused(f"Not executable [{script}]")
+    network = f"k8s-cni-{environ['__cni']}" if environ.get("__cni") else ""
+    if network:
+        contract.overlay(environ, network)
+    overlays = " ".join(word for word in (environ.get("XOVLS", ""), network) if word)
+    kept = _plain({**TESTED, **environ, "XOVLS": overlays, "XCLUSTER": os.path.join(ROOT, "xc")})
+    how = ["--list"] if environ.get("__list") else args[1:]
+    sys.stdout.flush()
+    os.execve(script, [script, "test", *how], dict(kept))
 
 
 def _files(folder: str) -> list[str]:
@@ -199,6 +214,7 @@ WORDS: Mapping[str, Does] = {
     "kernel_build": kernel_build,
     "build_base": build_base,
     "k8s_build_images": k8s_build_images,
+    "k8s_test": k8s_test,
 }
 # `cache` has sub-words elsewhere, so it is no verb of this module.
 ARGS = {
@@ -208,6 +224,7 @@ ARGS = {
     "env": "",
     "ovlindex": "",
     "completion": "[PREFIX]",
+    "k8s_test": "OVL [CASE...] [--cni=NAME] [--list] [--no-start] [--no-stop]",
 }
 VERBS: Mapping[str, Verb] = {
     name: Verb(

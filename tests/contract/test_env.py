@@ -3,12 +3,10 @@
 import os
 import subprocess
 import tempfile
-from pathlib import Path
 
 import pytest
 
 from tasks import contract
-from tasks import upstream as words
 from tasks.lib.settings import Settings
 from tests.conftest import ROOT
 from tests.contract.conftest import XC, Upstream
@@ -152,10 +150,27 @@ def test_what_cannot_be(upstream: Upstream, words: str, says: str) -> None:
     upstream.bad(f"$XCLUSTER {words}", says)
 
 
-def test_no_image_for_kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(words, "ROOT", str(tmp_path))
-    with pytest.raises(contract.Refused, match=r"no image \[k8s\] is defined: .* ximage --image=k8s"):
-        words.k8s_build_images({}, [])
+def test_the_script_that_tests_an_overlay_with_kubernetes(upstream: Upstream) -> None:
+    """It is told what a cluster for Kubernetes is like; what the user says counts more."""
+    told = "$__image $__wait $__nvm $__mem $__mem1 | $XOVLS | $__no_stop | $*"
+    upstream.write("ovl/mine/mine.sh", f'#!/bin/sh\necho "{told}"\n')
+    upstream.write("ovl/k8s-cni-mine/default/etc/kubernetes/cni", "mine\n", 0o644)
+    usual = upstream.good("$XCLUSTER k8s_test mine").strip()
+    assert usual == "k8s ready 4 1536 2048 |  |  | test"
+    words = "--cni=mine --nvm=2 --mem=900 --no-stop mine basic 3"
+    asked = upstream.good(f"XOVLS=more $XCLUSTER k8s_test {words}").strip()
+    assert asked == "k8s ready 2 900 2048 | more k8s-cni-mine | yes | test basic 3"
+    assert upstream.good("$XCLUSTER k8s_test --list mine").strip().endswith("| test --list")
+    assert upstream.good("$XCLUSTER k8s_test kubernetes --list").split() == ["basic"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [("", "No ovl"), ("nowhere", "Ovl not found [nowhere]"), ("env", "Not executable"),
+     ("--cni=nobody kubernetes", "Ovl not found [k8s-cni-nobody]")],
+)  # fmt: skip
+def test_no_such_script_for_kubernetes(upstream: Upstream, words: str, says: str) -> None:
+    upstream.bad(f"$XCLUSTER k8s_test {words}", says)
 
 
 def test_a_caller_who_stands_beside_a_directory_tasks(upstream: Upstream) -> None:

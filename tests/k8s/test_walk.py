@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import ssl
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +12,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.k8s.conftest import PATIENCE, Kubernetes, eventually, started, walk_through
+from tests.boot.conftest import ROOT
+from tests.k8s.conftest import LONG, PATIENCE, Kubernetes, eventually, started, walk_through
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Kubernetes]:
-    yield from started("t-k8s")
+    yield from started("t-k8s", overlays=("env", "network-topology", "test"))
 
 
 def test_images_are_there(cluster: Kubernetes) -> None:
@@ -74,6 +76,18 @@ def asked(
     with urllib.request.urlopen(cluster["server"] + path, context=context, timeout=60) as answer:
         found: dict[str, list[dict[str, dict[str, str]]]] = json.load(answer)
     return found
+
+
+def test_as_upstream_tests_an_overlay(cluster: Kubernetes) -> None:
+    """The overlay's own script, with the functions for Kubernetes of the test library."""
+    words = [str(ROOT / "xc"), "k8s_test", f"--name={cluster.name}", "--nvm=2", "--nrouters=2"]
+    done = subprocess.run(
+        [*words, "--no-start", "--no-stop", "kubernetes"],
+        cwd=ROOT, env=cluster.environment, capture_output=True, text=True, check=False, timeout=LONG,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Deployment mconnect" in done.stdout + done.stderr
+    assert "=== kubernetes: passed" in done.stdout + done.stderr
 
 
 def test_a_node_more(cluster: Kubernetes) -> None:
