@@ -1,29 +1,12 @@
 #!/bin/sh
-# test.sh test [CASE...]: start a cluster, look at it with the functions of xctest, stop it.
-#
-# --no-stop leaves the cluster; --no-start takes the running one; --xterm opens its consoles.
+# test.sh test: start a cluster, look at it with the functions of xctest, stop it.
 
 dir=$(dirname "$(readlink -f "$0")")
-
-die() {
-	echo "ERROR: $*" >&2
-	exit 1
-}
 [ -n "${XCLUSTER:-}" ] || XCLUSTER=$(readlink -f "$dir/../../xc")
-[ -x "$XCLUSTER" ] || die "not a program: $XCLUSTER"
 export XCLUSTER
-
-cmd_test() {
-	: "${__nvm:=2}" "${__nrouters:=1}" "${__ntesters:=1}"
-	# shellcheck disable=SC1091
-	. "$("$XCLUSTER" ovld test)/default/usr/lib/xctest"
-	[ $# -gt 0 ] || set -- basic
-	for xctest_todo; do
-		tlog "=== test: $xctest_todo"
-		"test_$xctest_todo" || tdie "$xctest_todo"
-	done
-	tlog "=== test: passed"
-}
+: "${__nvm:=2}" "${__nrouters:=1}" "${__ntesters:=1}"
+# shellcheck disable=SC1091
+. "$("$XCLUSTER" ovld test)/default/usr/lib/xctest" || exit 1
 
 test_basic() {
 	xcluster_start network-topology
@@ -42,20 +25,4 @@ test_basic() {
 	xcluster_stop
 }
 
-cmd=${1:-}
-[ $# -eq 0 ] || shift
-case $cmd in
-test) ;;
-*) die "usage: $0 test [--no-start] [--no-stop] [--xterm] [CASE...]" ;;
-esac
-while [ $# -gt 0 ]; do
-	case $1 in
-	--no-start) __no_start=yes ;;
-	--no-stop) __no_stop=yes ;;
-	--xterm) __xterm=yes ;;
-	-*) die "unknown option $1" ;;
-	*) break ;;
-	esac
-	shift
-done
-"cmd_$cmd" "$@"
+run_tests "$@"
