@@ -174,7 +174,7 @@ def test_mtu_of_each_net() -> None:
 
 
 @pytest.mark.parametrize(
-    ("accel", "words", "cpu"), [("kvm", "kvm", "host"), ("tcg", "tcg,thread=multi", "max")]
+    ("accel", "words", "cpu"), [("kvm", "kvm", "host"), ("tcg", "tcg,thread=multi", "max,-erms")]
 )
 def test_accelerator(accel: str, words: str, cpu: str) -> None:
     made = argv(made=boot(accel=accel))
