@@ -17,6 +17,7 @@ from tasks.lib.settings import Settings
 from tasks.net import Ports, userspace
 
 BROADCAST = b"\xff" * 6
+PATIENCE = 60.0  # seconds: a machine with other work may hold up a switch
 LLDP = bytes.fromhex("0180c200000e")
 
 
@@ -74,7 +75,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterDir]:
 def plug(cluster: ClusterDir, net: int) -> socket.socket:
     """A NIC on a net."""
     nic = socket.socket(socket.AF_UNIX)
-    nic.settimeout(5)
+    nic.settimeout(PATIENCE)
     nic.connect(str(cluster.net / str(net)))
     return nic
 
@@ -99,10 +100,22 @@ def frame(to: bytes, sender: int, text: bytes) -> bytes:
 def heard(nic: socket.socket) -> bytes:
     """The text of the next frame; b'' when none comes."""
     try:
-        head = nic.recv(4, socket.MSG_WAITALL)
-        return nic.recv(struct.unpack(">I", head)[0], socket.MSG_WAITALL)[14:]
+        first = nic.recv(1)
     except TimeoutError:
         return b""
+    (length,) = struct.unpack(">I", first + exactly(nic, 3))
+    return exactly(nic, length)[14:]
+
+
+def exactly(nic: socket.socket, size: int) -> bytes:
+    """`size` bytes: MSG_WAITALL gives fewer on a socket with a timeout when the switch is amid a frame."""
+    nic.settimeout(PATIENCE)
+    found = b""
+    while len(found) < size:
+        piece = nic.recv(size - len(found))
+        assert piece, f"the connection ended after {len(found)} of {size} bytes"
+        found += piece
+    return found
 
 
 def quiet(*nics: socket.socket) -> bool:
@@ -110,7 +123,7 @@ def quiet(*nics: socket.socket) -> bool:
     for nic in nics:
         nic.settimeout(0.05)
         assert heard(nic) == b""
-        nic.settimeout(5)
+        nic.settimeout(PATIENCE)
     return True
 
 
