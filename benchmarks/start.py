@@ -29,7 +29,7 @@ def bare(kernel: str) -> None:
     words = qemu.cmdline(made.boot, made.nodes[0]).replace("root=/dev/vda rw init=/init ", "")
     command = [
         qemu.QEMU, "-nodefaults", "-no-user-config", "-machine", "pc,hpet=off", "-accel", made.boot.accel,
-        "-cpu", qemu.EMULATED if made.boot.accel == "tcg" else "host", "-m", "128", "-smp", "2",
+        "-cpu", qemu.cpu(made.boot.accel), "-m", "128", "-smp", "2",
         "-display", "none", "-no-reboot", "-serial", "stdio", "-kernel", str(made.boot.kernel),
         "-initrd", str(workspace.probe_guest), "-append", words,
     ]  # fmt: skip

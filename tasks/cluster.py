@@ -132,28 +132,28 @@ def _not_packed(project: Project, topology: Topology) -> list[str]:
     """Guests read about a topology in the overlay that brings it."""
     if topology.name == PLAIN_TOPOLOGY:
         return []
-    if any(overlay.directory == topology.directory for overlay in _packed(project)):
+    if any(overlay.directory == topology.directory for overlay in _unpacked(project, iso.choose(project))):
         return []
     own = topology.directory.name
     return [f"its overlay {own} is not on the ISO: xc mkcdrom env network-topology {own}"]
 
 
-def _packed(project: Project) -> list[Overlay]:
+def _unpacked(project: Project, packed: choice.Choice) -> list[Overlay]:
     """The overlays of the ISO and of the image."""
-    found = [part.overlay for part in iso.parts(project, iso.choose(project)) if part.overlay]
+    found = [part.overlay for part in iso.parts(project, packed) if part.overlay]
     chain = image_choice.chain(project.definitions.images, project.settings.image)
-    return found + [ovl.resolve(project, name) for image in chain for name in image.overlays]
+    return found + ovl.of_images(project, chain)
 
 
 def _check_manifests(project: Project) -> None:
     """Pods must not wait for what nobody brings."""
     if project.settings.kubernetes:
-        packed = _packed(project)
+        packed = iso.choose(project)
+        overlays = _unpacked(project, packed)
         chain = image_choice.chain(project.definitions.images, project.settings.image)
-        have = store.names([*chain, *packed])
+        have = store.names([*chain, *overlays])
         made_here = not any(image.disk for image in chain)
-        setup, offline = iso.choose(project).setup, project.settings.offline
-        manifests.check(packed, setup, have, offline=offline, all_known=made_here)
+        manifests.check(overlays, packed.setup, have, offline=project.settings.offline, all_known=made_here)
 
 
 def _windows(project: Project) -> None:

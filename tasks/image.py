@@ -76,7 +76,7 @@ def _recipe(project: Project, image: Image, chosen: choice.Choice) -> tuple[Reci
     chain = [image]
     while chain[0].extends:
         chain.insert(0, project.definitions.images[chain[0].extends])
-    overlays = [ovl.resolve(project, name) for each in chain for name in each.overlays]
+    overlays = ovl.of_images(project, chain)
     keys = [ovl.recipe(project, overlay, ovl.plain(chosen)).key for overlay in overlays]
     version = project.environ.get("XCLUSTER_VERSION", "0.1.0")
     inside = image_choice.self_contained(project.definitions.images, image.name)

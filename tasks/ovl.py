@@ -1,7 +1,7 @@
 """ovl/<name>/ (default/, variants, packages, or a `tar` script) ──ovl:<name>──> ovl/<name>.tar + .json"""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,11 @@ def resolve(project: Project, name: str) -> Overlay:
     """The overlay called `name`, or the one it is an alias of."""
     overlay = project.definitions.overlays[name]
     return project.definitions.overlays[overlay.alias] if overlay.alias else overlay
+
+
+def of_images(project: Project, images: Iterable[Image]) -> list[Overlay]:
+    """The overlays that disk images are made with, in the order in which they are unpacked."""
+    return [resolve(project, name) for image in images for name in image.overlays]
 
 
 def recipe(project: Project, overlay: Overlay, chosen: choice.Choice) -> Recipe:

@@ -13,19 +13,8 @@ from tasks.lib.errors import UserError
 WORDS = {
     **dict.fromkeys(contract.WORDS, "contract"),
     **dict.fromkeys(("install_prog", "cplib", "libs", "cploader"), "progs"),
-    **dict.fromkeys(
-        (
-            "completion",
-            "cache",
-            "mkimage",
-            "ximage",
-            "kernel_build",
-            "build_base",
-            "k8s_build_images",
-            "k8s_test",
-        ),  # fmt: skip
-        "upstream",
-    ),
+    **dict.fromkeys(("completion", "cache", "mkimage", "ximage"), "upstream"),
+    **dict.fromkeys(("kernel_build", "build_base", "k8s_build_images", "k8s_test"), "upstream"),
 }
 OTHERS = {"cache": ("ls", "prune", "export", "import")}  # sub-words that are not ours
 

@@ -41,10 +41,9 @@ def wanted(project: Project, overlays: Collection[Overlay]) -> Wanted:
     images, name = project.definitions.images, project.settings.image
     chain = image_choice.chain(images, name)
     inside = listed(project, image_choice.self_contained(images, name))
-    refs = {*listed(project, chain), *names(overlays)}
-    forms: set[str] = {
-        form for overlay in (*overlays, *_overlays(project, chain)) for form in overlay.image_stores
-    }
+    unpacked = (*overlays, *ovl.of_images(project, chain))
+    refs = names([*chain, *unpacked])
+    forms: set[str] = {form for overlay in unpacked for form in overlay.image_stores}
     if any(image.disk for image in chain):
         forms |= {USUAL, LAYOUT}  # what its programs read is not known
     return Wanted(tuple(sorted(refs.difference(inside))), tuple(sorted(forms or {USUAL})))
@@ -52,16 +51,12 @@ def wanted(project: Project, overlays: Collection[Overlay]) -> Wanted:
 
 def listed(project: Project, images: Sequence[Image]) -> list[str]:
     """The container images that disk images and their overlays list, by full name."""
-    return sorted({*names(images), *names(_overlays(project, images))})
+    return sorted(names([*images, *ovl.of_images(project, images)]))
 
 
 def names(definitions: Iterable[Image | Overlay]) -> set[str]:
     """The container images that these list themselves, by full name."""
     return {image.ref for each in definitions for image in each.images}
-
-
-def _overlays(project: Project, images: Iterable[Image]) -> list[Overlay]:
-    return [ovl.resolve(project, name) for image in images for name in image.overlays]
 
 
 def is_due(project: Project, disk: Wanted) -> bool:

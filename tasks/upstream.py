@@ -1,5 +1,6 @@
 """Upstream's words for builds, in terms of our tasks: mkimage, ximage, kernel_build, build_base, cache ..."""
 
+import contextlib
 import os
 import re
 import sys
@@ -49,12 +50,9 @@ def cache(environ: Environ, args: Sequence[str]) -> None:
 
 def _key(environ: Environ, name: str, setup: str) -> str:
     """The task that packs an overlay: a variant is one of its own, where the overlay has it."""
-    for folder in values(environ)["XCLUSTER_OVLPATH"].split(":"):
-        own = os.path.join(folder, name)
-        if os.path.isdir(own):
-            has = setup and (os.path.isfile(f"{own}/tar") or os.path.isdir(f"{own}/{setup}"))
-            return f"{name}@{setup}" if has else name
-    raise Refused(f"Ovl not found [{name}]")
+    own = contract.overlay(environ, name)
+    has = setup and (os.path.isfile(f"{own}/tar") or os.path.isdir(f"{own}/{setup}"))
+    return f"{name}@{setup}" if has else name
 
 
 def mkimage(environ: Environ, args: Sequence[str]) -> None:
@@ -113,8 +111,8 @@ def ximage(environ: Environ, args: Sequence[str]) -> None:
 
 
 def _overlay_name(environ: Environ, word: str) -> str:
-    for folder in values(environ)["XCLUSTER_OVLPATH"].split(":"):
-        if "/" not in word and os.path.isdir(os.path.join(folder, word)):
+    with contextlib.suppress(Refused):
+        if "/" not in word and contract.overlay(environ, word):
             return word
     raise Refused(f"Ovl not found [{word}]: an image is made of overlays by name")
 
@@ -160,7 +158,8 @@ def k8s_test(environ: Environ, args: Sequence[str]) -> None:
     if network:
         contract.overlay(environ, network)
     overlays = " ".join(word for word in (environ.get("XOVLS", ""), network) if word)
-    kept = _plain({**TESTED, **environ, "XOVLS": overlays, "XCLUSTER": os.path.join(ROOT, "xc")})
+    said = {key: value for key, value in environ.items() if value or key not in TESTED}
+    kept = _plain({**TESTED, **said, "XOVLS": overlays, "XCLUSTER": os.path.join(ROOT, "xc")})
     how = ["--list"] if environ.get("__list") else args[1:]
     sys.stdout.flush()
     os.execve(script, [script, "test", *how], dict(kept))

@@ -3,6 +3,10 @@
 
 dir=$(dirname "$(readlink -f "$0")")
 [ -n "${XCLUSTER:-}" ] || XCLUSTER=$(readlink -f "$dir/../../xc")
+[ -x "$XCLUSTER" ] || {
+	echo "ERROR: not a program: $XCLUSTER" >&2
+	exit 1
+}
 export XCLUSTER
 : "${__nvm:=2}" "${__nrouters:=1}" "${__ntesters:=1}"
 # shellcheck disable=SC1091

@@ -13,9 +13,6 @@ from tasks.net import LooseNic, Nic, ScriptNic, SwitchNic, TapNic, UserNic
 from tasks.node import Boot, NodeRun
 
 QEMU = "qemu-system-x86_64"
-# Kernels and C libraries fill memory with `rep stosb` where a CPU says that this is fast. Emulated, it is one
-# round for each byte: several times slower than a loop.
-EMULATED = "max,-erms"
 ANSWER = 30  # seconds that a guest waits to be told who it is
 
 
@@ -40,12 +37,21 @@ def _machine(boot: Boot, node: Node) -> list[str]:
         "-nodefaults", "-no-user-config",
         "-machine", f"{boot.machine},hpet=off,usb=off,vmport=off,memory-backend=ram",
         "-accel", _accel(boot),
-        "-cpu", "host" if boot.accel == "kvm" else EMULATED,
+        "-cpu", cpu(boot.accel),
         "-m", str(node.mem),
         "-smp", str(node.smp),
         "-display", "none",
         "-rtc", "base=utc",
     ]  # fmt: skip
+
+
+def cpu(accel: str) -> str:
+    """The processor of a node.
+
+    Kernels and C libraries fill memory with `rep stosb` where a CPU says that it is fast (`erms`). Emulated,
+    it is one round for each byte: several times slower than a loop.
+    """
+    return "host" if accel == "kvm" else "max,-erms"
 
 
 def _accel(boot: Boot) -> str:
