@@ -182,6 +182,23 @@ def test_a_module_beside_the_definition(site: Site, proxy: Path, own: Path) -> N
     assert files.read_json(site.workspace.stamp("artifact", "own"))["source"] == "go:src"
 
 
+def test_a_command_of_a_module_that_ours_requires(site: Site, proxy: Path, own: Path) -> None:
+    """Pinned by our go.sum, and the proxy needs no list of versions."""
+    (proxy / ESCAPED / "@v" / "list").unlink()
+    (own / "main.go").unlink()
+    (own / "go.mod").write_text(f"module own\n\ngo 1.18\n\nrequire {MODULE} v1.0.0\n")
+    with pytest.raises(UserError, match="go.sum"):
+        artifact.get(ours(command=f"{MODULE}/cmd/other"), own.parent, site)
+    subprocess.run(
+        ["go", "mod", "download", MODULE], cwd=own, check=True, env={**os.environ, **golang.environment(site)}
+    )
+    artifact.get(ours(command=f"{MODULE}/cmd/other"), own.parent, site)
+    ran = subprocess.run([site.workspace.bin("own")], check=True, capture_output=True)
+    assert ran.stdout == b"hello other\n"
+    with pytest.raises(UserError, match="nowhere"):
+        artifact.get(ours(command="example.com/nowhere/cmd"), own.parent, site)
+
+
 def test_it_is_the_same_elsewhere_and_compiled_once(site: Site, proxy: Path, own: Path) -> None:
     artifact.get(ours(), own.parent, site)
     first = site.workspace.bin("own").read_bytes()

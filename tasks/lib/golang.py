@@ -58,8 +58,9 @@ def build(wanted: GoModule, made: Module, out: Path, site: Site) -> str:
 def build_own(wanted: GoModule, directory: Path, out: Path, site: Site) -> str:
     """Compile a command of the module in `directory` to `out`; the digest of all modules in it.
 
-    Its go.sum says what they are: one that it does not name is an error. Commands that are the same program
-    under several names are compiled once.
+    The command is one of its directories, or a package of a module that it requires. Its go.sum says what
+    those are; one that it does not name is an error. Commands that are one program under several names are
+    compiled once.
     """
     content = {str(path.relative_to(directory)): files.sha256(path) for path in files.tree_files(directory)}
     facts = [content, wanted.command, wanted.variables, toolchain()]
@@ -67,7 +68,8 @@ def build_own(wanted: GoModule, directory: Path, out: Path, site: Site) -> str:
     with files.locked(kept.with_suffix(".lock")):
         if not kept.is_file():
             with files.atomic(kept) as temp:
-                package = "." if wanted.command == "." else f"./{wanted.command}"
+                mine = (directory / wanted.command).is_dir()
+                package = f"./{wanted.command}" if mine else wanted.command
                 command = ["go", "build", *_flags(wanted), "-mod=readonly", "-o", str(temp), package]
                 _compile(command, directory, site, {})
     shutil.copyfile(kept, out)

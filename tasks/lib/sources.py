@@ -23,7 +23,7 @@ class GoModule(Definition):
     module: ModulePath | None = None  # e.g. github.com/coredns/coredns
     version: ModuleVersion | None = None  # e.g. v1.10.1; without it xcluster.lock has to say it
     directory: ModuleDirectory | None = None  # a module of ours beside the definition, pinned by its go.sum
-    command: ModuleDirectory = "."  # directory of the command in the module
+    command: ModuleDirectory = "."  # directory in the module; of ours, also a package of one it requires
     variables: dict[str, str] = {}  # strings set in the program: PACKAGE.NAME to value
 
     @property

@@ -31,6 +31,17 @@ def test_walk_through(cluster: Kubernetes) -> None:
     walk_through(cluster, [1, 2])
 
 
+def test_crictl(cluster: Kubernetes) -> None:
+    """containerd, asked on a node in the words of its own interface."""
+    running = json.loads(cluster.rsh(2, "crictl ps -o json"))["containers"]
+    (ours,) = [each for each in running if each["metadata"]["name"] == "mconnect"][:1]
+    assert ours["image"]["userSpecifiedImage"] == "localhost/mconnect:1"
+    pod = cluster.rsh(2, f"crictl exec {ours['id']} hostname").strip()
+    assert pod in {each["metadata"]["name"] for each in cluster.pods("mconnect")}
+    listed = [line.split()[:2] for line in cluster.rsh(2, "crictl images").splitlines()]
+    assert ["localhost/mconnect", "1"] in listed
+
+
 def test_both_families(cluster: Kubernetes) -> None:
     assert len(cluster.json("get service mconnect")["spec"]["clusterIPs"]) == 2
     for pod in cluster.pods("mconnect"):
