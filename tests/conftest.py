@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,14 @@ class Apart(LoadScopeScheduling):  # type: ignore[misc]
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Apart:
     """How tests are dealt out."""
     return Apart(config, log)
+
+
+def eventually(what: Callable[[], object], seconds: float = 60, pause: float = 0.02) -> None:
+    """`what` has to come true; in as many seconds, as a busy machine may stand still for some."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(pause)
 
 
 def is_named(folder: Path, config: pytest.Config) -> bool:

@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import struct
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from tasks.lib.errors import UserError
 from tasks.lib.paths import Workspace
 from tasks.lib.settings import Settings
 from tasks.net import dns
-from tests.conftest import Fakes, House
+from tests.conftest import Fakes, House, eventually
 from tests.ports import free_port
 
 KINDS = {"A": 1, "PTR": 12, "AAAA": 28}
@@ -159,10 +158,7 @@ def test_a_server_that_was_killed_is_started_again(place: dns.Place, dnsmasq: st
     dns.up(place, dnsmasq, ZONE)
     pid = dns.running(place)
     os.kill(pid or 0, signal.SIGKILL)
-    deadline = time.monotonic() + 5
-    while dns.running(place) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert dns.running(place) is None
+    eventually(lambda: dns.running(place) is None)
     assert dns.up(place, dnsmasq, ZONE)
     assert ask(place.port, "vm-001", "A")[0] == 0
 

@@ -216,10 +216,8 @@ def test_never_whole(server: Server, target: Path, monkeypatch: pytest.MonkeyPat
 def test_no_answer(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "TRIES", 2)
     monkeypatch.setattr(fetch, "TIMEOUT", (0.3, 0.2))
-    began = time.monotonic()
     with pytest.raises(UserError, match="does not answer"):
         fetch.download(f"{server.url}/silent/file", SHA, target)
-    assert time.monotonic() - began < 2
 
 
 def test_nobody_there(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:

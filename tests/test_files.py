@@ -12,7 +12,7 @@ import pytest
 
 from tasks.lib import files
 from tasks.lib.errors import UserError
-from tests.conftest import ROOT
+from tests.conftest import ROOT, eventually
 
 
 def python(script: str, *words: object) -> "subprocess.Popen[str]":
@@ -27,14 +27,6 @@ def python(script: str, *words: object) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-
-
-def until(there: Callable[[], object]) -> None:
-    """Wait until another process is as far."""
-    deadline = time.monotonic() + 20
-    while not there() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    assert there()
 
 
 def test_atomic(tmp_path: Path) -> None:
@@ -76,7 +68,7 @@ WRITER = "with files.atomic(path) as temp:\n    temp.write_text('half')\n    tim
 def test_kill_9_leaves_no_target_and_the_next_writer_sweeps(tmp_path: Path) -> None:
     path = tmp_path / "file"
     writer = python(WRITER, path)
-    until(lambda: list(tmp_path.glob(".file.*.tmp")))
+    eventually(lambda: list(tmp_path.glob(".file.*.tmp")))
     writer.kill()
     writer.communicate()
     assert not path.exists()
@@ -89,10 +81,10 @@ def test_kill_9_leaves_no_target_and_the_next_writer_sweeps(tmp_path: Path) -> N
 def test_a_living_writer_is_not_swept(tmp_path: Path) -> None:
     path = tmp_path / "file"
     writer = python(WRITER.replace("60", "0.5"), path)
-    until(lambda: list(tmp_path.glob(".file.*.tmp")))
+    eventually(lambda: list(tmp_path.glob(".file.*.tmp")))
     with files.atomic(path) as temp:
         temp.write_text("first")
-    assert writer.wait(20) == 0
+    assert writer.wait(60) == 0
     writer.communicate()
     assert path.read_text() == "half"
 
@@ -227,7 +219,7 @@ def test_a_lock_is_waited_for(tmp_path: Path) -> None:
     holder = python(HOLDER, lock, 0.3)
     assert holder.stdout and holder.stdout.readline()
     with files.locked(lock):
-        assert holder.wait(20) == 0
+        assert holder.wait(60) == 0
     holder.communicate()
 
 
@@ -259,8 +251,8 @@ def test_an_exception_frees_the_lock(tmp_path: Path) -> None:
 def test_sigterm_cleans_up(tmp_path: Path) -> None:
     script = "import signal\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n" + WRITER
     writer = python(script, tmp_path / "file")
-    until(lambda: list(tmp_path.glob(".file.*.tmp")))
+    eventually(lambda: list(tmp_path.glob(".file.*.tmp")))
     writer.send_signal(signal.SIGTERM)
-    assert writer.wait(20) == 143
+    assert writer.wait(60) == 143
     writer.communicate()
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import tarfile
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from tasks.lib.containers_storage import Stored
 from tasks.lib.errors import UserError
 from tasks.lib.paths import Workspace
 from tasks.lib.registry_places import Access
-from tests.conftest import Fakes, House
+from tests.conftest import Fakes, House, eventually
 from tests.containers import image, tar
 
 DIGEST = "sha256:" + "a" * 64
@@ -305,9 +304,7 @@ def test_the_disk_is_killed_while_it_is_written(house: House) -> None:
     (slow / "sqfstar").write_text("#!/bin/sh\nfor out; do :; done\necho half > $out\nexec sleep 60\n")
     (slow / "sqfstar").chmod(0o755)
     running = house.start("store", env={"PATH": f"{slow}:{os.environ['PATH']}"})
-    end = time.monotonic() + 30
-    while not list((house.workspace / "store").glob(".*.tmp")) and time.monotonic() < end:
-        time.sleep(0.01)
+    eventually(lambda: list((house.workspace / "store").glob(".*.tmp")))
     os.killpg(running.pid, signal.SIGKILL)
     running.communicate()
     assert not (house.workspace / "store/xcluster.json").exists()

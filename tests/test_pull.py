@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tasks.lib import files, oci
-from tests.conftest import House, Ran
+from tests.conftest import House, Ran, eventually
 from tests.containers import HTPASSWD, PASSWORD, Front, Hub, front, hub, image, index, tar
 
 NOISE = random.Random(1).randbytes(150_000).hex()  # does not shrink to nothing
@@ -196,9 +196,7 @@ def test_killed_and_run_again(house: House, registry: Hub, before: Front) -> Non
     lists(house, ref)
     before.delay = 0.2
     running = house.start("pull")
-    end = time.monotonic() + 30
-    while not list((house.workspace / "cache/oci").glob("blobs/sha256/*.part")) and time.monotonic() < end:
-        time.sleep(0.01)
+    eventually(lambda: list((house.workspace / "cache/oci").glob("blobs/sha256/*.part")))
     time.sleep(0.5)
     os.killpg(running.pid, signal.SIGKILL)
     running.communicate()

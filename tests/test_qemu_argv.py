@@ -273,7 +273,7 @@ def test_a_process_is_known_by_its_start_time(tmp_path: Path) -> None:
         directory.state.write_text(f'{{"pid": {process.pid}, "start": {proc.started_at(process.pid)}}}')
         assert qemu.BACKEND.pid(directory) == process.pid
         qemu.BACKEND.stop(directory)
-        assert process.wait(5) == -15
+        assert process.wait(60) == -15
     assert qemu.BACKEND.pid(directory) is None
 
 

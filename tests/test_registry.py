@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 
 from tasks.lib import files, oci, proc
 from tasks.lib.registry_server import Server
-from tests.conftest import Fakes, House
+from tests.conftest import Fakes, House, eventually
 from tests.containers import HTPASSWD, program, tar
 from tests.ports import free_port
 
@@ -69,10 +68,7 @@ def test_one_that_was_killed_is_found_out(registry: House) -> None:
     port = started(registry)
     pid = status(registry)["pid"]
     os.kill(pid, signal.SIGKILL)
-    end = time.monotonic() + 10
-    while status(registry)["running"] and time.monotonic() < end:
-        time.sleep(0.05)
-    assert status(registry)["running"] is False
+    eventually(lambda: status(registry)["running"] is False)
     registry.good("registry", "start", f"--port={port}")
 
 

@@ -250,5 +250,5 @@ tree.unpack([Package("tool", "1", "", 1, sys.argv[1])], Path("/nowhere/at/all"))
 def test_unpack_ends_when_tar_does(tmp_path: Path) -> None:
     """More than a pipe holds, and a tar that ends at once: nobody may wait for the other."""
     command = [sys.executable, "-c", UNPACK, package(tmp_path, 1 << 20).path]
-    done = subprocess.run(command, cwd=ROOT, timeout=5, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, timeout=60, capture_output=True, text=True, check=False)
     assert "UserError: cannot unpack" in done.stderr

@@ -4,8 +4,7 @@ import contextlib
 import os
 import socket
 import struct
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from tasks.lib.errors import UserError
 from tasks.lib.paths import ClusterDir
 from tasks.lib.settings import Settings
 from tasks.net import Ports, userspace
+from tests.conftest import eventually
 
 BROADCAST = b"\xff" * 6
 PATIENCE = 60.0  # seconds: a machine with other work may hold up a switch
@@ -152,17 +152,10 @@ def test_down_after_a_crash(cluster: ClusterDir) -> None:
 def test_up_after_a_crash(cluster: ClusterDir) -> None:
     (pid,) = pids(cluster)
     os.kill(pid, 9)
-    until(lambda: pids(cluster) == [])
+    eventually(lambda: pids(cluster) == [])
     up(cluster, 1, 2)
     assert len(pids(cluster)) == 1
     plug(cluster, 1).close()
-
-
-def until(there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
-    while not there() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert there()
 
 
 def test_no_nets_no_process(tmp_path: Path) -> None:

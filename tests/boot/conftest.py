@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,14 +94,6 @@ def processes_with(words: str) -> list[str]:
         if words in command:
             found.append(command)
     return found
-
-
-def eventually(what: Callable[[], object], seconds: float = 60, pause: float = 0.02) -> None:
-    """`what` has to come true, in as many seconds."""
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(pause)
 
 
 def assert_nothing_left(name: str) -> None:

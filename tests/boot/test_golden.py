@@ -10,10 +10,10 @@ from tests.boot.conftest import (
     WORKSPACE,
     Cluster,
     assert_nothing_left,
-    eventually,
     processes_with,
     running,
 )
+from tests.conftest import eventually
 
 pytestmark = pytest.mark.boot
 NUMBERS = (1, 2, 3, 201)

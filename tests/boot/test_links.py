@@ -7,13 +7,13 @@ import signal
 import struct
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.boot.conftest import Cluster, running
+from tests.conftest import eventually
 
 pytestmark = pytest.mark.boot
 PEER = "192.168.1.2"
@@ -67,7 +67,7 @@ def test_a_capture_to_a_file_has_the_pings(
     process = capture(pair, "1", interface, f"--file={tmp_path / 'c.pcap'}")
     pair.rsh(1, f"ping -c2 -W5 {peer}")
     process.send_signal(sign)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
     found = echoes((tmp_path / "c.pcap").read_bytes())
     sent = (8, bytes(map(int, peer.split("."))))
@@ -79,7 +79,7 @@ def test_a_capture_to_a_file_has_the_pings(
 def test_a_capture_to_stdout_ends_by_itself(pair: Cluster) -> None:
     process = capture(pair, "1", "eth1", "-c", "4")
     pair.rsh(1, f"ping -c6 -i0.2 -W5 {PEER}")
-    out, said = process.communicate(timeout=30)
+    out, said = process.communicate(timeout=60)
     assert process.returncode == 0 and said.endswith(b"4 frames\n")
     assert len(out) == 24 + 4 * 16 + sum(struct.unpack_from("=I", out, at)[0] for at in frame_lengths(out))
     assert spools(pair) == []
@@ -110,12 +110,12 @@ def test_upstreams_words(pair: Cluster) -> None:
 def test_a_capture_that_was_killed_is_cleaned_up_by_the_next(pair: Cluster, tmp_path: Path) -> None:
     process = capture(pair, "1", "eth1", f"--file={tmp_path / 'a'}")
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert len(spools(pair)) == 1
     process = capture(pair, "1", "eth1", f"--file={tmp_path / 'b'}")
     assert len(spools(pair)) == 1
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert spools(pair) == []
 
 
@@ -124,7 +124,7 @@ def test_who_reads_a_capture_may_go(pair: Cluster) -> None:
     assert process.stdout is not None
     process.stdout.close()
     pair.rsh(1, f"ping -c2 -i0.2 -W5 {PEER}")
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert process.stderr is not None and b"Traceback" not in process.stderr.read()
     process.stderr.close()
     assert spools(pair) == []
@@ -192,10 +192,7 @@ def test_a_wire_whose_program_was_killed(pair: Cluster) -> None:
     pair.xc("netem", "1", "eth1", "--delay=1ms")
     state = json.loads((pair.directory / "vm-001" / "netem-eth1.helper").read_text())
     os.kill(state["pid"], signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while "loss 100%" not in pair.xc("netem", "1", "eth1").stdout and time.monotonic() < deadline:
-        pass
-    assert "loss 100%" in pair.xc("netem", "1", "eth1").stdout
+    eventually(lambda: "loss 100%" in pair.xc("netem", "1", "eth1").stdout)
     pair.xc("netem", "1", "eth1", "off")
     pair.until(1, f"ping -c1 -W2 {PEER}")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.boot import conftest as boot
+import tests.conftest
 from tests.boot.conftest import Cluster, assert_nothing_left, stopped
 from tests.conftest import is_named
 
@@ -71,7 +71,7 @@ class Kubernetes(Cluster):
 
 def eventually(what: Any, seconds: float = PATIENCE) -> None:
     """`what` has to come true; it is asked once a second, as asking costs emulated nodes much."""
-    boot.eventually(what, seconds, pause=1)
+    tests.conftest.eventually(what, seconds, pause=1)
 
 
 def started(
