@@ -223,7 +223,7 @@ ARGS = {
     "env": "",
     "ovlindex": "",
     "completion": "[PREFIX]",
-    "k8s_test": "OVL [CASE...] [--cni=NAME] [--list] [--no-start] [--no-stop]",
+    "k8s_test": "[--cni=NAME] [--list] [--no-start] [--no-stop] OVL [CASE...]",
 }
 VERBS: Mapping[str, Verb] = {
     name: Verb(
