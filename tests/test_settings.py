@@ -8,6 +8,7 @@ import pytest
 from tasks.lib import settings
 from tasks.lib.settings import Layer, Settings
 from tasks.lib.topology_choice import Named, named
+from tests.conftest import ROOT
 
 
 def load(
@@ -217,6 +218,11 @@ def test_the_second_name_of_the_default() -> None:
 
 def test_every_setting_has_a_description() -> None:
     assert all(Settings.model_fields[name].description for name in settings.names())
+
+
+def test_every_setting_is_in_the_documents() -> None:
+    text = (ROOT / "docs/adding.md").read_text()
+    assert [name for name in settings.names() if f"| `{name}` |" not in text] == []
 
 
 def test_mirrors_are_for_the_file_alone() -> None:
