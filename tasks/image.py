@@ -73,9 +73,7 @@ def tasks(project: Project, chosen: choice.Choice) -> kit.Tasks:
 
 def _recipe(project: Project, image: Image, chosen: choice.Choice) -> tuple[Recipe, list[Path]]:
     """The recipe, and the rootfs trees from the base image up."""
-    chain = [image]
-    while chain[0].extends:
-        chain.insert(0, project.definitions.images[chain[0].extends])
+    chain = image_choice.chain(project.definitions.images, image.name)
     overlays = ovl.of_images(project, chain)
     keys = [ovl.recipe(project, overlay, ovl.plain(chosen)).key for overlay in overlays]
     version = project.environ.get("XCLUSTER_VERSION", "0.1.0")

@@ -218,6 +218,7 @@ def test_no_answer(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(fetch, "TIMEOUT", (0.3, 0.2))
     with pytest.raises(UserError, match="does not answer"):
         fetch.download(f"{server.url}/silent/file", SHA, target)
+    assert len(server.asked) == 2
 
 
 def test_nobody_there(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,8 @@ from tasks.net import Ports, userspace
 from tests.conftest import eventually
 
 BROADCAST = b"\xff" * 6
-PATIENCE = 60.0  # seconds: a machine with other work may hold up a switch
 LLDP = bytes.fromhex("0180c200000e")
+PATIENCE = 60.0  # seconds: a machine with other work may hold up a switch
 
 
 def up(cluster: ClusterDir, *nets: int) -> None:

@@ -34,7 +34,7 @@ def test_walk_through(cluster: Kubernetes) -> None:
 def test_crictl(cluster: Kubernetes) -> None:
     """containerd, asked on a node in the words of its own interface."""
     running = json.loads(cluster.rsh(2, "crictl ps -o json"))["containers"]
-    (ours,) = [each for each in running if each["metadata"]["name"] == "mconnect"][:1]
+    ours = next(each for each in running if each["metadata"]["name"] == "mconnect")
     pod = cluster.rsh(2, f"crictl exec {ours['id']} hostname").strip()
     assert pod in {each["metadata"]["name"] for each in cluster.pods("mconnect")}
     listed = [line.split()[:2] for line in cluster.rsh(2, "crictl images").splitlines()]
