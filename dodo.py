@@ -3,54 +3,38 @@
 import os
 import sys
 
-from tasks import (
-    artifact,
-    cache,
-    capture,
-    checkpoint,
-    cluster,
-    diff,
-    disk,
-    dns,
-    doctor,
-    fakenet,
-    golden,
-    graph,
-    image,
-    images,
-    iso,
-    kernel,
-    kubeconfig,
-    link,
-    lock,
-    machine,
-    mkovl,
-    netns,
-    ovl,
-    pki,
-    pull,
-    reach,
-    registry,
-    release,
-    selftest,
-    store,
-    suite,
-    upstream,
-    verify,
-)
-from tasks.lib import choice, kit, project, shipped
-from tasks.lib.errors import UserError
-from tasks.verbs import VERBS
+from tasks.base.errors import UserError
+from tasks.build.containers import images, pull, registry, store
+from tasks.build.credentials import pki
+from tasks.build.image import compose, disk
+from tasks.build.kernel import kernel
+from tasks.build.overlay import iso, mkovl, ovl
+from tasks.build.release import diff, release, shipped
+from tasks.build.sources import artifact, suite
+from tasks.build.stock import cache, lock
+from tasks.cli import doctor, selftest
+from tasks.cli.upstream import build_words
+from tasks.cli.verbs import VERBS
+from tasks.definitions import iso_choice
+from tasks.engine import kit
+from tasks.project import project
+from tasks.run.cluster import checkpoints, lifecycle, machine
+from tasks.run.inspect import capture, graph, link, namespaces
+from tasks.run.kubernetes import kube_context
+from tasks.run.node import golden
+from tasks.run.running import reach
+from tasks.run.services import dns, fakenet
+from tasks.run.verify import verify
 
 try:
     house = project.load(sys.argv[1:], shipped.environ(os.environ), VERBS)
     # A verb that builds nothing needs no definitions: a mistake in one keeps nobody from stopping a cluster.
     builds = house.words.verb is None or VERBS[house.words.verb].builds
-    chosen = iso.choose(house) if builds else choice.Choice()
+    chosen = iso.choose(house) if builds else iso_choice.Choice()
     parts = iso.parts(house, chosen)
     overlays = iso.overlays_of(parts)
     containers = store.wanted(house, overlays.values()) if builds else store.Wanted()
-    cluster.refuse_clean(house, sys.argv[1:])
+    lifecycle.refuse_clean(house, sys.argv[1:])
 except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
@@ -71,7 +55,7 @@ def _builds() -> kit.Tasks:
         *suite.tasks(house),
         *artifact.tasks(house),
         *kernel.tasks(house),
-        *image.tasks(house, chosen),
+        *compose.tasks(house, chosen),
         *ovl.tasks(house, chosen, overlays),
         *pki.tasks(house),
         *iso.tasks(house, chosen, parts),
@@ -91,12 +75,12 @@ def task_verbs() -> kit.Tasks:
 
 
 def _verbs() -> kit.Tasks:
-    yield from cluster.tasks(house, BUILDS if builds else [])
+    yield from lifecycle.tasks(house, BUILDS if builds else [])
     yield from machine.tasks(house, BUILDS if builds else [])
-    yield from checkpoint.tasks(house)
-    yield from kubeconfig.tasks(house)
+    yield from checkpoints.tasks(house)
+    yield from kube_context.tasks(house)
     yield from reach.tasks(house)
-    yield from netns.tasks(house)
+    yield from namespaces.tasks(house)
     yield from graph.tasks(house)
     yield from verify.tasks(house)
     yield from capture.tasks(house)
@@ -113,4 +97,4 @@ def _verbs() -> kit.Tasks:
     yield from diff.tasks(house)
     yield from doctor.tasks(house)
     yield from selftest.tasks(house)
-    yield from upstream.tasks(house)
+    yield from build_words.tasks(house)

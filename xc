@@ -183,4 +183,4 @@ export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
 # Compiled modules are kept, but beside the .venv, not all over the checkout.
 export PYTHONPYCACHEPREFIX="$venv/pycache"
 unset PYTHONDONTWRITEBYTECODE
-exec "$venv/bin/python" -P -m tasks.quick "$@"
+exec "$venv/bin/python" -P -m tasks.cli.quick "$@"

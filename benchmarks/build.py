@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.measure import ROOT, WORKSPACE, command, compare
-from tasks.lib import files, iso9660
+from tasks.base import files
+from tasks.formats import iso9660
 
 FIVE = ("env", "timezone", "iptools", "network-topology", "etcd")
 DOIT = str(ROOT / ".venv" / "bin" / "doit")

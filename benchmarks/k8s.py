@@ -20,10 +20,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.measure import CLUSTER, ROOT, WORKSPACE, command, seconds, xc
-from tasks import kubeconfig
-from tasks.lib import files, proc
-from tasks.lib.kube_api import Api, Unanswered
-from tasks.lib.paths import Workspace
+from tasks.base import files, proc
+from tasks.base.paths import Workspace
+from tasks.run.kubernetes import kube_context
+from tasks.run.kubernetes.api import Api, Unanswered
 
 ROUNDS = 3
 SAVED = "bench-k8s"
@@ -113,7 +113,7 @@ def _service() -> bool:
 
 def _api() -> bool:
     try:
-        Api(kubeconfig.access(Workspace(WORKSPACE), CLUSTER)).get("/api/v1/nodes")
+        Api(kube_context.access(Workspace(WORKSPACE), CLUSTER)).get("/api/v1/nodes")
     except Unanswered:
         return False
     return True

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.measure import ROOT, compare, row
-from tasks.lib.settings import Settings
-from tasks.net import bridge, place
+from tasks.definitions.settings import Settings
+from tasks.run.net import bridge, host_support
 
 CLUSTER = "bench-net"
 ROUNDS = 3
@@ -34,11 +34,11 @@ class Space:
     def renew(self) -> None:
         """Leave the old one, which goes."""
         self.close()
-        words = [*place.fence(), "sh", "-c", "echo; exec cat"]
+        words = [*host_support.fence(), "sh", "-c", "echo; exec cat"]
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdout
         self._process.stdout.readline()
-        user = [] if place.capable(place.SYS_ADMIN) else ["--user", "--preserve-credentials"]
+        user = [] if host_support.capable(host_support.SYS_ADMIN) else ["--user", "--preserve-credentials"]
         self.prefix = ["nsenter", "--target", str(self._process.pid), *user, "--net"]
 
     def run(self, *words: str) -> None:

@@ -13,10 +13,10 @@ import subprocess
 import sys
 
 from benchmarks.measure import CLUSTER, WORKSPACE, compare, row, seconds, xc
-from tasks import plan
-from tasks.lib.paths import Workspace
-from tasks.lib.settings import Settings
-from tasks.node import accel, qemu
+from tasks.base.paths import Workspace
+from tasks.definitions.settings import Settings
+from tasks.run.cluster import plan
+from tasks.run.node import accel, qemu
 
 NODES = 6
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tasks.lib import files
+from tasks.base import files
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("tasks", "dodo.py", "xc", "pyproject.toml")

@@ -16,11 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tasks import registry
-from tasks.lib import oci, registry_api, registry_server
-from tasks.lib.paths import Site, Workspace
-from tasks.lib.registry_places import Place
-from tasks.lib.registry_server import Server
+from tasks.base.paths import Site, Workspace
+from tasks.build.containers import oci, registry, registry_api, registry_server
+from tasks.build.containers.registry_places import Place
+from tasks.build.containers.registry_server import Server
 from tests.conftest import ROOT
 from tests.ports import free_port
 

@@ -1,9 +1,11 @@
 """Who may import whom, which module alone may use a library, and how large things may grow.
 
-dodo -> tasks/* -> {net, node, lib};  node -> {net, lib};  net -> lib;  lib -> lib.
+The order of the folders is one line, ORDER; docs/architecture.md draws it.
 """
 
 import ast
+import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,33 +13,36 @@ import pytest
 
 from tests.conftest import ROOT
 
-LAYERS = {
-    "top": {"top", "net", "node", "lib"},
-    "node": {"node", "net", "lib"},
-    "net": {"net", "lib"},
-    "lib": {"lib"},
+# A folder may import those to its right; within build/ and run/ a room may import those to its left.
+ORDER = "cli -> run -> build -> engine -> project -> topology -> definitions -> formats -> base"
+WITHIN = {
+    "build": "sources kernel credentials overlay containers image stock release",
+    "run": "net node running inspect services kubernetes cluster verify",
 }
+# Programs of their own, started and never imported by the rest; and what they may import of us.
+PROGRAMS = ("tasks.run.net.programs", "tasks.run.node.programs")
 ONLY_IMPORTERS = {
-    "doit": {"tasks/lib/kit.py", "tasks/lib/record.py"},
-    "yaml": {"tasks/lib/defs.py", "tasks/lib/kubeconfig.py"},
-    "cryptography": {"tasks/lib/pki.py"},
-    "pycdlib": {"tasks/lib/iso9660.py"},
-    "requests": {"tasks/lib/fetch.py", "tasks/lib/registry_api.py"},
-    "zstandard": {"tasks/lib/layers.py"},
-    "tqdm": {"tasks/lib/progress.py"},
-    "qemu": {"tasks/lib/qmp.py"},
-    "pyroute2": {"tasks/net/links.py"},
-    # Programs are run by lib/proc.py; the others connect two programs, or look after processes of their own.
+    "doit": {"tasks/engine/kit.py", "tasks/engine/record.py"},
+    "yaml": {"tasks/project/definition_files.py", "tasks/build/credentials/kubeconfig.py"},
+    "cryptography": {"tasks/build/credentials/certificates.py"},
+    "pycdlib": {"tasks/formats/iso9660.py"},
+    "requests": {"tasks/build/sources/download.py", "tasks/build/containers/registry_api.py"},
+    "zstandard": {"tasks/build/containers/layers.py"},
+    "tqdm": {"tasks/base/progress.py"},
+    "qemu": {"tasks/run/node/qmp.py"},
+    "pyroute2": {"tasks/run/net/programs/links.py"},
+    # Programs are run by base/proc.py; the others connect two programs, or look after processes of their own.
     "subprocess": {
-        "tasks/artifact.py", "tasks/image.py", "tasks/lib/proc.py", "tasks/lib/squashfs.py",
-        "tasks/lib/stream.py", "tasks/lib/tree.py", "tasks/machine.py", "tasks/net/holder.py",
-        "tasks/net/outside.py",
-        "tasks/node/__init__.py", "tasks/node/accel.py", "tasks/node/checkpoint.py",
+        "tasks/base/proc.py", "tasks/formats/decompress.py", "tasks/formats/squashfs.py",
+        "tasks/formats/tree.py", "tasks/build/sources/artifact.py", "tasks/build/image/compose.py",
+        "tasks/run/cluster/machine.py", "tasks/run/net/programs/holder.py",
+        "tasks/run/net/programs/outside.py", "tasks/run/node/protocol.py", "tasks/run/node/accel.py",
+        "tasks/run/node/checkpoint.py",
     },
 }  # fmt: skip
 LINES, FUNCTION, NESTING, PARAMETERS = 300, 40, 4, 6
 WAIVERS: set[str] = {
-    "tasks/lib/proc.py:run",  # parameters: each is one of subprocess's, by keyword
+    "tasks/base/proc.py:run",  # parameters: each is one of subprocess's, by keyword
 }
 BLOCKS = (ast.If, ast.For, ast.While, ast.With, ast.Try, ast.AsyncFor, ast.AsyncWith, ast.Match)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -59,23 +64,38 @@ def imported(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def layer(parts: list[str]) -> str:
-    """The layer of a module by its dotted name."""
-    return parts[1] if len(parts) > 1 and parts[1] in LAYERS else "top"
+def rank(name: str) -> tuple[int, int]:
+    """How high a module of ours stands: its folder, and its room in build/ or run/."""
+    parts = name.split(".")
+    order = list(reversed(ORDER.split(" -> ")))
+    if len(parts) < 2 or parts[1] not in order:
+        return (len(order), 0)
+    rooms = WITHIN.get(parts[1], "").split()
+    return (order.index(parts[1]), rooms.index(parts[2]) if len(parts) > 2 and parts[2] in rooms else 0)
+
+
+def mentioned(tree: ast.Module) -> Iterator[str]:
+    """Names of modules in strings: what `import_module` or `-m` is given."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from (name.rstrip(".") for name in re.findall(r"^tasks(?:\.\w+)+\.?", node.value))
 
 
 def wrong_imports(path: str, text: str) -> list[str]:
-    """Imports that go up a layer, and of libraries that another module has for itself."""
-    own = layer(path.removesuffix(".py").split("/"))
+    """Imports that go up, and of libraries that another module has for itself."""
+    own = path.removesuffix(".py").replace("/", ".")
+    tree = ast.parse(text)
     problems = []
-    for name in imported(ast.parse(text)):
-        parts = name.split(".")
-        if parts[0] == "tasks" and layer(parts) not in LAYERS[own]:
-            problems.append(f"{path}: {own} may not import {name}")
-        if parts[0] == "dodo" and path != "tasks/__main__.py":
-            problems.append(f"{path}: only __main__ may import dodo")
-        if path not in ONLY_IMPORTERS.get(parts[0], {path}):
-            problems.append(f"{path}: only {sorted(ONLY_IMPORTERS[parts[0]])} may import {parts[0]}")
+    for name in dict.fromkeys([*imported(tree), *mentioned(tree)]):
+        top = name.split(".")[0]
+        if top == "tasks" and rank(name) > rank(own):
+            problems.append(f"{path}: {own} may not import {name}, which is above it")
+        if top == "tasks" and name.startswith(PROGRAMS) and not own.startswith(PROGRAMS):
+            problems.append(f"{path}: {name} is a program of its own, not to be imported")
+        if top == "dodo":
+            problems.append(f"{path}: nobody imports dodo")
+        if path not in ONLY_IMPORTERS.get(top, {path}):
+            problems.append(f"{path}: only {sorted(ONLY_IMPORTERS[top])} may import {top}")
     return problems
 
 
@@ -142,15 +162,21 @@ def test_public_functions_are_documented() -> None:
 @pytest.mark.parametrize(
     ("path", "text"),
     [
-        ("tasks/lib/x.py", "from tasks.net import Nic"),
-        ("tasks/lib/x.py", "import tasks.iso"),
-        ("tasks/lib/x.py", "def f():\n    from tasks import image"),
-        ("tasks/net/x.py", "from tasks.node import qemu"),
-        ("tasks/node/x.py", "from tasks import launch"),
-        ("tasks/x.py", "import yaml"),
-        ("tasks/x.py", "from doit.tools import config_changed"),
-        ("tasks/lib/x.py", "import subprocess as s"),
-        ("tasks/x.py", "import dodo"),
+        ("tasks/base/x.py", "from tasks.formats import tree"),
+        ("tasks/definitions/x.py", "import tasks.build.overlay.iso"),
+        ("tasks/base/x.py", "def f():\n    from tasks.build.image import compose"),
+        ("tasks/engine/x.py", "from tasks.build.kernel import kernel"),
+        ("tasks/build/x.py", "from tasks.run.cluster.launch import start"),
+        ("tasks/build/kernel/x.py", "from tasks.build.image.compose import tasks"),
+        ("tasks/run/net/x.py", "from tasks.run.node import qemu"),
+        ("tasks/run/node/x.py", "from tasks.run.cluster import launch"),
+        ("tasks/run/x.py", "import_module('tasks.cli.main')"),
+        ("tasks/run/net/x.py", "import_module(f'tasks.run.node.{name}')"),
+        ("tasks/run/net/x.py", "from tasks.run.net.programs import switch"),
+        ("tasks/base/x.py", "import yaml"),
+        ("tasks/build/x.py", "from doit.tools import config_changed"),
+        ("tasks/formats/x.py", "import subprocess as s"),
+        ("tasks/cli/x.py", "import dodo"),
     ],
 )
 def test_a_wrong_import_is_found(path: str, text: str) -> None:
@@ -160,10 +186,13 @@ def test_a_wrong_import_is_found(path: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("path", "text"),
     [
-        ("dodo.py", "from tasks import image"),
-        ("tasks/x.py", "from tasks.node import qemu"),
-        ("tasks/node/x.py", "from tasks.net import Nic"),
-        ("tasks/node/x.py", "from tasks.lib import files"),
+        ("dodo.py", "from tasks.build.image import compose"),
+        ("tasks/__main__.py", "from tasks.cli.main import main"),
+        ("tasks/cli/x.py", "from tasks.run.cluster import launch"),
+        ("tasks/build/image/x.py", "from tasks.build.kernel import kernel"),
+        ("tasks/run/node/x.py", "from tasks.run.net.protocol import Nic"),
+        ("tasks/run/node/x.py", "from tasks.base import files"),
+        ("tasks/run/net/programs/pretend.py", "from tasks.run.net.programs.wire import Wire"),
     ],
 )
 def test_right_imports_are_not(path: str, text: str) -> None:
@@ -206,15 +235,22 @@ def test_what_is_just_right_is_not() -> None:
 
 def test_no_process_ends_from_within() -> None:
     """Only the doors may end the process: under doit a SystemExit would end the whole run."""
-    allowed = {"dodo.py", "tasks/__main__.py", "tasks/quick.py", "tasks/lib/kit.py"}
+    allowed = {"dodo.py", "tasks/__main__.py", "tasks/cli/quick.py", "tasks/engine/kit.py"}
     assert [path for path, text in sources() if "sys.exit" in text and path not in allowed] == []
 
 
 def test_every_module_is_in_a_known_place() -> None:
-    assert {Path(path).parent.as_posix() for path, _ in sources()} == {
-        ".",
-        "tasks",
-        "tasks/lib",
-        "tasks/net",
-        "tasks/node",
-    }
+    """A new folder has a place in the order, or a room in the list of its folder."""
+    folders = {Path(path).parent.parts for path, _ in sources()}
+    known = ORDER.split(" -> ")
+    assert {parts[1] for parts in folders if len(parts) > 1} == set(known)
+    for top, rooms in WITHIN.items():
+        assert {parts[2] for parts in folders if parts[1:2] == (top,) and len(parts) > 2} == set(
+            rooms.split()
+        )
+
+
+def test_no_two_modules_have_one_name() -> None:
+    """But for what a folder's keys and its interface are called."""
+    names = Counter(Path(path).stem for path, _ in sources())
+    assert {name for name, count in names.items() if count > 1} == {"__init__", "schema", "protocol"}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib import files
+from tasks.base import files
 from tests.boot.conftest import ROOT, WORKSPACE, Cluster, assert_nothing_left
 
 pytestmark = pytest.mark.boot

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from tasks.net import place
+from tasks.run.net import host_support
 from tests.boot.conftest import ROOT, WORKSPACE, Cluster, assert_nothing_left, processes_of, running
 from tests.conftest import eventually
 
 pytestmark = [
     pytest.mark.boot,
-    pytest.mark.skipif(bool(place.obstacles()), reason=f"no bridges here: {place.obstacles()}"),
+    pytest.mark.skipif(bool(host_support.obstacles()), reason=f"no bridges here: {host_support.obstacles()}"),
 ]
 CHECKSUM, TSO4, HOST_TSO4 = 0, 7, 11  # features of virtio-net: 5.1.3 of its specification
 NUMBER = 73  # of the namespace that root makes
@@ -278,7 +278,7 @@ def test_a_users_program_makes_the_nics(tmp_path: Path) -> None:
     ./xc stop --name=t-custom
     ip -o link
     """
-    words = [*place.fence(), "sh", "-c", shell]
+    words = [*host_support.fence(), "sh", "-c", shell]
     done = subprocess.run(words, cwd=ROOT, env=cluster.environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "net=custom (net_setup is set)" in done.stderr

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib import files, oci
+from tasks.base import files
+from tasks.build.containers import oci
 from tests.boot.conftest import ROOT, WORKSPACE, Cluster, assert_nothing_left
 from tests.containers import Hub, hub, image, tar
 from tests.ports import free_port

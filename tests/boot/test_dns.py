@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tasks.net.dns import PORT
+from tasks.run.net.dns_server import PORT
 from tests.boot.conftest import WORKSPACE, Cluster, assert_nothing_left, running
-from tests.test_dns import ask, ip
+from tests.run.services.test_dns import ask, ip
 
 pytestmark = pytest.mark.boot
 USERSPACE = "--net=userspace"  # where clusters share a server, at the host's loopback

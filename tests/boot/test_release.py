@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib import files
+from tasks.base import files
 from tests.boot.conftest import ROOT, WORKSPACE
 from tests.conftest import TASK_LINE, temporary
 

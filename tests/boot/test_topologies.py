@@ -78,7 +78,7 @@ def test_the_picture_shows_a_cut_link_and_a_dead_node(diamond: Cluster) -> None:
 
 def cut(cluster: Cluster, number: int, interface: int) -> None:
     """Pull the cable of an interface, in QEMU."""
-    from tasks.lib import qmp
+    from tasks.run.node import qmp
 
     socket = cluster.directory / f"vm-{number:03d}" / "qmp"
     qmp.each([socket], lambda _, monitor: monitor.execute("set_link", name=f"net{interface}", up=False))

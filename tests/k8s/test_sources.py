@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib import files
-from tasks.lib.paths import Workspace
+from tasks.base import files
+from tasks.base.paths import Workspace
 from tests.boot.conftest import ROOT, WORKSPACE
 from tests.k8s.conftest import Kubernetes, started, walk_through
 from tests.webserver import serving

@@ -1,0 +1,1 @@
+"""The ground: errors, files, processes, progress, names of files. It knows nothing of clusters."""

@@ -1,0 +1,232 @@
+"""Files that appear whole or not at all, their stamps, and locks between processes."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tasks.base.errors import UserError
+
+
+@contextlib.contextmanager
+def atomic(path: Path, *, directory: bool = False) -> Iterator[Path]:
+    """A temporary path beside `path`; it becomes `path` when the block ends well, else it is removed.
+
+    With `directory`, it is an (existing, empty) directory that replaces the directory `path`. Leftovers of
+    earlier writers that were killed are removed first. Raises UserError on a full or read-only disk.
+    """
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent, path.name)
+        temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        if directory:
+            temp.mkdir(mode=0o755)
+        try:
+            yield temp
+            if directory and path.is_dir():
+                remove(path)
+            os.replace(temp, path)
+        finally:
+            remove(temp)
+
+
+@contextlib.contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, removed at the end; leftovers of killed processes go first."""
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent, path.name)
+        temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            yield temp
+        finally:
+            remove(temp)
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn the operating system's errors about space and permission into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"the disk is full while writing {path}",
+                f"free some space below {path.parent}, or set XCLUSTER_WORKSPACE to another disk",
+            ) from error
+        if error.errno == errno.EFBIG:
+            raise UserError(
+                f"{path} would be larger than files may be here",
+                "see `ulimit -f`, or set XCLUSTER_WORKSPACE to another disk",
+            ) from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            where = error.filename or path
+            raise UserError(
+                f"cannot write {where}: {error.strerror}",
+                "set XCLUSTER_WORKSPACE to a directory that you may write to",
+            ) from error
+        raise
+
+
+def sweep(folder: Path, name: str = "*") -> None:
+    """Remove what killed writers of the file or directory `name` left in `folder`; by default of any."""
+    for stale in folder.glob(f".{name}.*.tmp"):
+        pid = stale.name.split(".")[-2]
+        if not (pid.isdigit() and Path(f"/proc/{pid}").exists()):
+            remove(stale)
+
+
+def held(path: Path, folder: Path) -> Path:
+    """A name in `folder` for what `path` is now, which stays when `path` is replaced or removed.
+
+    A hard link; a copy where there can be none.
+    """
+    info = path.stat()
+    mark = f"-{digest([info.st_ino, info.st_mtime_ns])[:8]}"
+    link = folder / (path.stem.removesuffix(mark) + mark + path.suffix)
+    if not link.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        keep(path, link)
+    return link
+
+
+def keep(path: Path, link: Path) -> None:
+    """Give `path` a second name, or a copy where the file system has no second names."""
+    try:
+        os.link(path, link)
+    except OSError:
+        with atomic(link) as temp:
+            shutil.copyfile(path, temp)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a tree; nothing there is fine. Directories without w are made writable first."""
+    if path.is_dir() and not path.is_symlink():
+        for folder, _, _ in os.walk(path):
+            if not os.access(folder, os.W_OK | os.X_OK):
+                os.chmod(folder, 0o700)
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def copy_sparse(source: Path, target: Path) -> None:
+    """Copy a file and its holes; where the file system can, both share the blocks."""
+    with source.open("rb") as old, target.open("wb") as new:
+        size = os.fstat(old.fileno()).st_size
+        new.truncate(size)
+        at = 0
+        while at < size:
+            try:
+                at = os.lseek(old.fileno(), at, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # a hole to the end
+                    return
+                raise
+            end = os.lseek(old.fileno(), at, os.SEEK_HOLE)
+            while at < end:
+                at += os.copy_file_range(old.fileno(), new.fileno(), end - at, at, at)
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file's content, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(value: Any) -> str:
+    """The sha256 of a JSON-able value in canonical form."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON, atomically, with sorted keys: equal values give equal bytes."""
+    with atomic(path) as temp:
+        temp.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a text that only its owner can read, atomically."""
+    with atomic(path) as temp:
+        temp.touch(mode=0o600)
+        temp.write_text(text)
+
+
+def write_stamp(path: Path, outputs: dict[str, Path], **facts: Any) -> None:
+    """The stamp of an artifact: each output's sha256 and size, and facts consumers want to know.
+
+    Consumers depend on this small file, not on the artifact: nothing large is hashed when nothing changed,
+    and a rebuild that gives the same bytes goes no further.
+    """
+    files = {
+        name: {"sha256": sha256(file), "size": file.stat().st_size} for name, file in sorted(outputs.items())
+    }
+    write_json(path, {"files": files, **facts})
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The content of a stamp or state file; empty when it is missing or damaged."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def tree_manifest(root: Path) -> list[tuple[str, str, str]]:
+    """(path, kind and mode, link target) of all below `root`, sorted: what doit does not look at."""
+    entries = []
+    for path in sorted(root.rglob("*")):
+        info = path.lstat()
+        target = os.readlink(path) if path.is_symlink() else ""
+        entries.append((str(path.relative_to(root)), oct(info.st_mode & ~0o022), target))
+    return entries
+
+
+def tree_files(root: Path) -> list[Path]:
+    """The regular files below `root`, sorted."""
+    return sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait: bool = True, busy: str = "") -> Iterator[None]:
+    """Hold the lock file `path` (flock); it is removed afterwards.
+
+    Without `wait`, raise UserError(`busy`) when another process has it.
+    """
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = _lock(path, wait, busy)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _lock(path: Path, wait: bool, busy: str) -> int:
+    while True:
+        same = False
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            owner = os.pread(handle, 20, 0).decode(errors="replace").strip()
+            os.close(handle)
+            raise UserError(
+                busy + (f" (process {owner})" if owner else ""), "wait for it, or end it"
+            ) from None
+        # The one before us removed the file it held: what we locked may no longer be what others find there.
+        with contextlib.suppress(FileNotFoundError):
+            same = os.fstat(handle).st_ino == path.stat().st_ino
+        if same:
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
+            return handle
+        os.close(handle)

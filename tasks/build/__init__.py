@@ -1,0 +1,1 @@
+"""What is built: one folder a kind of artifact."""

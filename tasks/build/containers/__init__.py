@@ -1,0 +1,1 @@
+"""Container images: pulled, stored for nodes, served by a registry."""

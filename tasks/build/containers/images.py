@@ -1,0 +1,238 @@
+"""The verb `images`: container images that are here, moved tags, and images made of a directory or a tar."""
+
+import json
+import os
+import sys
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.base import files, proc, progress
+from tasks.base.errors import UsageError, UserError, unknown
+from tasks.base.paths import Workspace
+from tasks.build.containers import oci, pull
+from tasks.build.overlay import ovl
+from tasks.definitions import image_reference, iso_choice
+from tasks.definitions.schema import Overlay
+from tasks.engine import kit
+from tasks.formats import tree
+from tasks.project import command_line
+from tasks.project.project import Project, source_date_epoch
+
+ARGS = "[ls | check | update REF... | mkimage DIR|OVL|TAR | rm REF...]"
+VERBS: Mapping[str, command_line.Verb] = {
+    "images": command_line.Verb(
+        "images",
+        "container images: list them, look for moved tags, make one",
+        ARGS,
+        {
+            "o=": "ls: json",
+            "tag=": "mkimage: NAME:TAG",
+            "entrypoint=": "mkimage: the program it runs",
+            "command=": "mkimage: the words of that, or the program",
+            "force": "mkimage: replace an image of this name",
+        },
+        builds=True,
+    ),
+}
+ACTIONS = {
+    "ls": command_line.Action(options=("o",)),
+    "check": command_line.Action(),
+    "update": command_line.Action(1, None),
+    "mkimage": command_line.Action(1, 1, ("tag", "entrypoint", "command", "force")),
+    "rm": command_line.Action(1, None),
+}
+
+
+def tasks(project: Project) -> kit.Tasks:
+    """The verb of this module; `mkimage OVL` comes after the overlay is packed."""
+    after = []
+    overlay = _overlay(project)
+    if overlay:
+        after = [f"ovl:{_key(project, overlay)}"]
+    yield kit.verb(VERBS["images"], project.words, _images, [project], after)
+
+
+def _overlay(project: Project) -> Overlay | None:
+    said = project.words
+    if said.verb != "images" or said.args[:1] != ("mkimage",) or len(said.args) != 2:
+        return None
+    name = said.args[1]
+    if name not in project.definitions.overlays or "/" in name:
+        return None
+    return ovl.resolve(project, name)
+
+
+def _key(project: Project, overlay: Overlay) -> str:
+    return ovl.recipe(
+        project, overlay, ovl.plain(iso_choice.Choice(env=iso_choice.variables(project.environ)))
+    ).key
+
+
+def _images(project: Project) -> None:
+    action, names = command_line.action(VERBS["images"], project.words, ACTIONS, "ls")
+    if action == "ls":
+        _ls(project)
+    elif action == "check":
+        _check(project)
+    elif action == "update":
+        _update(project, names)
+    elif action == "mkimage":
+        _mkimage(project, names[0])
+    else:
+        _rm(project, names)
+
+
+def rows(project: Project) -> list[dict[str, Any]]:
+    """Every container image that a definition lists or that is here."""
+    workspace = project.workspace
+    listed = pull.every(project)
+    here = {
+        str(known["name"]): known
+        for path in workspace.pulled("x").parent.glob("*.json")
+        if "name" in (known := files.read_json(path))
+    }
+    found = []
+    for ref in sorted({*listed, *here}):
+        known = here.get(ref, {})
+        found.append(
+            {
+                "name": ref,
+                "digest": known.get("top"),
+                "size": known.get("size"),
+                "how": known.get("how"),
+                "used": [*(listed[ref].users if ref in listed else ()), *_clusters(workspace, ref)],
+            }
+        )
+    return found
+
+
+def _clusters(workspace: Workspace, ref: str) -> list[str]:
+    stamps = sorted(workspace.stored("x").parent.glob("*.json"))
+    return [f"cluster:{path.stem}" for path in stamps if ref in files.read_json(path).get("images", [])]
+
+
+def _ls(project: Project) -> None:
+    found = rows(project)
+    if project.words.options.get("o"):
+        json.dump(found, sys.stdout, indent=1)
+        sys.stdout.write("\n")
+        return
+    if not found:
+        progress.say("no definition lists container images, and none is here")
+    for row in found:
+        size = progress.amount(row["size"]) if row["size"] else "not here"
+        sys.stdout.write(f"{row['name']:<44} {size:>10}  {row['digest'] or '-'}\n")
+        sys.stdout.write(f"    used by: {', '.join(row['used']) or 'nothing'}\n")
+
+
+def _check(project: Project) -> None:
+    """Ask the registries which tags have moved since they were pulled."""
+    moved = []
+    for row in rows(project):
+        reference = image_reference.parse(row["name"])
+        if row["how"] != "pulled" or reference.digest:
+            continue
+        now = pull.resolve(reference, pull.access(project))
+        if now != row["digest"]:
+            moved.append(reference.text)
+            sys.stdout.write(f"{reference.text} moved: it was {row['digest']}, now it is {now}\n")
+    if moved:
+        raise UserError(f"moved tags: {len(moved)}", f"accept them: xc images update {' '.join(moved)}")
+
+
+def _update(project: Project, names: Sequence[str]) -> None:
+    """Resolve tags anew, and pull what they stand for now."""
+    for text in names:
+        reference = _parse(text)
+        stamp = project.workspace.pulled(reference.text)
+        if reference.local or reference.digest:
+            raise UsageError(f"images update: {reference.text} has no tag that could move")
+        if not stamp.is_file():
+            raise UserError(f"{reference.text} was not pulled yet", f"xc 'pull:{reference.text}'")
+        before = files.read_json(stamp).get("top")
+        after = pull.renew(reference, pull.access(project), project.site)
+        what = "is what it was:" if before == after else f"was {before}, is now"
+        progress.say(f"{reference.text} {what} {after}")
+
+
+def _parse(text: str) -> image_reference.Reference:
+    try:
+        return image_reference.parse(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _mkimage(project: Project, source: str) -> None:
+    reference, workspace = _new_name(project), project.workspace
+    stamp = workspace.pulled(reference.text)
+    declared = pull.every(project).get(reference.text)
+    if declared and declared.image.made:
+        raise UserError(
+            f"{reference.text} is made by a definition: {', '.join(declared.users)}", "use another name"
+        )
+    if stamp.is_file() and "force" not in project.words.options:
+        raise UserError(f"there is an image {reference.text} already", "--force replaces it")
+    epoch = source_date_epoch(project.environ)
+    with files.scratch(stamp.with_name(f"{stamp.stem}.layer")) as tar:
+        _layer(project, source, tar, epoch)
+        layout = oci.Layout(workspace.oci)
+        digest = oci.make(layout, tar, _options(project.words.options), epoch)
+    pull.record(workspace, reference.text, digest, "made")
+    progress.say(f"{reference.text} {digest}; in a definition: images: [{reference.text}]")
+
+
+def _new_name(project: Project) -> image_reference.Reference:
+    """From --tag=NAME:TAG. With --name beside a tag alone, that is the image's name and not the cluster's."""
+    said = project.words.options.get("tag", "")
+    own = project.words.settings.get("name")
+    text = said if ":" in said else f"{own}:{said or 'latest'}" if own else ""
+    if not text:
+        raise UsageError("images mkimage: give --tag=NAME:TAG", command_line.usage(VERBS["images"]))
+    return _parse(text if text.startswith(f"{image_reference.LOCAL}/") else f"{image_reference.LOCAL}/{text}")
+
+
+def _options(said: Mapping[str, str]) -> dict[str, Any]:
+    return {"Entrypoint": said.get("entrypoint", "").split(), "Cmd": said.get("command", "").split()}
+
+
+def _layer(project: Project, source: str, tar: Path, epoch: int) -> None:
+    """The tar of what was given: an overlay, a directory (or what its `tar` script gives), a tar."""
+    path, overlay = Path(source), _overlay(project)
+    if overlay:
+        tree.adopt_tar(project.workspace.ovl(_key(project, overlay)), tar, source, epoch)
+    elif (path / "tar").is_file() and os.access(path / "tar", os.X_OK):
+        with files.scratch(tar.with_name(f"{tar.name}.raw")) as raw:
+            proc.run([str((path / "tar").resolve()), str(raw)], env={"XCLUSTER": str(project.root / "xc")})
+            if not raw.is_file():
+                raise UserError(f"{path / 'tar'} ended well but wrote nothing")
+            tree.adopt_tar(raw, tar, str(path / "tar"), epoch)
+    elif path.is_dir():
+        with files.scratch(tar.with_name(f"{tar.name}.tree")) as root:
+            root.mkdir()
+            tree.lay_over(path, root)
+            if not tree.write_tar(root, tar, epoch):
+                raise UserError(f"{path} is empty")
+    elif path.is_file() and tarfile.is_tarfile(path):
+        tree.adopt_tar(path, tar, source, epoch)
+    else:
+        known = project.definitions.overlays
+        raise UserError(
+            f"{source} is neither a directory nor a tar. As a name: {unknown('overlay', source, known)}"
+        )
+
+
+def _rm(project: Project, names: Sequence[str]) -> None:
+    """Forget images that no definition lists, and remove the blobs that no other image has."""
+    here = {row["name"]: row for row in rows(project)}
+    for text in names:
+        ref = _parse(text).text
+        if ref not in here or not here[ref]["digest"]:
+            raise UserError(unknown("image", ref, [name for name, row in here.items() if row["digest"]]))
+        if here[ref]["used"]:
+            raise UserError(f"{ref} is used by {', '.join(here[ref]['used'])}")
+    for text in names:
+        project.workspace.pulled(_parse(text).text).unlink(missing_ok=True)
+    freed = pull.sweep(project.workspace)
+    progress.say(f"{progress.amount(freed)} freed")

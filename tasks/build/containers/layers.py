@@ -1,0 +1,172 @@
+"""Layers of container images: what is in the tar of one, checked and put in the form that overlayfs has.
+
+A file that a layer removes is a device 0:0 there, a directory that it replaces has an attribute. A layer is
+read twice, because the marks for both may stand behind what they change.
+"""
+
+import gzip
+import hashlib
+import io
+import lzma
+import posixpath
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from tasks.base.errors import UserError
+
+REMOVED, OPAQUE = ".wh.", ".wh..wh..opq"
+OPAQUE_MARK = "SCHILY.xattr.trusted.overlay.opaque"
+ATTRIBUTES = ("SCHILY.xattr.user.", "SCHILY.xattr.trusted.", "SCHILY.xattr.security.capability")
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+LATEST = 2**32 - 1
+DAMAGED = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile)
+
+
+class _Hashed(io.RawIOBase):
+    """What is read from `source`, with its hash and length."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source = source
+        self.hash = hashlib.sha256()
+        self.length = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """As any file."""
+        data = self._source.read(size)
+        self.hash.update(data)
+        self.length += len(data)
+        return data
+
+
+def opened(blob: Path) -> IO[bytes]:
+    """The tar in a layer's blob, uncompressed."""
+    with blob.open("rb") as file:
+        magic = file.read(4)
+    if magic[:2] == GZIP:
+        return gzip.open(blob)  # type: ignore[return-value]
+    if magic == ZSTD:
+        import zstandard
+
+        return zstandard.open(blob)  # type: ignore[no-any-return]
+    return blob.open("rb")
+
+
+def check(blob: Path, diff_id: str) -> int:
+    """Bytes of the layer's tar; UserError when it is not the one that the image's config names."""
+    try:
+        with opened(blob) as source:
+            hashed = _Hashed(source)
+            while hashed.read(1 << 20):
+                pass
+    except DAMAGED as error:
+        raise _damaged(blob, str(error)) from error
+    actual = f"sha256:{hashed.hash.hexdigest()}"
+    if actual != diff_id:
+        raise _damaged(blob, f"its content has {actual}, the image says {diff_id}")
+    return hashed.length
+
+
+def _damaged(blob: Path, why: str) -> UserError:
+    return UserError(f"the layer {blob.name[:12]} is damaged: {why}", f"rm {blob}; it is fetched again")
+
+
+@dataclass
+class _Survey:
+    """What a first look at a layer finds."""
+
+    last: dict[str, int]  # by name the number of its last entry: that one counts
+    folders: dict[str, tarfile.TarInfo]
+    opaque: set[str]  # directories that hide what is below them
+
+
+def copy(blob: Path, below: str, out: tarfile.TarFile, epoch: int) -> None:
+    """Write the layer's content to `out`, in the directory `below`."""
+    try:
+        seen = _survey(blob)
+        there: set[str] = set()
+
+        def folder(name: str) -> None:
+            known = seen.folders.get(name)
+            entry = _rewritten(known, name, below, blob) if known else directory(f"{below}/{name}", epoch)
+            entry.name = entry.name.rstrip("/")
+            _put(out, entry, name in seen.opaque)
+            there.add(name)
+
+        folder("")
+        with opened(blob) as source, tarfile.open(fileobj=source, mode="r|") as tar:
+            for number, member in enumerate(tar):
+                name = _plain_name(member.name, blob)
+                if seen.last[name] != number:
+                    continue
+                for parent in [each for each in _parents(name, member.isdir()) if each not in there]:
+                    folder(parent)
+                if not member.isdir() and posixpath.basename(name) != OPAQUE:
+                    content = tar.extractfile(member) if member.isreg() else None
+                    _put(out, _rewritten(member, name, below, blob), False, content)
+    except DAMAGED as error:
+        raise _damaged(blob, str(error)) from error
+
+
+def _survey(blob: Path) -> _Survey:
+    seen = _Survey({}, {}, set())
+    with opened(blob) as source, tarfile.open(fileobj=source, mode="r|") as tar:
+        for number, member in enumerate(tar):
+            name = _plain_name(member.name, blob)
+            seen.last[name] = number
+            if posixpath.basename(name) == OPAQUE:
+                seen.opaque.add(posixpath.dirname(name))
+            if member.isdir():
+                seen.folders[name] = member
+            else:
+                seen.folders.pop(name, None)
+    return seen
+
+
+def _rewritten(member: tarfile.TarInfo, name: str, below: str, blob: Path) -> tarfile.TarInfo:
+    folder, base = posixpath.split(name)
+    if base.startswith(REMOVED):
+        gone = tarfile.TarInfo(posixpath.join(below, folder, base.removeprefix(REMOVED)))
+        gone.type, gone.devmajor, gone.devminor, gone.mode = tarfile.CHRTYPE, 0, 0, 0
+        return gone
+    new = tarfile.TarInfo(f"{below}/{name}")
+    new.type = tarfile.REGTYPE if member.isreg() else member.type
+    new.size = member.size if member.isreg() else 0
+    new.mode, new.uid, new.gid = member.mode & 0o7777, member.uid, member.gid
+    new.mtime = min(max(int(member.mtime), 0), LATEST)
+    new.devmajor, new.devminor = member.devmajor, member.devminor
+    new.linkname = f"{below}/{_plain_name(member.linkname, blob)}" if member.islnk() else member.linkname
+    new.pax_headers = {
+        key: value for key, value in sorted(member.pax_headers.items()) if key.startswith(ATTRIBUTES)
+    }
+    return new
+
+
+def directory(path: str, epoch: int) -> tarfile.TarInfo:
+    """The entry of a directory of root's."""
+    made = tarfile.TarInfo(path)
+    made.type, made.mode, made.mtime = tarfile.DIRTYPE, 0o755, epoch
+    return made
+
+
+def _put(out: tarfile.TarFile, entry: tarfile.TarInfo, opaque: bool, content: Any = None) -> None:
+    if opaque:
+        entry.pax_headers = {**entry.pax_headers, OPAQUE_MARK: "y"}
+    out.addfile(entry, content)
+
+
+def _plain_name(name: str, blob: Path) -> str:
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise _damaged(blob, f"the path {name} leads out of it")
+    return "/".join(parts)
+
+
+def _parents(name: str, itself: bool) -> Iterator[str]:
+    """The directories above, and with `itself` the name too."""
+    parts = name.split("/") if itself else name.split("/")[:-1]
+    for length in range(1, len(parts) + 1):
+        yield "/".join(parts[:length])

@@ -1,0 +1,1 @@
+"""Secrets, certificates, kubeconfigs, and the overlay that brings them to nodes."""

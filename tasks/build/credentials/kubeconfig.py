@@ -1,0 +1,169 @@
+"""Kubeconfigs: the text of one, and a context put into the user's file and taken out again."""
+
+import base64
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tasks.base import files, progress
+from tasks.base.errors import UserError
+from tasks.build.credentials.keys import Pair
+
+PATIENCE = 10.0  # seconds that another writer may take
+LISTS = ("clusters", "contexts", "users")
+EMPTY: Mapping[str, Any] = {"apiVersion": "v1", "kind": "Config", "preferences": {}}
+
+
+@dataclass(frozen=True)
+class Access:
+    """How somebody reaches an API; cluster, user and context are all called `name`."""
+
+    name: str
+    server: str  # URL
+    authority: bytes  # certificate, PEM
+    own: Pair
+
+    @property
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """What belongs into the three lists of a kubeconfig."""
+        ca, crt, key = (
+            base64.b64encode(pem).decode() for pem in (self.authority, self.own.certificate, self.own.key)
+        )
+        return {
+            "clusters": {"cluster": {"certificate-authority-data": ca, "server": self.server}},
+            "contexts": {"context": {"cluster": self.name, "user": self.name}},
+            "users": {"user": {"client-certificate-data": crt, "client-key-data": key}},
+        }
+
+
+def text(access: Access) -> str:
+    """A whole kubeconfig."""
+    return _text(_merged({}, access))
+
+
+def default(environ: Mapping[str, str]) -> Path:
+    """The user's file: the first that KUBECONFIG names, else ~/.kube/config; where a link leads, that."""
+    named = [part for part in environ.get("KUBECONFIG", "").split(":") if part]
+    return Path(os.path.realpath(os.path.expanduser(named[0] if named else "~/.kube/config")))
+
+
+def join(state: Path, path: Path, access: Access) -> None:
+    """Put the context into a file, and note in `state` what has to be taken out of it again."""
+    saved = files.read_json(state)
+    before = merge(path, access)
+    known = {str(path): before, **saved.get("files", {})}
+    files.write_json(state, {"name": access.name, "authority": access.authority.decode(), "files": known})
+
+
+def leave(state: Path) -> None:
+    """Take out what `join` noted; a file that cannot be written is only told of."""
+    saved = files.read_json(state)
+    for path, before in saved.get("files", {}).items():
+        try:
+            remove(Path(path), saved["name"], saved["authority"].encode(), before)
+        except UserError as error:
+            progress.say(f"warning: the context '{saved['name']}' stays in a kubeconfig: {error}")
+
+
+def merge(path: Path, access: Access) -> str:
+    """Put the context into the file, and make it the current one; what was current before is returned.
+
+    UserError when the file cannot be read, or has a context of this name that leads elsewhere.
+    """
+    with _locked(path):
+        content = _read(path)
+        other = _entry(content, "clusters", access.name)
+        if other is not None and not _is_ours(other, access.authority):
+            raise UserError(
+                f"{path} has a cluster '{access.name}' already, which is not this one",
+                "start yours with another --name, or take --file=PATH",
+            )
+        before = str(content.get("current-context") or "")
+        files.write_private(path, _text(_merged(content, access)))
+    return "" if before == access.name else before
+
+
+def remove(path: Path, name: str, authority: bytes, before: str = "") -> bool:
+    """Take the context out of the file again, if it still leads to this cluster; whether it did.
+
+    `before` becomes the current context, if this one is and that is still there.
+    """
+    if not path.is_file():
+        return False
+    with _locked(path):
+        content = _read(path)
+        if not _is_ours(_entry(content, "clusters", name) or {}, authority):
+            return False
+        for kind in LISTS:
+            content[kind] = [each for each in content.get(kind) or [] if each.get("name") != name]
+        if content.get("current-context") == name:
+            there = any(each.get("name") == before for each in content["contexts"])
+            content["current-context"] = before if there else ""
+        files.write_private(path, _text(content))
+    return True
+
+
+def _text(content: dict[str, Any]) -> str:
+    return yaml.safe_dump(content, sort_keys=False)
+
+
+def _merged(content: Mapping[str, Any], access: Access) -> dict[str, Any]:
+    made = {**EMPTY, **content}
+    for kind, entry in access.entries.items():
+        others = [each for each in made.get(kind) or [] if each.get("name") != access.name]
+        made[kind] = [*others, {"name": access.name, **entry}]
+    return {**made, "current-context": access.name}
+
+
+def _entry(content: Mapping[str, Any], kind: str, name: str) -> dict[str, Any] | None:
+    return next((each for each in content.get(kind) or [] if each.get("name") == name), None)
+
+
+def _is_ours(entry: Mapping[str, Any], authority: bytes) -> bool:
+    said = (entry.get("cluster") or {}).get("certificate-authority-data")
+    return bool(said == base64.b64encode(authority).decode())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text()) if path.is_file() else None
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path} cannot be read: {' '.join(str(error).split())}", "take --file=PATH"
+        ) from error
+    wrong = not isinstance(content or {}, dict) or any(
+        not isinstance((content or {}).get(kind) or [], list) for kind in LISTS
+    )
+    if wrong:
+        raise UserError(f"{path} is no kubeconfig", "take --file=PATH")
+    return dict(content or {})
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """kubectl's lock: a file beside it, made and removed. UserError when somebody keeps it."""
+    with files.explained(path):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = path.with_name(f"{path.name}.lock")
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with files.explained(lock):
+                os.close(os.open(lock, os.O_CREAT | os.O_EXCL, 0o600))
+            break
+        except FileExistsError:
+            if time.monotonic() > until:
+                raise UserError(
+                    f"{lock} is there: another program writes {path.name}, or one was killed", f"rm {lock}"
+                ) from None
+            time.sleep(0.05)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)

@@ -1,0 +1,207 @@
+"""kernel/<name>.yaml + fragments ──kernel:<name>──> kernel/<name>/{vmlinux,bzImage,modules.img,...}
+
+Prebuilt (a Debian package) or from source; both end in the same files and one stamp, kernel/<name>.json.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from tasks.base import files, proc
+from tasks.base.errors import UsageError, UserError, unknown
+from tasks.base.paths import Site
+from tasks.build.kernel import initramfs, kbuild, kconfig, vmlinux
+from tasks.build.sources import apt
+from tasks.definitions.schema import Kernel
+from tasks.engine import kit
+from tasks.formats import cpio, ext4, tree
+from tasks.project import command_line
+from tasks.project.project import ROOT, Project, source_date_epoch
+
+VERBS: Mapping[str, command_line.Verb] = {
+    "menuconfig": command_line.Verb(
+        "menuconfig",
+        "look at a kernel's configuration; prints what you changed, for a fragment",
+        "KERNEL",
+        builds=True,
+        least=1,
+        most=1,
+    ),
+}
+# What the packages of a prebuilt kernel depend on for booting a whole Debian.
+NOT_WITH_KERNEL = (
+    "kmod",
+    "linux-base",
+    "initramfs-tools",
+    "linux-initramfs-tool",
+    "firmware-linux-free",
+    "apparmor",
+)
+Fragments = dict[str, dict[str, str]]
+
+
+def tasks(project: Project) -> kit.Tasks:
+    """One task for each kernel."""
+    yield kit.group("kernel", "Kernels")
+    for kernel in project.definitions.kernels.values():
+        workspace = project.workspace
+        targets = [workspace.stamp("kernel", kernel.name), workspace.kernel(kernel.name) / "bzImage"]
+        also = [workspace.kernel(kernel.name), _work(project.site, kernel)]
+        yield kit.task("kernel", kernel.name, _recipe(project, kernel), targets, also)
+
+
+def verb_tasks(project: Project) -> kit.Tasks:
+    """The verb `menuconfig`."""
+    after = [f"artifact:{kernel.source.name}" for kernel in _named(project) if kernel.source]
+    yield kit.verb(VERBS["menuconfig"], project.words, _menuconfig, [project], after)
+
+
+def _recipe(project: Project, kernel: Kernel) -> kit.Recipe:
+    epoch = source_date_epoch(project.environ)
+    if kernel.prebuilt:
+        suite = kernel.prebuilt.suite or project.settings.suite
+        return kit.Recipe(
+            unpack_prebuilt,
+            [kernel, epoch, project.site],
+            deps=[project.workspace.stamp("suite", suite)],
+            code=(initramfs, cpio, ext4, vmlinux),
+        )
+    assert kernel.source
+    fragments = kconfig.load(project.root / "kernel" / "fragments", kernel.fragments)
+    patches = [project.root / "kernel" / patch for patch in kernel.patches]
+    return kit.Recipe(
+        build,
+        [kernel, fragments, epoch, project.site],
+        deps=[project.workspace.stamp("artifact", kernel.source.name), *patches],
+        code=(kbuild, kconfig, ext4),
+    )
+
+
+def unpack_prebuilt(kernel: Kernel, epoch: int, site: Site) -> None:
+    """Unpack the kernel package and make its initramfs"""
+    assert kernel.prebuilt
+    archive = apt.archive(site, kernel.prebuilt.suite)
+    packages = apt.fetch(archive, [kernel.prebuilt.package], exclude=NOT_WITH_KERNEL)
+    busybox = apt.alone(archive, ["busybox-static"])
+    folder = site.workspace.kernel(kernel.name)
+    with files.locked(folder.with_suffix(".lock")), files.atomic(folder, directory=True) as temp:
+        root = temp / "tree"
+        root.mkdir()
+        tree.unpack([each.path for each in (*packages, *busybox)], root)
+        image, version = _find_image(root, kernel)
+        shutil.copyfile(image, temp / "bzImage")
+        shutil.copyfile(root / "boot" / f"config-{version}", temp / "config")
+        elf = vmlinux.extract(image.read_bytes())
+        if elf:
+            (temp / "vmlinux").write_bytes(elf)
+        proc.run(["depmod", "-b", root, version])
+        modules = root / "lib" / "modules"
+        initramfs.write(
+            temp / "initramfs.cpio",
+            modules / version,
+            kernel.initramfs_modules,
+            (root / "bin/busybox").read_bytes(),
+        )
+        _modules_disk(modules, temp, epoch)
+        files.remove(root)
+    _stamp(kernel, site, version, "vmlinux" if elf else "bzImage")
+
+
+def _find_image(root: Path, kernel: Kernel) -> tuple[Path, str]:
+    images = sorted((root / "boot").glob("vmlinuz-*"))
+    if not images:
+        assert kernel.prebuilt
+        raise UserError(f"package {kernel.prebuilt.package} brings no /boot/vmlinuz-*")
+    return images[0], images[0].name.removeprefix("vmlinuz-")
+
+
+def build(kernel: Kernel, fragments: Fragments, epoch: int, site: Site) -> None:
+    """Configure and compile the kernel"""
+    kbuild.need_tools()
+    folder = site.workspace.kernel(kernel.name)
+    with files.locked(folder.with_suffix(".lock")):
+        made = _configured(kernel, fragments, epoch, site)
+        made.compile()
+        with files.atomic(folder, directory=True) as temp:
+            made.save(temp)
+            root = temp / "tree"
+            root.mkdir()
+            made.install_modules(root)
+            _modules_disk(root / "lib" / "modules", temp, epoch)
+            files.remove(root)
+    _stamp(kernel, site, made.version(), "vmlinux")
+
+
+def _work(site: Site, kernel: Kernel) -> Path:
+    """Where a kernel is compiled."""
+    return site.workspace.root / "kbuild" / kernel.name
+
+
+def _configured(kernel: Kernel, fragments: Fragments, epoch: int, site: Site) -> kbuild.Tree:
+    assert kernel.source
+    stamp = files.read_json(site.workspace.stamp("artifact", kernel.source.name))
+    work = _work(site, kernel)
+    patches = [ROOT / "kernel" / patch for patch in kernel.patches]
+    log = site.workspace.log(f"kernel:{kernel.name}")
+    log.unlink(missing_ok=True)
+    kbuild.unpack(site.workspace.content(stamp["sha256"]), stamp["sha256"], patches, work / "source")
+    made = kbuild.Tree(work / "source", work / "objects", epoch, log)
+    made.configure(fragments)
+    return made
+
+
+def _modules_disk(modules: Path, folder: Path, epoch: int) -> None:
+    """A disk of /lib/modules that every node mounts read-only, so that no kernel has to fit an image."""
+    for path in modules.rglob("*"):  # what depmod wrote has the modes that the user's umask left
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o644)
+    size = sum(path.lstat().st_size + 4096 for path in modules.rglob("*")) * 11 // 10
+    with files.atomic(folder / "modules.img") as temp:
+        ext4.make(modules, temp, f"{(size >> 20) + 8}M", epoch)
+
+
+def _stamp(kernel: Kernel, site: Site, version: str, boot: str) -> None:
+    folder = site.workspace.kernel(kernel.name)
+    names = ("bzImage", "vmlinux", "config", "initramfs.cpio", "modules.img")
+    outputs = {name: folder / name for name in names if (folder / name).is_file()}
+    config = kconfig.read(folder / "config")
+    files.write_stamp(
+        site.workspace.stamp("kernel", kernel.name),
+        outputs,
+        version=version,
+        boot=boot,
+        cmdline=kernel.cmdline,
+        hz=config.get("CONFIG_HZ", ""),
+        mptable=config.get("CONFIG_X86_MPPARSE") == "y",
+        initramfs="initramfs.cpio" in outputs,
+        modules="modules.img" in outputs,
+    )
+
+
+def _named(project: Project) -> list[Kernel]:
+    """The kernel that menuconfig is asked for."""
+    if project.words.verb != "menuconfig":
+        return []
+    name = project.words.args[0]
+    kernel = project.definitions.kernels.get(name)
+    if kernel is None or kernel.source is None:
+        built = [k.name for k in project.definitions.kernels.values() if k.source]
+        raise UsageError(unknown("kernel to configure", name, built))
+    return [kernel]
+
+
+def _menuconfig(project: Project) -> None:
+    kernel = _named(project)[0]
+    fragments = kconfig.load(project.root / "kernel" / "fragments", kernel.fragments)
+    made = _configured(kernel, fragments, source_date_epoch(project.environ), project.site)
+    config = made.objects / ".config"
+    before = kconfig.read(config)
+    code = os.spawnvp(os.P_WAIT, "make", ["make", "-C", str(made.source), f"O={made.objects}", "menuconfig"])
+    if code:
+        raise UserError("menuconfig failed", "it needs a terminal and the package libncurses-dev")
+    changed = {
+        s: v for s, v in kconfig.read(config).items() if before.get(s, "n") != v and re.match("CONFIG_", s)
+    }
+    print(kconfig.text(changed), end="")

@@ -1,0 +1,1 @@
+"""ovl:NAME, and the overlay ISO."""

@@ -1,0 +1,211 @@
+"""ovl/<a>.tar, ovl/<b>.tar ──mkcdrom a b──> iso/<cluster>.iso + .json
+
+Words are overlays by name, directories (`.` too), or tar files, in the order they are unpacked. What was
+chosen is recorded beside the ISO; later builds without words make the same choice again.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.base import files, progress
+from tasks.base.errors import DefinitionError, UsageError, UserError, unknown
+from tasks.base.paths import Workspace
+from tasks.build.credentials import pki
+from tasks.build.overlay import ovl
+from tasks.definitions import iso_choice
+from tasks.definitions.schema import Overlay
+from tasks.engine import kit
+from tasks.formats import iso9660, tree
+from tasks.project import command_line, definition_files
+from tasks.project.project import Project, source_date_epoch
+
+VERBS = {
+    "mkcdrom": command_line.Verb(
+        "mkcdrom",
+        "make the overlay ISO of these overlays; without words remove it",
+        "[OVL|DIR|TARFILE...]",
+        {
+            "label=": "volume id",
+            "cidata=": "directory whose files go on the ISO too",
+            "script=": "file to put on it",
+        },
+        builds=True,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One tar on the ISO."""
+
+    title: str  # its name on the ISO without number and ending
+    overlay: Overlay | None  # or None for a tar file
+    file: Path | None = None
+
+
+def choose(project: Project) -> iso_choice.Choice:
+    """What the ISO of this run is made of: mkcdrom's words, else what was recorded, else the settings."""
+    said = project.words
+    recorded = iso_choice.recorded(project.workspace.choice(project.settings.name))
+    fresh = said.verb in ("mkcdrom", "inject") or (said.verb is None and "SETUP" in project.environ)
+    if recorded is not None and not fresh:
+        return recorded
+    # A release has nothing of its maker's environment but what a mkcdrom recorded.
+    env = {} if said.verb == "release" else iso_choice.variables(project.environ)
+    if said.verb == "inject":
+        return iso_choice.Choice(tuple(_absolute(word, project) for word in said.args), env)
+    if said.verb is None:  # one thing is built, of whatever there is
+        there = project.definitions.overlays
+        return iso_choice.Choice(tuple(word for word in project.settings.ovls.split() if word in there), env)
+    if said.verb != "mkcdrom":
+        return iso_choice.Choice(tuple(project.settings.ovls.split()), env)
+    extra = tuple(project.environ.get("XOVLS", "").split())
+    listed = tuple(_absolute(word, project) for word in (*said.args, *(extra if said.args else ())))
+    options = {key: said.options.get(key) for key in ("label", "cidata", "script")}
+    return iso_choice.Choice(
+        tuple(dict.fromkeys(listed)),
+        env,
+        options["label"] or ("cidata" if options["cidata"] else "xcluster"),
+        _path(options["cidata"]),
+        _path(options["script"]),
+    )
+
+
+def parts(project: Project, chosen: iso_choice.Choice) -> list[Part]:
+    """The tars of the ISO in order, what an overlay needs before it. Raises DefinitionError for bad words."""
+    problems: list[str] = []
+    found: list[Part] = []
+    for word in chosen.words:
+        part = _part(project, word, problems)
+        if part and part.overlay:
+            _with_needs(project, part.overlay, found, ())
+        elif part:
+            found.append(part)
+    if len(chosen.label) > iso9660.LABEL_LENGTH or not chosen.label.isascii():
+        problems.append(f"--label: at most {iso9660.LABEL_LENGTH} ASCII characters, got '{chosen.label}'")
+    if chosen.cidata and not Path(chosen.cidata).is_dir():
+        problems.append(f"--cidata: there is no directory {chosen.cidata}")
+    elif chosen.cidata:
+        nested = [path.name for path in Path(chosen.cidata).iterdir() if path.is_dir()]
+        problems += [f"--cidata: only files can go on the ISO, {name} is a directory" for name in nested]
+    if chosen.script and not Path(chosen.script).is_file():
+        problems.append(f"--script: there is no file {chosen.script}")
+    if problems and project.words.verb == "mkcdrom":
+        raise UsageError("mkcdrom: " + "; ".join(problems), command_line.usage(VERBS["mkcdrom"]))
+    if problems:
+        raise DefinitionError(problems)
+    return found
+
+
+def tasks(project: Project, chosen: iso_choice.Choice, found: list[Part]) -> kit.Tasks:
+    """The verb `mkcdrom` and, under the same name, the ISO as a part of every build."""
+    workspace, name = project.workspace, project.settings.name
+    private = [workspace.credentials(name)] if pki.wanted(project) else []
+    if not chosen.words and not chosen.cidata and not chosen.script and not private:
+        yield kit.verb(VERBS["mkcdrom"], project.words, remove, [workspace, name, chosen])
+        return
+    tars = [_tar(project, part, chosen) for part in found]
+    deps = [tar.with_suffix(".json") if part.overlay else tar for tar, part in zip(tars, found, strict=True)]
+    inputs = {"cidata": [files.tree_manifest(Path(chosen.cidata))]} if chosen.cidata else {}
+    deps += files.tree_files(Path(chosen.cidata)) if chosen.cidata else []
+    deps += [Path(chosen.script)] if chosen.script else []
+    titled = list(zip([part.title for part in found], map(str, tars), strict=True))
+    titled += [(pki.TITLE, str(tar)) for tar in private]
+    deps += [tar.with_suffix(".json") for tar in private]
+    recipe = kit.Recipe(
+        write,
+        [workspace, name, chosen, titled, source_date_epoch(project.environ)],
+        deps=deps,
+        inputs=inputs,
+        code=(iso9660, tree),
+    )
+    made = kit.task("mkcdrom", None, recipe, [workspace.iso(name), workspace.choice(name)])
+    yield kit.accepting(made, VERBS["mkcdrom"], project.words)
+
+
+def write(
+    workspace: Workspace, name: str, chosen: iso_choice.Choice, tars: list[tuple[str, str]], epoch: int
+) -> None:
+    """Write the overlay ISO"""
+    out, private = workspace.iso(name), workspace.credentials(name)
+    content: dict[str, Path] = {}
+    with contextlib.ExitStack() as stack:
+        for number, (title, path) in enumerate(tars):
+            plain = Path(path)
+            if plain.parent not in (workspace.ovl("x").parent, private.parent):
+                plain = stack.enter_context(files.scratch(out.with_name(f"{name}.{number}")))
+                tree.adopt_tar(Path(path), plain, path, epoch, name=title)
+            content[f"{number:02d}{title}.tar"] = plain
+        if chosen.script:
+            content["script"] = Path(chosen.script)
+        for extra in files.tree_files(Path(chosen.cidata)) if chosen.cidata else ():
+            content[extra.name] = extra
+        with files.atomic(out) as temp:
+            temp.touch(mode=0o600 if private in content.values() else 0o644)
+            iso9660.write(temp, content, chosen.label, epoch)
+    files.write_stamp(
+        workspace.choice(name), {"iso": out}, choice=iso_choice.to_json(chosen), content=sorted(content)
+    )
+    progress.say("  " + " ".join(sorted(content)))
+
+
+def remove(workspace: Workspace, name: str, chosen: iso_choice.Choice) -> None:
+    """Remove the ISO, and remember that none is wanted."""
+    workspace.iso(name).unlink(missing_ok=True)
+    files.write_json(workspace.choice(name), {"choice": iso_choice.to_json(chosen)})
+
+
+def overlays_of(found: list[Part]) -> Mapping[str, Overlay]:
+    """The overlays among the parts, by directory: also those that only the command line names."""
+    return {str(part.overlay.directory): part.overlay for part in found if part.overlay}
+
+
+def _tar(project: Project, part: Part, chosen: iso_choice.Choice) -> Path:
+    if part.overlay is None:
+        assert part.file
+        return part.file
+    return project.workspace.ovl(ovl.recipe(project, part.overlay, chosen).key)
+
+
+def _absolute(word: str, project: Project) -> str:
+    """A word that is a path, as a path that means the same everywhere; a name stays a name."""
+    overlay = project.definitions.overlays.get(word)
+    if overlay:  # one of XCLUSTER_OVLPATH has to be found later without it
+        return word if overlay.directory.parent == project.root / "ovl" else str(overlay.directory.resolve())
+    return str(Path(word).resolve()) if "/" in word or word == "." or Path(word).exists() else word
+
+
+def _path(word: str | None) -> str | None:
+    return str(Path(word).resolve()) if word else None
+
+
+def _part(project: Project, word: str, problems: list[str]) -> Part | None:
+    overlays = project.definitions.overlays
+    path = Path(word)
+    if word in overlays:
+        return Part(word, overlays[word])
+    if path.is_absolute() and path.is_dir():
+        same = [overlay for overlay in overlays.values() if overlay.directory.resolve() == path]
+        overlay = same[0] if same else definition_files.read_overlay(project.root, path, problems)
+        if overlay is None and not problems:
+            problems.append(f"{path} is no overlay: it has no ovl.yaml, no tar and no default/")
+        return Part(path.name, overlay) if overlay else None
+    if path.is_absolute() and path.is_file():
+        return Part(path.name.partition(".")[0], None, path)
+    problems.append(f"{word} is not there" if path.is_absolute() else unknown("overlay", word, overlays))
+    return None
+
+
+def _with_needs(project: Project, overlay: Overlay, found: list[Part], above: tuple[str, ...]) -> None:
+    """Add `overlay`, and before it what it needs; an alias stands for the overlay it names."""
+    if overlay.name in above:
+        raise UserError(f"overlay '{overlay.name}' needs itself: {' -> '.join((*above, overlay.name))}")
+    for need in overlay.needs:
+        _with_needs(project, project.definitions.overlays[need], found, (*above, overlay.name))
+    real = project.definitions.overlays[overlay.alias] if overlay.alias else overlay
+    if real is not overlay:
+        _with_needs(project, real, found, (*above, overlay.name))
+    elif all(part.overlay is None or part.overlay.directory != real.directory for part in found):
+        found.append(Part(overlay.name, overlay))

@@ -1,0 +1,76 @@
+"""ovl/template/ ──mkovl NAME──> ovl/NAME/, a new overlay to fill in.
+
+The template's name in a path and @NAME@ in a file become the name; in a template of upstream, which has no
+ovl.yaml, the template's name in a file too.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from tasks.base import files, progress
+from tasks.base.errors import UsageError, UserError, unknown
+from tasks.engine import kit
+from tasks.project import command_line, definition_files
+from tasks.project.project import Project
+
+VERBS: Mapping[str, command_line.Verb] = {
+    "mkovl": command_line.Verb(
+        "mkovl",
+        "make a new overlay from a template",
+        "NAME",
+        {
+            "template=": "the overlay to copy [template]",
+            "ovldir=": "where to put it [the first of XCLUSTER_OVLPATH]",
+        },
+        definitions=True,
+        least=1,
+        most=1,
+    ),
+}
+
+
+def tasks(project: Project) -> kit.Tasks:
+    """The verb of this module."""
+    yield kit.verb(VERBS["mkovl"], project.words, _mkovl, [project])
+
+
+def _mkovl(project: Project) -> None:
+    name = project.words.args[0]
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
+        raise UsageError(
+            f"'{name}' is no name for an overlay: use lower case letters, digits, '-', '_' and '.'"
+        )
+    template = project.words.options.get("template", "template")
+    overlays = project.definitions.overlays
+    if template not in overlays:
+        raise UsageError(unknown("template", template, overlays))
+    given = project.words.options.get("ovldir")
+    folder = (
+        Path(given)
+        if given
+        else definition_files.ovl_dirs(project.root, project.environ.get("XCLUSTER_OVLPATH", ""))[0]
+    )
+    target = folder.resolve() / name
+    if target.exists():
+        raise UserError(f"{target} is there already", "choose another name, or remove it")
+    with files.atomic(target, directory=True) as temp:
+        copy(overlays[template].directory, temp, name)
+    progress.say(f"{target}: edit its ovl.yaml and default/, then: ./xc mkcdrom {name}; ./xc start")
+
+
+def copy(template: Path, target: Path, name: str) -> None:
+    """Copy a template's files with the name filled in; modes and links stay."""
+    words = [b"@NAME@"] if (template / "ovl.yaml").is_file() else [b"@NAME@", template.name.encode()]
+    for path in sorted(template.rglob("*")):
+        new = target / str(path.relative_to(template)).replace(template.name, name)
+        if path.is_symlink():
+            new.symlink_to(path.readlink())
+        elif path.is_dir():
+            new.mkdir()
+        else:
+            content = path.read_bytes()
+            for word in words:
+                content = content.replace(word, name.encode())
+            new.write_bytes(content)
+            new.chmod(path.stat().st_mode & 0o777)

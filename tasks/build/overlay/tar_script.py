@@ -1,0 +1,160 @@
+"""An overlay's `tar` script: what it is given, what it may say, and what becomes of its tar.
+
+Upstream's scripts end well though a part of them failed. So what they print is read for known errors.
+"""
+
+import os
+import re
+import tarfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tasks.base import files, proc, progress
+from tasks.base.errors import CommandError, UserError
+from tasks.base.paths import Workspace
+from tasks.build.overlay import host_libraries
+from tasks.build.overlay.host_files import HOST_FILES
+from tasks.definitions import iso_choice
+from tasks.definitions.schema import Overlay
+from tasks.formats import tree
+from tasks.project.project import ROOT, source_date_epoch
+
+# Lines of programs and of our own words that mean that something is not in the tar. Warnings of tar about
+# leading / and the like, and all other talk, are no errors.
+ERRORS = re.compile(
+    r"^ERROR\b|^WARNING: .*not found|cannot stat|command not found|: not found$|No such file or directory"
+    r"|Permission denied|[Cc]annot (open|create|access|copy|read)|: line \d+: syntax error|Syntax error:"
+    r"|No space left on device|Cannot stat|Not a directory|bad interpreter"
+)
+HOST_WORDS = re.compile(r"\b(install_prog|cplib|cploader)\b")
+KINDS = ("stderr", "empty")
+
+
+def takes_host_programs(overlay: Overlay) -> bool:
+    """Whether the script copies programs or libraries of the host: they have to fit the image's."""
+    script = overlay.script
+    return bool(script and HOST_WORDS.search(script.read_text(errors="replace")))
+
+
+def allowed(overlay: Overlay, environ: Mapping[str, str]) -> set[str]:
+    """What the overlay may do: its `allow`, and XC_OVL_ALLOW as in `stderr dhcp:empty`."""
+    kinds = {*overlay.allow, *(("empty",) if overlay.allow_empty else ())}
+    for word in environ.get("XC_OVL_ALLOW", "").replace(",", " ").split():
+        name, colon, kind = word.rpartition(":")
+        if not colon or name == overlay.name:
+            kinds.add(kind)
+    return kinds
+
+
+def run(
+    overlay: Overlay, key: str, raw: Path, env: Mapping[str, str], workspace: Workspace, base: str
+) -> None:
+    """Run the script as upstream does (`tar OUTFILE`) to write `raw`.
+
+    `base` is the image whose libraries programs of the host can count on; "" for none. Raises UserError when
+    it fails, writes nothing, or says that something is missing.
+    """
+    script = overlay.directory / "tar"
+    if not os.access(script, os.X_OK):
+        raise UserError(f"{script} is not executable", f"chmod +x {script}")
+    log = workspace.log(f"ovl:{key}")
+    log.unlink(missing_ok=True)
+    record = host_files(workspace, key)
+    record.unlink(missing_ok=True)
+    given = environment(env, workspace)
+    given[HOST_FILES] = str(record)
+    if base:
+        given.setdefault("__base_libs", str(workspace.image_libs(base)))
+    try:
+        said = proc.run([str(script), str(raw)], env=given, clean_env=True, log=log)
+    except CommandError as error:
+        raise UserError(f"the tar script of overlay '{overlay.name}' failed: {error}") from error
+    if not raw.is_file():
+        raise UserError(
+            f"{script} ended well but wrote nothing{_listed(said.splitlines())}", f"full log: {log}"
+        )
+    _judge(overlay, said, log)
+
+
+def _judge(overlay: Overlay, said: str, log: Path) -> None:
+    """Raise UserError for errors in what the script printed; warn, where the overlay may make them."""
+    wrong = [line for line in said.splitlines() if ERRORS.search(line)]
+    if not wrong:
+        return
+    if "stderr" in allowed(overlay, os.environ):
+        progress.say(f"warning: the tar script of overlay '{overlay.name}' says{_listed(wrong)}")
+        return
+    raise UserError(
+        f"the tar script of overlay '{overlay.name}' ended well, but it says{_listed(wrong)}",
+        f"get what is missing; or, if that is meant to be, put `allow: [stderr]` into "
+        f"{overlay.directory}/ovl.yaml, or set XC_OVL_ALLOW={overlay.name}:stderr (full log: {log})",
+    )
+
+
+def fit(overlay: Overlay, tar: Path, workspace: Workspace, base: str, epoch: int) -> None:
+    """Make the host's programs in a tar run in guests of the image `base`."""
+    listed = workspace.image_libs(base)
+    if not host_libraries.is_foreign(listed):
+        return
+    with files.scratch(tar.with_name(f"{tar.name}.fit")) as root:
+        root.mkdir()
+        try:
+            with tarfile.open(tar) as old:
+                old.extractall(root, filter="tar")
+        except (tarfile.TarError, OSError) as error:
+            raise UserError(f"overlay '{overlay.name}': its programs cannot be completed: {error}") from error
+        names = host_libraries.adapt(root, listed)
+        if names:
+            progress.say(
+                f"  overlay '{overlay.name}': {len(names)} programs bring the host's C library "
+                f"({host_libraries.host_glibc()}; the guest's is {host_libraries.guest_glibc(listed)})"
+            )
+            tree.write_tar(root, tar, epoch)
+
+
+def host_files(workspace: Workspace, key: str) -> Path:
+    """The record of the host's files that a script copied by our words: one path a line, then with marks."""
+    return workspace.ovl(key).with_suffix(".host")
+
+
+def mark(workspace: Workspace, key: str) -> None:
+    """Complete the record with what its files are like now."""
+    record = host_files(workspace, key)
+    if record.is_file():
+        names = sorted(set(record.read_text().splitlines()))
+        files.write_json(record, {name: _state(name) for name in names})
+
+
+def unchanged(workspace: Workspace, key: str) -> bool:
+    """Whether the host's files that were copied are still the same."""
+    return all(
+        _state(name) == list(state) for name, state in files.read_json(host_files(workspace, key)).items()
+    )
+
+
+def _state(name: str) -> list[int]:
+    try:
+        info = os.stat(name)
+    except OSError:
+        return []
+    return [info.st_size, info.st_mtime_ns]
+
+
+def environment(env: Mapping[str, str], workspace: Workspace) -> dict[str, str]:
+    """The environment of a `tar` script: the user's, with what the contract promises, and what was chosen."""
+    user = os.environ.get("USER") or os.environ.get("LOGNAME") or "root"
+    promised = {
+        "XCLUSTER": str(ROOT / "xc"),
+        "XCLUSTER_WORKSPACE": str(workspace.root),
+        "USER": user.replace("/", "_"),
+        "HOME": os.path.expanduser("~"),
+        "LC_ALL": "C.UTF-8",
+        "SOURCE_DATE_EPOCH": str(source_date_epoch()),
+    }
+    defaults = {"ARCHIVE": os.path.join(promised["HOME"], "Downloads"), "GOPATH": ""}
+    return {**iso_choice.without(os.environ), **defaults, **promised, **env}
+
+
+def _listed(lines: Iterable[str]) -> str:
+    found = [line for line in lines if line.strip()][-10:]
+    return ":\n" + "\n".join(f"    {line}" for line in found) if found else ""

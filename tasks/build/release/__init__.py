@@ -1,0 +1,1 @@
+"""Releases, what differs between them, and their bill of materials."""

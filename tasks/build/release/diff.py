@@ -1,0 +1,133 @@
+"""Two releases, archives, ISOs, disks, overlays or directories ──diff──> which files differ, and how.
+
+What differs is looked into: a file of an overlay on an ISO in a release is told by name. Exit code 0: the
+same; 1: they differ; 2: wrong words, or something that cannot be read.
+"""
+
+import itertools
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tasks.base import files
+from tasks.base.errors import UsageError, UserError
+from tasks.build.release import listing
+from tasks.engine import kit
+from tasks.project import command_line
+from tasks.project.project import Project
+
+VERBS: Mapping[str, command_line.Verb] = {
+    "diff": command_line.Verb(
+        "diff",
+        "which files differ between two releases, archives, ISOs, disks or directories",
+        "A B",
+        {"o=": "json"},
+        least=2,
+        most=2,
+    ),
+}
+Room = Callable[[], Path]  # gives a new place for what is looked into
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that differs. `kind`: content, mode, owner, link, type, only in A, only in B, or format."""
+
+    path: str  # with ! where a container is entered
+    kind: str
+    detail: str = ""
+
+
+def tasks(project: Project) -> kit.Tasks:
+    """The verb of this module."""
+    yield kit.verb(VERBS["diff"], project.words, _diff, [project])
+
+
+def _diff(project: Project) -> None:
+    form = project.words.options.get("o", "")
+    if form not in ("", "json"):
+        raise UsageError(f"-o: '{form}' is not known (known: json)")
+    one, other = (_named(project, word) for word in project.words.args)
+    with files.scratch(project.workspace.root / "diff") as scratch:
+        found = list(compare(one, other, scratch))
+    if form == "json":
+        json.dump([asdict(each) for each in found], sys.stdout, indent=1)
+        sys.stdout.write("\n")
+    else:
+        for each in found:
+            sys.stdout.write(f"{each.kind:<10} {each.path}{f'  ({each.detail})' if each.detail else ''}\n")
+    if found:
+        sys.stdout.flush()
+        raise UserError(f"{len(found)} {'difference' if len(found) == 1 else 'differences'}")
+
+
+def _named(project: Project, word: str) -> Path:
+    """A path, or the name of a release that was made here."""
+    release = project.workspace.release(word)
+    if Path(word).exists():
+        return Path(word)
+    if "/" not in word and release.is_dir():
+        return release
+    raise UsageError(f"diff: there is no file and no release {word}", command_line.usage(VERBS["diff"]))
+
+
+def compare(one: Path, other: Path, scratch: Path) -> Iterator[Difference]:
+    """All that differs between two paths. Raises UsageError when one is damaged or cannot be read."""
+    numbers = itertools.count()
+    try:
+        yield from _compare(one, other, "", lambda: scratch / str(next(numbers)))
+    except (FileNotFoundError, PermissionError) as error:
+        raise UsageError(f"diff: cannot read {error.filename}: {error.strerror}") from error
+
+
+def _compare(one: Path, other: Path, where: str, room: Room) -> Iterator[Difference]:
+    kinds = [listing.kind_of(path) for path in (one, other)]
+    if "directory" not in kinds and files.sha256(one) == files.sha256(other):
+        return
+    if not all(kinds):
+        yield Difference(where or other.name, "content", _sizes(one.stat().st_size, other.stat().st_size))
+        return
+    left, right = (listing.look(path, room()) for path in (one, other))
+    inside = f"{where}!" if where else ""
+    found = False
+    for name in sorted(left.keys() | right.keys()):
+        above = name.rpartition("/")[0]
+        if above and (above in left) != (above in right):
+            continue  # its directory was told
+        for each in _entry(left.get(name), right.get(name), inside + name, room):
+            found = True
+            yield each
+    if not found and "directory" not in kinds:
+        yield Difference(
+            where or other.name, "format", "the same files: order, times or the container differ"
+        )
+
+
+def _entry(
+    one: listing.Item | None, other: listing.Item | None, path: str, room: Room
+) -> Iterator[Difference]:
+    """How two entries of one name differ."""
+    path = path.rstrip("!") or path
+    if one is None or other is None:
+        yield Difference(path, "only in A" if one else "only in B")
+        return
+    if one.kind != other.kind:
+        yield Difference(path, "type", f"{one.kind}, {other.kind}")
+        return
+    if one.kind != "link" and one.mode != other.mode:
+        yield Difference(path, "mode", f"{one.mode:o}, {other.mode:o}")
+    if one.owner != other.owner:
+        yield Difference(path, "owner", f"{one.owner}, {other.owner}")
+    if one.target != other.target:
+        yield Difference(path, "link", f"{one.target}, {other.target}")
+    if one.sha256 != other.sha256:
+        if one.copy and other.copy:
+            yield from _compare(one.copy, other.copy, path, room)
+        else:
+            yield Difference(path, "content", _sizes(one.size, other.size))
+
+
+def _sizes(one: int, other: int) -> str:
+    return f"{one}, {other} bytes" if one != other else f"{one} bytes both"

@@ -1,0 +1,144 @@
+"""What a release is made of, as an SPDX 2.3 document (https://spdx.github.io/spdx-spec/v2.3/) in JSON.
+
+No moment and no place of the build is in it: the one time that SPDX wants is the time of the artifacts.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from tasks.base import files
+from tasks.build.release.licences import NOTHING, Licence
+
+ROOT_ID = "SPDXRef-release"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A package from outside: a Debian package, a Python wheel, a source archive."""
+
+    kind: str  # deb, pypi or generic: the type of its package URL
+    name: str
+    version: str
+    sha256: str  # of the file it came as; "" where it is not known
+    licence: Licence = field(default_factory=Licence)
+    qualifiers: str = ""  # of the package URL, as arch=amd64
+    file: str = ""  # what it came as
+
+    @property
+    def purl(self) -> str:
+        """Its package URL (https://github.com/package-url/purl-spec)."""
+        space = "debian/" if self.kind == "deb" else ""
+        tail = f"?{self.qualifiers}" if self.qualifiers else ""
+        name = self.name.lower().replace("_", "-") if self.kind == "pypi" else self.name
+        return f"pkg:{self.kind}/{space}{quote(name)}@{quote(self.version, safe='')}{tail}"
+
+    @property
+    def reference(self) -> str:
+        """Its SPDX identifier: the same part is one package, however many artifacts have it."""
+        return _id(self.kind, self.name, self.version, self.file)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file of the release that was built here, and the parts that it was made from."""
+
+    name: str  # its path in the release
+    sha256: str
+    parts: Sequence[Part] = ()
+
+
+def document(
+    version: str, artifacts: Iterable[Artifact], epoch: int, tool: str, licence: str
+) -> dict[str, Any]:
+    """The whole document."""
+    built = sorted(artifacts, key=lambda each: each.name)
+    parts = {part.reference: part for each in built for part in each.parts}
+    packages = [
+        _package(ROOT_ID, "xcluster", version, licence, primaryPackagePurpose="ARCHIVE"),
+        *(_artifact(each, version) for each in built),
+        *(_part(parts[reference]) for reference in sorted(parts)),
+    ]
+    relations = [("SPDXRef-DOCUMENT", "DESCRIBES", ROOT_ID)]
+    relations += [(ROOT_ID, "CONTAINS", _id("file", each.name)) for each in built]
+    relations += [
+        (_id("file", each.name), "CONTAINS", reference)
+        for each in built
+        for reference in sorted({part.reference for part in each.parts})
+    ]
+    name = f"xcluster-{version}"
+    return {
+        "spdxVersion": "SPDX-2.3",
+        "dataLicense": "CC0-1.0",
+        "SPDXID": "SPDXRef-DOCUMENT",
+        "name": name,
+        "documentNamespace": f"https://spdx.org/spdxdocs/{name}-{files.digest([packages, relations])[:32]}",
+        "creationInfo": {
+            "created": datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "creators": [f"Tool: {tool}"],
+        },
+        "packages": packages,
+        "hasExtractedLicensingInfos": _texts(parts.values()),
+        "relationships": [
+            {"spdxElementId": one, "relationshipType": kind, "relatedSpdxElement": other}
+            for one, kind, other in relations
+        ],
+    }
+
+
+def _artifact(artifact: Artifact, version: str) -> dict[str, Any]:
+    return _package(
+        _id("file", artifact.name),
+        artifact.name,
+        version,
+        packageFileName=artifact.name,
+        checksums=_checksums(artifact.sha256),
+        primaryPackagePurpose="FILE",
+    )
+
+
+def _part(part: Part) -> dict[str, Any]:
+    more: dict[str, Any] = {"checksums": _checksums(part.sha256)} if part.sha256 else {}
+    if part.file:
+        more["packageFileName"] = part.file
+    if part.licence.comment:
+        more["licenseComments"] = part.licence.comment
+    link = {"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": part.purl}
+    more["externalRefs"] = [link]
+    return _package(part.reference, part.name, part.version, part.licence.expression, **more)
+
+
+def _package(reference: str, name: str, version: str, declared: str = NOTHING, **more: Any) -> dict[str, Any]:
+    return {
+        "SPDXID": reference,
+        "name": name,
+        "versionInfo": version,
+        "downloadLocation": NOTHING,
+        "filesAnalyzed": False,
+        "licenseConcluded": NOTHING,
+        "licenseDeclared": declared,
+        "copyrightText": NOTHING,
+        **more,
+    }
+
+
+def _checksums(sha256: str) -> list[dict[str, str]]:
+    return [{"algorithm": "SHA256", "checksumValue": sha256}]
+
+
+def _texts(parts: Iterable[Part]) -> list[dict[str, str]]:
+    """The texts of licences that SPDX has no name for."""
+    found: Mapping[str, tuple[str, str]] = {
+        reference: said for part in parts for reference, said in part.licence.texts.items()
+    }
+    return [
+        {"licenseId": reference, "name": name, "extractedText": text}
+        for reference, (name, text) in sorted(found.items())
+    ]
+
+
+def _id(*words: str) -> str:
+    return "SPDXRef-" + re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(word for word in words if word))

@@ -1,0 +1,242 @@
+"""An artifact's sources, tried in order ──artifact:<name>──> cache/sha256/<hash> + artifact/<name>.json
+
+A program is in bin/<name> too, for the host.
+"""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from tasks.base import files, proc
+from tasks.base.errors import UserError
+from tasks.base.paths import Site
+from tasks.build.sources import apt, download, golang
+from tasks.definitions import lockfile
+from tasks.definitions.artifact_sources import Artifact, GoModule, Source
+from tasks.engine import kit
+from tasks.formats import archive
+from tasks.project.project import Project
+
+
+def tasks(project: Project) -> kit.Tasks:
+    """One task for each artifact that a kernel or an overlay names."""
+    yield kit.group("artifact", "Files from outside, by name")
+    for artifact, base in named(project).values():
+        recipe = kit.Recipe(
+            get,
+            [artifact, base, project.site],
+            deps=[*_lists(artifact, project), *_local(artifact, base)],
+            inputs=_facts(artifact, project),
+            code=(download, apt, archive, golang),
+        )
+        targets = [project.workspace.stamp("artifact", artifact.name)]
+        targets += [project.workspace.bin(artifact.name)] if artifact.executable else []
+        yield kit.task("artifact", artifact.name, recipe, targets)
+
+
+def _facts(artifact: Artifact, project: Project) -> dict[str, object]:
+    """What decides besides the definition: what is pinned, and the compiler."""
+    lock = project.site.lock
+    locked = {
+        source.text: lockfile.of(lock, "artifacts", pin_name(artifact, source)) for source in artifact.sources
+    }
+    compiled = any(source.go for source in artifact.sources)
+    return {"pinned": locked, **({"go": shutil.which("go")} if compiled else {})}
+
+
+def named(project: Project) -> dict[str, tuple[Artifact, Path]]:
+    """Every artifact by name, with the directory its `file` sources are relative to."""
+    found: dict[str, tuple[Artifact, Path]] = {}
+    for kernel in project.definitions.kernels.values():
+        if kernel.source:
+            found[kernel.source.name] = (kernel.source, project.root / "kernel")
+    for overlay in project.definitions.overlays.values():
+        for artifact in overlay.artifacts:
+            found[artifact.name] = (artifact, overlay.directory)
+    return found
+
+
+def _lists(artifact: Artifact, project: Project) -> set[Path]:
+    suites = {source.suite or project.settings.suite for source in artifact.sources if source.deb}
+    return {project.workspace.stamp("suite", suite) for suite in suites}
+
+
+def _local(artifact: Artifact, base: Path) -> list[Path]:
+    """Files that are sources, where they exist: a source that is not there is not the last word."""
+    found: list[Path] = []
+    for source in artifact.sources:
+        if source.file and (base / source.file).is_file():
+            found.append(base / source.file)
+        if source.go and source.go.directory:
+            found += files.tree_files(base / source.go.directory)
+    return found
+
+
+def get(artifact: Artifact, base: Path, site: Site) -> None:
+    """Fetch the artifact from the first source that has it"""
+    _agree(artifact, site)
+    path, origin, facts = _first(artifact, base, site)
+    if artifact.executable:
+        with files.atomic(site.workspace.bin(artifact.name)) as temp:
+            shutil.copyfile(path, temp)
+            temp.chmod(0o755)
+    files.write_json(
+        site.workspace.stamp("artifact", artifact.name),
+        {"sha256": path.name, "size": path.stat().st_size, "source": origin, **facts},
+    )
+
+
+Got = tuple[Path, str, dict[str, str]]  # the file, the source it is from, what else is known of it
+
+
+def _agree(artifact: Artifact, site: Site) -> None:
+    """The definition and xcluster.lock must not ask for different contents."""
+    for source in artifact.sources:
+        said = source.sha256 or artifact.sha256
+        if said and not source.member:
+            pinned = lockfile.of(site.lock, "artifacts", pin_name(artifact, source))
+            lockfile.compare("artifact", artifact.name, pinned, {"sha256": said})
+
+
+def _first(artifact: Artifact, base: Path, site: Site) -> Got:
+    if artifact.sha256 and site.workspace.content(artifact.sha256).is_file():
+        return site.workspace.content(artifact.sha256), "cache", {}
+    tried = []
+    for source in artifact.sources:
+        try:
+            path, facts = _from(source, artifact, base, site)
+        except lockfile.Mismatch:
+            raise
+        except UserError as error:
+            tried.append(f"{source.text}: {error}")
+            continue
+        pinned = lockfile.of(site.lock, "artifacts", pin_name(artifact, source))
+        fixed = {} if source.go else {"sha256": path.name}
+        lockfile.compare("artifact", artifact.name, pinned, {**facts, **fixed})
+        return path, source.text, facts
+    satisfy = (
+        f"put the file at {site.workspace.content(artifact.sha256)}"
+        if artifact.sha256
+        else "fix one of the sources"
+    )
+    raise UserError(
+        f"no source of artifact '{artifact.name}' has it:\n" + "\n".join(f"  {t}" for t in tried), satisfy
+    )
+
+
+def pin_name(artifact: Artifact, source: Source) -> str:
+    """What a source of an artifact is called in xcluster.lock: each may give another file."""
+    module = source.go and source.go.module
+    return f"{artifact.name} {f'go:{module}' if module else source.text}"
+
+
+def _from(source: Source, artifact: Artifact, base: Path, site: Site) -> tuple[Path, dict[str, str]]:
+    if source.go and source.go.directory:
+        return _from_own_module(source.go, base / source.go.directory, artifact, site)
+    if source.go:
+        return _from_module(source.go, artifact, source, site)
+    wanted = artifact.model_copy(update={"sha256": source.sha256 or artifact.sha256})
+    if source.url:
+        path = _from_url(source, str(wanted.sha256), site)
+        return (_member(path, source, artifact, site) if source.member else path), {}
+    if source.file and source.member:
+        path = _keep_file(base / source.file, artifact.model_copy(update={"sha256": source.sha256}), site)
+        return _member(path, source, artifact, site), {}
+    if source.file:
+        return _keep_file(base / source.file, wanted, site), {}
+    return _from_package(source, apt.archive(site, source.suite), wanted, site)
+
+
+def _from_url(source: Source, expected: str, site: Site) -> Path:
+    assert source.url
+    target = site.workspace.content(expected)
+    if site.offline and not target.is_file():
+        raise UserError("not in the cache, and --offline is set")
+    download.download(download.mirrored(source.url, site.mirrors), expected, target)
+    return target
+
+
+def _member(path: Path, source: Source, artifact: Artifact, site: Site) -> Path:
+    """A file inside an archive from outside."""
+    assert source.member
+    with files.scratch(site.workspace.cache / "member" / artifact.name) as temp:
+        archive.extract(path, source.member, temp, source.text)
+        return _keep(temp, artifact, site, f"{source.member} in {source.text}")
+
+
+def _from_module(
+    wanted: GoModule, artifact: Artifact, source: Source, site: Site
+) -> tuple[Path, dict[str, str]]:
+    """A command of a Go module; what it is made of is compared before and after it is built."""
+    pinned = lockfile.of(site.lock, "artifacts", pin_name(artifact, source))
+    version = wanted.version or pinned.get("version")
+    if version is None:
+        raise UserError(
+            "nothing says which version",
+            f"put `version` beside `module`, or `xc lock {artifact.name}` to pin the latest",
+        )
+    module = golang.module(wanted, version, site)
+    facts = {"version": module.version, "h1": module.h1}
+    lockfile.compare("artifact", artifact.name, pinned, facts)
+    with files.scratch(site.workspace.cache / "member" / artifact.name) as temp:
+        facts["deps"] = golang.build(wanted, module, temp, site)
+        kept = _keep(temp, artifact, site, source.text)
+    return kept, facts
+
+
+def _from_own_module(
+    wanted: GoModule, directory: Path, artifact: Artifact, site: Site
+) -> tuple[Path, dict[str, str]]:
+    """A command of a module that lies beside the definition."""
+    if not (directory / "go.mod").is_file():
+        raise UserError(f"there is no Go module in {directory}")
+    with files.scratch(site.workspace.cache / "member" / artifact.name) as temp:
+        deps = golang.build_own(wanted, directory, temp, site)
+        return _keep(temp, artifact, site, str(directory)), {"deps": deps}
+
+
+def _keep_file(path: Path, artifact: Artifact, site: Site) -> Path:
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    return _keep(path, artifact, site, str(path))
+
+
+def _keep(path: Path, artifact: Artifact, site: Site, origin: str) -> Path:
+    actual = files.sha256(path)
+    if artifact.sha256 not in (None, actual):
+        raise UserError(f"{origin} has sha256 {actual}, expected {artifact.sha256}")
+    target = site.workspace.content(actual)
+    if not target.is_file():
+        with files.atomic(target) as temp:
+            shutil.copyfile(path, temp)
+    return target
+
+
+def _from_package(
+    source: Source, suite: apt.Archive, artifact: Artifact, site: Site
+) -> tuple[Path, dict[str, str]]:
+    assert source.deb and source.member
+    (everything,) = apt.alone(suite, [source.deb])
+    scratch = site.workspace.cache / "member"
+    with files.atomic(scratch / f"{artifact.name}-{everything.version}") as temp:
+        _extract(Path(everything.path), source.member, temp)
+        kept = _keep(temp, artifact, site, source.text)
+    return kept, {"version": everything.version}
+
+
+def _extract(deb: Path, member: str, target: Path) -> None:
+    """One file of a package, without unpacking the others."""
+    with target.open("wb") as out:
+        unpack = proc.pipe(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE)
+        taker = subprocess.Popen(
+            [proc.need("tar"), "-xO", "--occurrence=1", f"./{member.lstrip('/')}"],
+            stdin=unpack.stdout,
+            stdout=out,
+            stderr=subprocess.PIPE,
+        )
+        assert unpack.stdout
+        unpack.stdout.close()  # or the packer waits for us when tar ends early
+        said = taker.communicate()[1].decode(errors="replace")
+    proc.finish(unpack)
+    if taker.returncode:
+        raise UserError(f"{deb.name} has no file {member}: {said.strip()}")

@@ -1,0 +1,1 @@
+"""All inputs together: lock, fetch, cache."""

@@ -1,0 +1,1 @@
+"""The doors: no work is done here."""

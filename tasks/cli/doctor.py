@@ -1,0 +1,188 @@
+"""What this host has, what is missing and how to get it, and whether KVM works."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tasks.base import files, proc
+from tasks.base.errors import UserError
+from tasks.build.kernel import kbuild
+from tasks.build.release import shipped
+from tasks.engine import kit
+from tasks.project import command_line
+from tasks.project.project import Project
+from tasks.run.net import host_support, selection
+from tasks.run.net.protocol import Ports
+from tasks.run.node import accel, qemu
+
+VERBS: Mapping[str, command_line.Verb] = {
+    "doctor": command_line.Verb(
+        "doctor",
+        "what is there, what is missing and how to get it",
+        options={"o=": "json"},
+        definitions=True,
+    ),
+}
+FOR_START = (
+    "qemu-system-x86_64",
+    "qemu-img",
+    "mke2fs",
+    "debugfs",
+    "ssh",
+    "ssh-keygen",
+    "scp",
+    "socat",
+    "dpkg-deb",
+    "apt-get",
+    "tar",
+    "depmod",
+)
+OPTIONAL = {
+    "xterm": "console windows",
+    "dot": "pictures as svg and png (xc graph)",
+    "dnsmasq": "names for guests, where there is no coredns",
+    "sqfstar": "for container images before the start",
+    "openssl": "for a private registry with https",
+    "xz": "disk images from outside",
+    "zstd": "disk images from outside",
+    "go": "programs from Go modules",
+}
+ROOM = 4  # GiB that a first build with a kernel of its own takes
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `state` is ok, missing (nothing works without) or optional."""
+
+    what: str
+    state: str
+    text: str
+
+
+def tasks(project: Project) -> kit.Tasks:
+    """The verb of this module."""
+    yield kit.verb(VERBS["doctor"], project.words, _doctor, [project])
+
+
+def _doctor(project: Project) -> None:
+    found = findings(project)
+    if project.words.options.get("o") == "json":
+        json.dump([asdict(each) for each in found], sys.stdout, indent=1)
+        sys.stdout.write("\n")
+    else:
+        for each in found:
+            sys.stdout.write(f"{each.state:<9} {each.what:<20} {each.text}\n")
+    bad = [each.what for each in found if each.state == "missing"]
+    if bad:
+        raise UserError(f"missing: {', '.join(bad)}")
+
+
+def findings(project: Project) -> list[Finding]:
+    """Everything there is to say about this host."""
+    found = [_program(name, "missing", "needed to start") for name in FOR_START]
+    tools = [name for name in kbuild.TOOLS if name not in FOR_START]
+    found += [_program(name, "optional", "to build a kernel") for name in tools]
+    found += [_header(name, package) for name, package in kbuild.HEADERS.items()]
+    found += [_program(name, "optional", use) for name, use in OPTIONAL.items()]
+    found += [
+        _accel(project),
+        *_nets(project),
+        _memory(),
+        _disk(project.workspace.root),
+        *_definitions(project),
+        *_release(project),
+        *_clusters(project),
+    ]
+    return found
+
+
+def _program(name: str, without: str, use: str) -> Finding:
+    where = proc.find(name)
+    if where:
+        return Finding(name, "ok", where)
+    return Finding(
+        name, without, f"{use}: apt-get install --no-install-recommends {proc.DEBIAN_PACKAGE[name]}"
+    )
+
+
+def _header(name: str, package: str) -> Finding:
+    if kbuild.has(name):
+        return Finding(package, "ok", "headers are there")
+    return Finding(
+        package, "optional", f"to build a kernel: apt-get install --no-install-recommends {package}"
+    )
+
+
+def _accel(project: Project) -> Finding:
+    known = accel.recall(project.workspace)
+    facts = files.read_json(project.workspace.stamp("kernel", project.settings.kernel))
+    if known is None and facts:
+        kernel = project.workspace.kernel(project.settings.kernel) / facts["boot"]
+        known = accel.choose("auto", project.workspace, kernel)
+    if known is None:
+        return Finding(
+            "accelerator", "ok", "not known yet: the first start boots a tiny guest to see if KVM works"
+        )
+    return Finding("accelerator", "ok", f"{known.accel}: {known.why}")
+
+
+def _nets(project: Project) -> list[Finding]:
+    """Which network backends work, and which one `auto` is."""
+    missing = host_support.obstacles()
+    bridges = "; ".join(missing) or host_support.choice()
+    script = project.settings.net_setup
+    custom = (
+        "; ".join(selection.get("custom", script).preflight((), Ports(0, None))) if script else "no net_setup"
+    )
+    name, why = selection.decide(project.settings)
+    return [
+        Finding("net userspace", "ok", "works everywhere"),
+        Finding("net bridge", "optional" if missing else "ok", bridges),
+        Finding("net custom", "ok" if script and not custom else "optional", custom or script),
+        Finding("net", "ok", f"{name}: {why}"),
+    ]
+
+
+def _memory() -> Finding:
+    free = qemu.available_memory()
+    return Finding("memory", "ok" if free > 512 else "missing", f"{free} MiB free")
+
+
+def _disk(root: Path) -> Finding:
+    free = shutil.disk_usage(root).free >> 30
+    writable = os.access(root, os.W_OK)
+    state = "ok" if writable and free >= ROOM else "missing"
+    return Finding("workspace", state, f"{root}: {free} GiB free{'' if writable else ', not writable'}")
+
+
+def _definitions(project: Project) -> list[Finding]:
+    problems = project.definitions.problems
+    if not problems:
+        counts = (
+            len(project.definitions.kernels),
+            len(project.definitions.images),
+            len(project.definitions.overlays),
+        )
+        return [Finding("definitions", "ok", "{} kernels, {} images, {} overlays".format(*counts))]
+    return [Finding("definitions", "missing", problem) for problem in problems]
+
+
+def _release(project: Project) -> list[Finding]:
+    """An unpacked release: whether its files are as it brought them."""
+    version = files.read_json(project.workspace.shipped).get("version")
+    if version is None:
+        return []
+    damaged, edited = shipped.changed(shipped.Place(project.root, project.workspace))
+    text = f"{version}, {len(edited)} files edited: {', '.join(edited[:5])}" if edited else str(version)
+    found = [Finding("release", "ok", text)]
+    hint = "not as the release brought it; if it was not made anew here, unpack the release again"
+    return found + [Finding("release", "missing", f"{name} is {hint}") for name in damaged]
+
+
+def _clusters(project: Project) -> list[Finding]:
+    names = sorted(path.parent.name for path in project.workspace.run.glob("*/cluster.json"))
+    return [Finding("clusters", "ok", ", ".join(names) or "none is running")]

@@ -1,0 +1,1 @@
+"""Words of xcluster that scripts ask."""

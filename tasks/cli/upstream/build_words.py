@@ -1,0 +1,237 @@
+"""Upstream's words for builds, in terms of our tasks: mkimage, ximage, kernel_build, build_base, cache ..."""
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+
+from tasks.base.errors import UserError
+from tasks.cli.upstream import contract, host_programs
+from tasks.cli.upstream.contract import ROOT, Does, Environ, Refused, values
+from tasks.definitions.upstream_names import image_name
+from tasks.engine import kit
+from tasks.project.command_line import Verb
+from tasks.project.project import Project
+
+# What upstream gives to such a cluster; memory in MiB.
+TESTED = {"__image": "k8s", "__wait": "ready", "__nvm": "4", "__mem": "1536", "__mem1": "2048"}
+MADE = "# Made by `xc ximage`; see docs/adding.md.\n"
+
+
+def completion(environ: Environ, args: Sequence[str]) -> None:
+    """Print the words that begin with the prefix."""
+    from tasks.cli.quick import WORDS as quick
+    from tasks.cli.verbs import VERBS
+
+    prefix = args[0] if args else ""
+    names = sorted(name for name in {*VERBS, *quick} if name.startswith(prefix))
+    sys.stdout.write("".join(f"{name}\n" for name in names))
+
+
+def cache(environ: Environ, args: Sequence[str]) -> None:
+    """Pack overlays, or with --list and --clear tell and remove what is packed."""
+    folder = values(environ)["__cached"]
+    packed = sorted(name for name in _files(folder) if name.endswith(".tar"))
+    wanted = [name for name in packed if not args or re.split(r"[@.]", name)[0] in args]
+    if environ.get("__list"):
+        sys.stdout.write("".join(f"{os.path.join(folder, name)}\n" for name in wanted))
+    elif environ.get("__clear"):
+        for name in wanted:
+            os.unlink(os.path.join(folder, name))
+    else:
+        setup = environ.get("SETUP", "")
+        if "," in setup:
+            raise Refused(f"SETUP with more than one item [{setup}]")
+        if not args:
+            raise Refused("No ovls")
+        _become([f"ovl:{_key(environ, name, setup)}" for name in args], environ)
+
+
+def _key(environ: Environ, name: str, setup: str) -> str:
+    """The task that packs an overlay: a variant is one of its own, where the overlay has it."""
+    own = contract.overlay(environ, name)
+    has = setup and (os.path.isfile(f"{own}/tar") or os.path.isdir(f"{own}/{setup}"))
+    return f"{name}@{setup}" if has else name
+
+
+def mkimage(environ: Environ, args: Sequence[str]) -> None:
+    """Build the disk image that --image names; a path outside of the workspace gets a copy of it."""
+    if environ.get("__bootable"):
+        raise Refused("--bootable: an image has no boot loader here, QEMU is given the kernel")
+    if environ.get("__version"):
+        environ = {**environ, "XCLUSTER_VERSION": environ["__version"]}
+    asked = environ.get("__image", "")
+    name = image_name(values(environ)["__image"])
+    if not os.path.isfile(os.path.join(ROOT, "images", name, "image.yaml")):
+        name = "base"
+    _build([f"image:{name}"], {**environ, "__image": name})
+    contract.home(environ)
+    made = os.path.join(values(environ)["XCLUSTER_WORKSPACE"], "image", f"{name}.qcow2")
+    if "/" in asked and image_name(asked) != name:
+        _convert(made, asked, environ)
+
+
+def _convert(made: str, out: str, environ: Environ) -> None:
+    from pathlib import Path
+
+    from tasks.base import errors, files, proc
+
+    kind = environ.get("__format") or "qcow2"
+    try:
+        with files.atomic(Path(out)) as temp:
+            proc.output(["qemu-img", "convert", "-O", kind, made, str(temp)])
+    except errors.UserError as error:
+        raise Refused(str(error)) from None
+
+
+def ximage(environ: Environ, args: Sequence[str]) -> None:
+    """Extend an image with overlays: write or complete its definition, and build it."""
+    if environ.get("__script"):
+        raise Refused("--script: no virtual machine is used to make images here; put it into an overlay")
+    if not args:
+        raise Refused("No ovls")
+    name = image_name(environ.get("__image") or "base")
+    if "/" in name or not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name):
+        raise Refused(f"Not a name for an image [{name}]")
+    wanted = [_overlay_name(environ, word) for word in args]
+    path = os.path.join(ROOT, "images", name, "image.yaml")
+    if os.path.isfile(path):
+        with open(path, encoding="utf-8") as file:
+            if file.readline() != MADE:
+                raise Refused(f"{path} is not ours to change: extend it with --image=NEW, or edit it")
+            old = re.search(r"^overlays: \[(.*)\]$", file.read(), re.MULTILINE)
+            wanted = [*(old.group(1).split(", ") if old else ()), *wanted]
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    listed = ", ".join(dict.fromkeys(wanted))
+    with open(f"{path}.tmp", "w", encoding="utf-8") as file:
+        file.write(f"{MADE}summary: base with {listed}\nextends: base\noverlays: [{listed}]\n")
+    os.replace(f"{path}.tmp", path)
+    _become([f"image:{name}"], {**environ, "__image": name})
+
+
+def _overlay_name(environ: Environ, word: str) -> str:
+    with contextlib.suppress(Refused):
+        if "/" not in word and contract.overlay(environ, word):
+            return word
+    raise Refused(f"Ovl not found [{word}]: an image is made of overlays by name")
+
+
+def kernel_build(environ: Environ, args: Sequence[str]) -> None:
+    """Build the kernel that --kver names, or look at its configuration with --menuconfig."""
+    for name, instead in (("__kpatch", "patches"), ("__kcfg", "fragments")):
+        if environ.get(name) and name not in os.environ:
+            raise Refused(f"--{name[2:]}: use `{instead}` in kernel/NAME.yaml; see docs/kernels.md")
+    name = values(environ)["__kver"]
+    if not os.path.isfile(os.path.join(ROOT, "kernel", f"{name}.yaml")):
+        known = ", ".join(sorted(each[:-5] for each in _files(f"{ROOT}/kernel") if each.endswith(".yaml")))
+        raise Refused(f"no kernel [{name}], there are: {known}; kernel/NAME.yaml makes another one")
+    _become(["menuconfig", name] if environ.get("__menuconfig") else [f"kernel:{name}"], environ)
+
+
+def build_base(environ: Environ, args: Sequence[str]) -> None:
+    """Build kernel, image and the base overlays in a new workspace."""
+    if args:
+        if os.path.exists(args[0]):
+            raise Refused(f"Already exists [{args[0]}]")
+        environ = {**environ, "XCLUSTER_WORKSPACE": os.path.abspath(args[0])}
+    if environ.get("__version"):
+        environ = {**environ, "XCLUSTER_VERSION": environ["__version"]}
+    told = values(environ)
+    _become([f"kernel:{told['__kver']}", f"image:{image_name(told['__image'])}", "ovl"], environ)
+
+
+def k8s_build_images(environ: Environ, args: Sequence[str]) -> None:
+    """Build the image for Kubernetes."""
+    _become(["image:k8s"], environ)
+
+
+def k8s_test(environ: Environ, args: Sequence[str]) -> None:
+    """Run the test script of an overlay, OVL/OVL.sh, for clusters of the image k8s."""
+    if not args:
+        raise Refused("No ovl")
+    name = args[0]
+    script = os.path.join(contract.overlay(environ, name), f"{name}.sh")
+    if not os.access(script, os.X_OK):
+        raise Refused(f"Not executable [{script}]")
+    network = f"k8s-cni-{environ['__cni']}" if environ.get("__cni") else ""
+    if network:
+        contract.overlay(environ, network)
+    overlays = " ".join(word for word in (environ.get("XOVLS", ""), network) if word)
+    said = {key: value for key, value in environ.items() if value or key not in TESTED}
+    kept = _plain({**TESTED, **said, "XOVLS": overlays, "XCLUSTER": os.path.join(ROOT, "xc")})
+    how = ["--list"] if environ.get("__list") else args[1:]
+    sys.stdout.flush()
+    os.execve(script, [script, "test", *how], dict(kept))
+
+
+def _files(folder: str) -> list[str]:
+    return os.listdir(folder) if os.path.isdir(folder) else []
+
+
+def _command(words: Sequence[str]) -> list[str]:
+    return [sys.executable, "-P", "-m", "tasks", *words]
+
+
+def _plain(environ: Environ) -> Mapping[str, str]:
+    """The environment without options that upstream's word has consumed."""
+    spent = ("__list", "__clear", "__menuconfig", "__version", "__format", "__size", "__bootable", "__kver")
+    kept = {key: value for key, value in environ.items() if key not in spent or key in os.environ}
+    return {**kept, "PYTHONPATH": ROOT}
+
+
+def _become(words: Sequence[str], environ: Environ) -> None:
+    sys.stdout.flush()
+    os.execve(sys.executable, _command(words), dict(_plain(environ)))
+
+
+def _build(words: Sequence[str], environ: Environ) -> None:
+    sys.stdout.flush()
+    if os.spawnve(os.P_WAIT, sys.executable, _command(words), dict(_plain(environ))):
+        raise Refused(f"{' '.join(words)} was not built")
+
+
+def answered(word: str, args: Sequence[str]) -> None:
+    """A word as the task of `doit`: `doit ovld x` is `xc ovld x`."""
+    from tasks.cli.quick import answer
+
+    if answer([word, *args]):
+        raise UserError(f"'{word}' failed")
+
+
+def tasks(project: Project) -> kit.Tasks:
+    """The verbs of this module and of contract and progs."""
+    for name, verb in VERBS.items():
+        yield kit.verb(verb, project.words, answered, [name, project.words.args])
+
+
+WORDS: Mapping[str, Does] = {
+    "completion": completion,
+    "cache": cache,
+    "mkimage": mkimage,
+    "ximage": ximage,
+    "kernel_build": kernel_build,
+    "build_base": build_base,
+    "k8s_build_images": k8s_build_images,
+    "k8s_test": k8s_test,
+}
+# `cache` has sub-words elsewhere, so it is no verb of this module.
+ARGS = {
+    "ovld": "OVL",
+    "cached_tar": "OVL",
+    "geometry": "X Y",
+    "env": "",
+    "ovlindex": "",
+    "completion": "[PREFIX]",
+    "k8s_test": "[--cni=NAME] [--list] [--no-start] [--no-stop] OVL [CASE...]",
+}
+VERBS: Mapping[str, Verb] = {
+    name: Verb(
+        name,
+        (does.__doc__ or "").strip().rstrip("."),
+        ARGS.get(name, "[--OPTION=VALUE...] [WORD...]"),
+        raw=True,
+    )
+    for name, does in {**contract.WORDS, **host_programs.WORDS, **WORDS}.items()
+    if name != "cache"
+}

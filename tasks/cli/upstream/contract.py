@@ -1,0 +1,213 @@
+"""Words that scripts ask `$XCLUSTER`: env, ovld, cached_tar, geometry, ovlindex. Answered at once.
+
+`tar` scripts ask many times, so this module and what it imports stay small: no doit, no YAML, no pydantic.
+tests/cli/upstream holds the defaults here and in lib/settings together.
+"""
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from tasks.definitions.upstream_names import image_name, kernel_name
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
+# What lib/settings has as defaults, as far as `env` prints it.
+DEFAULTS = {
+    "name": "xcluster", "kernel": "debian", "image": "base", "mem": "128", "smp": "2", "machine": "pc",
+    "nets_vm": "0,1", "nets_router": "0,1,2",
+}  # fmt: skip
+NAMES = (
+    "ARCHIVE", "DISKIM", "KERNELDIR", "XCLUSTER", "XCLUSTER_HOME", "XCLUSTER_MONITOR_BASE",
+    "XCLUSTER_OVLPATH", "XCLUSTER_TMP", "XCLUSTER_WORKSPACE", "__base_libs", "__bbver", "__cached",
+    "__cdrom", "__diskimver", "__dropbearver", "__image", "__ipv4_base", "__ipv6_prefix", "__ipver", "__kbin",
+    "__kcfg", "__kobj", "__kver", "__kvm", "__loader", "__machine", "__mem", "__nets_router", "__nets_vm",
+    "__smp",
+)  # fmt: skip
+_PLAIN = re.compile(r"(?:(\w+):\s+([\w.,/+-]+))?\s*(?:#.*)?")
+
+Environ = Mapping[str, str]
+
+
+class Refused(Exception):
+    """A word that cannot be done: told as upstream does, exit code 1."""
+
+
+def values(environ: Environ) -> dict[str, str]:
+    """Everything `env` prints: what is in the environment, else what this project has in its place."""
+    own = _settings(environ)
+    workspace = os.path.abspath(environ.get("XCLUSTER_WORKSPACE") or os.path.join(ROOT, "workspace"))
+    home = environ.get("XCLUSTER_HOME") or os.path.join(workspace, "xcluster")
+    user = os.path.expanduser("~")
+    version = environ.get("__kver") or own["kernel"]
+    kernel = os.path.join(workspace, "kernel", own["kernel"])
+    image = image_name(environ.get("__image") or own["image"])
+    found = {
+        "XCLUSTER": os.path.join(ROOT, "xc"),
+        "XCLUSTER_WORKSPACE": workspace,
+        "XCLUSTER_HOME": home,
+        "XCLUSTER_TMP": os.path.join(workspace, "tmp", own["name"]),
+        "XCLUSTER_MONITOR_BASE": "4000",
+        "XCLUSTER_OVLPATH": os.path.join(ROOT, "ovl"),
+        "ARCHIVE": os.path.join(user, "Downloads"),
+        "KERNELDIR": os.path.join(user, "tmp/linux"),
+        "DISKIM": os.path.join(workspace, "diskim-1.0.0/diskim.sh"),
+        "__kver": version,
+        "__kobj": os.path.join(workspace, "kbuild", version, "objects"),
+        "__kcfg": os.path.join(kernel, "config"),
+        "__kbin": os.path.join(kernel, "bzImage"),
+        "__image": os.path.join(workspace, "image", f"{image}.qcow2"),
+        "__cdrom": os.path.join(workspace, "iso", f"{own['name']}.iso"),
+        "__cached": os.path.join(workspace, "ovl"),
+        "__base_libs": os.path.join(home, "base-libs.txt"),
+        "__kvm": "qemu-system-x86_64",
+        "__loader": "/lib64/ld-linux-x86-64.so.2",
+        "__ipv4_base": "172.30.0.0/24",
+        "__ipv6_prefix": "fd00:1723::",
+        "__bbver": "busybox-1.36.1",
+        "__ipver": "6.9.0",
+        "__dropbearver": "2024.85",
+        "__diskimver": "1.0.0",
+        **{f"__{key}": own[key] for key in ("machine", "mem", "smp", "nets_vm", "nets_router")},
+    }
+    kept = ("XCLUSTER", "XCLUSTER_WORKSPACE", "XCLUSTER_HOME", "__image")
+    return {key: value if key in kept else environ.get(key) or value for key, value in found.items()}
+
+
+def _settings(environ: Environ) -> dict[str, str]:
+    """The settings that are printed: environment, xcluster.yaml, defaults."""
+    own = dict(DEFAULTS)
+    own.update({key: value for key, value in _file().items() if key in own})
+    own.update({key: environ[f"__{key}"] for key in own if environ.get(f"__{key}")})
+    own["kernel"] = kernel_name(environ, ROOT) or own["kernel"]
+    return own
+
+
+def _file() -> dict[str, str]:
+    """xcluster.yaml. Lines as `mem: 256` are read here, anything else needs a reader of YAML."""
+    path = os.path.join(ROOT, "xcluster.yaml")
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = [_PLAIN.fullmatch(line.rstrip()) for line in file]
+    except OSError:
+        return {}
+    if all(lines):
+        return {line[1]: line[2] for line in lines if line and line[1]}
+    from pathlib import Path
+
+    from tasks.project import definition_files
+
+    return {key: str(value) for key, value in definition_files.read_yaml(Path(path), path, []).items()}
+
+
+def home(environ: Environ) -> None:
+    """Make the directories that scripts count on, with upstream's names for our files in them."""
+    told = values(environ)
+    if environ.get("XCLUSTER_HOME"):
+        return
+    place, workspace = told["XCLUSTER_HOME"], told["XCLUSTER_WORKSPACE"]
+    for folder in (place, told["XCLUSTER_TMP"]):
+        os.makedirs(folder, exist_ok=True)
+    for name in _below(os.path.join(workspace, "image"), ".qcow2"):
+        _link(f"../image/{name}.qcow2", os.path.join(place, "hd.img" if name == "base" else f"hd-{name}.img"))
+    for name in _below(os.path.join(workspace, "kernel"), ".json"):
+        _link(f"../kernel/{name}/bzImage", os.path.join(place, f"bzImage-{name}"))
+    image = image_name(told["__image"])
+    if os.path.isfile(os.path.join(workspace, "image", f"{image}.libs")):
+        _link(f"../image/{image}.libs", os.path.join(place, "base-libs.txt"))
+
+
+def _below(folder: str, ending: str) -> list[str]:
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return [name.removesuffix(ending) for name in names if name.endswith(ending) and name[0] != "."]
+
+
+def _link(target: str, path: str) -> None:
+    if os.path.islink(path) and os.readlink(path) == target:
+        return
+    fresh = f"{path}.{os.getpid()}.tmp"
+    os.symlink(target, fresh)
+    os.replace(fresh, path)
+
+
+def env(environ: Environ, args: Sequence[str]) -> None:
+    """Print the settings, to be evaluated by a shell."""
+    told = values(environ)
+    quoted = {key: told[key].replace("'", "'\\''") for key in NAMES}
+    sys.stdout.write("".join(f"{key}='{value}'\n" for key, value in quoted.items()))
+
+
+def ovld(environ: Environ, args: Sequence[str]) -> None:
+    """Print the directory of an overlay."""
+    sys.stdout.write(overlay(environ, args[0] if args else "") + "\n")
+
+
+def overlay(environ: Environ, name: str) -> str:
+    """The directory of an overlay. Refused where there is none of that name."""
+    for folder in values(environ)["XCLUSTER_OVLPATH"].split(":"):
+        if name and folder and os.path.isdir(os.path.join(folder, name)):
+            return os.path.join(folder, name)
+    raise Refused(f"Ovl not found [{name}]")
+
+
+def cached_tar(environ: Environ, args: Sequence[str]) -> None:
+    """Print the packed tar of an overlay, of a variant in SETUP before the default one."""
+    if not args:
+        raise Refused("No ovl")
+    folder = values(environ)["__cached"]
+    setup = [part for part in environ.get("SETUP", "").split(",") if part]
+    wanted = ["".join(f"@{part}" for part in setup), *(f"@{part}" for part in setup), ""]
+    for suffix in wanted:
+        path = os.path.join(folder, f"{args[0]}{suffix}.tar")
+        if os.path.isfile(path):
+            sys.stdout.write(path + "\n")
+            return
+    raise Refused(f"Not cached [{args[0]}]")
+
+
+def geometry(environ: Environ, args: Sequence[str]) -> None:
+    """Print xterm's option for the place of a window in the raster."""
+    layout = {"dx": "550", "dy": "220", "sz": "80x12", "xo": "20", "yo": "50"}
+    for name in ("XCLUSTER_LAYOUT", "XCLUSTER_OFFSET"):
+        parts = environ.get(name, "").split(";")
+        layout.update(
+            {key: value for key, equals, value in (part.partition("=") for part in parts) if equals}
+        )
+    try:
+        x, y = (int(word) for word in args)
+        across, down = (int(layout[f"{a}o"]) + n * int(layout[f"d{a}"]) for a, n in (("x", x), ("y", y)))
+    except ValueError:
+        raise Refused("geometry takes two numbers: column and row") from None
+    sys.stdout.write(f"-geometry {layout['sz']}+{across}+{down}\n")
+
+
+def ovlindex(environ: Environ, args: Sequence[str]) -> None:
+    """Print an index of the overlays below --src in Markdown: the first paragraph of each README.md."""
+    src = environ.get("__src") or "."
+    if not os.path.isdir(src):
+        raise Refused(f"Not a directory [{src}]")
+    for name in sorted(os.listdir(src)):
+        with (
+            contextlib.suppress(OSError),
+            open(os.path.join(src, name, "README.md"), encoding="utf-8") as file,
+        ):
+            text = " ".join(_paragraph(file.read()).split())
+            sys.stdout.write(f"* [{name}]({name}/README.md) - {text}\n")
+
+
+def _paragraph(text: str) -> str:
+    """The first one that is neither a heading nor code."""
+    blocks = (block.strip("\n") for block in re.split(r"\n\s*\n", text))
+    plain = ("\n".join(line for line in block.splitlines() if not line.startswith("#")) for block in blocks)
+    return next((block for block in plain if block.strip() and not block.startswith(("    ", "```"))), "")
+
+
+Does = Callable[[Environ, Sequence[str]], None]
+WORDS: Mapping[str, Does] = {
+    "env": env,
+    "ovld": ovld,
+    "cached_tar": cached_tar,
+    "geometry": geometry,
+    "ovlindex": ovlindex,
+}

@@ -1,0 +1,1 @@
+"""What is wanted, as immutable values: keys, settings, addresses, versions."""

@@ -1,0 +1,95 @@
+"""What an image says of settings, and what its nodes must have."""
+
+from collections.abc import Collection, Mapping
+
+from tasks.definitions import kubernetes
+from tasks.definitions.schema import Image, Kubernetes, Overlay
+from tasks.definitions.settings import Layer, Settings
+
+# As upstream's Envsettings.k8s; nodes take longer to boot, too.
+USUAL: Mapping[str, int | str | bool] = {
+    "kubernetes": True,
+    "mem": 768,
+    "mem1": 1024,
+    "mem201": 384,
+    "mem202": 384,
+    "timeout": 900,
+}
+
+
+def layer(images: Mapping[str, Image], name: str) -> Layer | None:
+    """The settings that an image, and those that it extends, ask for; None where they ask for none."""
+    values: dict[str, int | str | bool] = dict(USUAL) if needs(images, name) else {}
+    for image in chain(images, name):
+        values |= image.settings
+    return Layer(f"images/{name}/image.yaml: settings: ", values, above_file=False) if values else None
+
+
+def needs(images: Mapping[str, Image], name: str) -> Kubernetes | None:
+    """What nodes of an image with Kubernetes must have; None for an image without."""
+    found = [image.kubernetes for image in chain(images, name) if image.kubernetes]
+    return found[-1] if found else None
+
+
+def too_small(images: Mapping[str, Image], chosen: Settings) -> list[str]:
+    """One sentence for each size of nodes in which Kubernetes cannot run."""
+    least = needs(images, chosen.image) or (Kubernetes() if chosen.kubernetes else None)
+    if least is None:
+        return []
+    sizes = {
+        (node.mem, least.control if node.number == kubernetes.CONTROL else least.mem)
+        for node in chosen.nodes()
+        if node.role == "vm"
+    }
+    return [
+        f"a node of {mem} MiB is too small for Kubernetes, which needs {needed} MiB"
+        + (
+            f" on vm-{kubernetes.CONTROL:03d}: --mem{kubernetes.CONTROL}={needed}"
+            if needed == least.control
+            else f": --mem={needed}"
+        )
+        for mem, needed in sorted(sizes)
+        if mem < needed
+    ]
+
+
+def without(images: Mapping[str, Image], overlays: Collection[str]) -> dict[str, str]:
+    """Images that are made with overlays which are not there; and which these are."""
+    lacking = {
+        name: dict.fromkeys(o for each in chain(images, name) for o in each.overlays if o not in overlays)
+        for name in images
+    }
+    return {name: ", ".join(found) for name, found in lacking.items() if found}
+
+
+def self_contained(images: Mapping[str, Image], name: str) -> list[Image]:
+    """The part of the chain whose container images are in the disk image itself; often none."""
+    found = chain(images, name)
+    while found and not found[-1].self_contained:
+        found.pop()
+    return found
+
+
+def unread(images: Mapping[str, Image], overlays: Mapping[str, Overlay]) -> list[str]:
+    """A sentence for each self-contained image in which no program would find the container images."""
+    return [
+        f"images/{name}/image.yaml: 'self_contained' needs an overlay with `image_stores: [oci]`"
+        for name, image in images.items()
+        if image.self_contained
+        and not any(
+            "oci" in overlays[o].image_stores
+            for each in chain(images, name)
+            for o in each.overlays
+            if o in overlays
+        )
+    ]
+
+
+def chain(images: Mapping[str, Image], name: str) -> list[Image]:
+    """The image and those that it extends, the lowest first; a chain that is wrong ends early."""
+    found: list[Image] = []
+    image = images.get(name)
+    while image and image not in found:
+        found.insert(0, image)
+        image = images.get(image.extends) if image.extends else None
+    return found

@@ -1,0 +1,74 @@
+"""What an overlay ISO is made of: the words of mkcdrom and the environment that its overlays see.
+
+It is recorded with the ISO, so that `start` after `SETUP=test xc mkcdrom etcd` keeps that variant.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tasks.base import files
+from tasks.definitions.settings import is_setting
+
+COUNTS = ("__nvm", "__nrouters", "__ntesters")
+PREFIXES = ("xcluster_", "__")
+# Variables that overlays of upstream read, besides those of PREFIXES.
+NAMES = (
+    "SETUP", "TOPOLOGY", "TZ", "GOPATH", "ARCHIVE", "KERNELDIR", "KUBERNETESD", "USRSCTP_TOPOLOGY", "TEST",
+    "MULTUS_TEST", "BASE_IMAGES", "SYSD", "STRONGSWAN_WORKSPACE", "IPERF_WORKSPACE", "SRIOV_DIR", "OVSD",
+    "NODEANNOTATION_DIR", "NFQLBDIR", "NFQLB_DIR", "XCLUSTER_TMP", "XCLUSTER_HOME",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Overlays by name, directory or tar file, in the order they are unpacked, and how the ISO is made."""
+
+    words: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    label: str = "xcluster"
+    cidata: str | None = None  # a directory whose files go on the ISO too
+    script: str | None = None  # a file that goes on the ISO as `script`
+
+    @property
+    def setup(self) -> tuple[str, ...]:
+        """The variants of overlays to use."""
+        return tuple(part for part in self.env.get("SETUP", "").split(",") if part)
+
+
+def variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """The part of an environment that overlays are known to read.
+
+    Of the settings (`__mem` and so on) only how many nodes there are: others must not re-pack an overlay.
+    """
+    return {k: v for k, v in environ.items() if k in NAMES or (k.startswith(PREFIXES) and not _is_ours(k))}
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("__") and is_setting(name[2:]) and name not in COUNTS
+
+
+def without(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment less what a choice says."""
+    chosen = variables(environ)
+    return {k: v for k, v in environ.items() if k not in chosen}
+
+
+def recorded(path: Path) -> Choice | None:
+    """The choice that the last mkcdrom recorded; None when there is none."""
+    saved = files.read_json(path).get("choice")
+    if not isinstance(saved, dict):
+        return None
+    return Choice(**{**saved, "words": tuple(saved["words"])})
+
+
+def to_json(chosen: Choice) -> dict[str, Any]:
+    """For the record."""
+    return {
+        "words": list(chosen.words),
+        "env": dict(sorted(chosen.env.items())),
+        "label": chosen.label,
+        "cidata": chosen.cidata,
+        "script": chosen.script,
+    }

@@ -1,0 +1,242 @@
+"""What a definition may say. A field's comment is its documentation; unknown keys are errors."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+from tasks.definitions import image_reference
+from tasks.definitions.artifact_sources import Artifact, Definition, Name, Sha256, Source
+
+Fragment = Name
+Mode = Annotated[str, StringConstraints(pattern=r"^[0-7]{3,4}$")]
+Size = Annotated[str, StringConstraints(pattern=r"^[0-9]+[MG]$")]
+
+
+class Prebuilt(Definition):
+    """A kernel as a Debian package."""
+
+    package: Name  # e.g. linux-image-cloud-amd64; a metapackage is followed
+    suite: Name | None = None  # default: the settings' suite
+
+
+class Kernel(Definition):
+    """kernel/<name>.yaml: either `prebuilt` or `source` with `fragments`."""
+
+    name: Name
+    summary: str
+    prebuilt: Prebuilt | None = None
+    source: Artifact | None = None  # a tarball of the source
+    fragments: Annotated[tuple[Fragment, ...], Field(strict=False)] = ()  # kernel/fragments/<f>.config
+    patches: Annotated[tuple[str, ...], Field(strict=False)] = ()  # files beside the definition, patch -p1
+    initramfs_modules: Annotated[tuple[str, ...], Field(strict=False)] = ()  # loaded before the root disk is
+    cmdline: str = ""  # added to the kernel command line
+    # MiB that a node must have for this kernel to come up. Not built from, so it is no input of the build.
+    mem: Annotated[int, Field(ge=1, exclude=True)] = 1
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.prebuilt is None) == (self.source is None):
+            raise ValueError("exactly one of prebuilt, source is needed")
+        if self.source and not self.fragments:
+            raise ValueError("a kernel built from source needs 'fragments'")
+        return self
+
+
+def _full_name(text: str) -> str:
+    return image_reference.parse(text).text
+
+
+def _by_name(value: object) -> object:
+    return {"ref": value} if isinstance(value, str) else value
+
+
+class ContainerImage(Definition):
+    """A container image: pulled by name, or with one of `packages`, `overlay`, `tree` made here."""
+
+    ref: Annotated[str, AfterValidator(_full_name)]  # e.g. registry.k8s.io/pause:3.9@sha256:...
+    suite: Name | None = None  # of `packages`; default: the settings' suite
+    packages: Annotated[tuple[Name, ...], Field(strict=False)] = ()  # Debian packages, with what they need
+    exclude: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    drop: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    overlay: Name | None = None  # unpacked over them
+    tree: str | None = None  # directory beside the definition, laid over all that
+    entrypoint: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    command: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    env: dict[str, str] = {}
+    workdir: str = ""
+    user: str = ""
+
+    @property
+    def made(self) -> bool:
+        """Whether the definition says what it is made of."""
+        return bool(self.packages or self.overlay or self.tree)
+
+    @property
+    def reference(self) -> image_reference.Reference:
+        """Its name, in parts."""
+        return image_reference.parse(self.ref)
+
+    @model_validator(mode="after")
+    def _pulled_or_made(self) -> Self:
+        if self.made and (not self.reference.local or self.reference.digest):
+            raise ValueError(
+                f"an image that is made here is called {image_reference.LOCAL}/NAME:TAG, not '{self.ref}'"
+            )
+        own = sorted(self.model_fields_set - {"ref"})
+        if own and not self.made:
+            raise ValueError(f"'{own[0]}' is for images made here, of 'packages', 'overlay' or 'tree'")
+        return self
+
+
+ContainerImages = Annotated[
+    tuple[Annotated[ContainerImage, BeforeValidator(_by_name)], ...], Field(strict=False)
+]
+
+
+class Disk(Definition):
+    """A finished disk image from outside: raw or qcow2, plain or packed with xz, zstd or gzip."""
+
+    sources: Annotated[tuple[Source, ...], Field(min_length=1, strict=False)]  # `url` and `file`
+    sha256: Sha256 | None = None  # of what is downloaded; without it xcluster.lock has to say it
+    unpacked: Sha256 | None = None  # of the image in it
+    member: str | None = None  # path of the image where the download is a tar
+    root: Annotated[str, StringConstraints(pattern=r"^/dev/vda[0-9]*$")] = "/dev/vda"  # the root file system
+
+    @model_validator(mode="after")
+    def _whole_files(self) -> Self:
+        odd = [source.text for source in self.sources if not (source.url or source.file)]
+        if odd:
+            raise ValueError(f"a disk comes from 'url' or 'file', not from {', '.join(odd)}")
+        if any(source.member or source.sha256 for source in self.sources):
+            raise ValueError("'member' and 'sha256' stand beside 'sources': all of them give the same file")
+        return self
+
+
+class Kubernetes(Definition):
+    """What nodes with Kubernetes must have. Not built from, so it is no input of the build."""
+
+    mem: Annotated[int, Field(ge=1)] = 384  # MiB of a cluster node
+    control: Annotated[int, Field(ge=1)] = 640  # MiB of vm-001, which has the control plane
+
+
+def _as_usual(value: object) -> object:
+    return ({} if value else None) if isinstance(value, bool) else value
+
+
+class Image(Definition):
+    """images/<name>/image.yaml; images/<name>/rootfs/ is copied over the packages."""
+
+    name: Name
+    directory: Path
+    summary: str
+    extends: Name | None = None  # another image, to install `overlays` in
+    disk: Disk | None = None  # a finished image from outside, instead of `packages`
+    overlays: Annotated[tuple[Name, ...], Field(strict=False)] = ()  # unpacked in this order
+    suite: Name | None = None  # default: the settings' suite
+    packages: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    exclude: Annotated[tuple[Name, ...], Field(strict=False)] = ()  # packages never taken as a dependency
+    drop: Annotated[tuple[str, ...], Field(strict=False)] = ()  # globs of paths left out
+    pick: dict[
+        Name, dict[str, str]
+    ] = {}  # single files of packages: package -> path in it -> path in the image
+    dirs: dict[str, Mode] = {}  # directories that must be there, empty ones too
+    links: dict[str, str] = {}  # symbolic links, where nothing of that name is yet
+    modes: dict[str, Mode] = {}  # of files that are neither 644 nor 755
+    devices: dict[str, Annotated[tuple[Literal["c", "b"], int, int, Mode], Field(strict=False)]] = {}
+    owners: dict[str, Annotated[tuple[int, int], Field(strict=False)]] = {}  # uid and gid where not root
+    no_applets: Annotated[tuple[str, ...], Field(strict=False)] = ()  # busybox applets without a link
+    images: ContainerImages = ()  # container images that its nodes have before the start
+    # Container images of its overlays are in it, not on the cluster's disk: for one that others download.
+    self_contained: bool = False
+    size: Size = "2G"  # of the disk, sparse
+    # Its nodes run Kubernetes: true, or how much memory they must have.
+    kubernetes: Annotated[Kubernetes | None, BeforeValidator(_as_usual), Field(exclude=True)] = None
+    # What its nodes have unless something else is said; counts more than the topology's.
+    settings: Annotated[dict[str, int | str | bool], Field(exclude=True)] = {}
+
+    @model_validator(mode="after")
+    def _base_or_extension(self) -> Self:
+        any_kind = {"summary", "name", "directory", "kubernetes", "settings"}
+        lost = sorted(
+            self.model_fields_set - any_kind - {"extends", "overlays", "size", "images", "self_contained"}
+        )
+        if self.extends and lost:
+            names = ", ".join(f"'{key}'" for key in lost)
+            raise ValueError(f"with 'extends' the base image decides {names}: put that into an overlay")
+        mixed = sorted(self.model_fields_set - any_kind - {"disk"})
+        if self.disk and mixed:
+            raise ValueError(f"with 'disk' the image is made elsewhere: remove {', '.join(mixed)}")
+        if not self.extends and not self.packages and not self.disk:
+            raise ValueError("one of 'packages', 'extends', 'disk' is needed")
+        return self
+
+
+class Overlay(Definition):
+    """ovl/<name>/ovl.yaml; all keys are optional, and so is the file when there is a `tar` script."""
+
+    name: Name
+    directory: Path
+    summary: str = ""
+    alias: Name | None = None  # this overlay is another one under a second name
+    needs: Annotated[tuple[Name, ...], Field(strict=False)] = ()  # overlays put on the ISO before this one
+    suite: Name | None = None
+    packages: Annotated[tuple[Name, ...], Field(strict=False)] = ()  # Debian packages put into the overlay
+    exclude: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    drop: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    artifacts: Annotated[
+        tuple[Artifact, ...], Field(strict=False)
+    ] = ()  # files from outside, each with `dest`
+    reads: Annotated[
+        tuple[str, ...], Field(strict=False)
+    ] = ()  # files of the host that its `tar` script reads
+    images: ContainerImages = ()  # container images that nodes with this overlay have before the start
+    image_stores: Annotated[
+        tuple[Literal["containers-storage", "oci"], ...], Field(strict=False)
+    ] = ()  # the forms in which it reads container images; default: containers-storage
+    allow_empty: bool = False  # an empty tar is meant
+    # What a `tar` script may do: print errors and end well, make an empty tar.
+    allow: Annotated[tuple[Literal["stderr", "empty"], ...], Field(strict=False)] = ()
+
+    @property
+    def script(self) -> Path | None:
+        """The overlay's `tar` script, if it has one."""
+        script = self.directory / "tar"
+        return script if script.is_file() else None
+
+    @model_validator(mode="after")
+    def _artifacts_have_a_place(self) -> Self:
+        homeless = [artifact.name for artifact in self.artifacts if not artifact.dest]
+        if homeless:
+            raise ValueError(f"'dest' is missing in artifact {', '.join(homeless)}")
+        return self
+
+
+Role = Literal["vm", "router", "tester"]
+
+
+class Node(Definition):
+    """One node of a cluster, fully decided: all that a node backend has to know."""
+
+    number: int  # 1-200 vm, 201-220 router, 221-240 tester
+    role: Role
+    mem: int  # MiB
+    smp: int
+    nets: tuple[int, ...]  # eth0 is on nets[0], and so on
+    mtu: int
+    append: str = ""  # added to the kernel command line
+
+    @property
+    def name(self) -> str:
+        """The hostname."""
+        return f"vm-{self.number:03d}"
+
+    def mac(self, net: int) -> str:
+        """The MAC address on `net`; its last byte is the number, from which a guest knows who it is."""
+        return f"00:00:00:01:{net:02x}:{self.number:02x}"

@@ -1,0 +1,264 @@
+"""Settings: command line, environment (`__name`), xcluster.yaml, defaults, in this order.
+
+What the topology asks for counts less than the environment, and more than an xcluster.yaml that does not
+name it.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+
+from tasks.base.errors import unknown
+from tasks.definitions.artifact_sources import Name
+from tasks.definitions.schema import Node, Role
+
+Nets = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,2}(,[0-9]{1,2})*$")]
+Prefix = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]+:[0-9a-fA-F:]*$")]
+Mirrors = Annotated[str, StringConstraints(pattern=r"^(\s*[^\s=]+=(https?://)?[^\s=/:][^\s=]*)*\s*$")]
+ClusterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+
+Url = Annotated[str, StringConstraints(pattern=r"^(https?|file)://[^ ]*/$")]
+UrlList = Annotated[
+    tuple[Url, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
+
+FIRST = {"vm": 1, "router": 201, "tester": 221}
+MOST = {"vm": 200, "router": 20, "tester": 20}
+# Settings that can be given for one node: --mem201=384, __smp3=1, __nets10=0,3, __append2=debug.
+PER_NODE = ("mem", "smp", "nets", "append")
+_PER_NODE = re.compile(rf"^({'|'.join(PER_NODE)})([1-9][0-9]{{0,2}})$")
+PLAIN_TOPOLOGY = "xnet"
+
+
+def topology_name(name: Any) -> Any:
+    """Upstream's second name of the default topology is understood."""
+    return PLAIN_TOPOLOGY if name == "default" else name
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Settings of a topology or an image; those of one node count less than one for all above it."""
+
+    where: str
+    values: Mapping[str, Any]
+    above_file: bool  # counts more than xcluster.yaml
+
+
+class Settings(BaseModel):
+    """Every setting with its default. Names are upstream's where upstream has the setting."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    nvm: int = Field(4, ge=0, le=200, description="cluster nodes, vm-001 and up")
+    nrouters: int = Field(2, ge=0, le=20, description="routers, vm-201 and up")
+    ntesters: int = Field(0, ge=0, le=20, description="testers, vm-221 and up")
+    mem: int = Field(128, ge=32, le=65536, description="memory of a node in MiB")
+    smp: int = Field(2, ge=1, le=8, description="CPUs of a node")
+    topology: Annotated[Name, BeforeValidator(topology_name)] = Field(
+        PLAIN_TOPOLOGY, description="nets, routers and routes; sets nets, counts and memory (see xc graph)"
+    )
+    nets_vm: Nets = Field("0,1", description="nets of a cluster node: eth0 on the first, and so on")
+    nets_router: Nets = Field("0,1,2", description="nets of a router")
+    nets_tester: Nets = Field("0,2", description="nets of a tester")
+    mtu: int = Field(1500, ge=576, le=65535, description="MTU of every net in bytes")
+    kernel: Name = Field("debian", description="kernel/<name>.yaml")
+    image: Name = Field("base", description="images/<name>/")
+    k8sver: str = Field(
+        "", description="version of Kubernetes; default: first in ovl/kubernetes/versions.yaml"
+    )
+    ovls: str = Field("env network-topology", description="overlays of a cluster before the first mkcdrom")
+    append: str = Field("", description="added to the kernel command line")
+    machine: str = Field("pc", description="QEMU's machine type")
+    kvm_opt: str = Field("", description="added to QEMU's command line")
+    accel: Literal["auto", "kvm", "tcg"] = Field(
+        "auto", description="auto boots a tiny guest to see if KVM works"
+    )
+    net: Literal["auto", "userspace", "bridge", "custom"] = Field(
+        "auto", description="network backend; auto takes bridges where they can be made"
+    )
+    net_setup: str = Field("", description="program that sets up each NIC: called NODE NET, prints options")
+    dns: Literal["auto", "on", "off"] = Field(
+        "auto", description="DNS server on the host, port 10053; auto goes without where it cannot be"
+    )
+    dns_hosts: str = Field("", description="file like /etc/hosts: more names that the DNS server knows")
+    name: ClusterName = Field("xcluster", description="name of the cluster; several run side by side")
+    timeout: int = Field(
+        120, ge=1, le=86400, description="seconds until every node must answer, and Kubernetes be ready"
+    )
+    kubernetes: bool = Field(False, description="nodes run Kubernetes; an image may say so itself")
+    k8s_family: Literal["dual", "ipv4", "ipv6"] = Field(
+        "dual", description="addresses of Kubernetes; SETUP=ipv4 and SETUP=ipv6 say it too"
+    )
+    k8s_proxy_mode: Literal["iptables", "ipvs", "nftables"] = Field(
+        "iptables", description="how kube-proxy leads to services; K8S_PROXY_MODE says it too"
+    )
+    wait: Literal["nodes", "ready"] = Field(
+        "nodes", description="until nodes answer, or until Kubernetes in them is ready too"
+    )
+    api_base: int = Field(7443, ge=1024, le=65000, description="first port to try for the Kubernetes API")
+    cold: bool = Field(False, description="boot every node; do not clone the golden snapshot")
+    keep: bool = Field(False, description="leave a cluster that did not come up as it is, to look at")
+    xterm: bool = Field(True, description="consoles in xterm windows where there is a display (start only)")
+    telnet: bool = Field(False, description="telnet without password, forwarded at 127.0.0.1:12000+N")
+    blank_password: bool = Field(False, description="root logs in by ssh with an empty password")
+    ssh_base: int = Field(12300, ge=1024, le=65000, description="ssh to node N is at 127.0.0.1 port base+N")
+    telnet_base: int = Field(12000, ge=1024, le=65000, description="telnet to node N, as ssh_base")
+    prefix: Prefix = Field("fd00:", description="IPv6 prefix: addresses are <prefix>:192.168.<net>.<N>")
+    suite: Name = Field("bookworm", description="Debian suite of packages where a definition names none")
+    mirror: str = Field("", description="URL of a Debian archive; default: the one apt is set up with")
+    registry_mirrors: Mirrors = Field(
+        "", description="container registries to ask first: PREFIX=[http://]HOST[/PATH] ..."
+    )
+    registry_insecure: str = Field(
+        "", description="hosts of container registries without a trusted certificate"
+    )
+    mirrors: dict[Url, UrlList] = Field(
+        default_factory=dict, description="other places for URLs with a prefix; only in xcluster.yaml"
+    )
+    offline: bool = Field(False, description="never use the network: what is not in the cache is an error")
+    per_node: dict[str, str] = Field(default_factory=dict, description="mem201: 384 and the like")
+
+    def nodes(self) -> tuple[Node, ...]:
+        """All nodes that these settings ask for."""
+        return tuple(
+            self.node(FIRST[role] + i)
+            for role, count in (("vm", self.nvm), ("router", self.nrouters), ("tester", self.ntesters))
+            for i in range(count)
+        )
+
+    def plain_node(self, number: int) -> Node:
+        """Node `number` as it is without settings of its own, but for its nets."""
+        kept = {key: value for key, value in self.per_node.items() if key.startswith("nets")}
+        return self.model_copy(update={"per_node": kept}).node(number)
+
+    def node(self, number: int) -> Node:
+        """Node `number`, its own settings (mem201) applied."""
+        role = role_of(number)
+        nets = {"vm": self.nets_vm, "router": self.nets_router, "tester": self.nets_tester}[role]
+        own = {key: self.per_node.get(f"{key}{number}") for key in PER_NODE}
+        return Node(
+            number=number,
+            role=role,
+            mem=int(own["mem"] or self.mem),
+            smp=int(own["smp"] or self.smp),
+            nets=tuple(int(net) for net in (own["nets"] or nets).split(",")),
+            mtu=self.mtu,
+            append=" ".join(part for part in (self.append, own["append"]) if part),
+        )
+
+
+def role_of(number: int) -> Role:
+    """The role of a node number; ValueError for a number that has none."""
+    for role, first in FIRST.items():
+        if first <= number < first + MOST[role]:
+            return role  # type: ignore[return-value]
+    raise ValueError(f"{number} is no node number (1-200 nodes, 201-220 routers, 221-240 testers)")
+
+
+def is_setting(name: str) -> bool:
+    """Whether `name` (without dashes, - as _) is a setting, of all or of one node."""
+    return (name in Settings.model_fields and name != "per_node") or _PER_NODE.match(name) is not None
+
+
+def names() -> list[str]:
+    """The settings by name."""
+    return [name for name in Settings.model_fields if name not in ("per_node", "mirrors")]
+
+
+def load(
+    words: Mapping[str, str],
+    environ: Mapping[str, str],
+    file: Mapping[str, Any],
+    *others: Layer,
+) -> tuple[Settings, list[str]]:
+    """The effective settings, and all that is wrong with them (then the settings are the defaults).
+
+    `words` are command line options, `environ` the process environment, `file` the content of xcluster.yaml,
+    `others` what topology and image ask for, the least first.
+    Environment names that are no setting are left to overlays; in the other two they are errors.
+    """
+    layers: list[tuple[str, dict[str, Any]]] = [
+        *((each.where, dict(each.values)) for each in others if not each.above_file),
+        ("xcluster.yaml: ", dict(file)),
+        *((each.where, dict(each.values)) for each in others if each.above_file),
+        ("__", {k[2:]: v for k, v in environ.items() if v and k.startswith("__") and is_setting(k[2:])}),
+        ("--", dict(words)),
+    ]
+    merged: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    problems = []
+    for where, layer in layers:
+        for key, value in layer.items():
+            name = str(key).replace("-", "_")
+            if not is_setting(name) or (name == "mirrors" and where != "xcluster.yaml: "):
+                problems.append(where + unknown("setting", name, names()))
+                continue
+            for each in others:
+                if where != each.where:
+                    _outdo(merged, origin, name, each.where)
+            origin[name] = f"{where}{name}"
+            _put(merged, name, " ".join(map(str, value)) if isinstance(value, list) else value)
+    try:
+        settings = Settings(**merged)
+    except ValidationError as error:
+        problems += [_problem(detail, origin) for detail in error.errors()]
+        return Settings(), problems
+    return settings, problems + _check(settings, origin)
+
+
+def _put(merged: dict[str, Any], name: str, value: Any) -> None:
+    if _PER_NODE.match(name):
+        merged.setdefault("per_node", {})[name] = str(value)
+    else:
+        merged[name] = value
+
+
+def _outdo(merged: dict[str, Any], origin: Mapping[str, str], name: str, where: str) -> None:
+    """A setting for all nodes, or all of a role, is more than what `where` said below it of single ones."""
+    kind, _, role = name.partition("_")
+    for key in list(merged.get("per_node", {})):
+        own, number = _PER_NODE.match(key).groups()  # type: ignore[union-attr]
+        if own == kind and origin[key] == f"{where}{key}" and role in ("", role_of(int(number))):
+            del merged["per_node"][key]
+
+
+def _problem(detail: Any, origin: Mapping[str, str]) -> str:
+    name = str(detail["loc"][0])
+    return f"{origin.get(name, name)}: {detail['msg'][0].lower()}{detail['msg'][1:]}, got '{detail['input']}'"
+
+
+def _check(settings: Settings, origin: Mapping[str, str]) -> list[str]:
+    problems = []
+    for key, value in settings.per_node.items():
+        kind, number = _PER_NODE.match(key).groups()  # type: ignore[union-attr]
+        if kind in ("mem", "smp"):
+            problems += _check_number(kind, value, origin[key])
+        elif kind == "nets" and not re.fullmatch(r"[0-9]{1,2}(,[0-9]{1,2})*", value):
+            problems.append(f"{origin[key]}: not a list of nets as 0,1,2: '{value}'")
+        try:
+            role_of(int(number))
+        except ValueError as error:
+            problems.append(f"{origin[key]}: {error}")
+    try:
+        ipaddress.IPv6Address(f"{settings.prefix}:192.168.0.1")
+    except ValueError:
+        where = origin.get("prefix", "prefix")
+        problems.append(
+            f"{where}: '{settings.prefix}:192.168.0.1' is no IPv6 address; good are fd00: and 1000::1"
+        )
+    if not settings.nvm + settings.nrouters + settings.ntesters:
+        problems.append("a cluster of 0 nodes: set at least one of nvm, nrouters, ntesters above 0")
+    return problems
+
+
+def _check_number(kind: str, value: str, where: str) -> list[str]:
+    """A node's own number has the bounds of the number for all."""
+    try:
+        Settings.model_validate({kind: value})
+    except ValidationError as error:
+        return [_problem(detail, {kind: where}) for detail in error.errors()]
+    return []

@@ -1,0 +1,41 @@
+"""Tells doit that a task is done that it has not done itself. With lib/kit.py the only importer of doit."""
+
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+from doit.dependency import Dependency, SqliteDB
+from doit.task import dict_to_task
+
+from tasks.engine.kit import SizedChecker, Task
+
+
+def name_of(task: Task) -> str:
+    """The name by which doit knows a task."""
+    return f"{task['basename']}:{task['name']}" if task.get("name") else str(task["basename"])
+
+
+def known(db: Path) -> set[str]:
+    """The names of the tasks that doit has a record of."""
+    if not db.is_file():
+        return set()
+    connection = sqlite3.connect(db)
+    try:
+        return {row[0] for row in connection.execute("select task_id from doit")}
+    except sqlite3.DatabaseError:  # doit itself says what is wrong with it
+        return set()
+    finally:
+        connection.close()
+
+
+def done(db: Path, tasks: Iterable[Task]) -> None:
+    """Record `tasks` as done with their inputs as they are now."""
+    state = Dependency(SqliteDB, str(db), SizedChecker)
+    for each in tasks:
+        made = dict_to_task({**{k: v for k, v in each.items() if k != "basename"}, "name": name_of(each)})
+        for check, args, words in made.uptodate:
+            check(made, {}, *args, **words)  # it computes what it is going to save
+        made.save_extra_values()
+        state.remove(made.name)
+        state.save_success(made)
+    state.close()

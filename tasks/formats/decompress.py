@@ -1,0 +1,162 @@
+"""What is compressed is unpacked while it comes: xz, zstd and gzip by their programs, on all cores."""
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import tarfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from tasks.base import files, proc
+from tasks.base.errors import UserError
+
+PIPE = 1 << 20  # bytes that may wait between two programs
+# How a file of each kind begins, and what unpacks it.
+PROGRAMS = {
+    b"\xfd7zXZ\0": ("xz", "--decompress", "--stdout", "--threads=0"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "--decompress", "--stdout", "--long=31", "--threads=0"),
+    b"\x1f\x8b": ("gzip", "--decompress", "--stdout"),
+}
+SNIFF = max(map(len, PROGRAMS))
+Take = Callable[[IO[bytes]], None]
+
+
+class Unpacker:
+    """A sink of a download. `take` gets what is unpacked as a file to read, in a thread of its own.
+
+    Trouble is told by `finish`, not at once: if the download itself is wrong, that is the better news. Only
+    what no further byte can mend (a full disk) ends the download too.
+    """
+
+    def __init__(self, take: Take, what: str, out: Path) -> None:
+        self._take = take
+        self._what = what
+        self._out = out  # what `take` writes, for messages
+        self._head = b""
+        self._run: _Run | None = None
+        self._broken = False
+
+    def restart(self) -> None:
+        """Begin again."""
+        self.abort()
+        self._head, self._broken = b"", False
+
+    def write(self, chunk: bytes) -> None:
+        """The next bytes."""
+        if self._run is None:
+            self._head += chunk
+            if len(self._head) < SNIFF:
+                return
+            chunk = self._begin()
+        self._push(chunk)
+
+    def finish(self) -> None:
+        """All has come. Raises UserError if it was damaged, or `take` was not content with it."""
+        if self._run is None:
+            self._push(self._begin())
+        run, self._run = self._run, None
+        if run:
+            run.end(self._what)
+
+    def abort(self) -> None:
+        """Stop; what was taken is of no use."""
+        run, self._run = self._run, None
+        if run:
+            run.kill()
+
+    def _begin(self) -> bytes:
+        argv = next((argv for magic, argv in PROGRAMS.items() if self._head.startswith(magic)), None)
+        self._run = _Run(argv, self._take, self._out)
+        head, self._head = self._head, b""
+        return head
+
+    def _push(self, chunk: bytes) -> None:
+        assert self._run
+        if self._broken:
+            return
+        try:
+            self._run.push(chunk)
+        except BrokenPipeError:
+            self._broken = True
+            self._run.hopeless()
+
+
+class _Run:
+    """One program between two pipes, and the thread that reads what it unpacks."""
+
+    def __init__(self, argv: tuple[str, ...] | None, take: Take, out: Path) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        if argv:
+            self._process = proc.filter(argv)
+            assert self._process.stdin and self._process.stdout
+            self._feed, reader = self._process.stdin.fileno(), self._process.stdout.fileno()
+        else:
+            reader, self._feed = os.pipe()
+        for end in (self._feed, reader):
+            with contextlib.suppress(OSError):  # more than an ordinary user may have
+                fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, PIPE)
+        self._error: UserError | None = None
+        self._reader = os.fdopen(os.dup(reader), "rb", buffering=0)
+        if self._process and self._process.stdout:
+            self._process.stdout.close()
+        elif not argv:
+            os.close(reader)
+        self._thread = threading.Thread(target=self._read, args=[take, out], daemon=True)
+        self._thread.start()
+
+    def _read(self, take: Take, out: Path) -> None:
+        try:
+            with (
+                open(self._reader.fileno(), "rb", buffering=PIPE, closefd=False) as buffered,
+                files.explained(out),
+            ):
+                take(buffered)
+                while buffered.read(PIPE):  # what follows a member of a tar
+                    pass
+        except UserError as error:
+            self._error = error
+        except (tarfile.TarError, OSError, EOFError) as error:
+            self._error = UserError(str(error))
+        finally:
+            self._reader.close()
+
+    def push(self, chunk: bytes) -> None:
+        view = memoryview(chunk)
+        while view:
+            view = view[os.write(self._feed, view) :]
+
+    def hopeless(self) -> None:
+        """Raise what the taker says, if that is why nobody reads."""
+        self._thread.join(5)
+        if self._error and isinstance(self._error.__cause__, OSError):
+            raise self._error
+
+    def end(self, what: str) -> None:
+        self._close()
+        self._thread.join()
+        code, said = proc.finish(self._process) if self._process else (0, "")
+        if self._error and isinstance(self._error.__cause__, OSError):
+            raise self._error
+        if self._error:
+            raise UserError(f"{what}: {self._error.args[0]}", self._error.hint)
+        if code:
+            raise UserError(f"{what} cannot be unpacked, though it is what was asked for: {said.strip()}")
+
+    def kill(self) -> None:
+        if self._process:
+            self._process.kill()
+        self._close()
+        self._thread.join()
+        if self._process:
+            proc.finish(self._process)
+
+    def _close(self) -> None:
+        if self._process and self._process.stdin:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+        elif not self._process and self._feed >= 0:
+            os.close(self._feed)
+            self._feed = -1

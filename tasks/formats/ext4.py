@@ -1,0 +1,99 @@
+"""A tree ──> an ext4 file system in a sparse file, without root; the same tree gives the same bytes.
+
+mke2fs copies the tree but keeps the user's ids and the moment of the copy (inode change times); debugfs then
+sets both for every inode. Works with e2fsprogs 1.47.0, which knows neither SOURCE_DATE_EPOCH nor tar input.
+"""
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from tasks.base import files, proc
+from tasks.base.errors import UserError
+
+UUID = "6b1b6c3e-0f5c-4b5e-9d53-786366c7573a"
+# Written out, not taken from the host's mke2fs.conf, which differs between releases. No checksums: every
+# inode is changed by debugfs afterwards, and a guest's disk lives for one run.
+FEATURES = (
+    "none,has_journal,ext_attr,dir_index,filetype,extent,flex_bg,"
+    "sparse_super,large_file,huge_file,dir_nlink,extra_isize"
+)
+# Nothing is left for the guest's kernel to initialise in the background.
+EXTENDED = f"hash_seed={UUID},lazy_itable_init=0,lazy_journal_init=0,nodiscard,no_copy_xattrs,root_owner=0:0"
+FIRST_INODE = 11
+ROOT_INODE = 2
+
+Devices = Mapping[str, tuple[str, int, int, str]]
+Owners = Mapping[str, tuple[int, int]]
+
+
+def make(
+    tree: Path,
+    out: Path,
+    size: str,
+    epoch: int,
+    *,
+    devices: Devices | None = None,
+    owners: Owners | None = None,
+) -> None:
+    """Write the tree as ext4 of `size` (as 2G) to the sparse file `out`; `devices` and `owners` by path."""
+    config = out.with_name(f".{out.name}.mke2fs.conf")
+    script = out.with_name(f".{out.name}.debugfs")
+    env = {
+        "E2FSPROGS_FAKE_TIME": str(epoch),
+        "MKE2FS_CONFIG": str(config),
+        "DEBUGFS_PAGER": "cat",
+        "TZ": "UTC",
+    }
+    try:
+        config.write_text("[fs_types]\n ext4 = {\n }\n")
+        script.write_text(_script(tree, epoch, devices or {}, owners or {}))
+        proc.run([
+            "mke2fs", "-q", "-F", "-O", FEATURES, "-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384",
+            "-m", "0", "-J", "size=4", "-U", UUID, "-L", "xcluster",
+            "-E", EXTENDED,
+            "-d", tree, out, size,
+        ], env=env)  # fmt: skip
+        _check(proc.run(["debugfs", "-w", "-f", script, out], env=env), out)
+    finally:
+        config.unlink(missing_ok=True)
+        script.unlink(missing_ok=True)
+
+
+def _script(tree: Path, epoch: int, devices: Devices, owners: Owners) -> str:
+    """debugfs commands: device nodes, then owner and times of every inode, then owners by path."""
+    lines = []
+    for path, (kind, major, minor, mode) in sorted(devices.items()):
+        where, name = os.path.split(path)
+        bits = (stat.S_IFCHR if kind == "c" else stat.S_IFBLK) | int(mode, 8)
+        lines += [f"cd /{where}", f"mknod {name} {kind} {major} {minor}", f"sif {name} mode 0{bits:o}"]
+    last = FIRST_INODE + _inodes(tree) + len(devices)
+    for inode in (ROOT_INODE, *range(FIRST_INODE, last + 1)):
+        lines += [f"sif <{inode}> uid 0", f"sif <{inode}> gid 0"]
+        for field in ("atime", "ctime", "mtime", "crtime"):
+            lines += [f"sif <{inode}> {field} @{epoch}", f"sif <{inode}> {field}_extra 0"]
+    for path, (uid, gid) in sorted(owners.items()):
+        lines += [f"sif /{path} uid {uid}", f"sif /{path} gid {gid}"]
+    return "\n".join(lines) + "\n"
+
+
+def _inodes(tree: Path) -> int:
+    """How many inodes the tree takes; hard links share one."""
+    return len({path.lstat().st_ino for path in tree.rglob("*")})
+
+
+def _check(said: str, out: Path) -> None:
+    odd = [
+        line
+        for line in said.splitlines()
+        if not line.startswith(("debugfs", "Allocated inode:")) and line.strip()
+    ]
+    if odd:
+        raise UserError(f"debugfs could not finish {out.name}: {odd[0]}")
+
+
+def to_qcow2(raw: Path, out: Path) -> None:
+    """Convert a raw image; holes stay holes."""
+    with files.explained(out):
+        proc.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, out])

@@ -1,0 +1,126 @@
+"""The overlay ISO: Rock Ridge and Joliet, the same bytes for the same files. The only importer of pycdlib."""
+
+import contextlib
+import io
+import os
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+from tasks.base.errors import UserError
+from tasks.base.progress import amount
+
+STEP = 1 << 20  # bytes; every ISO is a multiple, so that a changed overlay rarely changes the disk's size
+BLOCK = 4096
+LARGEST = 8 << 30  # bytes; guests know a disk of this size, whatever the ISO has
+LABEL_LENGTH = 32
+JOLIET_LENGTH = 64  # characters of a name there; Rock Ridge has the whole
+
+
+def write(out: Path, files: Mapping[str, Path], label: str, epoch: int) -> None:
+    """Write an ISO with `files` (name in the root directory -> file) and volume id `label`.
+
+    Raises UserError when it would be larger than the disk that guests see it as.
+    """
+    from pycdlib import PyCdlib
+
+    total = sum(path.stat().st_size for path in files.values())
+    if total > LARGEST - STEP:
+        raise UserError(
+            f"the overlays have {amount(total)} together, an ISO may have {amount(LARGEST)}",
+            "install large overlays in an image: `extends`, `overlays` and `size` in its image.yaml",
+        )
+    with _clock_at(epoch):
+        iso = PyCdlib()
+        iso.new(interchange_level=4, vol_ident=label, rock_ridge="1.09", joliet=3)
+        for name, path in files.items():
+            iso.add_file(
+                str(path),
+                iso_path=f"/{name}",
+                rr_name=name,
+                joliet_path=f"/{name[-JOLIET_LENGTH:]}",
+                file_mode=0o100444,
+            )
+        with out.open("wb") as plain:
+            sparse = any(path.stat().st_blocks * 512 < path.stat().st_size - STEP for path in files.values())
+            iso.write_fp(_Holes(plain) if sparse else plain)  # type: ignore[arg-type]
+        iso.close()
+    size = out.stat().st_size
+    with out.open("ab") as file:
+        file.truncate(-(-size // STEP) * STEP)
+
+
+class _Holes:
+    """A file to write to in which zeros become holes. Slower than a plain one: for sources with holes."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.seek, self.tell, self.flush = file.seek, file.tell, file.flush
+
+    def write(self, data: bytes) -> int:
+        """As a file's."""
+        if len(data) > BLOCK and data.count(0) == len(data):
+            end = self._file.seek(len(data), os.SEEK_CUR)
+            if end > os.fstat(self._file.fileno()).st_size:
+                self._file.truncate(end)
+            return len(data)
+        return self._file.write(data)
+
+
+@contextlib.contextmanager
+def _clock_at(epoch: int) -> Iterator[None]:
+    """pycdlib takes the volume's times from the clock, in the host's zone, and has no option for it."""
+    now, local = time.time, time.localtime
+    time.time, time.localtime = lambda: float(epoch), time.gmtime
+    try:
+        yield
+    finally:
+        time.time, time.localtime = now, local
+
+
+def names(path: Path) -> list[str]:
+    """The names in the root directory of an ISO, sorted."""
+    from pycdlib import PyCdlib
+
+    iso = PyCdlib()
+    iso.open(str(path))
+    try:
+        found = [
+            child.rock_ridge.name().decode() for child in iso.list_children(iso_path="/") if child.rock_ridge
+        ]
+    finally:
+        iso.close()
+    return sorted(name for name in found if name not in ("", ".", ".."))
+
+
+def contents(path: Path) -> Iterator[tuple[str, int, str | None, bytes]]:
+    """Every file, directory and link of an ISO: path, mode, target of a link, content. The mode is 0 without
+    Rock Ridge.
+
+    Raises ValueError when it is no ISO.
+    """
+    from pycdlib import PyCdlib
+    from pycdlib.pycdlibexception import PyCdlibException
+
+    iso = PyCdlib()
+    try:
+        iso.open(str(path))
+    except PyCdlibException as error:
+        raise ValueError(str(error)) from error
+    kind = "rr_path" if iso.has_rock_ridge() else "joliet_path" if iso.has_joliet() else "iso_path"
+    try:
+        for folder, folders, names in iso.walk(**{kind: "/"}):
+            for name in [*folders, *names]:
+                where = f"{folder.rstrip('/')}/{name}"
+                rock = getattr(iso.get_record(**{kind: where}), "rock_ridge", None)
+                link = rock.symlink_path().decode() if rock and rock.is_symlink() else None
+                content = io.BytesIO()
+                if name in names and link is None:
+                    iso.get_file_from_iso_fp(content, **{kind: where})
+                mode = rock.get_file_mode() if rock else 0
+                default = stat.S_IFDIR if name in folders else stat.S_IFREG
+                yield where.lstrip("/"), mode or default, link, content.getvalue()
+    finally:
+        iso.close()

@@ -1,1 +1,0 @@
-"""Building blocks that know nothing of the nouns in `tasks`."""

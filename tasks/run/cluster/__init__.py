@@ -1,0 +1,1 @@
+"""start, stop, scaleout, checkpoint: a plan, then steps."""

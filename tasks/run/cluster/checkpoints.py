@@ -1,0 +1,284 @@
+"""a running cluster ──checkpoint save NAME──> checkpoint/NAME/ ──checkpoint restore NAME──> a running cluster
+
+All nodes are saved at one moment, and restored together: any number of times, also beside the original.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from tasks.base import files, proc, progress
+from tasks.base.errors import UsageError, UserError, unknown
+from tasks.base.paths import ClusterDir, Workspace
+from tasks.base.saved import CheckpointDir
+from tasks.definitions.schema import Node
+from tasks.definitions.settings import Settings
+from tasks.engine import kit
+from tasks.project import command_line
+from tasks.project.project import Project
+from tasks.run.cluster import launch, plan
+from tasks.run.net import selection
+from tasks.run.net.protocol import Ports
+from tasks.run.node import boot, checkpoint, golden, identity, saver
+from tasks.run.node.checkpoint import Checkpoint
+from tasks.run.running.cluster import locked, running
+
+ARGS = "save NAME | restore NAME [--as OTHER] | list [-o json] | rm NAME..."
+VERBS: Mapping[str, command_line.Verb] = {
+    "checkpoint": command_line.Verb(
+        "checkpoint",
+        "save the running cluster as it is, and bring it back",
+        ARGS,
+        {"as=": "restore: the name of a second cluster, beside the first", "o=": "list: json"},
+        least=1,
+    ),
+}
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,40}")
+ACTIONS = {
+    "save": command_line.Action(1, 1),
+    "restore": command_line.Action(1, 1, ("as",)),
+    "list": command_line.Action(options=("o",)),
+    "rm": command_line.Action(1, None),
+}
+
+
+def tasks(project: Project) -> kit.Tasks:
+    """The verb of this module."""
+    yield kit.verb(VERBS["checkpoint"], project.words, _checkpoint, [project])
+
+
+def _checkpoint(project: Project) -> None:
+    action, names = command_line.action(VERBS["checkpoint"], project.words, ACTIONS)
+    for name in names:
+        if not NAME.fullmatch(name):
+            raise UsageError(f"'{name}' is no name for a checkpoint: use a-z, 0-9, '.', '_' and '-'")
+    files.sweep(project.workspace.checkpoints)  # what killed ones left
+    if action == "save":
+        _save(project, names[0])
+    elif action == "restore":
+        _restore(project, names[0])
+    elif action == "list":
+        _list(project)
+    else:
+        _remove(project, names)
+
+
+def _save(project: Project, name: str) -> None:
+    workspace, cluster = project.workspace, project.settings.name
+    began = time.monotonic()
+    with _locked(workspace, name), locked(workspace, cluster), proc.interruptible():
+        if checkpoint.find(workspace, name):
+            raise UserError(f"there is a checkpoint '{name}' already", f"xc checkpoint rm {name}")
+        directory = workspace.cluster(cluster)
+        state = files.read_json(directory.state)
+        settings, nodes = _running(workspace, cluster, state)
+        _check_room(workspace, directory, nodes)
+        with files.atomic(workspace.checkpoints / name, directory=True) as temp:
+            temp.chmod(0o700)  # it holds all secrets of its nodes
+            into = CheckpointDir(temp)
+            paused = saver.save(_kept(workspace, settings, state, nodes), directory, into)
+            _write_record(workspace, into, settings, nodes)
+    found = checkpoint.find(workspace, name)
+    assert found
+    apparent, real = found.sizes()
+    progress.say(
+        f"checkpoint '{name}' of {len(nodes)} nodes in {time.monotonic() - began:.1f} s, "
+        f"paused for {paused:.2f} s, {progress.amount(real)} on disk ({progress.amount(apparent)} apparent)"
+    )
+
+
+def _running(workspace: Workspace, name: str, state: Mapping[str, Any]) -> tuple[Settings, list[Node]]:
+    """What runs, and with which settings. UserError when it cannot be saved."""
+    alive = running(workspace.cluster(name))
+    folders = sorted(workspace.cluster(name).root.glob("vm-*"))
+    dead = [folder.name for folder in folders if int(folder.name[3:]) not in alive]
+    if not alive:
+        raise UserError(f"cluster '{name}' is not running", "xc start")
+    if dead:
+        raise UserError(f"these nodes do not run: {', '.join(dead)}", f"xc scalein --name={name} NODE")
+    settings = Settings(**{**state["settings"], "accel": state["accel"]})
+    if settings.net == "custom":
+        raise UserError("NICs that a program of yours made cannot be saved", "use --net=bridge or userspace")
+    now = boot.made_of(settings, workspace)
+    changed = [part for part in now if state.get("made_of", {}).get(part) != now[part]]
+    if changed:
+        raise UserError(
+            f"not what cluster '{name}' was started from any more: {', '.join(changed)}",
+            "nothing could restore this checkpoint; start the cluster anew",
+        )
+    saved = [files.read_json(folder / "node.json") for folder in folders]
+    return settings, [Node.model_validate(each["node"], strict=False) for each in saved]
+
+
+def _kept(
+    workspace: Workspace, settings: Settings, state: Mapping[str, Any], nodes: Sequence[Node]
+) -> list[saver.Kept]:
+    plain, _ = golden.plain(settings, workspace)
+    directory, backend = workspace.cluster(settings.name), selection.of(settings)
+    ports = Ports(**state["ports"])
+    return [
+        saver.Kept(
+            node,
+            saver.with_iso(plain, directory, node),
+            backend.nics(directory, node, settings.prefix, ports),
+        )
+        for node in nodes
+    ]
+
+
+def _check_room(workspace: Workspace, directory: ClusterDir, nodes: Sequence[Node]) -> None:
+    """UserError when the disk cannot take it: memory in use, that of two nodes a second time, and disks."""
+    resident = sorted((min(_resident(directory, node), node.mem << 20) for node in nodes), reverse=True)
+    disks = sum(directory.node(node.number).disk.stat().st_size for node in nodes)
+    needed = sum(resident) + sum(resident[: saver.AT_ONCE]) + disks
+    free = shutil.disk_usage(workspace.root).free
+    if needed > free:
+        raise UserError(
+            f"a checkpoint would take up to {progress.amount(needed)}, and {progress.amount(free)} are free",
+            f"free some space below {workspace.root}, or remove checkpoints: xc checkpoint list",
+        )
+
+
+def _resident(directory: ClusterDir, node: Node) -> int:
+    pid = running(directory).get(node.number)
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))) << 10
+
+
+def _write_record(
+    workspace: Workspace, into: CheckpointDir, settings: Settings, nodes: Sequence[Node]
+) -> None:
+    directory = workspace.cluster(settings.name)
+    states = {node.number: files.read_json(directory.node(node.number).state) for node in nodes}
+    shown = {number: state["iso"] for number, state in states.items()}
+    isos = {number: Path(path).with_suffix(".iso") for number, path in shown.items() if path}
+    for iso in set(isos.values()):
+        if iso.is_file():
+            files.keep(iso, into.root / iso.name)
+    disks = {number: Path(state["containers"]) for number, state in states.items() if state.get("containers")}
+    for disk in set(disks.values()):
+        files.keep(disk, into.root / disk.name)
+    record = {
+        "format": checkpoint.FORMAT,
+        "saved": int(time.time()),
+        "settings": settings.model_dump(mode="json"),
+        "accel": settings.accel,
+        "needs": checkpoint.needs(settings, workspace, nodes),
+        "host_keys": identity.host_keys(workspace, settings.name, nodes),
+        "choice": files.read_json(workspace.choice(settings.name)).get("choice"),
+        "secret": files.read_json(workspace.secret(settings.name)) if settings.kubernetes else None,
+        "nodes": [
+            {
+                "node": node.model_dump(mode="json"),
+                "iso": isos[node.number].name if isos.get(node.number, into.root / "no").is_file() else None,
+                "containers": disks[node.number].name if node.number in disks else None,
+                "iso_disk": str(shown[node.number] or "").endswith(".qcow2"),
+            }
+            for node in nodes
+        ],
+    }
+    files.write_json(into.record, record)
+
+
+def _restore(project: Project, name: str) -> None:
+    with restorable(project.workspace, name, lambda saved: _target(project, saved)) as made:
+        launch.start(made)
+
+
+@contextlib.contextmanager
+def restorable(workspace: Workspace, name: str, target: Callable[[Checkpoint], str]) -> Iterator[plan.Plan]:
+    """The start of the cluster `target` from a checkpoint, which is not removed meanwhile.
+
+    UserError when there is none, or when what it needs is not as it was.
+    """
+    with _locked(workspace, name):
+        saved = _find(workspace, name)
+        cluster = target(saved)
+        differs = saved.differs(workspace)
+        if differs:
+            lines = "".join(f"\n  {part}: {advice}" for part, advice in differs.items())
+            raise UserError(
+                f"checkpoint '{name}' cannot be restored, this is not what it was saved with:{lines}",
+                f"or remove it, and save a new one: xc checkpoint rm {name}",
+            )
+        yield plan.to_restore(saved, workspace, cluster)
+
+
+def _target(project: Project, saved: Checkpoint) -> str:
+    """The cluster to restore to: another one only by --as, so that nobody replaces a cluster by mistake."""
+    other = project.words.options.get("as")
+    said = project.words.settings.get("name", saved.cluster)
+    if other is None and said != saved.cluster:
+        raise UsageError(
+            f"checkpoint '{saved.name}' is of cluster '{saved.cluster}'",
+            f"--as={said} restores it as '{said}'",
+        )
+    try:
+        return Settings(name=other or saved.cluster).name
+    except ValueError:
+        raise UsageError(f"--as: '{other}' is no name for a cluster") from None
+
+
+def _list(project: Project) -> None:
+    found = [_describe(project.workspace, each) for each in checkpoint.every(project.workspace)]
+    if project.words.options.get("o"):
+        json.dump(found, sys.stdout, indent=1)
+        sys.stdout.write("\n")
+        return
+    if not found:
+        progress.say("there is no checkpoint: xc checkpoint save NAME")
+    for each in found:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(each["saved"]))
+        sizes = f"{progress.amount(each['disk'])} on disk ({progress.amount(each['apparent'])} apparent)"
+        usable = f"  differs: {', '.join(each['differs'])}" if each["differs"] else ""
+        sys.stdout.write(
+            f"{each['name']:<16} of {each['cluster']}  {len(each['nodes'])} nodes  {when}  {sizes}{usable}\n"
+        )
+
+
+def _describe(workspace: Workspace, saved: Checkpoint) -> dict[str, Any]:
+    apparent, real = saved.sizes()
+    return {
+        "name": saved.name,
+        "cluster": saved.cluster,
+        "nodes": [node.name for node in saved.nodes],
+        "saved": saved.record["saved"],
+        "apparent": apparent,
+        "disk": real,
+        "differs": sorted(saved.differs(workspace)),
+    }
+
+
+def _remove(project: Project, names: Sequence[str]) -> None:
+    workspace = project.workspace
+    for name in names:
+        _find(workspace, name)
+    for name in names:
+        with _locked(workspace, name):
+            place = _find(workspace, name).place.root
+            # Clusters that were restored from it have their files open, and names of their own for the disks.
+            gone = place.with_name(f".{name}.{os.getpid()}.tmp")
+            place.rename(gone)
+            files.remove(gone)
+        progress.say(f"checkpoint '{name}' removed")
+
+
+def _find(workspace: Workspace, name: str) -> Checkpoint:
+    found = checkpoint.find(workspace, name)
+    if found is None:
+        known = [each.name for each in checkpoint.every(workspace)]
+        raise UserError(unknown("checkpoint", name, known), "xc checkpoint list")
+    return found
+
+
+def _locked(workspace: Workspace, name: str) -> AbstractContextManager[None]:
+    lock = workspace.checkpoints / f".{name}.lock"
+    return files.locked(lock, wait=False, busy=f"another command works on checkpoint '{name}'")

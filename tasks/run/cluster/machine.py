@@ -1,0 +1,156 @@
+"""Single machines: boot_vm, stop_vm, reset_vm; and inject, which brings overlays to any machine by ssh."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+
+from tasks.base import proc, progress
+from tasks.base.errors import UsageError, UserError
+from tasks.base.paths import NodeDir
+from tasks.build.overlay import iso, ovl
+from tasks.definitions import settings
+from tasks.engine import kit
+from tasks.project import command_line
+from tasks.project.project import Project
+from tasks.run.cluster import launch, plan
+from tasks.run.node import qmp
+from tasks.run.running import reach
+from tasks.run.running.cluster import running
+
+VERBS: Mapping[str, command_line.Verb] = {
+    "boot_vm": command_line.Verb(
+        "boot_vm",
+        "boot one node with its console here; it ends with the console",
+        "N [APPEND...]",
+        {"nets=": "nets of this node"},
+        settings=True,
+        builds=True,
+        least=1,
+    ),
+    "stop_vm": command_line.Verb("stop_vm", "halt the CPUs of a node", "N", least=1, most=1),
+    "reset_vm": command_line.Verb("reset_vm", "reset a node as its button would", "N", least=1, most=1),
+    "inject": command_line.Verb(
+        "inject",
+        "unpack overlays on any machine, by ssh",
+        "OVL...",
+        {"addr=": "USER@HOST", "key=": "private key of ssh", "sudo=": "what runs tar there, as sudo"},
+        builds=True,
+        least=1,
+    ),
+}
+LOCAL = ("127.0.0.1", "localhost")
+SYNC = 10  # seconds for a node to write its buffers; one that is stuck is reset without
+
+
+def tasks(project: Project, builds: Iterable[str]) -> kit.Tasks:
+    """The verbs of this module; `builds` are the tasks that make what a start needs."""
+    said = project.words
+    yield kit.verb(VERBS["boot_vm"], said, _boot_vm, [project], builds)
+    yield kit.verb(VERBS["stop_vm"], said, _stop_vm, [project])
+    yield kit.verb(VERBS["reset_vm"], said, _reset_vm, [project])
+    recipes = injected(project) if said.verb == "inject" else []
+    needed = [f"ovl:{made.key}" for made in recipes]
+    tars = [project.workspace.ovl(made.key) for made in recipes]
+    yield kit.verb(VERBS["inject"], said, _inject, [project, tars], needed)
+
+
+def injected(project: Project) -> list[ovl.Recipe]:
+    """The overlays that `inject` names, as they are packed for the environment of this run."""
+    chosen = iso.choose(project)
+    parts = iso.parts(project, chosen)
+    return [ovl.recipe(project, part.overlay, chosen) for part in parts if part.overlay]
+
+
+def _boot_vm(project: Project) -> None:
+    number = _number(project.words.args[0])
+    own = {
+        f"append{number}": " ".join(project.words.args[1:]),
+        f"nets{number}": project.words.options.get("nets"),
+    }
+    extra = {key: value for key, value in own.items() if value}
+    made = project.settings
+    chosen = made.model_copy(update={"per_node": {**made.per_node, **extra}, "cold": True})
+    node = chosen.node(number)
+    begun = plan.to_start(chosen, project.workspace, (node,))
+    if number in running(begun.directory):
+        raise UserError(f"already there: {node.name}", f"xc scalein {number}")
+    (launch.add if running(begun.directory) else launch.start)(begun)
+    place = begun.directory.node(number)
+    try:
+        sys.stdout.write(place.console_log.read_text(errors="replace"))
+        sys.stdout.flush()
+        with proc.interruptible():
+            subprocess.run(_console(place), check=False)
+    except KeyboardInterrupt:
+        progress.say("interrupted")
+    finally:
+        launch.remove_node(begun.directory, number)
+        if not running(begun.directory):
+            launch.stop(project.workspace, made.name)
+
+
+def _console(place: NodeDir) -> list[str]:
+    """The command for the console; without a terminal it lasts as long as the node, not as our input."""
+    command = reach.console_command(place, terminal=sys.stdin.isatty())
+    return command if sys.stdin.isatty() else [word.replace("STDIO", "STDIO,ignoreeof") for word in command]
+
+
+def _number(word: str) -> int:
+    try:
+        settings.role_of(int(word.removeprefix("vm-")))
+    except ValueError as error:
+        raise UsageError(f"boot_vm: '{word}': {error}") from None
+    return int(word.removeprefix("vm-"))
+
+
+def _stop_vm(project: Project) -> None:
+    async def halt(_: int, monitor: qmp.Monitor) -> None:
+        await monitor.execute("stop")
+
+    _do(project, halt)
+
+
+def _reset_vm(project: Project) -> None:
+    async def reset(_: int, monitor: qmp.Monitor) -> None:
+        await monitor.execute("system_reset")
+        await monitor.execute("cont")
+
+    _do(project, reset)
+
+
+def _do(project: Project, action: Callable[[int, qmp.Monitor], Awaitable[None]]) -> None:
+    """Have the node write its buffers, then talk to its monitor."""
+    number = reach.node_number(project, project.words.args[0])
+    command = reach.to_node(project, number, ["sync"])
+    try:
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SYNC, check=False)
+    except subprocess.TimeoutExpired:
+        progress.say(f"vm-{number:03d} does not answer: what it has not written yet may be lost")
+    qmp.each([project.workspace.cluster(project.settings.name).node(number).qmp], action)
+
+
+def _inject(project: Project, tars: list[Path]) -> None:
+    options = project.words.options
+    if not options.get("addr"):
+        raise UsageError("inject: --addr=USER@HOST is needed", command_line.usage(VERBS["inject"]))
+    ssh = [proc.need("ssh"), "-o", "LogLevel=ERROR"]
+    if options.get("key"):
+        ssh += ["-i", options["key"], "-o", "IdentitiesOnly=yes"]
+    address, _, port = (
+        options["addr"].rpartition(":") if options["addr"].count(":") == 1 else (options["addr"], "", "")
+    )
+    # Behind a port of this host is now one guest, now another: their keys say nothing.
+    known = (
+        ["no", "/dev/null"] if address.rpartition("@")[2] in LOCAL else ["accept-new", "~/.ssh/known_hosts"]
+    )
+    ssh += ["-o", f"StrictHostKeyChecking={known[0]}", "-o", f"UserKnownHostsFile={known[1]}"]
+    remote = [*shlex.split(options.get("sudo", "")), "tar", "-C", "/", "-x"]
+    for tar in tars:
+        with tar.open("rb") as file:
+            command = [*ssh, *(["-p", port] if port else []), address, *remote]
+            done = subprocess.run(command, stdin=file, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise UserError(f"{tar.stem}: {proc.quoted(command)} failed: {done.stderr.strip()}")
+        progress.say(f"{tar.stem} is on {address}")

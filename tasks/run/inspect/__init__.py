@@ -1,0 +1,1 @@
+"""Looks at, and disturbs, what runs."""

@@ -1,0 +1,205 @@
+"""A NIC of a running node ──tcpdump──> a pcap, without root and without a program in the guest.
+
+QEMU writes every frame of the NIC to a file in the node's directory, and we copy what comes. A pipe from QEMU
+itself would stop the whole machine as soon as nobody reads it.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+from tasks.base import files, proc, progress
+from tasks.base.errors import UsageError, UserError
+from tasks.engine import kit
+from tasks.formats import pcap
+from tasks.project import command_line
+from tasks.project.project import Project
+from tasks.run.inspect import nics
+from tasks.run.node import filters, qemu, qmp
+
+VERBS: Mapping[str, command_line.Verb] = {
+    "tcpdump": command_line.Verb(
+        "tcpdump",
+        "capture the frames of a NIC as pcap, to stdout or a file, until Ctrl-C",
+        "N ethX",
+        {
+            "file=": "write there instead of to stdout",
+            "w=": "the same",
+            "count=": "end after so many frames",
+            "c=": "the same",
+            "start": "capture in the background, until --get",
+            "get": "end such captures (N ethX...); files are put into the temporary directory",
+        },
+        least=1,
+    ),
+}
+TURN = 0.05  # seconds between two looks
+KEPT = "kept"
+
+
+def tasks(project: Project) -> kit.Tasks:
+    """The verb of this module."""
+    yield kit.verb(VERBS["tcpdump"], project.words, _tcpdump, [project])
+
+
+def _tcpdump(project: Project) -> None:
+    node, *rest = project.words.args
+    options = project.words.options
+    if not rest:
+        raise UsageError("which interface?", command_line.usage(VERBS["tcpdump"]))
+    interface, *more = rest
+    if "get" in options:
+        _only(project, "get")
+        for name in (interface, *more):
+            _get(nics.find(project, node, name))
+        return
+    if more:
+        raise UsageError(
+            f"not understood: {' '.join(more)}; every frame is captured, filter them when you look at them",
+            command_line.usage(VERBS["tcpdump"]),
+        )
+    if "start" in options:
+        _only(project, "start")
+        _start(nics.find(project, node, interface))
+        return
+    count = _count(options.get("count") or options.get("c") or "0")
+    target = options.get("file") or options.get("w")
+    if not target and sys.stdout.isatty():
+        raise UsageError("a pcap is not for terminals", f"xc tcpdump {node} {interface} | wireshark -k -i -")
+    _capture(nics.find(project, node, interface), target, count)
+
+
+def _only(project: Project, name: str) -> None:
+    others = [option for option in project.words.options if option != name]
+    if others:
+        raise UsageError(
+            f"--{name} goes with no {command_line.dashes(others[0])}", command_line.usage(VERBS["tcpdump"])
+        )
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise UsageError(f"--count: not a number of frames: '{text}'")
+    return int(text)
+
+
+def _capture(nic: nics.Plugged, target: str | None, count: int) -> None:
+    """Copy frames until there are enough, the node is gone or the user has seen enough."""
+    with _sink(target) as sink, _told_to_end():
+        with _dumping(nic, nic.own.root / f"{nic.name}-{os.getpid()}.pcap") as source:
+            copy = pcap.Copy(source, sink, count, nics.ask(nic.own, lambda m: filters.surplus(m, nic.netdev)))
+            try:
+                progress.say(f"capturing {nic.text}; Ctrl-C ends it")
+                while copy.left and qemu.BACKEND.pid(nic.own):
+                    copy.more()
+                    time.sleep(TURN)
+            except KeyboardInterrupt:
+                pass
+        with source:
+            copy.more()  # what came until the very end
+    progress.say(f"{copy.got} frames")
+
+
+@contextlib.contextmanager
+def _told_to_end() -> Iterator[None]:
+    """SIGTERM and SIGHUP are the same as Ctrl-C, also where a shell has made us ignore that."""
+    signs = (signal.SIGTERM, signal.SIGHUP)
+    old = [signal.signal(sign, signal.default_int_handler) for sign in signs]
+    try:
+        yield
+    finally:
+        for sign, handler in zip(signs, old, strict=True):
+            signal.signal(sign, handler)
+
+
+@contextlib.contextmanager
+def _sink(target: str | None) -> Iterator[IO[bytes]]:
+    if not target:
+        sys.stdout.flush()
+        yield sys.stdout.buffer
+        return
+    try:
+        file = open(target, "wb")
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror}", "--file=FILE") from error
+    with file, files.explained(Path(target)):
+        yield file
+
+
+@contextlib.contextmanager
+def _dumping(nic: nics.Plugged, spool: Path) -> Iterator[IO[bytes]]:
+    """QEMU writes to `spool` while the block runs; the caller closes what is given."""
+    name = f"dump-{nic.netdev}-{os.getpid()}"
+
+    async def begin(monitor: qmp.Monitor) -> None:
+        for old in await filters.names(monitor):
+            await _sweep(monitor, nic, old)
+        await filters.dump(monitor, name, nic.netdev, spool)
+
+    async def end(monitor: qmp.Monitor) -> None:
+        await filters.remove(monitor, name)
+
+    try:
+        nics.ask(nic.own, begin)
+        yield spool.open("rb")
+    finally:
+        try:
+            nics.ask(nic.own, end)
+        except UserError:  # the node is gone, and with it the filter
+            if qemu.BACKEND.pid(nic.own):
+                raise
+        finally:
+            spool.unlink(missing_ok=True)
+
+
+async def _sweep(monitor: qmp.Monitor, nic: nics.Plugged, name: str) -> None:
+    """Remove a capture whose process was killed."""
+    owner = name.removeprefix(f"dump-{nic.netdev}-")
+    if owner.isdigit() and not proc.started_at(int(owner)):
+        await filters.remove(monitor, name)
+        (nic.own.root / f"{nic.name}-{owner}.pcap").unlink(missing_ok=True)
+
+
+def _start(nic: nics.Plugged) -> None:
+    name = f"dump-{nic.netdev}-{KEPT}"
+
+    async def begin(monitor: qmp.Monitor) -> bool:
+        if name in await filters.names(monitor):
+            return False
+        await filters.dump(monitor, name, nic.netdev, _kept(nic))
+        return True
+
+    if not nics.ask(nic.own, begin):
+        raise UserError(
+            f"{nic.text} is being captured already", f"xc tcpdump --get {nic.node.number} {nic.name}"
+        )
+    progress.say(f"capturing {nic.text}; `xc tcpdump --get {nic.node.number} {nic.name}` ends it")
+
+
+def _get(nic: nics.Plugged) -> None:
+    name = f"dump-{nic.netdev}-{KEPT}"
+
+    async def end(monitor: qmp.Monitor) -> int:
+        await filters.remove(monitor, name)
+        return await filters.surplus(monitor, nic.netdev)
+
+    if not _kept(nic).is_file():
+        raise UserError(
+            f"{nic.text} is not being captured", f"xc tcpdump --start {nic.node.number} {nic.name}"
+        )
+    surplus = nics.ask(nic.own, end)
+    target = Path(tempfile.gettempdir()) / f"{nic.node.name}-{nic.name}.pcap"
+    with files.atomic(target) as temp, _kept(nic).open("rb") as source, temp.open("wb") as sink:
+        pcap.Copy(source, sink, 0, surplus).more()
+    _kept(nic).unlink()
+    sys.stdout.write(f"wireshark {target} &\n")
+
+
+def _kept(nic: nics.Plugged) -> Path:
+    return nic.own.root / f"{nic.name}-{KEPT}.pcap"

@@ -1,0 +1,155 @@
+"""The verbs that disturb a running cluster's links: `link` pulls a cable, `netem` makes it a bad one."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from tasks.base import files, progress
+from tasks.base.errors import UsageError, unknown
+from tasks.engine import kit
+from tasks.project import command_line
+from tasks.project.project import Project
+from tasks.run.inspect import nics
+from tasks.run.net import netem
+from tasks.run.node import filters, qmp
+
+VERBS: Mapping[str, command_line.Verb] = {
+    "link": command_line.Verb(
+        "link",
+        "pull a node's cable and plug it in again; shows them without up or down",
+        "N [ethX [up|down]]",
+        {"o=": "json"},
+        least=1,
+        most=3,
+    ),
+    "netem": command_line.Verb(
+        "netem",
+        "make a node's link slow, late or lossy; shows it without options",
+        "N [ethX [show|off]]",
+        {
+            "delay=": "how late frames come: 50ms",
+            "jitter=": "how much the delay differs: 10ms",
+            "loss=": "how many frames are lost: 10%",
+            "rate=": "bits a second: 1mbit",
+            "limit=": "frames that may wait [1000]",
+            "direction=": "out (what the node sends), in or both [out]",
+            "o=": "json",
+        },
+        least=1,
+        most=3,
+    ),
+}
+
+
+def tasks(project: Project) -> kit.Tasks:
+    """The verbs of this module."""
+    for name, does in {"link": _link, "netem": _netem}.items():
+        yield kit.verb(VERBS[name], project.words, does, [project])
+
+
+def _link(project: Project) -> None:
+    command_line.wants_json(project.words)
+    word, *rest = project.words.args
+    if len(rest) < 2:
+        chosen = [nics.find(project, word, rest[0])] if rest else nics.of_node(project, word)
+        rows = [
+            {"interface": nic.name, "net": nic.node.nets[nic.index], "link": _state(nic)} for nic in chosen
+        ]
+        _show(project, rows, "{interface:<6} net {net:<3} {link}")
+        return
+    wanted = rest[1]
+    if wanted not in ("up", "down"):
+        raise UsageError(unknown("link state", wanted, ("up", "down")), command_line.usage(VERBS["link"]))
+    nic = nics.find(project, word, rest[0])
+
+    async def change(monitor: qmp.Monitor) -> None:
+        await monitor.execute("set_link", name=nic.netdev, up=wanted == "up")
+
+    with files.locked(nic.own.root / "links.lock"):
+        nics.ask(nic.own, change)
+        files.write_json(nic.own.links, {**files.read_json(nic.own.links), nic.name: wanted})
+    progress.say(f"{nic.text} is {wanted}")
+
+
+def _state(nic: nics.Plugged) -> str:
+    """QEMU does not tell; it was noted."""
+    return str(files.read_json(nic.own.links).get(nic.name, "up"))
+
+
+def _netem(project: Project) -> None:
+    command_line.wants_json(project.words)
+    word, interface, action = (*project.words.args, "", "")[:3]
+    said = {name: text for name, text in project.words.options.items() if name in netem.OPTIONS}
+    way = project.words.options.get("direction", "out")
+    if action not in ("", "show", "off"):
+        raise UsageError(unknown("action", action, ("show", "off")), command_line.usage(VERBS["netem"]))
+    if way not in netem.WAYS:
+        raise UsageError(unknown("direction", way, netem.WAYS), command_line.usage(VERBS["netem"]))
+    if action and (said or "direction" in project.words.options):
+        raise UsageError(f"'{action}' takes no options", command_line.usage(VERBS["netem"]))
+    if action == "off":
+        _off(nics.find(project, word, interface))
+    elif said and not interface:
+        raise UsageError("which interface?", command_line.usage(VERBS["netem"]))
+    elif said:
+        _on(nics.find(project, word, interface), netem.parse(said), way)
+    else:
+        _list(project, word, interface)
+
+
+def _on(nic: nics.Plugged, wanted: netem.Impairment, way: str) -> None:
+    """Replace what holds for this NIC; when that fails nothing holds."""
+    ways = netem.WAYS[way]
+
+    async def redirect(monitor: qmp.Monitor) -> None:
+        doors = netem.doors(nic.own.root, nic.name)
+        await filters.redirect(monitor, f"netem-{nic.netdev}", nic.netdev, doors, ways)
+
+    with files.locked(nic.own.root / f"netem-{nic.name}.lock"):
+        _end(nic)
+        netem.start(nic.own.root, nic.name, wanted, ways)
+        try:
+            nics.ask(nic.own, redirect)
+        except BaseException:
+            _end(nic)
+            raise
+    progress.say(f"{nic.text}, {way}: {wanted}")
+
+
+def _off(nic: nics.Plugged) -> None:
+    with files.locked(nic.own.root / f"netem-{nic.name}.lock"):
+        _end(nic)
+    progress.say(f"{nic.text}: a good link again")
+
+
+def _end(nic: nics.Plugged) -> None:
+    async def remove(monitor: qmp.Monitor) -> None:
+        await filters.remove(monitor, f"netem-{nic.netdev}")
+
+    nics.ask(nic.own, remove)
+    netem.end(nic.own.root, nic.name)
+
+
+def _list(project: Project, word: str, interface: str) -> None:
+    chosen = [nics.find(project, word, interface)] if interface else nics.of_node(project, word)
+    rows: list[dict[str, Any]] = []
+    for nic in chosen:
+        now = netem.current(nic.own.root, nic.name)
+        base = {"interface": nic.name, "net": nic.node.nets[nic.index]}
+        if project.words.options.get("o"):
+            rows.append({**base, **{way: asdict(each) for way, each in now.items()}})
+        else:
+            text = "; ".join(f"{way}: {each}" for way, each in now.items())
+            rows.append({**base, "text": text or "good"})
+    _show(project, rows, "{interface:<6} net {net:<3} {text}")
+
+
+def _show(project: Project, rows: list[dict[str, Any]], line: str) -> None:
+    if project.words.options.get("o"):
+        json.dump(rows, sys.stdout, indent=1)
+        sys.stdout.write("\n")
+        return
+    for row in rows:
+        sys.stdout.write(f"{line.format_map(row)}\n")

@@ -1,0 +1,182 @@
+"""The verbs of network namespaces: into the cluster's own, and those that root makes by number."""
+
+import contextlib
+import getpass
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tasks.base import files, proc, progress
+from tasks.base.errors import CommandError, UsageError, UserError
+from tasks.engine import kit
+from tasks.project import command_line
+from tasks.project.project import Project
+from tasks.run.net import bridge, host_support, numbered
+from tasks.run.running import reach
+from tasks.run.running.cluster import backend_of
+
+OPTIONS = {"ipv4_base=": "addresses of namespaces [172.30.0.0/24]", "ipv6_prefix=": "[fd00:1723::]"}
+VERBS: Mapping[str, command_line.Verb] = {
+    "enter": command_line.Verb(
+        "enter", "a shell or a command in the network of the running cluster", "[COMMAND...]", command=True
+    ),
+    "nsadd": command_line.Verb(
+        "nsadd", "make network namespace N to run clusters in (root)", "N", OPTIONS, least=1, most=1
+    ),
+    "nsenter": command_line.Verb(
+        "nsenter", "a shell or a command in network namespace N", "N [COMMAND...]", least=1, command=True
+    ),
+    "br_setup": command_line.Verb(
+        "br_setup",
+        "make the bridge of net N in the namespace we are in",
+        "N",
+        {"mtu=": "[1500]"},
+        least=1,
+        most=1,
+    ),
+    "nsdel": command_line.Verb("nsdel", "remove network namespace N (root)", "N", least=1, most=1),
+}
+LAST_NET = 99
+PASSED = ("HOME", "USER", "LOGNAME", "PATH", "LANG", "XCLUSTER_WORKSPACE")  # sudo keeps few
+
+
+def tasks(project: Project) -> kit.Tasks:
+    """The verbs of this module."""
+    does = {"enter": _enter, "nsadd": _nsadd, "nsenter": _nsenter, "nsdel": _nsdel}
+    does["br_setup"] = _br_setup
+    for name, verb in VERBS.items():
+        yield kit.verb(verb, project.words, does[name], [project])
+
+
+def _enter(project: Project) -> None:
+    directory = project.workspace.cluster(project.settings.name)
+    if not directory.state.is_file():
+        raise UserError(f"cluster '{project.settings.name}' is not running", "xc start")
+    if files.read_json(directory.state)["settings"].get("net") != "bridge":
+        raise UserError(
+            "this cluster has no network namespace, its nets are in user space", "xc start --net=bridge"
+        )
+    reach.become([*backend_of(directory).inside(directory), *_shell(project.words.args)])
+
+
+def _nsadd(project: Project) -> None:
+    space = _space(project)
+    if space.name in _spaces():
+        raise UserError(f"there is a namespace {space.name} already", f"xc nsenter {space.number}")
+    folder = project.workspace.root / "nsadd"
+    folder.mkdir(parents=True, exist_ok=True)
+    with proc.interruptible():
+        try:
+            _add(space, project.settings.prefix, folder)
+        except BaseException:
+            _remove(space)
+            raise
+        finally:
+            files.remove(folder)
+    progress.say(f"namespace {space.name}: {space.own} and {space.own6}, bridges xcbr0 xcbr1 xcbr2")
+
+
+def _add(space: numbered.Named, prefix: str, folder: Path) -> None:
+    for command in numbered.add(space):
+        _as_root(command)
+    inside = ["ip", "netns", "exec", space.name]
+    (folder / "outer").write_text(numbered.rules(space))
+    (folder / "inner").write_text(numbered.inner_rules(space, prefix))
+    _as_root(["nft", "-f", str(folder / "outer")])
+    _as_root([*inside, "nft", "-f", str(folder / "inner")])
+    plan = {"bridges": bridge.bridges(numbered.NETS, prefix, 1500), "keep": True}
+    files.write_json(folder / "plan.json", plan)
+    _as_root([*inside, sys.executable, "-I", str(bridge.LINKS), str(folder / "plan.json")])
+
+
+def _br_setup(project: Project) -> None:
+    """As upstream; where a cluster has its nets for itself, its start makes them and this does nothing."""
+    word, mtu = project.words.args[0], project.words.options.get("mtu", "1500")
+    if not word.isdigit() or int(word) > LAST_NET or not mtu.isdigit():
+        raise UsageError(
+            f"br_setup: N is a net, 0 to {LAST_NET}, and --mtu a number",
+            command_line.usage(VERBS["br_setup"]),
+        )
+    if not host_support.here():
+        progress.say(f"xcbr{word} is not made: there are no bridges here, and a start makes its own")
+        return
+    folder = project.workspace.root / "nsadd"
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = {"bridges": bridge.bridges([int(word)], project.settings.prefix, int(mtu)), "keep": True}
+    files.write_json(folder / "plan.json", plan)
+    try:
+        proc.output([sys.executable, "-I", str(bridge.LINKS), str(folder / "plan.json")])
+    finally:
+        files.remove(folder)
+
+
+def _nsenter(project: Project) -> None:
+    word, *command = project.words.args
+    space = _existing(word)
+    inside = [proc.need("ip"), "netns", "exec", space.name]
+    if os.geteuid() == 0:
+        reach.become([*inside, *_shell(command)])
+    # The user's own process, with the one right that taps need.
+    keep = [f"{name}={os.environ[name]}" for name in PASSED if name in os.environ]
+    who = [f"--reuid={os.getuid()}", f"--regid={os.getgid()}", "--init-groups"]
+    rights = ["--inh-caps=+net_admin", "--ambient-caps=+net_admin"]
+    drop = [proc.need("setpriv"), *who, *rights, "env", *keep]
+    reach.become([proc.need("sudo"), *inside, *drop, *_shell(command)])
+
+
+def _nsdel(project: Project) -> None:
+    space = _existing(project.words.args[0])
+    busy = _as_root(["ip", "netns", "pids", space.name]).split()
+    if busy:
+        raise UserError(
+            f"{len(busy)} processes run in {space.name}: {' '.join(busy[:8])}",
+            f"end them first; clusters there: xc nsenter {space.number} ./xc stop",
+        )
+    _remove(space)
+    progress.say(f"namespace {space.name} is removed")
+
+
+def _remove(space: numbered.Named) -> None:
+    """Remove what is there of it."""
+    for command in numbered.remove(space):
+        with contextlib.suppress(CommandError):
+            _as_root(command)
+
+
+def _space(project: Project) -> numbered.Named:
+    options = project.words.options
+    base = options.get("ipv4_base", "172.30.0.0/24")
+    base = f"{base}.0.0/24" if base.count(".") == 1 else base  # upstream's older form, 172.30
+    return numbered.named(project.words.args[0], _user(), base, options.get("ipv6_prefix", "fd00:1723::"))
+
+
+def _existing(word: str) -> numbered.Named:
+    """A namespace that is there; its addresses do not matter."""
+    space = numbered.named(word, _user(), "172.30.0.0/16", "fd00:1723::")
+    if space.name not in _spaces():
+        there = [name for name in _spaces() if "_xcluster" in name]
+        raise UserError(
+            f"there is no namespace {space.name}" + (f"; there are: {', '.join(there)}" if there else ""),
+            f"xc nsadd {space.number}",
+        )
+    return space
+
+
+def _spaces() -> list[str]:
+    folder = Path("/run/netns")
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def _user() -> str:
+    return os.environ.get("SUDO_USER") or os.environ.get("USER") or getpass.getuser()
+
+
+def _as_root(command: Sequence[str]) -> str:
+    sudo = [] if os.geteuid() == 0 else ["sudo"]
+    return proc.output([*sudo, proc.need(command[0]), *command[1:]]).decode()
+
+
+def _shell(command: Sequence[str]) -> list[str]:
+    words = list(command) or [os.environ.get("SHELL") or "/bin/sh"]
+    return [proc.need(words[0]), *words[1:]]

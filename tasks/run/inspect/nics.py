@@ -1,0 +1,64 @@
+"""A word like `3 eth1` ──> the NIC of a running node, and its machine's monitor."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tasks.base import files
+from tasks.base.errors import UserError
+from tasks.base.paths import NodeDir
+from tasks.definitions.schema import Node
+from tasks.project.project import Project
+from tasks.run.node import qemu, qmp
+from tasks.run.running import reach
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Plugged:
+    """A NIC of a running node."""
+
+    node: Node
+    own: NodeDir
+    index: int
+
+    @property
+    def name(self) -> str:
+        """As the guest calls it."""
+        return f"eth{self.index}"
+
+    @property
+    def netdev(self) -> str:
+        """As QEMU calls what is behind it."""
+        return f"net{self.index}"
+
+    @property
+    def text(self) -> str:
+        """For messages."""
+        return f"{self.name} of {self.node.name}"
+
+
+def of_node(project: Project, word: str) -> list[Plugged]:
+    """The NICs of the node in `word`, eth0 first. Raises UserError when it is not there or does not run."""
+    number = reach.node_number(project, word)
+    own = project.workspace.cluster(project.settings.name).node(number)
+    if qemu.BACKEND.pid(own) is None:
+        raise UserError(f"{own.root.name} does not run", "xc status")
+    node = Node.model_validate(files.read_json(own.state)["node"], strict=False)
+    return [Plugged(node, own, index) for index in range(len(node.nets))]
+
+
+def find(project: Project, word: str, interface: str) -> Plugged:
+    """The NIC `interface` of the node in `word`. Raises UserError that lists those there are."""
+    found = of_node(project, word)
+    for nic in found:
+        if nic.name == interface:
+            return nic
+    known = ", ".join(f"{nic.name} (net {nic.node.nets[nic.index]})" for nic in found)
+    raise UserError(f"{found[0].node.name} has no interface '{interface}'", f"there are: {known}")
+
+
+def ask(own: NodeDir, action: Callable[[qmp.Monitor], Awaitable[T]]) -> T:
+    """Let `action` talk to the monitor of one node."""
+    return qmp.each([own.qmp], lambda _, monitor: action(monitor))[0]

@@ -1,0 +1,1 @@
+"""Kubernetes in a running cluster."""

@@ -1,0 +1,72 @@
+"""The verb `kubeconfig`: a context for the running cluster in the user's kubeconfig, until it stops."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tasks.base import files, progress
+from tasks.base.errors import UsageError, UserError
+from tasks.base.paths import Workspace
+from tasks.build.credentials import keys, kubeconfig
+from tasks.engine import kit
+from tasks.project import command_line
+from tasks.project.project import Project
+from tasks.run.running import ports
+from tasks.run.running.cluster import backend_of, running
+
+VERBS: Mapping[str, command_line.Verb] = {
+    "kubeconfig": command_line.Verb(
+        "kubeconfig",
+        "put the running cluster into your kubeconfig; `stop` takes it out again",
+        options={
+            "file=": "another kubeconfig [the first of KUBECONFIG, ~/.kube/config]",
+            "print": "only print it",
+        },
+    ),
+}
+
+
+def tasks(project: Project) -> kit.Tasks:
+    """The verb of this module."""
+    yield kit.verb(VERBS["kubeconfig"], project.words, _kubeconfig, [project])
+
+
+def access(workspace: Workspace, name: str) -> kubeconfig.Access:
+    """How the administrator reaches the API of a running cluster. UserError where there is none."""
+    directory = workspace.cluster(name)
+    if not running(directory):
+        raise UserError(f"cluster '{name}' is not running", f"xc k8s --name={name}")
+    at = ports.of_api(directory, backend_of(directory))
+    if at is None:
+        raise UserError(f"cluster '{name}' runs without Kubernetes", f"xc k8s --name={name}")
+    from tasks.build.credentials import guest_files  # its library takes a tenth of a second to load
+
+    secret = keys.secret(workspace.secret(name))
+    return guest_files.admin(secret, name, f"https://{at[0]}:{at[1]}")
+
+
+def joined(workspace: Workspace, name: str) -> list[Path]:
+    """The kubeconfigs that have a context of this cluster now."""
+    return [Path(path) for path in files.read_json(workspace.cluster(name).kubeconfig).get("files", {})]
+
+
+def join(workspace: Workspace, name: str, paths: list[Path]) -> None:
+    """Put the running cluster into these files."""
+    for path in paths:
+        kubeconfig.join(workspace.cluster(name).kubeconfig, path, access(workspace, name))
+        progress.say(f"context '{name}' is in {path}, until `xc stop`")
+
+
+def _kubeconfig(project: Project) -> None:
+    options, name = project.words.options, project.settings.name
+    if "print" in options and "file" in options:
+        raise UsageError(
+            "kubeconfig: --print and --file do not go together", command_line.usage(VERBS["kubeconfig"])
+        )
+    if "print" in options:
+        sys.stdout.write(kubeconfig.text(access(project.workspace, name)))
+        return
+    said = options.get("file")
+    path = Path(os.path.realpath(said)) if said else kubeconfig.default(os.environ)
+    join(project.workspace, name, [path])

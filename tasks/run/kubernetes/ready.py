@@ -1,0 +1,136 @@
+"""a running cluster ──wait──> Kubernetes is ready: nodes are Ready, pods of kube-system run, names are known
+
+What is not ready when the time is over is named, with the last lines of its log.
+"""
+
+import concurrent.futures
+import shlex
+import time
+from collections.abc import Callable, Sequence
+
+from tasks.base import files, proc, progress
+from tasks.base.errors import UserError
+from tasks.definitions import kubernetes
+from tasks.definitions.settings import role_of
+from tasks.project.project import Project
+from tasks.run.kubernetes import kube_context, readiness
+from tasks.run.kubernetes.api import Api, Unanswered
+from tasks.run.kubernetes.readiness import Lack
+from tasks.run.running import reach
+from tasks.run.running.cluster import running
+
+PAUSE = 2.0  # seconds between two looks, which cost an emulated node what it needs to become ready
+LOGIN = 30  # seconds for a command on a node
+LINES, WIDTH = 5, 200  # of a log
+TOLD = 6  # lacks, and their logs
+PHASES = ("API", "nodes", "pods", "names")  # one after the other
+NAME = f"kubernetes.default.svc.{kubernetes.DOMAIN}"
+SYSTEM = "/api/v1/namespaces/kube-system/pods"
+
+
+def wait(project: Project) -> None:
+    """Until Kubernetes in the running cluster is ready. UserError when it is not in the settings' time."""
+    name = project.settings.name
+    api = Api(kube_context.access(project.workspace, name))
+    watch = Watch(project, api)
+    began = time.monotonic()
+    seconds: dict[str, float] = {}
+    lacks: list[Lack] = []
+    with progress.Bar("Kubernetes", len(PHASES), unit="step") as bar:
+        while time.monotonic() - began < project.settings.timeout:
+            done, lacks = watch.look()
+            for phase in PHASES[:done]:
+                seconds.setdefault(phase, round(time.monotonic() - began, 1))
+            bar.to(done)
+            if not lacks:
+                break
+            time.sleep(PAUSE)
+    if lacks:
+        raise UserError(
+            f"Kubernetes is not ready after {project.settings.timeout} s:\n" + "\n".join(watch.told(lacks)),
+            f"the cluster runs on: xc rsh --name={name} 1 kubectl get pods -A; xc stop --name={name} ends it",
+        )
+    files.write_json(project.workspace.cluster(name).ready, {"seconds": seconds})
+    progress.say(
+        "Kubernetes is ready: " + ", ".join(f"{phase} in {each} s" for phase, each in seconds.items())
+    )
+
+
+class Watch:
+    """Looks at one cluster again and again."""
+
+    def __init__(self, project: Project, api: Api) -> None:
+        self._project = project
+        self._api = api
+        directory = project.workspace.cluster(project.settings.name)
+        self._numbers = [number for number in running(directory) if role_of(number) == "vm"]
+
+    def look(self) -> tuple[int, list[Lack]]:
+        """How many phases are done, and what the next one lacks."""
+        try:
+            nodes = self._api.get("/api/v1/nodes")
+        except Unanswered as error:
+            return 0, [Lack(str(error), "vm-001", ("etcd", "kube-apiserver"))]
+        looks: Sequence[Callable[[], list[Lack]]] = (
+            lambda: readiness.of_nodes(nodes, [f"vm-{number:03d}" for number in self._numbers]),
+            lambda: readiness.of_pods(self._api.get(SYSTEM)),
+            self._names,
+        )
+        for done, look in enumerate(looks, 1):
+            try:
+                lacks = look()
+            except Unanswered as error:
+                lacks = [Lack(str(error), "vm-001", ("etcd", "kube-apiserver"))]
+            if lacks:
+                return done, lacks
+        return len(PHASES), []
+
+    def told(self, lacks: Sequence[Lack]) -> list[str]:
+        """What is missing, each with the last lines of what may say why."""
+        lines = []
+        for lack in lacks[:TOLD]:
+            lines.append(f"  {lack.what}")
+            lines += [f"    | {line[:WIDTH]}" for line in self._log(lack)]
+        return lines + ([f"  and {len(lacks) - TOLD} more"] if len(lacks) > TOLD else [])
+
+    def _names(self) -> list[Lack]:
+        """On each node the name of the API has to be known."""
+        with concurrent.futures.ThreadPoolExecutor(max(len(self._numbers), 1)) as pool:
+            said = list(
+                pool.map(lambda number: self._on(number, f"nslookup {NAME} 2>&1 || true"), self._numbers)
+            )
+        return [
+            Lack(
+                f"vm-{number:03d} does not find {NAME}: {_last(text)}",
+                f"vm-{number:03d}",
+                ("kube-proxy", "dnsmasq"),
+            )
+            for number, text in zip(self._numbers, said, strict=True)
+            if f"Name:\t{NAME}" not in text
+        ]
+
+    def _log(self, lack: Lack) -> list[str]:
+        if lack.pod:
+            try:
+                lines = self._api.text(f"{SYSTEM}/{lack.pod}/log?tailLines={LINES}").splitlines()
+            except Unanswered:
+                lines = []
+            if lines:
+                return lines
+        number = int(lack.node.removeprefix("vm-") or kubernetes.CONTROL)
+        paths = [f"/var/log/{name}.log" for name in lack.logs]
+        command = f"for i in {shlex.join(paths)}; do [ ! -s $i ] || {{ echo $i:; tail -n {LINES} $i; }}; done"
+        return self._on(number, command).splitlines()
+
+    def _on(self, number: int, command: str) -> str:
+        """What a command on a node prints, or why it could not be run."""
+        try:
+            words = reach.to_node(self._project, number, [command])
+            return proc.output(["timeout", str(LOGIN), *words]).decode(errors="replace")
+        except UserError as error:
+            return str(error)
+
+
+def _last(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "no answer"

@@ -1,0 +1,1 @@
+"""What connects nodes. It knows nothing of QEMU."""

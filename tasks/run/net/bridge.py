@@ -1,0 +1,199 @@
+"""Linux bridges and taps: as fast as it gets, and the host is a neighbour on every net.
+
+    xcbrN           the bridge of net N; the host's side of it has 192.168.N.250 and <prefix>:192.168.N.250
+    xcbrN_tM        the tap of node M on net N
+
+They are in a network namespace that the cluster owns (holder.py keeps it), so nothing of them is seen on the
+host and no root is needed; or in the namespace that we are in, when it has bridges of ours (place.py).
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.base import files, proc, progress
+from tasks.base.errors import CommandError, UserError
+from tasks.base.paths import ClusterDir
+from tasks.definitions.schema import Node
+from tasks.run.net import forwards, host_support, namespace
+from tasks.run.net.protocol import Nic, Ports, TapNic
+from tasks.run.net.userspace import check_length
+
+LINKS = Path(__file__).parent / "programs" / "links.py"
+LARGEST_MTU = 65521  # of a tap
+HOST = 250  # the host's number on every net
+
+
+class Bridge:
+    """The backend `bridge`."""
+
+    def preflight(self, nodes: Sequence[Node], ports: Ports) -> list[str]:
+        """What keeps bridges from being made, and ports of the host that somebody else has."""
+        missing = list(host_support.obstacles())
+        missing += [
+            f"--mtu={node.mtu} is more than a tap can have ({LARGEST_MTU})"
+            for node in nodes[:1]
+            if node.mtu > LARGEST_MTU
+        ]
+        return missing + ([] if host_support.here() else forwards.taken(nodes, ports))
+
+    def up(self, cluster: ClusterDir, nodes: Sequence[Node], prefix: str, ports: Ports) -> None:
+        """Make the namespace, if there is none yet, then bridges, taps and forwards."""
+        check_length(cluster)
+        known = self._place(cluster)
+        if not known:
+            known = _settle_here(cluster) if host_support.here() else namespace.make(cluster)
+        wanted = plan(nodes, prefix)
+        taps = {*_tap_names(cluster), *(name for name, _, _ in wanted["taps"])}
+        files.write_json(cluster.net / "taps.json", {"taps": sorted(taps)})
+        self._links(cluster, wanted)
+        if known["own"]:
+            namespace.connect(cluster, known)
+            namespace.order(cluster, {"open": _forwards(nodes, ports)})
+
+    def unplug(self, cluster: ClusterDir, number: int) -> None:
+        """Remove the taps of a node and its forwards."""
+        known = files.read_json(cluster.net / "place.json")
+        if not known or (known["own"] and not namespace.alive(known)):
+            return
+        taps = [name for name in _tap_names(cluster) if name.endswith(f"_t{number}")]
+        self._links(cluster, {"gone": taps})
+        if known["own"]:
+            last = files.read_json(cluster.state).get("ports", {})
+            namespace.order(
+                cluster, {"close": [f.host_port for f in Ports(**last).of(number)] if last else []}
+            )
+
+    def down(self, cluster: ClusterDir) -> None:
+        """End the holder, and with it all that is in its namespace; or remove our links."""
+        known = files.read_json(cluster.net / "place.json")
+        if known and known["own"]:
+            namespace.end(known)
+        elif known:
+            self._leave(cluster, known)
+        files.remove(cluster.net)
+
+    def nics(self, cluster: ClusterDir, node: Node, prefix: str, ports: Ports) -> list[Nic]:
+        """A tap on every net."""
+        return [TapNic(net, node.mac(net), tap_name(net, node.number)) for net in node.nets]
+
+    def inside(self, cluster: ClusterDir | None) -> list[str]:
+        """nsenter, or unshare for machines that are connected to nothing."""
+        if cluster is None:
+            return host_support.fence()
+        known = self._place(cluster)
+        if not known:
+            raise UserError("the cluster has no network namespace", "xc start")
+        if not known["own"]:
+            _check_same(known)
+            return []
+        return namespace.joining(known)
+
+    def ssh(self, cluster: ClusterDir, number: int, ports: Ports) -> tuple[str, int]:
+        """A port of the host; in a shared namespace the node itself."""
+        known = files.read_json(cluster.net / "place.json")
+        if known and not known["own"]:
+            return f"192.168.0.{number}", 22
+        return "127.0.0.1", ports.ssh + number
+
+    def processes(self, cluster: ClusterDir) -> dict[str, int | None]:
+        """What keeps a namespace of the cluster's own, and what connects it with the outside."""
+        known = files.read_json(cluster.net / "place.json")
+        if not known or not known["own"]:
+            return {}
+        names = {"holder": "holder", "namespace": "inner", "uplink": "uplink"}
+        return {name: proc.recorded(known[key]) for name, key in names.items() if known[key]}
+
+    def _leave(self, cluster: ClusterDir, known: dict[str, Any]) -> None:
+        """Remove our links from a shared namespace; root may be outside of it."""
+        name = host_support.name_of(known["ns"])
+        if known["ns"] == host_support.namespace():
+            self._links(cluster, {"gone": _tap_names(cluster)})
+        elif name:
+            sudo = [] if host_support.capable(host_support.SYS_ADMIN) else ["sudo", "-n"]
+            where = [*sudo, proc.need("nsenter"), f"--net={name}"]
+            try:
+                self._links(cluster, {"gone": _tap_names(cluster)}, where)
+            except UserError:
+                progress.say(f"its taps stay in {name}, which we are not in, until the next start there")
+
+    def _place(self, cluster: ClusterDir) -> dict[str, Any]:
+        """Where the bridges are. UserError when that is gone."""
+        known = files.read_json(cluster.net / "place.json")
+        if known and known["own"] and not namespace.alive(known):
+            raise UserError("the network namespace of the cluster is gone: its holder has died", "xc start")
+        return known
+
+    def _links(self, cluster: ClusterDir, wanted: dict[str, Any], where: Sequence[str] | None = None) -> None:
+        path = cluster.net / "links.json"
+        files.write_json(path, wanted)
+        prefix = self.inside(cluster) if where is None else where
+        try:
+            proc.output([*prefix, sys.executable, "-I", str(LINKS), str(path)])
+        except CommandError as error:
+            said = str(error).splitlines()[-1].strip()
+            raise UserError(f"the bridges cannot be made: {said}") from error
+
+
+def tap_name(net: int, number: int) -> str:
+    """The tap of a node on a net, as upstream names it."""
+    return f"xcbr{net}_t{number}"
+
+
+def bridges(nets: Sequence[int], prefix: str, mtu: int) -> list[list[Any]]:
+    """The bridges of these nets, for links.py.
+
+    The host's MAC address is fixed: a bridge would take that of a tap, and saved nodes know it.
+    """
+    return [
+        [
+            f"xcbr{net}",
+            f"00:00:00:01:{net:02x}:{HOST:02x}",
+            [f"192.168.{net}.{HOST}/24", f"{prefix}:192.168.{net}.{HOST}/120"],
+            mtu,
+        ]
+        for net in nets
+    ]
+
+
+def plan(nodes: Sequence[Node], prefix: str) -> dict[str, Any]:
+    """The bridges and taps of these nodes, for links.py."""
+    nets = sorted({net for node in nodes for net in node.nets})
+    return {
+        "bridges": bridges(nets, prefix, max(node.mtu for node in nodes)),
+        "taps": [[tap_name(net, node.number), f"xcbr{net}", node.mtu] for node in nodes for net in node.nets],
+    }
+
+
+def _forwards(nodes: Sequence[Node], ports: Ports) -> list[list[Any]]:
+    return [
+        [forward.host_port, f"192.168.0.{node.number}", forward.guest_port]
+        for node in nodes
+        if 0 in node.nets
+        for forward in ports.of(node.number)
+    ]
+
+
+def _tap_names(cluster: ClusterDir) -> list[str]:
+    return list(files.read_json(cluster.net / "taps.json").get("taps", ()))
+
+
+def _settle_here(cluster: ClusterDir) -> dict[str, Any]:
+    """Use the namespace we are in."""
+    known = {"own": False, "ns": host_support.namespace()}
+    cluster.net.mkdir(parents=True, exist_ok=True)
+    files.write_json(cluster.net / "place.json", known)
+    return known
+
+
+def _check_same(known: dict[str, Any]) -> None:
+    if known["ns"] != host_support.namespace():
+        name = host_support.name_of(known["ns"])
+        raise UserError(
+            f"this cluster runs in network namespace {name.name if name else known['ns']}, we are not there",
+            "xc nsenter N COMMAND...",
+        )
+
+
+BACKEND = Bridge()

@@ -1,0 +1,109 @@
+"""A user's program sets up the NICs: `PROGRAM NODE NET`, and what it prints are QEMU's options.
+
+It runs where we are, as QEMU does, so what it makes (a tap, a port of Open vSwitch) has to be possible there.
+"""
+
+import os
+import shlex
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from tasks.base import files, proc
+from tasks.base.errors import CommandError, UserError
+from tasks.base.paths import ClusterDir
+from tasks.definitions.schema import Node
+from tasks.run.net import host_support
+from tasks.run.net.protocol import Nic, Ports, ScriptNic
+from tasks.run.net.userspace import check_length
+
+REMOVE = ("ip", "link", "del", "dev")
+
+
+class Custom:
+    """The backend `custom`, with the user's program."""
+
+    def __init__(self, script: str) -> None:
+        self._script = script
+
+    def preflight(self, nodes: Sequence[Node], ports: Ports) -> list[str]:
+        """Whether there is a program."""
+        if not self._script:
+            return ["net=custom needs a program: --net-setup=PROGRAM, or __net_setup in the environment"]
+        if not os.access(self._script, os.X_OK) or not Path(self._script).is_file():
+            return [f"net_setup: '{self._script}' is no program: give its path, and make it executable"]
+        return []
+
+    def up(self, cluster: ClusterDir, nodes: Sequence[Node], prefix: str, ports: Ports) -> None:
+        """All is the program's business."""
+        check_length(cluster)
+        cluster.net.mkdir(parents=True, exist_ok=True)
+
+    def unplug(self, cluster: ClusterDir, number: int) -> None:
+        """Remove the links that came with a node."""
+        self._forget(cluster, f"{number}-*")
+
+    def down(self, cluster: ClusterDir) -> None:
+        """Remove the links that the program made."""
+        self._forget(cluster, "*")
+        files.remove(cluster.net)
+
+    def nics(self, cluster: ClusterDir, node: Node, prefix: str, ports: Ports) -> list[Nic]:
+        """What the program says for each net of the node."""
+        return [self._nic(cluster, node, net, prefix, ports) for net in node.nets]
+
+    def inside(self, cluster: ClusterDir | None) -> list[str]:
+        """Where we are."""
+        return []
+
+    def ssh(self, cluster: ClusterDir, number: int, ports: Ports) -> tuple[str, int]:
+        """The node itself where there are bridges; else the program has to forward a port."""
+        return (f"192.168.0.{number}", 22) if host_support.here() else ("127.0.0.1", ports.ssh + number)
+
+    def processes(self, cluster: ClusterDir) -> dict[str, int | None]:
+        """None of ours."""
+        return {}
+
+    def _nic(self, cluster: ClusterDir, node: Node, net: int, prefix: str, ports: Ports) -> ScriptNic:
+        words = [str(Path(self._script).resolve()), str(node.number), str(net)]
+        told = {
+            "__mtu": str(node.mtu),
+            "__mac": node.mac(net),
+            "xcluster_PREFIX": prefix,
+            "XCLUSTER_SSH_BASE": str(ports.ssh),
+            "XCLUSTER_TELNET_BASE": str(ports.telnet or ""),
+        }
+        before = _links()
+        try:
+            said = proc.output(words, env={key: value for key, value in told.items() if value})
+        except CommandError as error:
+            raise UserError(f"net_setup, {node.name} on net {net}: {error}") from error
+        finally:
+            files.write_json(cluster.net / f"{node.number}-{net}.json", {"links": sorted(_links() - before)})
+        return ScriptNic(net, node.mac(net), _options(proc.quoted(words), said.decode(errors="replace")))
+
+    def _forget(self, cluster: ClusterDir, which: str) -> None:
+        for state in cluster.net.glob(f"{which}.json"):
+            for name in files.read_json(state).get("links", ()):
+                if name in _links():
+                    proc.output([*REMOVE, name])
+            state.unlink()
+
+
+def _links() -> set[str]:
+    return {name for _, name in socket.if_nameindex()}
+
+
+def _options(command: str, said: str) -> tuple[str, ...]:
+    """QEMU's options as the program printed them. UserError when they are none."""
+    try:
+        words = tuple(shlex.split(said))
+    except ValueError as error:
+        raise UserError(f"net_setup: what '{command}' printed cannot be read: {error}: {said!r}") from error
+    if not words or not words[0].startswith("-"):
+        what = f"printed no options for QEMU but {said.strip()!r}" if words else "printed nothing"
+        raise UserError(
+            f"net_setup: '{command}' {what}",
+            "it has to print options as '-netdev tap,... -device virtio-net-pci,...' on stdout",
+        )
+    return words

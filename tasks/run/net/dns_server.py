@@ -1,0 +1,247 @@
+"""The DNS server beside a cluster: which program, its configuration, starting and ending it.
+
+CoreDNS where there is one, else dnsmasq; both with the same names and addresses. A `Place` says where it
+runs: the host's loopback, or with `prefix` (`nsenter ...`) and an address in a namespace of a cluster.
+"""
+
+import ipaddress
+import os
+import re
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.base import files, proc
+from tasks.base.errors import UserError
+
+PORT = 10053  # guests know the server as 192.168.0.250:10053
+LOOPBACK = ("127.0.0.1", "::1")
+PATIENCE = 10.0  # seconds for the server to listen
+CACHE = 3000  # answers kept: their number (dnsmasq), seconds (CoreDNS)
+OWN = "@ 60 IN SOA ns. root. 1 60 60 60 60\n@ 60 IN NS ns.\n"  # a zone file: nothing else is there
+_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one server runs and keeps its files."""
+
+    folder: Path
+    listen: tuple[str, ...] = LOOPBACK
+    port: int = PORT
+    prefix: tuple[str, ...] = ()  # words before the server's own, to run it somewhere else
+    resolvers: tuple[str, ...] = ()  # who is asked for other names; none: those of /etc/resolv.conf
+
+    @property
+    def state(self) -> Path:
+        """The server's process, and the digest of what it was started with."""
+        return self.folder / "server.json"
+
+    @property
+    def log(self) -> Path:
+        """What the server said."""
+        return self.folder / "server.log"
+
+
+@dataclass(frozen=True)
+class Zone:
+    """What a server answers itself; all else is asked of the host's name servers."""
+
+    hosts: tuple[tuple[str, str], ...] = ()  # address and name; a name may have several
+    domains: tuple[str, ...] = ()  # names below these are never asked elsewhere
+    others: str | None = None  # the IPv4 address of all other names; None: ask the host's name servers
+
+
+def program(workspace_bin: Path) -> str | None:
+    """The server: coredns of the workspace, of $GOPATH/bin or in PATH, else dnsmasq; None: there is none."""
+    gopath = os.environ.get("GOPATH") or str(Path.home() / "go")
+    for path in (workspace_bin / "coredns", *(Path(part) / "bin" / "coredns" for part in gopath.split(":"))):
+        if path.is_file() and os.access(path, os.X_OK):
+            return str(path)
+    return proc.find("coredns") or proc.find("dnsmasq")
+
+
+def read_hosts(text: str, where: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """(address, name) of each name in a file like /etc/hosts, and all that is wrong with it."""
+    found: list[tuple[str, str]] = []
+    problems = []
+    for number, line in enumerate(text.splitlines(), 1):
+        address, *names = line.partition("#")[0].split() or [""]
+        if not address:
+            continue
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            problems.append(f"{where}, line {number}: '{address}' is no IP address")
+        if not names:
+            problems.append(f"{where}, line {number}: no name for {address}")
+        for name in names:
+            if not _NAME.fullmatch(name):
+                problems.append(f"{where}, line {number}: '{name}' is no host name")
+            found.append((address, name.rstrip(".").lower()))
+    return found, problems
+
+
+def up(place: Place, server: str, zone: Zone) -> bool:
+    """See that a server with exactly this zone runs; whether it had to be started.
+
+    Raises UserError when the port is taken or the server does not start; then there is none.
+    """
+    argv, contents = _configured(place, server, zone)
+    digest = files.digest([argv, contents])
+    saved = files.read_json(place.state)
+    if saved.get("digest") == digest and proc.recorded(saved):
+        return False
+    proc.kill_recorded(saved)
+    place.folder.mkdir(parents=True, exist_ok=True)
+    for name, text in contents.items():
+        with files.atomic(place.folder / name) as temp:
+            temp.write_text(text)
+    place.log.unlink(missing_ok=True)
+    process = proc.spawn([*place.prefix, *argv], place.log)
+    state = {**proc.mark(process.pid), "digest": digest}
+    files.write_json(
+        place.state, {**state, "program": server, "listen": list(place.listen), "port": place.port}
+    )
+    deadline = time.monotonic() + PATIENCE
+    while not _listens(process.pid, place.port):
+        if process.poll() is not None or time.monotonic() > deadline:
+            said = " ".join(place.log.read_text(errors="replace").split()[-20:])
+            down(place)
+            raise UserError(f"the DNS server {Path(server).name} did not start: {said}")
+        time.sleep(0.005)
+    return True
+
+
+def down(place: Place) -> bool:
+    """End the server and remove its files; whether it ran. None is fine."""
+    ran = running(place) is not None
+    proc.kill_recorded(files.read_json(place.state))
+    files.remove(place.folder)
+    return ran
+
+
+def running(place: Place) -> int | None:
+    """The server's process; found out, not remembered."""
+    return proc.recorded(files.read_json(place.state))
+
+
+def taken(port: int, own: int | None) -> str | None:
+    """Who has the port on this host's loopback, if somebody else than `own` has; None: it is free."""
+    inodes = _sockets("self", port)
+    if not inodes or (own and inodes <= _inodes_of(own)):
+        return None
+    for path in Path("/proc").glob("[0-9]*"):
+        if path.name != str(own) and inodes & _inodes_of(int(path.name)):
+            return f"{(path / 'comm').read_text().strip()} (process {path.name})"
+    return "another program"
+
+
+def _configured(place: Place, server: str, zone: Zone) -> tuple[list[str], dict[str, str]]:
+    """The command line of a server, and its files."""
+    hosts = hosts_file(zone)
+    if Path(server).name == "coredns":
+        argv = [server, "-conf", str(place.folder / "Corefile")]
+        return argv, {"hosts": hosts, "Corefile": corefile(place, zone), "own.zone": OWN}
+    argv = [server, "--keep-in-foreground", f"--conf-file={place.folder / 'dnsmasq.conf'}"]
+    return argv, {"hosts": hosts, "dnsmasq.conf": dnsmasq_conf(place, zone)}
+
+
+def hosts_file(zone: Zone) -> str:
+    """One line for each address; its first name is the one that a reverse question gets."""
+    names: dict[str, list[str]] = {}
+    for address, name in zone.hosts:
+        names.setdefault(address, []).append(name)
+    return "".join(f"{address} {' '.join(those)}\n" for address, those in names.items())
+
+
+def dnsmasq_conf(place: Place, zone: Zone) -> str:
+    """The configuration of dnsmasq."""
+    lines = [
+        f"port={place.port}",
+        *(f"listen-address={address}" for address in place.listen),
+        "bind-interfaces",
+        "pid-file",
+        "no-hosts",
+        f"addn-hosts={place.folder / 'hosts'}",
+        "domain-needed",
+        "bogus-priv",
+        f"cache-size={CACHE}",
+        "log-facility=-",
+        # It stays who it is: its files are the user's, and a namespace may have no other users or groups.
+        "user=root",
+        "group=",
+        *(f"local=/{domain}/" for domain in _own(zone)),
+        *(
+            [f"address=/#/{zone.others}", "local=/#/", "no-resolv"]
+            if zone.others
+            else ["no-resolv", *(f"server={each}" for each in place.resolvers)]
+            if place.resolvers
+            else ["resolv-file=/etc/resolv.conf"]
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def corefile(place: Place, zone: Zone) -> str:
+    """The configuration of CoreDNS: a part that knows all itself, and one for the rest."""
+    bind = f"bind {' '.join(place.listen)}"
+    hosts = f"hosts {place.folder / 'hosts'} {{\n\t\tfallthrough\n\t}}"
+    nothing = f"file {place.folder / 'own.zone'}"
+    asked = " ".join(place.resolvers) or "/etc/resolv.conf"
+    names = {*zone.domains, *(name for _, name in zone.hosts if zone.others)}  # a template goes before hosts
+    own = " ".join(f"{name}:{place.port}" for name in sorted(names))
+    rest = [f"forward . {asked}"]
+    if zone.others:
+        answer = f'answer "{{{{ .Name }}}} 60 IN A {zone.others}"'
+        rest = [f"template IN A {{\n\t\t{answer}\n\t}}", "template IN AAAA {\n\t\trcode NOERROR\n\t}"]
+    first = _block(own, [bind, hosts, nothing, "errors"]) if own else ""
+    return first + _block(f".:{place.port}", [bind, hosts, f"cache {CACHE}", *rest, "errors"])
+
+
+def _block(name: str, lines: Sequence[str]) -> str:
+    return f"{name} {{\n" + "".join(f"\t{line}\n" for line in lines) + "}\n"
+
+
+def _own(zone: Zone) -> Iterable[str]:
+    """Domains and names that only we know: a question of another kind must not wait for somebody else."""
+    return sorted({*zone.domains, *(name for _, name in zone.hosts if "." in name)})
+
+
+def _listens(pid: int, port: int) -> bool:
+    """Whether a process listens on a TCP port, in whatever namespace it is."""
+    return bool(_sockets(str(pid), port) & _inodes_of(pid))
+
+
+def _sockets(pid: str, port: int) -> set[str]:
+    """The inodes of listening TCP sockets with this port, in the network namespace of a process."""
+    found = set()
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
+        except OSError:
+            continue
+        fields = [line.split() for line in lines]
+        found |= {each[9] for each in fields if each[3] == "0A" and each[1].endswith(f":{port:04X}")}
+    return found
+
+
+def _inodes_of(pid: int) -> set[str]:
+    """The inodes of a process's sockets, as far as we may look."""
+    found = set()
+    try:
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            target = os.readlink(link)
+            if target.startswith("socket:["):
+                found.add(target[8:-1])
+    except OSError:
+        pass
+    return found
+
+
+def usable(listen: Sequence[str] = LOOPBACK) -> tuple[str, ...]:
+    """Those of the addresses of this host's loopback that are there: a host may have no IPv6."""
+    v6 = Path("/proc/net/if_inet6")
+    has_v6 = v6.is_file() and " lo\n" in v6.read_text()
+    return tuple(address for address in listen if ":" not in address or has_v6)

@@ -1,0 +1,162 @@
+"""How bad a wire is: what a user says, as values, and the program (wire.py) that makes it so."""
+
+import json
+import re
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.base import files, proc
+from tasks.base.errors import UsageError, UserError
+
+PROGRAM = Path(__file__).parent / "programs" / "wire.py"
+PATIENCE = 10.0  # seconds for the program to listen
+TIMES = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+RATES = {"bit": 1.0, "kbit": 1e3, "mbit": 1e6, "gbit": 1e9}
+MOST = {"delay": 60.0, "jitter": 60.0}  # seconds
+LEAST_RATE, MOST_RATE = 1e3, 1e11  # bits a second
+MOST_WAITING = 100_000
+WAYS: Mapping[str, tuple[str, ...]] = {"out": ("out",), "in": ("in",), "both": ("out", "in")}
+
+
+@dataclass(frozen=True)
+class Impairment:
+    """What happens to the frames of one direction."""
+
+    delay: float = 0.0  # seconds
+    jitter: float = 0.0  # seconds that a delay may differ, both ways
+    loss: float = 0.0  # 0 to 1
+    rate: float = 0.0  # bits a second; 0: any
+    limit: int = 1000  # frames that may wait; more are lost
+
+    def __str__(self) -> str:
+        parts = []
+        if self.delay:
+            parts.append(f"delay {_time(self.delay)}" + (f" ± {_time(self.jitter)}" if self.jitter else ""))
+        if self.loss:
+            parts.append(f"loss {self.loss * 100:g}%")
+        if self.rate:
+            parts.append(f"rate {_rate(self.rate)}")
+        return ", ".join(parts)
+
+
+def parse(said: Mapping[str, str]) -> Impairment:
+    """The options of the command line as a value. Raises UsageError with all that is wrong."""
+    values: dict[str, Any] = {}
+    problems = []
+    for name, text in said.items():
+        try:
+            values[name] = _READERS[name](name, text)
+        except ValueError as error:
+            problems.append(f"--{name}: {error}")
+    made = Impairment(**values)
+    if not problems and made.jitter > made.delay:
+        problems.append("--jitter: more than --delay; a frame cannot arrive before it is sent")
+    if not problems and not (made.delay or made.loss or made.rate):
+        problems.append("nothing to do: give --delay, --loss or --rate above 0")
+    if problems:
+        raise UsageError("\n  ".join(problems))
+    return made
+
+
+def start(folder: Path, name: str, wanted: Impairment, ways: Sequence[str]) -> None:
+    """Start the program for the NIC `name`; it listens at `doors`, and ends with QEMU's connections.
+
+    Raises UserError when it does not start.
+    """
+    settings = {way: asdict(wanted) for way in ways}
+    log = folder / f"netem-{name}.log"
+    argv = [
+        sys.executable,
+        "-I",
+        str(PROGRAM),
+        str(doors(folder, name)),
+        json.dumps(settings, sort_keys=True),
+    ]
+    process = proc.spawn(argv, log)
+    state = {**proc.mark(process.pid), "settings": settings}
+    files.write_json(_state(folder, name), state)
+    expected = [Path(f"{doors(folder, name)}.{way}.{end}") for way in ways for end in ("from", "to")]
+    deadline = time.monotonic() + PATIENCE
+    while not all(path.exists() for path in expected):
+        if process.poll() is not None or time.monotonic() > deadline:
+            end(folder, name)
+            raise UserError(f"the program for {name} did not start: {log.read_text().strip()}")
+        time.sleep(0.002)
+
+
+def doors(folder: Path, name: str) -> Path:
+    """The beginning of the names of the program's sockets."""
+    return folder / f"netem-{name}"
+
+
+def end(folder: Path, name: str) -> None:
+    """End the program of a NIC; none is fine."""
+    proc.kill_recorded(files.read_json(_state(folder, name)))
+    for path in folder.glob(f"netem-{name}.*"):
+        path.unlink(missing_ok=True)
+
+
+def current(folder: Path, name: str) -> dict[str, Impairment]:
+    """What holds for a NIC now, by direction. When the program was killed from outside, all is lost."""
+    state = files.read_json(_state(folder, name))
+    if not state:
+        return {}
+    if not proc.recorded(state):
+        return {way: Impairment(loss=1.0) for way in state["settings"]}
+    return {way: Impairment(**values) for way, values in state["settings"].items()}
+
+
+def _state(folder: Path, name: str) -> Path:
+    return folder / f"netem-{name}.helper"
+
+
+def _read_time(name: str, text: str) -> float:
+    value = _number(text, TIMES, "a time as 50ms (units: us, ms, s)")
+    if value > MOST[name]:
+        raise ValueError(f"more than {MOST[name]:g} s: '{text}'")
+    return value
+
+
+def _read_loss(_: str, text: str) -> float:
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)%?", text)
+    if not found or float(found[1]) > 100:
+        raise ValueError(f"not a part of 0 to 100 percent as 10%: '{text}'")
+    return float(found[1]) / 100
+
+
+def _read_rate(_: str, text: str) -> float:
+    value = _number(text, RATES, "a rate as 1mbit (units: bit, kbit, mbit, gbit)")
+    if value and not LEAST_RATE <= value <= MOST_RATE:
+        raise ValueError(f"not between 1kbit and 100gbit: '{text}'")
+    return value
+
+
+def _read_limit(_: str, text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,6}", text) or not 1 <= int(text) <= MOST_WAITING:
+        raise ValueError(f"not a number of frames from 1 to {MOST_WAITING}: '{text}'")
+    return int(text)
+
+
+def _number(text: str, units: Mapping[str, float], what: str) -> float:
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([a-z]*)", text.lower())
+    if not found or (found[2] not in units and float(found[1])):
+        raise ValueError(f"not {what}: '{text}'")
+    return float(found[1]) * units.get(found[2], 0.0)
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:g}s" if seconds >= 1 else f"{seconds * 1e3:g}ms"
+
+
+def _rate(bits: float) -> str:
+    unit = max((unit for unit, factor in RATES.items() if bits >= factor), key=lambda unit: RATES[unit])
+    return f"{bits / RATES[unit]:g}{unit}"
+
+
+_READERS = {"delay": _read_time, "jitter": _read_time, "loss": _read_loss, "rate": _read_rate,
+            "limit": _read_limit}  # fmt: skip
+OPTIONS = tuple(_READERS)

@@ -1,0 +1,113 @@
+"""Networking without root or preparation: net 0 is QEMU's user network, the others are ports of our switch.
+
+The switch (switch.py) is one process a cluster; its ports are unix sockets below the cluster's directory.
+So nothing is sent to any network of the host, and a node does not hear its own frames, as with multicast.
+"""
+
+import ipaddress
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tasks.base import files, proc
+from tasks.base.errors import UserError
+from tasks.base.paths import ClusterDir
+from tasks.definitions.schema import Node
+from tasks.run.net import forwards
+from tasks.run.net.protocol import Nic, Ports, SwitchNic, UserNic
+
+LONGEST_SOCKET = 107  # bytes of a unix socket's path
+PATIENCE = 10  # seconds for the switch to be there
+PROGRAM = Path(__file__).parent / "programs" / "switch.py"
+
+
+class Userspace:
+    """The backend `userspace`."""
+
+    def preflight(self, nodes: Sequence[Node], ports: Ports) -> list[str]:
+        """Ports of the host that somebody else has."""
+        return forwards.taken(nodes, ports)
+
+    def up(self, cluster: ClusterDir, nodes: Sequence[Node], prefix: str, ports: Ports) -> None:
+        """Start a switch for the nets that have none yet."""
+        check_length(cluster)
+        nets = {net for node in nodes for net in node.nets}
+        wanted = [net for net in sorted(nets - {0}) if not _answers(cluster.net / str(net))]
+        if not wanted:
+            return
+        cluster.net.mkdir(parents=True, exist_ok=True)
+        for net in wanted:  # what a switch that was killed left behind
+            (cluster.net / str(net)).unlink(missing_ok=True)
+            (cluster.net / f".{net}").unlink(missing_ok=True)
+        log = cluster.net / f"switch-{wanted[0]}.log"
+        process = proc.spawn([sys.executable, "-I", str(PROGRAM), str(cluster.net), *map(str, wanted)], log)
+        files.write_json(log.with_suffix(".json"), proc.mark(process.pid))
+        end = time.monotonic() + PATIENCE
+        while not all((cluster.net / str(net)).exists() for net in wanted):
+            if process.poll() is not None or time.monotonic() > end:
+                raise UserError(f"the switch did not start: {log.read_text().strip()}")
+            time.sleep(0.002)
+
+    def down(self, cluster: ClusterDir) -> None:
+        """End the switches."""
+        for state in cluster.net.glob("switch-*.json"):
+            proc.kill_recorded(files.read_json(state))
+        files.remove(cluster.net)
+
+    def nics(self, cluster: ClusterDir, node: Node, prefix: str, ports: Ports) -> list[Nic]:
+        """A user NIC on net 0, a port of the switch on the others."""
+        return [self._nic(cluster, node, net, prefix, ports) for net in node.nets]
+
+    def unplug(self, cluster: ClusterDir, number: int) -> None:
+        """The switch sees it by itself."""
+
+    def inside(self, cluster: ClusterDir | None) -> list[str]:
+        """A node reaches the host's loopback as 192.168.0.250."""
+        return []
+
+    def ssh(self, cluster: ClusterDir, number: int, ports: Ports) -> tuple[str, int]:
+        """QEMU forwards it."""
+        return "127.0.0.1", ports.ssh + number
+
+    def processes(self, cluster: ClusterDir) -> dict[str, int | None]:
+        """The switches."""
+        states = sorted(cluster.net.glob("switch-*.json"))
+        return {state.stem: proc.recorded(files.read_json(state)) for state in states}
+
+    def _nic(self, cluster: ClusterDir, node: Node, net: int, prefix: str, ports: Ports) -> Nic:
+        if net:
+            return SwitchNic(net, node.mac(net), str(cluster.net / str(net)))
+        return UserNic(
+            0, node.mac(0), guest=f"192.168.0.{node.number}", host="192.168.0.250",
+            host6=f"{prefix}:192.168.0.250", prefix6=_net64(prefix), forwards=ports.of(node.number),
+        )  # fmt: skip
+
+
+def _net64(prefix: str) -> str:
+    """The network of our addresses behind `prefix`."""
+    return str(ipaddress.IPv6Interface(f"{prefix}:192.168.0.250/64").network.network_address)
+
+
+def _answers(path: Path) -> bool:
+    """Whether a switch listens on this socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def check_length(cluster: ClusterDir) -> None:
+    """Every socket of a cluster must have a path that the kernel takes; a node's are the longest."""
+    longest = str(cluster.node(1).control)
+    if len(longest.encode()) > LONGEST_SOCKET:
+        raise UserError(
+            f"the path {longest} is too long for a unix socket ({LONGEST_SOCKET} bytes)",
+            "set XCLUSTER_WORKSPACE to a directory with a shorter path",
+        )
+
+
+BACKEND = Userspace()

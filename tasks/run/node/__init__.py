@@ -1,0 +1,1 @@
+"""What a node runs as. It knows nets only as NICs."""

@@ -1,0 +1,75 @@
+"""Settings and artifacts -> what nodes are started from."""
+
+import re
+from pathlib import Path
+
+from tasks.base import files
+from tasks.base.paths import Workspace
+from tasks.definitions.settings import Settings
+from tasks.run.node import accel, qemu
+from tasks.run.node.protocol import Boot
+
+
+def cold(settings: Settings, workspace: Workspace) -> tuple[Boot, str]:
+    """What an ordinary boot is made from, and why this accelerator was chosen."""
+    folder = workspace.kernel(settings.kernel)
+    facts = files.read_json(workspace.stamp("kernel", settings.kernel))
+    verdict = accel.choose(settings.accel, workspace, folder / facts["boot"])
+    iso = workspace.iso(settings.name)
+    image = files.read_json(workspace.stamp("image", settings.image))
+    made = Boot(
+        kernel=folder / facts["boot"],
+        initramfs=folder / "initramfs.cpio" if facts.get("initramfs") else None,
+        modules=folder / "modules.img" if facts.get("modules") else None,
+        cmdline=str(facts.get("cmdline", "")),
+        image=workspace.image(settings.image),
+        iso=iso if iso.is_file() else None,
+        containers=containers(settings, workspace),
+        accel=verdict.accel,
+        machine=settings.machine,
+        extra=settings.kvm_opt,
+        mptable=bool(facts.get("mptable")),
+        lpj=_loops(int(facts.get("hz") or 0)),
+        root=str(image.get("root", "/dev/vda")),
+        khz=_khz(),
+    )
+    return made, verdict.why
+
+
+def containers(settings: Settings, workspace: Workspace) -> Path | None:
+    """The disk with the cluster's container images."""
+    key = files.read_json(workspace.stored(settings.name)).get("key")
+    return workspace.store(str(key)) if key else None
+
+
+def contents(settings: Settings, workspace: Workspace) -> list[str]:
+    """The hashes of what a guest is made of: kernel and modules, image, container images if it has any."""
+    stamps = [workspace.stamp("kernel", settings.kernel), workspace.stamp("image", settings.image)]
+    stamps += [workspace.stored(settings.name)] if workspace.stored(settings.name).is_file() else []
+    return [files.digest(files.read_json(stamp).get("files", {})) for stamp in stamps]
+
+
+def made_of(settings: Settings, workspace: Workspace) -> dict[str, str]:
+    """The same by name, and QEMU itself: what a saved state is of no use without."""
+    kernel, image = contents(settings, workspace)[:2]
+    return {"kernel": kernel, "image": image, "qemu": files.digest(qemu.program())}
+
+
+def _khz(cpus: Path = Path("/proc/cpuinfo")) -> int | None:
+    """The frequency of the host's time stamp counter, which emulated guests read; None if it may vary.
+
+    From bogomips, which is twice that frequency in MHz.
+    """
+    text = cpus.read_text()
+    found = re.search(r"^bogomips\s*:\s*([0-9.]+)", text, re.M)
+    constant = re.search(r"^flags\s*:.*\bconstant_tsc\b", text, re.M)
+    return round(float(found.group(1)) * 1000 / 2) if found and constant else None
+
+
+def _loops(hz: int) -> int | None:
+    """Loops per jiffy: a loop takes one cycle, as the kernel presets it where it knows the frequency.
+
+    From bogomips, which is twice the frequency that does not vary, in MHz.
+    """
+    found = re.search(r"^bogomips\s*:\s*([0-9.]+)", Path("/proc/cpuinfo").read_text(), re.M)
+    return int(float(found.group(1)) * 1e6 / 2 / hz) if found and hz else None

@@ -1,0 +1,156 @@
+"""A checkpoint: what was saved of a running cluster, what it needs to be restored, and its nodes.
+
+    checkpoint/NAME/checkpoint.json        the record; the directory is renamed into place when all is there
+                    vm-NNN.{ram,state,qcow2}  memory and machine in the form of a golden snapshot; the disk
+                    *.iso                  the overlay ISO as the nodes have it
+                    *.squashfs             the disk of container images, if they have one
+
+Nothing here is written again: restored nodes map the memory privately and write to disks of their own.
+"""
+
+import concurrent.futures
+import secrets
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tasks.base import files
+from tasks.base.errors import UserError
+from tasks.base.paths import NodeDir, Workspace
+from tasks.base.saved import CheckpointDir
+from tasks.definitions.schema import Node
+from tasks.definitions.settings import Settings
+from tasks.run.net.protocol import loose
+from tasks.run.node import boot, identity, qemu, snapshot
+from tasks.run.node.protocol import Boot, Frozen, NodeRun
+
+FORMAT = 1
+WAKE_TRIES = 3  # of ssh, which a busy guest may drop
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One that is complete."""
+
+    place: CheckpointDir
+    record: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What the user calls it."""
+        return self.place.root.name
+
+    @property
+    def cluster(self) -> str:
+        """The cluster that was saved."""
+        return str(self.record["settings"]["name"])
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes that were saved."""
+        return tuple(Node.model_validate(saved["node"], strict=False) for saved in self.record["nodes"])
+
+    def settings(self, name: str) -> Settings:
+        """What a cluster `name` restored from this runs with."""
+        accel = self.record["accel"]
+        return Settings(**{**self.record["settings"], "name": name, "accel": accel, "keep": False})
+
+    def boot(self, plain: Boot, node: Node, directory: Path) -> Boot:
+        """`plain` for this node, in the directory of its cluster, which holds all it needs by itself."""
+        place, number = self.place, node.number
+        saved = next(saved for saved in self.record["nodes"] if saved["node"]["number"] == number)
+        iso = files.held(place.root / saved["iso"], directory) if saved["iso"] else None
+        shown = snapshot.iso_disk(directory, iso) if saved["iso_disk"] else iso
+        disk = files.held(place.disk(number), directory)
+        frozen = Frozen(place.ram(number), place.state(number), booted=True)
+        stored = saved.get("containers")
+        containers = files.held(place.root / stored, directory) if stored else None
+        return replace(plain, image=disk, iso=shown, frozen=frozen, containers=containers)
+
+    def sizes(self) -> tuple[int, int]:
+        """Bytes of all files, and what they take on the disk."""
+        infos = [path.stat() for path in self.place.root.iterdir()]
+        return sum(info.st_size for info in infos), sum(info.st_blocks * 512 for info in infos)
+
+    def differs(self, workspace: Workspace) -> dict[str, str]:
+        """The artifacts that are not what they were: name -> what to do. Empty: it can be restored."""
+        settings = self.settings(self.cluster)
+        known, now = self.record["needs"], needs(settings, workspace, self.nodes)
+        advice = {
+            "kernel": f"`xc kernel:{settings.kernel}` builds it, from the definition and packages it had",
+            "image": f"`xc image:{settings.image}` builds it, from the definition and packages it had",
+            "qemu": "install the version of QEMU that it was saved with",
+            "devices": "use the version of this project that it was saved with",
+            "key": f"put back {identity.user_key(workspace)}, the ssh key that its nodes know",
+        }
+        return {name: advice[name] for name in advice if known.get(name) != now[name]}
+
+
+def find(workspace: Workspace, name: str) -> Checkpoint | None:
+    """The checkpoint of this name, if there is a complete one."""
+    place = CheckpointDir(workspace.checkpoints / name)
+    record = files.read_json(place.record)
+    return Checkpoint(place, record) if record.get("format") == FORMAT else None
+
+
+def every(workspace: Workspace) -> list[Checkpoint]:
+    """All that are complete, by name."""
+    names = sorted(path.parent.name for path in workspace.checkpoints.glob("[!.]*/checkpoint.json"))
+    return [found for name in names if (found := find(workspace, name))]
+
+
+def needs(settings: Settings, workspace: Workspace, nodes: Sequence[Node]) -> dict[str, str]:
+    """What a checkpoint needs to be there, by hash: artifacts, QEMU, the form of its machines, our key."""
+    plain = Boot(
+        Path("kernel"), Path("initramfs"), Path("modules"), "", Path("image"), Path("iso.iso"),
+        settings.accel, settings.machine, settings.kvm_opt,
+    )  # fmt: skip
+    tap = settings.net == "bridge"
+    machines = [
+        qemu.argv(
+            plain, node, [loose(net, node.mac(net), tap=tap) for net in node.nets], NodeDir(Path("node"))
+        )
+        for node in nodes
+    ]
+    key = identity.user_key(workspace).with_suffix(".pub").read_text()
+    return {
+        **boot.made_of(settings, workspace),
+        "devices": files.digest([[*words, snapshot.ISO_SIZE] for words in machines]),
+        "key": files.digest(key),
+    }
+
+
+def wake(runs: Sequence[NodeRun], ssh: Callable[[NodeRun, str], Sequence[str]]) -> None:
+    """Let restored nodes go on with new randomness and with the time of now, all at once.
+
+    Restored twice, a node would draw the same random numbers. `ssh` gives the command line that runs a
+    command on a node. Raises UserError for nodes that cannot be told.
+    """
+    with concurrent.futures.ThreadPoolExecutor(len(runs)) as pool:
+        said = list(pool.map(lambda run: _wake_one(run, ssh), runs))
+    failed = [f"  {run.node.name}: {text}" for run, text in zip(runs, said, strict=True) if text]
+    if failed:
+        raise UserError("no new time and randomness for restored nodes:\n" + "\n".join(failed[:4]))
+
+
+def _wake_one(run: NodeRun, ssh: Callable[[NodeRun, str], Sequence[str]]) -> str:
+    """Empty, or what went wrong. The seed goes by stdin: command lines are public."""
+    said = ""
+    for _ in range(WAKE_TRIES):
+        seed = secrets.token_bytes(64)
+        done = subprocess.run(ssh(run, _wake_command()), input=seed, capture_output=True, check=False)
+        if done.returncode == 0:
+            return ""
+        said = done.stderr.decode(errors="replace").strip() or f"ssh ended with {done.returncode}"
+    return said
+
+
+def _wake_command() -> str:
+    now = round(time.time())
+    tell = (
+        f"if [ -x /usr/sbin/xc-reseed ]; then xc-reseed {now}; else cat >/dev/urandom && date -s @{now}; fi"
+    )
+    return f"export PATH=/usr/sbin:/usr/bin:/sbin:/bin; {tell} >/dev/null"

@@ -1,0 +1,72 @@
+"""Node backends: what a node runs as. They know nets only as NICs."""
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tasks.base.paths import NodeDir
+from tasks.definitions.schema import Node
+from tasks.run.net.protocol import Nic
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A saved machine: to be made when `state` is None, else to start from."""
+
+    ram: Path  # its memory, mapped privately by its clones
+    state: Path | None
+    booted: bool = False  # a node of a checkpoint; a golden snapshot asks who it is
+    own: bool = False  # `ram` is changed in place: it becomes another snapshot
+    events: tuple[str, ...] = ()  # what the template said of its boot
+
+
+@dataclass(frozen=True)
+class Boot:
+    """What all nodes of a cluster are started from."""
+
+    kernel: Path  # ELF with a PVH note, or bzImage
+    initramfs: Path | None
+    modules: Path | None  # read-only disk with /lib/modules
+    cmdline: str  # of the kernel definition
+    image: Path  # qcow2, shared
+    iso: Path | None
+    accel: str  # kvm or tcg
+    machine: str
+    extra: str  # words added to QEMU's command line
+    frozen: Frozen | None = None  # None: an ordinary, cold boot
+    mptable: bool = False  # the kernel reads the BIOS's table of interrupts (X86_MPPARSE)
+    crowded: bool = False  # more virtual CPUs than the host has processors
+    containers: Path | None = None  # read-only disk with container images
+    lpj: int | None = None  # loops per jiffy of the host's processor, for emulated guests
+    inside: tuple[str, ...] = ()  # what stands before a node's command line: where its nets are
+    apart: tuple[str, ...] = ()  # the same for machines with loose NICs; empty: theirs are no taps
+    root: str = "/dev/vda"  # the device of the root file system: a partition where the image has some
+    khz: int | None = None  # of the host's time stamp counter, for emulated guests
+
+
+@dataclass(frozen=True)
+class NodeRun:
+    """A node that was started."""
+
+    node: Node
+    directory: NodeDir
+    process: "subprocess.Popen[bytes]"
+    frozen: Frozen | None = None  # a clone of this; it has asked who it is already
+
+
+class NodeBackend(Protocol):
+    """What a node backend has to do."""
+
+    def preflight(self, boot: Boot, nodes: Sequence[Node]) -> list[str]:
+        """Everything that is missing on this host; nothing is changed."""
+
+    def start(self, boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir) -> NodeRun:
+        """Start one node; its directory exists and is empty."""
+
+    def stop(self, directory: NodeDir) -> None:
+        """End the node of this directory if it runs, whoever started it."""
+
+    def pid(self, directory: NodeDir) -> int | None:
+        """The process of the node of this directory; None when it does not run."""

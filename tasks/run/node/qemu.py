@@ -1,0 +1,258 @@
+"""Nodes as QEMU virtual machines. The command line is made by small pure functions; `start` runs it."""
+
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from tasks.base import files, proc
+from tasks.base.errors import UserError
+from tasks.base.paths import NodeDir
+from tasks.definitions.schema import Node
+from tasks.run.net.protocol import LooseNic, Nic, ScriptNic, SwitchNic, TapNic, UserNic
+from tasks.run.node.protocol import Boot, NodeRun
+
+QEMU = "qemu-system-x86_64"
+ANSWER = 30  # seconds that a guest waits to be told who it is
+
+
+def argv(boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir, *, wait: int = ANSWER) -> list[str]:
+    """The whole command line of one node; the guest waits `wait` seconds to be told who it is."""
+    return [
+        QEMU,
+        *_machine(boot, node),
+        *_memory(boot, node),
+        *_boot(boot, node, wait),
+        *_disks(boot, directory),
+        *_ports(directory),
+        *_random(),
+        *(word for i, nic in enumerate(nics) for word in _nic(i, nic, node.mtu)),
+        *shlex.split(boot.extra),
+    ]
+
+
+def _machine(boot: Boot, node: Node) -> list[str]:
+    return [
+        "-name", f"{node.name},process={node.name}",
+        "-nodefaults", "-no-user-config",
+        "-machine", f"{boot.machine},hpet=off,usb=off,vmport=off,memory-backend=ram",
+        "-accel", _accel(boot),
+        "-cpu", cpu(boot.accel),
+        "-m", str(node.mem),
+        "-smp", str(node.smp),
+        "-display", "none",
+        "-rtc", "base=utc",
+    ]  # fmt: skip
+
+
+def cpu(accel: str) -> str:
+    """The processor of a node.
+
+    Kernels and C libraries fill memory with `rep stosb` where a CPU says that it is fast (`erms`). Emulated,
+    it is one round for each byte: several times slower than a loop.
+    """
+    return "host" if accel == "kvm" else "max,-erms"
+
+
+def _accel(boot: Boot) -> str:
+    """With more virtual CPUs than processors, those of an emulated node take turns in one thread.
+
+    Else one spins for as long as the other, which it waits for, gets no processor.
+    """
+    if boot.accel == "kvm":
+        return "kvm"
+    return f"tcg,thread={'single' if boot.crowded else 'multi'}"
+
+
+def _memory(boot: Boot, node: Node) -> list[str]:
+    """Memory in a file: the template's own, or copied on write by a clone. A saved state has its name."""
+    if boot.frozen is None:
+        return ["-object", f"memory-backend-ram,id=ram,size={node.mem}M"]
+    share = "on" if boot.frozen.state is None or boot.frozen.own else "off"
+    ram = f"memory-backend-file,id=ram,size={node.mem}M,mem-path={_escaped(boot.frozen.ram)},share={share}"
+    return ["-object", ram, *(["-incoming", "defer"] if boot.frozen.state else [])]
+
+
+def _escaped(path: Path) -> str:
+    """A path in QEMU's options, where a comma is doubled."""
+    return str(path).replace(",", ",,")
+
+
+def cmdline(boot: Boot, node: Node, wait: int = ANSWER) -> str:
+    """The kernel's command line."""
+    mtus = [f"mtu{net}={node.mtu}" for net in node.nets] if node.mtu != 1500 else []
+    # Without auto_da_alloc a file that is replaced is not written to the disk at once.
+    words = [
+        f"root={boot.root}",
+        "rw",
+        "rootflags=noauto_da_alloc",
+        "init=/init",
+        "console=ttyS0",
+        f"xc_wait={wait}",
+    ]
+    words += [f"xc_root={boot.root}"] if boot.root != "/dev/vda" else []  # for the initramfs
+    words += _emulated(boot) if boot.accel == "tcg" else []
+    return " ".join(word for word in (*words, boot.cmdline, *mtus, node.append) if word)
+
+
+def _emulated(boot: Boot) -> list[str]:
+    """What saves an emulated guest time; together a quarter of its boot.
+
+    Nothing speculates under emulation. TCG translates a program again when its address changes. The clock is
+    the host's, so it need not be compared with others, nor the speed of a loop be measured by waiting.
+    """
+    loops = [f"lpj={boot.lpj}"] if boot.lpj else []
+    # Measured while the host is busy, the frequency of the clock may be wrong by a factor, in all clones too.
+    clock = [f"tsc_early_khz={boot.khz}"] if boot.khz else []
+    # Asking ACPI for the interrupt of a device takes 0.1 s each; the older table of the BIOS says the same.
+    routing = ["acpi=noirq"] if boot.mptable else []
+    return ["mitigations=off", "norandmaps", "tsc=reliable", "no_timer_check", *clock, *routing, *loops]
+
+
+def _boot(boot: Boot, node: Node, wait: int) -> list[str]:
+    initrd = ["-initrd", str(boot.initramfs)] if boot.initramfs else []
+    return ["-kernel", str(boot.kernel), *initrd, "-append", cmdline(boot, node, wait)]
+
+
+def _disks(boot: Boot, directory: NodeDir) -> list[str]:
+    """vda is the root disk, vdb the ISO, then modules and container images; a guest knows the serials too."""
+    words = _disk("root", directory.disk, "qcow2,discard=unmap", readonly=False)
+    if boot.iso:
+        words += _disk(
+            "cdrom", boot.iso, boot.iso.suffix.removeprefix(".").replace("iso", "raw"), readonly=True
+        )
+    if boot.modules:
+        words += _disk("modules", boot.modules, "raw", readonly=True)
+    if boot.containers:
+        words += _disk("images", boot.containers, "raw", readonly=True)
+    return words
+
+
+def _disk(name: str, path: Path, kind: str, *, readonly: bool) -> list[str]:
+    # What a guest wrote need not survive a crash of the host.
+    mode = "read-only=on" if readonly else "cache=unsafe"
+    return [
+        "-drive", f"file={_escaped(path)},id={name},if=none,format={kind},{mode}",
+        "-device", f"virtio-blk-pci,drive={name},serial={name}",
+    ]  # fmt: skip
+
+
+def _ports(directory: NodeDir) -> list[str]:
+    def socket(name: str, path: Path, more: str = "") -> str:
+        return f"socket,id={name},path={_escaped(path)},server=on,wait=off{more}"
+
+    log = _escaped(directory.console_log)
+    return [
+        "-chardev", socket("console", directory.console, f",logfile={log},logappend=on"),
+        "-serial", "chardev:console",
+        "-device", "virtio-serial-pci",
+        "-chardev", socket("control", directory.control),
+        "-device", "virtconsole,chardev=control",
+        "-chardev", socket("qmp", directory.qmp),
+        "-mon", "chardev=qmp,mode=control",
+    ]  # fmt: skip
+
+
+def _random() -> list[str]:
+    return [
+        "-object", "rng-random,id=rng0,filename=/dev/urandom",
+        "-device", "virtio-rng-pci,rng=rng0,max-bytes=1024,period=80000",
+    ]  # fmt: skip
+
+
+def _nic(index: int, nic: Nic, mtu: int) -> list[str]:
+    if isinstance(nic, ScriptNic):
+        return list(nic.options)
+    own = f",host_mtu={mtu}" if mtu != 1500 else ""  # else a guest has that anyway
+    # A clone has not moved, so there is nothing to announce (and QEMU's announcer crashes when told so).
+    return [
+        "-netdev", _netdev(f"net{index}", nic),
+        "-device", f"virtio-net-pci,netdev=net{index},mac={nic.mac},romfile=,guest_announce=off{own}",
+    ]  # fmt: skip
+
+
+def _netdev(name: str, nic: UserNic | SwitchNic | TapNic | LooseNic) -> str:
+    if isinstance(nic, (TapNic, LooseNic)) and nic.tap:
+        return f"tap,id={name},ifname={nic.tap},script=no,downscript=no"
+    if isinstance(nic, SwitchNic):
+        return f"stream,id={name},server=off,addr.type=unix,addr.path={_escaped(Path(nic.switch))}"
+    if isinstance(nic, LooseNic):
+        return f"hubport,id={name},hubid={nic.net}"
+    assert isinstance(nic, UserNic)
+    forwards = "".join(
+        f",hostfwd=tcp:127.0.0.1:{f.host_port}-{nic.guest}:{f.guest_port}" for f in nic.forwards
+    )
+    return (
+        f"user,id={name},net=192.168.0.0/24,host={nic.host},dns=192.168.0.249,dhcpstart={nic.guest},"
+        f"ipv6-net={nic.prefix6}/64,ipv6-host={nic.host6}{forwards}"
+    )
+
+
+class Qemu:
+    """The backend `qemu`."""
+
+    def preflight(self, boot: Boot, nodes: Sequence[Node]) -> list[str]:
+        """Missing programs, and memory that the host does not have."""
+        missing = [
+            f"the program '{program}' is missing: apt-get install {proc.DEBIAN_PACKAGE[program]}"
+            for program in (QEMU, "qemu-img", "ssh")
+            if not proc.find(program)
+        ]
+        wanted, have = sum(node.mem for node in nodes), available_memory()
+        if wanted // 4 > have:  # guests share the image's pages and rarely touch all they have
+            missing.append(
+                f"{len(nodes)} nodes with {wanted} MiB in all, but the host has {have} MiB free: use --mem"
+            )
+        return missing
+
+    def start(self, boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir) -> NodeRun:
+        """Make the node's own disk over the shared image, and start QEMU."""
+        directory.root.mkdir(parents=True)
+        make_disk(boot.image, directory.disk, directory.root.parent)
+        command = [*boot.inside, *argv(boot, node, nics, directory)]
+        directory.qemu_log.write_text(f"$ {proc.quoted(command)}\n")
+        process = proc.spawn(command, directory.qemu_log)
+        state = {**proc.mark(process.pid), "number": node.number}
+        below = {"image": boot.image, "iso": boot.iso, "ram": boot.frozen and boot.frozen.ram}
+        below |= {"containers": boot.containers} if boot.containers else {}
+        known = {name: str(path) if path else None for name, path in below.items()}
+        files.write_json(directory.state, {**state, **known, "node": node.model_dump(mode="json")})
+        return NodeRun(node, directory, process, boot.frozen)
+
+    def stop(self, directory: NodeDir) -> None:
+        """End QEMU; the node's disk is thrown away, so there is nothing to wait for."""
+        proc.kill_recorded(files.read_json(directory.state))
+
+    def pid(self, directory: NodeDir) -> int | None:
+        """QEMU's process."""
+        return proc.recorded(files.read_json(directory.state))
+
+
+def make_disk(image: Path, disk: Path, folder: Path) -> None:
+    """A qcow2 that keeps only what differs from `image`; one is made in `folder`, the others are copies."""
+    if not image.is_file():
+        raise UserError(f"the disk image {image} is not there", "xc image:NAME builds it")
+    template = folder / f"{files.digest(image)[:8]}.template"
+    if not template.is_file():
+        with files.atomic(template) as temp:
+            proc.output(
+                ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(image), str(temp)]
+            )
+    shutil.copyfile(template, disk)
+
+
+def program() -> tuple[int, int]:
+    """Size and time of QEMU itself: what changes when it does."""
+    info = Path(proc.need(QEMU)).stat()
+    return info.st_size, info.st_mtime_ns
+
+
+def available_memory() -> int:
+    """MiB that the host can give without swapping (MemAvailable)."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) // 1024
+    return shutil.disk_usage("/dev/shm").total >> 20
+
+
+BACKEND = Qemu()

@@ -1,0 +1,106 @@
+"""Talks to QEMU's monitors, many at once. The only importer of qemu.qmp."""
+
+import asyncio
+import shlex
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tasks.base.errors import UserError
+
+if TYPE_CHECKING:
+    from qemu.qmp import QMPClient
+
+T = TypeVar("T")
+CONNECT = 5.0  # seconds for a new virtual machine to open its monitor
+PATIENCE = 60.0  # seconds for one virtual machine to save its state
+
+
+class Monitor:
+    """The monitor of one virtual machine."""
+
+    def __init__(self, client: "QMPClient") -> None:
+        self._client = client
+
+    async def execute(self, command: str, **arguments: Any) -> Any:
+        """Run a QMP command; UserError with QEMU's reason when it refuses."""
+        from qemu.qmp import ExecuteError, QMPError
+
+        try:
+            return await self._client.execute(command, arguments or None)
+        except ExecuteError as error:
+            raise UserError(f"QEMU refuses '{command}': {error}") from error
+        except QMPError as error:
+            raise UserError(f"{self.name}: QEMU is gone during '{command}': {error}") from error
+
+    @property
+    def name(self) -> str:
+        """The name of the machine's directory."""
+        return str(self._client.name)
+
+    def events(self, *names: str) -> list[dict[str, Any]]:
+        """The events of these names since we are connected, each with `data` and `at`, in seconds."""
+        found: list[dict[str, Any]] = [dict(event) for event in self._client.events.history]
+        stamps = [event["timestamp"] for event in found]
+        return [
+            {"data": event.get("data", {}), "at": stamp["seconds"] + stamp["microseconds"] / 1e6}
+            for event, stamp in zip(found, stamps, strict=True)
+            if event["event"] in names
+        ]
+
+    async def save(self, target: Path, *, shared_ram: bool) -> None:
+        """Write the state of the stopped machine to `target`; with `shared_ram`, without its RAM file."""
+        capabilities = [{"capability": "x-ignore-shared", "state": shared_ram}]
+        await self.execute("migrate-set-capabilities", capabilities=capabilities)
+        await self.execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
+        await self.execute("migrate", uri=f"exec:cat > {shlex.quote(str(target))}")
+        await self.until_migrated()
+
+    async def load(self, source: Path, *, shared_ram: bool) -> None:
+        """Take the state from `source`, in a machine started with `-incoming defer`; it stays stopped."""
+        capabilities = [{"capability": "x-ignore-shared", "state": shared_ram}]
+        await self.execute("migrate-set-capabilities", capabilities=capabilities)
+        # A guest would tell its neighbours that it has moved, though it is not the one that it was.
+        await self.execute("migrate-set-parameters", **{"announce-rounds": 0})
+        await self.execute("migrate-incoming", uri=f"exec:cat {shlex.quote(str(source))}")
+        await self.until_migrated()
+
+    async def until_migrated(self) -> None:
+        """Wait for the end of an outgoing or incoming migration."""
+        deadline = asyncio.get_running_loop().time() + PATIENCE
+        while True:
+            status = (await self.execute("query-migrate")).get("status")
+            if status == "completed":
+                return
+            if status in ("failed", "cancelled") or asyncio.get_running_loop().time() > deadline:
+                raise UserError(f"QEMU could not save or load its state: {status}")
+            await asyncio.sleep(0.005)
+
+
+def each(sockets: Sequence[Path], action: Callable[[int, Monitor], Awaitable[T]]) -> list[T]:
+    """Run `action(index, monitor)` on all monitors at once; the results in order."""
+
+    async def all_of_them() -> list[T]:
+        return list(await asyncio.gather(*(_one(i, path, action) for i, path in enumerate(sockets))))
+
+    return asyncio.run(all_of_them())
+
+
+async def _one(index: int, path: Path, action: Callable[[int, Monitor], Awaitable[T]]) -> T:
+    from qemu.qmp import QMPClient
+    from qemu.qmp.protocol import ConnectError
+
+    client = QMPClient(path.parent.name)
+    deadline = asyncio.get_running_loop().time() + CONNECT
+    while True:
+        try:
+            await client.connect(str(path))
+            break
+        except ConnectError as error:  # the socket may not be there yet, or nobody listens on it yet
+            if asyncio.get_running_loop().time() > deadline:
+                raise UserError(f"the monitor of {path.parent.name} does not answer: {error}") from error
+            await asyncio.sleep(0.005)
+    try:
+        return await action(index, Monitor(client))
+    finally:
+        await client.disconnect()

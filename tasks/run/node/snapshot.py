@@ -1,0 +1,227 @@
+"""A golden snapshot: a guest frozen where it asks who it is, and nodes that are thawed from it.
+
+All nodes of a cluster are the same until then. The template's memory is a file that clones map privately, so
+a clone costs what it changes. Its disk is the backing file of theirs; its ISO is empty and never read before.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tasks.base import files, proc
+from tasks.base.errors import UserError
+from tasks.base.paths import NodeDir
+from tasks.definitions.schema import Node
+from tasks.run.net.protocol import Nic, loose
+from tasks.run.node import qemu, qmp
+from tasks.run.node.protocol import Boot, Frozen, NodeRun
+
+ISO_SIZE = "8G"  # of the disk that holds the ISO, for every ISO: the frozen kernel knows its size
+SETTLE_UNPACKED = 0.3  # the same for its daemons, which have just been started
+PATIENCE = 180.0  # seconds for the template to come to the freeze point
+SETTLE = 1.0  # seconds the template runs on: its kernel brings the interfaces' carrier up
+CONSOLE = "console.log"  # what the template printed, which its clones have printed too
+WAIT = 3600  # seconds that a thawed guest goes on waiting to be told who it is
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What nodes cloned from one snapshot have in common."""
+
+    mem: int
+    smp: int
+    nics: int
+    mtus: tuple[tuple[int, int], ...]  # (net, mtu) where it is not the usual one
+    append: str
+
+    @property
+    def name(self) -> str:
+        """For a file name."""
+        rest = [*self.mtus, self.append] if self.mtus or self.append else []
+        mark = f"-{files.digest(rest)[:8]}" if rest else ""
+        return f"{self.mem}M-{self.smp}cpu-{self.nics}nic{mark}"
+
+
+def shape_of(node: Node) -> Shape:
+    """The shape a snapshot must have for this node to be its clone."""
+    mtus = tuple((net, node.mtu) for net in node.nets) if node.mtu != 1500 else ()
+    return Shape(node.mem, node.smp, len(node.nets), mtus, node.append)
+
+
+def key(boot: Boot, made: Shape, contents: Sequence[str]) -> str:
+    """The identity of a snapshot: everything that the frozen guest has seen, and QEMU itself.
+
+    `contents` are the hashes of kernel and image.
+    """
+    nowhere = replace(
+        boot,
+        kernel=Path("kernel"),
+        initramfs=boot.initramfs and Path("initramfs"),
+        modules=boot.modules and Path("modules"),
+        containers=boot.containers and Path("containers"),
+        image=Path("image"),
+        iso=Path("cdrom.qcow2"),
+        frozen=Frozen(Path("ram"), None),
+        crowded=False,
+    )
+    words = qemu.argv(nowhere, _template_node(made), _nics(boot, made), NodeDir(Path("node")))
+    host = [os.uname().release] if boot.apart else []  # its kernel says what a tap can do
+    return files.digest([words, *contents, *qemu.program(), *host])
+
+
+def make(boot: Boot, made: Shape, identity: str, folder: Path) -> None:
+    """Boot the template, freeze it before it looks at the ISO, and leave ram, state, disks and a stamp.
+
+    Raises UserError when the guest does not come to the freeze point or QEMU cannot save it.
+    """
+    with files.atomic(folder, directory=True) as temp:
+        own = _prepare(temp)
+        qemu.make_disk(boot.image, own.disk, temp)
+        _empty_iso(temp / "cdrom.qcow2", None)
+        template = replace(boot, iso=temp / "cdrom.qcow2", frozen=Frozen(temp / "ram", None))
+        with _template(template, made, own) as ended:
+            said = _until(own, b"hello", ended)
+            time.sleep(SETTLE)
+            qmp.each([own.qmp], lambda _, monitor: _freeze(monitor, temp / "state"))
+        _finish(temp, own, identity, said)
+
+
+def unpack(boot: Boot, made: Shape, identity: str, source: Path, folder: Path) -> None:
+    """Let a clone of the snapshot in `source` unpack the overlays of `boot.iso`, and freeze it before it asks
+    who it is.
+
+    Raises UserError when an overlay fails in the guest, too: then each node shall say so itself.
+    """
+    with files.atomic(folder, directory=True) as temp:
+        own = _prepare(temp)
+        shutil.copyfile(source / "disk.qcow2", own.disk)
+        shutil.copyfile(source / CONSOLE, own.console_log)
+        files.copy_sparse(source / "ram", temp / "ram")
+        _empty_iso(temp / "cdrom.qcow2", boot.iso)
+        frozen = Frozen(temp / "ram", source / "state", own=True)
+        with _template(replace(boot, iso=temp / "cdrom.qcow2", frozen=frozen), made, own) as ended:
+            qmp.each([own.qmp], lambda _, monitor: _thaw(monitor, source / "state"))
+            said = _until(own, b"who\n", ended, say=b"go\n")
+            failed = re.findall(rb"^overlay (\S+) ([1-9]\d*)", said, re.M)
+            if failed:
+                name, code = failed[0]
+                raise UserError(f"overlay {name.decode()} fails in the guest ({code.decode()})")
+            time.sleep(SETTLE_UNPACKED)
+            qmp.each([own.qmp], lambda _, monitor: _freeze(monitor, temp / "state"))
+        _finish(temp, own, identity, said)
+
+
+def _prepare(temp: Path) -> NodeDir:
+    temp.chmod(0o700)  # overlays may have keys in them
+    own = NodeDir(temp / "t")
+    own.root.mkdir()
+    return own
+
+
+@contextlib.contextmanager
+def _template(boot: Boot, made: Shape, own: NodeDir) -> Iterator[Callable[[], object]]:
+    """The template runs as long as the block does; what is given tells whether it has ended."""
+    words = qemu.argv(boot, _template_node(made), _nics(boot, made), own, wait=WAIT)
+    process = proc.spawn([*boot.apart, *proc.MORTAL, *words], own.qemu_log)
+    try:
+        yield process.poll
+    finally:
+        proc.kill(process.pid, proc.started_at(process.pid) or -1, grace=0.5)
+        process.wait()
+
+
+def _finish(temp: Path, own: NodeDir, identity: str, said: bytes) -> None:
+    """Keep the disk and what the console said; the stamp comes last."""
+    shutil.move(own.disk, temp / "disk.qcow2")
+    shutil.move(own.console_log, temp / CONSOLE)
+    files.remove(own.root)
+    events = [line for line in said.decode(errors="replace").splitlines() if " " in line]
+    files.write_json(temp / "golden.json", {"key": identity, "events": events})
+
+
+def thawing(boot: Boot, folder: Path, directory: Path) -> Boot:
+    """`boot` for clones of the snapshot in `folder`; `directory` is where the ISO's disk is put."""
+    iso = files.held(boot.iso, directory) if boot.iso else None
+    image = files.held(folder / "disk.qcow2", directory)
+    events = tuple(files.read_json(folder / "golden.json").get("events", ()))
+    frozen = Frozen(folder / "ram", folder / "state", events=events)
+    return replace(boot, image=image, iso=iso_disk(directory, iso), frozen=frozen)
+
+
+def iso_disk(directory: Path, iso: Path | None) -> Path:
+    """The disk in `directory` that shows `iso` to clones."""
+    directory.mkdir(parents=True, exist_ok=True)
+    disk = directory / f"{iso.stem if iso else 'cdrom'}.qcow2"
+    if not disk.is_file():
+        _empty_iso(disk, iso)
+    return disk
+
+
+def thaw(runs: Sequence[NodeRun]) -> None:
+    """Give the clones among `runs` the state of their snapshots, all at once. UserError when one fails."""
+    clones = [(run.directory.qmp, run.frozen.state) for run in runs if run.frozen and run.frozen.state]
+    qmp.each([path for path, _ in clones], lambda i, monitor: _thaw(monitor, clones[i][1]))
+
+
+def _template_node(made: Shape) -> Node:
+    """A node with what its clones have on their command line."""
+    nets = tuple(net for net, _ in made.mtus) or tuple(range(made.nics))
+    mtu = made.mtus[0][1] if made.mtus else 1500
+    append = f"xc_template {made.append}".strip()
+    return Node(number=254, role="vm", mem=made.mem, smp=made.smp, nets=nets, mtu=mtu, append=append)
+
+
+def _nics(boot: Boot, made: Shape) -> list[Nic]:
+    tap = bool(boot.apart)
+    return [loose(net, f"00:00:00:01:{net:02x}:fe", tap=tap) for net in range(made.nics)]
+
+
+def _empty_iso(disk: Path, iso: Path | None) -> None:
+    """The disk of the ISO: as large for every ISO, and without one all zeros."""
+    backing = ["-F", "raw", "-b", str(iso)] if iso else []
+    proc.output(["qemu-img", "create", "-q", "-f", "qcow2", *backing, str(disk), ISO_SIZE])
+
+
+def _until(own: NodeDir, mark: bytes, ended: Callable[[], object], say: bytes = b"") -> bytes:
+    """All that is said on the control port until `mark` has come; `say` is said first."""
+    end = time.monotonic() + PATIENCE
+    heard = b""
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(0.2)
+        connected = False
+        while mark not in heard:
+            if time.monotonic() > end or ended() is not None:
+                raise UserError(f"the template did not come to the freeze point: {_last_words(own)}")
+            try:
+                if not connected:
+                    link.connect(str(own.control))
+                    connected = True
+                    link.sendall(say)
+                heard += link.recv(4096)
+            except (OSError, TimeoutError):
+                time.sleep(0.005)
+    return heard
+
+
+def _last_words(own: NodeDir) -> str:
+    texts = [path.read_text(errors="replace") for path in (own.console_log, own.qemu_log) if path.is_file()]
+    lines = [
+        line for text in texts for line in text.splitlines() if line.strip() and not line.startswith("$ ")
+    ]
+    return lines[-1].strip() if lines else "it said nothing"
+
+
+async def _thaw(monitor: qmp.Monitor, state: Path) -> None:
+    await monitor.load(state, shared_ram=True)
+    await monitor.execute("cont")
+
+
+async def _freeze(monitor: qmp.Monitor, state: Path) -> None:
+    await monitor.execute("stop")
+    await monitor.save(state, shared_ram=True)

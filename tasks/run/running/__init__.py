@@ -1,0 +1,1 @@
+"""A running cluster, found out and never remembered."""

@@ -1,0 +1,62 @@
+"""Which ports of the host lead to the nodes of a cluster: its own while it runs, else a free range."""
+
+from collections.abc import Collection
+
+from tasks.base import files
+from tasks.base.paths import ClusterDir, Workspace
+from tasks.definitions import kubernetes
+from tasks.definitions.settings import Settings
+from tasks.run.net import forwards, selection
+from tasks.run.net.protocol import NetBackend, Ports
+
+SSH = 22
+SHIFT = 1000  # between the forwarded ports of two clusters
+MOST_PORT = 60000
+
+
+def choose(settings: Settings, workspace: Workspace) -> Ports:
+    """The running cluster's ports, else those asked for.
+
+    A cluster by another name than the usual one moves on to a range that nobody uses.
+    """
+    saved = files.read_json(workspace.cluster(settings.name).state).get("ports", {})
+    others = [other for other in workspace.run.glob("*/cluster.json") if other.parent.name != settings.name]
+    used = [files.read_json(other).get("ports", {}) for other in others]
+    api = _api(settings, saved.get("api"), {ports.get("api") for ports in used})
+    if saved:
+        return _shifted(settings, int(saved["ssh"]) - settings.ssh_base, api)
+    taken = {int(ports.get("ssh", 0)) for ports in used}
+    usual = Settings.model_fields["name"].default, Settings.model_fields["ssh_base"].default
+    shift = 0
+    while settings.ssh_base + shift + SHIFT < MOST_PORT:
+        ports = _shifted(settings, shift, api)
+        moves = settings.name != usual[0] and settings.ssh_base == usual[1]
+        if ports.ssh not in taken and not (
+            moves and selection.of(settings).preflight(settings.nodes(), ports)
+        ):
+            return ports
+        shift += SHIFT
+    return _shifted(settings, 0, api)
+
+
+def of_api(directory: ClusterDir, backend: NetBackend) -> tuple[str, int] | None:
+    """Where the Kubernetes API of a running cluster is reached from here; None for a cluster without."""
+    ports = Ports(**files.read_json(directory.state).get("ports", {"ssh": 0, "telnet": None}))
+    if ports.api is None:
+        return None
+    host, port = backend.ssh(directory, kubernetes.CONTROL, ports)
+    return (host, ports.api) if port != SSH else (host, kubernetes.PORT)  # the node itself is reached
+
+
+def _api(settings: Settings, own: int | None, taken: Collection[int | None]) -> int | None:
+    """The port that the running cluster of this name has, else the first that is free."""
+    if not settings.kubernetes:
+        return None
+    tried = range(settings.api_base, min(settings.api_base + SHIFT, MOST_PORT + 1))
+    free = (port for port in tried if port not in taken and forwards.is_free(port))
+    return own or next(free, settings.api_base)
+
+
+def _shifted(settings: Settings, shift: int, api: int | None) -> Ports:
+    telnet = settings.telnet_base + shift if settings.telnet else None
+    return Ports(settings.ssh_base + shift, telnet, api)

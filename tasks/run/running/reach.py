@@ -1,0 +1,184 @@
+"""Reaching into a running cluster: rsh, rcp, vm, console, logs. Each ends as the program it becomes."""
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tasks.base import files, proc
+from tasks.base.errors import UsageError, UserError
+from tasks.base.paths import NodeDir, Workspace
+from tasks.engine import kit
+from tasks.project import command_line
+from tasks.project.project import Project
+from tasks.run.net import selection
+from tasks.run.net.protocol import Ports
+from tasks.run.node import identity
+
+VERBS: Mapping[str, command_line.Verb] = {
+    "rsh": command_line.Verb(
+        "rsh",
+        "run a command on a node; its exit code is ours",
+        "N COMMAND...",
+        {"bg": "in background"},
+        least=2,
+    ),
+    "rcp": command_line.Verb("rcp", "copy a file from a node", "N REMOTE LOCAL", least=3, most=3),
+    "vm": command_line.Verb(
+        "vm", "a terminal on a node: a window where there is a display, else in place", "N", least=1, most=1
+    ),
+    "console": command_line.Verb(
+        "console", "the serial console of a node; Ctrl-] leaves it", "N", least=1, most=1
+    ),
+    "logs": command_line.Verb(
+        "logs",
+        "what the console of a node printed",
+        "N",
+        {"events": "the boot's phases with times"},
+        least=1,
+        most=1,
+    ),
+}
+
+WINDOW_COLOUR = {"vm": "#c8f0c8", "router": "#f0c8c8", "tester": "#c8d8f0"}
+
+
+def tasks(project: Project) -> kit.Tasks:
+    """The verbs of this module."""
+    does = {"rsh": _rsh, "rcp": _rcp, "vm": _vm, "console": _console, "logs": _logs}
+    for name, verb in VERBS.items():
+        yield kit.verb(verb, project.words, does[name], [project])
+
+
+def ssh_options(workspace: Workspace, cluster: str, number: int) -> list[str]:
+    """Options that make ssh and scp use our key and know the node's host key."""
+    values = {
+        "IdentityFile": identity.user_key(workspace),
+        "IdentitiesOnly": "yes",
+        "UserKnownHostsFile": identity.known_hosts(workspace, cluster),
+        "StrictHostKeyChecking": "yes",
+        "HostKeyAlias": identity.alias(cluster, number),
+        "LogLevel": "ERROR",
+        "ConnectTimeout": "10",
+        "PasswordAuthentication": "no",
+        "GSSAPIAuthentication": "no",
+        # The first choice of newer clients, a post-quantum exchange, takes emulated guests a second.
+        "KexAlgorithms": "curve25519-sha256",
+        "UpdateHostKeys": "no",
+    }
+    return ["-F", "/dev/null", *(word for key, value in values.items() for word in ("-o", f"{key}={value}"))]
+
+
+def ssh_command(
+    workspace: Workspace, cluster: str, at: tuple[str, int], number: int, command: Sequence[str]
+) -> list[str]:
+    """The ssh command line that runs `command` on a node, which is reached at an address and port."""
+    options = [*ssh_options(workspace, cluster, number), "-p", str(at[1])]
+    return [proc.need("ssh"), *options, f"root@{at[0]}", *command]
+
+
+def node_number(project: Project, word: str) -> int:
+    """The number in `3`, `003` or `vm-003`, of a node that is there. Raises UserError that lists them."""
+    digits = word.removeprefix("vm-")
+    if not digits.isdigit():
+        raise UsageError(f"'{word}' is no node: give its number", "xc status")
+    directory = project.workspace.cluster(project.settings.name)
+    there = sorted(int(folder.name[3:]) for folder in directory.root.glob("vm-*"))
+    if int(digits) not in there:
+        nodes = ", ".join(map(str, there))
+        raise UserError(
+            f"no node {int(digits)} in cluster '{project.settings.name}'",
+            f"there are: {nodes}" if there else "no cluster is running: xc start",
+        )
+    return int(digits)
+
+
+def ssh_at(project: Project, number: int) -> tuple[str, int]:
+    """Address and port of a running node's ssh server."""
+    directory = project.workspace.cluster(project.settings.name)
+    state = files.read_json(directory.state)
+    ports = Ports(**state.get("ports", {"ssh": project.settings.ssh_base, "telnet": None}))
+    saved = state.get("settings", {})
+    backend = selection.get(saved.get("net", "userspace"), saved.get("net_setup", ""))
+    backend.inside(directory)  # or it says why nobody gets there
+    return backend.ssh(directory, number, ports)
+
+
+def to_node(project: Project, number: int, command: Sequence[str] = ()) -> list[str]:
+    """The ssh command line for a running node; without a command a login."""
+    at = ssh_at(project, number)
+    return ssh_command(project.workspace, project.settings.name, at, number, command)
+
+
+def _rsh(project: Project) -> None:
+    number = node_number(project, project.words.args[0])
+    command = list(project.words.args[1:])
+    if project.words.options.get("bg"):
+        command = [f"sh -c {shlex.quote(' '.join(command))} >/dev/null 2>&1 &"]
+    become(to_node(project, number, command))
+
+
+def _rcp(project: Project) -> None:
+    word, remote, local = project.words.args
+    number = node_number(project, word)
+    host, port = ssh_at(project, number)
+    options = [*ssh_options(project.workspace, project.settings.name, number), "-P", str(port)]
+    become([proc.need("scp"), "-q", *options, f"root@{host}:{remote}", local])
+
+
+def _vm(project: Project) -> None:
+    number = node_number(project, project.words.args[0])
+    command = to_node(project, number)
+    command.insert(1, "-t")
+    if not os.environ.get("DISPLAY") or not proc.find("xterm"):
+        become(command)
+    own = project.workspace.cluster(project.settings.name).node(number)
+    window(own, f"vm-{number:03d}", command, "#ffffff")
+
+
+def _console(project: Project) -> None:
+    number = node_number(project, project.words.args[0])
+    own = project.workspace.cluster(project.settings.name).node(number)
+    if sys.stdin.isatty():
+        print("(Ctrl-] leaves the console)", file=sys.stderr)
+    become(console_command(own, terminal=sys.stdin.isatty()))
+
+
+def console_command(own: NodeDir, *, terminal: bool) -> list[str]:
+    """The command that connects a terminal with a node's serial console."""
+    side = "STDIO,raw,echo=0,escape=0x1d" if terminal else "STDIO"
+    return [proc.need("socat"), side, f"UNIX-CONNECT:{own.console}"]
+
+
+def window(own: NodeDir, title: str, command: Sequence[str], colour: str) -> None:
+    """Open an xterm that lives until `stop`, or until it is closed."""
+    state = own.root / f"{title}-{os.getpid()}-{os.urandom(3).hex()}.window"
+    process = proc.spawn(
+        ["xterm", "-T", title, "-bg", colour, "-fg", "black", "-e", *command], own.root / "xterm.log"
+    )
+    files.write_json(state, proc.mark(process.pid))
+
+
+def _logs(project: Project) -> None:
+    number = node_number(project, project.words.args[0])
+    own = project.workspace.cluster(project.settings.name).node(number)
+    wanted = own.events if project.words.options.get("events") else own.console_log
+    if not wanted.is_file():
+        raise UserError(f"there is no {wanted.name} of vm-{number:03d} yet", "the node is still starting")
+    _copy_out(wanted)
+
+
+def _copy_out(path: Path) -> None:
+    sys.stdout.flush()
+    with path.open("rb") as file:
+        shutil.copyfileobj(file, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+
+
+def become(command: list[str]) -> None:
+    """Replace this process, so that terminal, signals and exit code are the command's own."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(command[0], command)

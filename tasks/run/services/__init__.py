@@ -1,0 +1,1 @@
+"""What a running cluster is offered: names, a pretended internet."""

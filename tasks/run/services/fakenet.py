@@ -1,0 +1,112 @@
+"""A pretended internet for a cluster that has none: every name is one address, which answers http."""
+
+import json
+import sys
+from collections.abc import Mapping
+
+from tasks.base import files, progress
+from tasks.base.errors import UsageError, UserError, unknown
+from tasks.base.paths import ClusterDir, NodeDir
+from tasks.definitions.schema import Node
+from tasks.engine import kit
+from tasks.project import command_line
+from tasks.project.project import Project
+from tasks.run.net import fakenet_server
+from tasks.run.node import filters, qmp
+from tasks.run.running.cluster import backend_of, locked
+from tasks.run.services import dns
+
+VERBS: Mapping[str, command_line.Verb] = {
+    "fakenet": command_line.Verb(
+        "fakenet",
+        "pretend an internet: every name resolves, and http answers",
+        "start|stop|status",
+        {"o=": "status: json"},
+        least=1,
+        most=1,
+    ),
+}
+FILTER = "fakenet"
+BACKENDS = ("bridge", "userspace")  # of others it is not known where net 0 leads
+
+
+def tasks(project: Project) -> kit.Tasks:
+    """The verb of this module."""
+    yield kit.verb(VERBS["fakenet"], project.words, _fakenet, [project])
+
+
+def _fakenet(project: Project) -> None:
+    action = project.words.args[0]
+    usage = command_line.usage(VERBS["fakenet"])
+    if action not in ("start", "stop", "status"):
+        raise UsageError(unknown("action", action, ("start", "stop", "status")), usage)
+    if project.words.options.get("o", "json") != "json" or (project.words.options and action != "status"):
+        raise UsageError("-o json is for 'fakenet status', and nothing else is", usage)
+    directory = project.workspace.cluster(project.settings.name)
+    if action == "status":
+        on = fakenet_server.running(directory.fakenet)
+        text = (
+            json.dumps({"running": on, "address": fakenet_server.ADDRESS}) if project.words.options else None
+        )
+        sys.stdout.write(f"{text or ('running' if on else 'not running')}\n")
+        return
+    with locked(project.workspace, project.settings.name):
+        if action == "start":
+            _start(project, directory)
+        else:
+            _stop(directory)
+    dns.refresh_if_possible(project.workspace)
+
+
+def _start(project: Project, directory: ClusterDir) -> None:
+    nodes = _nodes(directory)
+    if not nodes:
+        raise UserError(f"no node with net 0 runs in cluster '{project.settings.name}'", "xc start")
+    settings = files.read_json(directory.state)["settings"]
+    if settings["net"] not in BACKENDS:
+        raise UserError(
+            f"fakenet works with --net={' or '.join(BACKENDS)}, this cluster has {settings['net']}"
+        )
+    if settings.get("dns", "off") == "off":
+        raise UserError("this cluster was started with --dns=off, so nothing would find the pretended names")
+    _stop(directory)
+    if settings["net"] == "bridge":
+        fakenet_server.start_here(directory.fakenet, backend_of(directory).inside(directory))
+    else:
+        _redirect(directory, nodes)
+    progress.say(
+        f"every name is {fakenet_server.ADDRESS} now, for {len(nodes)} nodes; `xc fakenet stop` ends it"
+    )
+
+
+def _redirect(directory: ClusterDir, nodes: list[tuple[Node, NodeDir]]) -> None:
+    """Frames of net 0 go through the program."""
+    doors = [own.root / FILTER for _, own in nodes]
+
+    async def redirect(index: int, monitor: qmp.Monitor) -> None:
+        node = nodes[index][0]
+        await filters.redirect(monitor, FILTER, f"net{node.nets.index(0)}", doors[index], ("out", "in"))
+
+    fakenet_server.start(directory.fakenet, doors)
+    try:
+        qmp.each([own.qmp for _, own in nodes], redirect)
+    except BaseException:
+        _stop(directory)
+        raise
+
+
+def _stop(directory: ClusterDir) -> None:
+    if files.read_json(directory.state).get("settings", {}).get("net") == "bridge":
+        fakenet_server.end_here(directory.fakenet, backend_of(directory).inside(directory))
+        return
+
+    async def remove(_: int, monitor: qmp.Monitor) -> None:
+        await filters.remove(monitor, FILTER)
+
+    qmp.each([own.qmp for _, own in _nodes(directory)], remove)
+    fakenet_server.end(directory.fakenet)
+
+
+def _nodes(directory: ClusterDir) -> list[tuple[Node, NodeDir]]:
+    """The running nodes that are on net 0."""
+    return [(node, directory.node(node.number)) for node in dns.nodes(directory) if 0 in node.nets]

@@ -1,0 +1,1 @@
+"""verify: what a topology promises, tried."""

@@ -1,0 +1,201 @@
+"""What is tried with a running cluster: the promises of its topology, and what is left when it has gone."""
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tasks.base import proc
+from tasks.base.errors import CommandError
+from tasks.definitions import iso_choice
+from tasks.definitions.settings import role_of
+from tasks.project.project import Project
+from tasks.run.inspect import graph
+from tasks.run.running import reach
+from tasks.run.running.cluster import backend_of
+from tasks.run.services import dns
+from tasks.run.verify import probe
+from tasks.run.verify.probe import Probe
+from tasks.run.verify.results import Outcome
+from tasks.topology import reachability
+from tasks.topology.netplan import NodePlan
+
+Finding = tuple[str, Outcome, str, float]
+AT_ONCE = 8  # nodes that are asked
+LOGIN = 60  # seconds for all that one node is asked
+OURS = ("xcbr", "xct", "xcup")  # names of links begin so; namespaces end with the last process in them
+SERVER = Path(__file__).parents[1] / "net" / "programs" / "outside.py"
+OUTSIDE = "198.51.100.1"  # RFC 5737: nobody's
+PORT = 8080
+
+
+def nodes(house: Project, only: int | None = None) -> Iterator[Finding]:
+    """Each node is who it should be, and reaches whom the topology promises; `only` what concerns one."""
+    topology, given, plans = graph.standing(house, house.settings)
+    asked: dict[int, list[Probe]] = {number: [] for number in plans}
+    for pair in reachability.promised(topology, plans, given):
+        if only in (None, pair.source, pair.to):
+            asked[pair.source] += _probes(plans[pair.source], pair, given.mtu)
+    for number in asked if house.settings.dns != "off" and _knows_names(house) else ():
+        asked[number] += _names(house, plans, number)
+    if only is not None:
+        asked = {number: own for number, own in asked.items() if own or number == only}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for findings in pool.map(lambda number: _ask(house, number, asked[number]), sorted(asked)):
+            yield from findings
+
+
+def _probes(source: NodePlan, pair: reachability.Pair, mtu: int) -> list[Probe]:
+    found = [Probe("ping", pair.address(family), family, mtu) for family in reachability.FAMILIES]
+    return [*found, Probe("ssh", pair.v4)] if source.role == "tester" else found
+
+
+def _knows_names(house: Project) -> bool:
+    """Whether nodes have a DNS server of their own."""
+    packed = iso_choice.recorded(house.workspace.choice(house.settings.name))
+    return packed is not None and "dns" in packed.words
+
+
+def _names(house: Project, plans: Mapping[int, NodePlan], number: int) -> list[Probe]:
+    """The next node's name, asked of the own server; by the first also one that the host knows."""
+    numbers = sorted(plans)
+    after = plans[numbers[(numbers.index(number) + 1) % len(numbers)]]
+    own = [address.v4 for each in after.interfaces if each.name != "eth0" for address in each.addresses[:1]]
+    want = (own or [f"192.168.0.{after.number}"])[0]
+    domain = "" if house.settings.name == dns.DOMAIN else f"{house.settings.name}."
+    long = f"{after.name}.{domain}{dns.DOMAIN}"
+    named = [after.name, long] if number == numbers[0] else [after.name]
+    return [Probe("name", name, want=want) for name in named]
+
+
+def _ask(house: Project, number: int, probes: Sequence[Probe]) -> list[Finding]:
+    """One login; all that this node has to try."""
+    name = f"vm-{number:03d}"
+    try:
+        said = _run(house, number, f"hostname; {probe.script(probes)}")
+    except CommandError as error:
+        return [(f"{name} answers", "failed", str(error), 0.0)]
+    who = said.partition("\n")[0]
+    found = [_finding(f"{name} answers ssh", "" if who == name else f"it says it is {who}")]
+    outcomes = probe.outcomes(probes, said)
+    found += [
+        _finding(f"{name} to {each.text}", why) for each, why in zip(probes, outcomes, strict=True)
+    ]  # fmt: skip
+    pieces = probe.pieces(said)
+    why = f"{pieces} packets were cut, so a net has a smaller MTU" if pieces else ""
+    return [*found, _finding(f"{name} cut no packet into pieces", why)]
+
+
+def _finding(name: str, why: str) -> Finding:
+    return name, "failed" if why else "ok", why, 0.0
+
+
+def _run(house: Project, number: int, script: str, *, through: Sequence[str] = ()) -> str:
+    command = reach.to_node(house, number, [script])
+    return proc.output(["timeout", str(LOGIN), *command[:1], *through, *command[1:]]).decode(errors="replace")
+
+
+def inside(house: Project) -> Iterator[Finding]:
+    """A login over the nets of the cluster: from a tester to a node that it has been promised."""
+    topology, given, plans = graph.standing(house, house.settings)
+    pairs = reachability.promised(topology, plans, given)
+    pair = next((each for each in pairs if plans[each.source].role == "tester"), None)
+    if pair is None:
+        yield "a login from a tester", "skipped", "there is no tester", 0.0
+        return
+    name = f"a login from vm-{pair.source:03d} to vm-{pair.to:03d} at {pair.v4}"
+    way = reach.to_node(house, pair.source, ["nc", pair.v4, "22"])
+    try:
+        who = _run(house, pair.to, "hostname", through=["-o", f"ProxyCommand={shlex.join(way)}"]).strip()
+    except CommandError as error:
+        yield _finding(name, str(error))
+        return
+    yield _finding(name, "" if who == f"vm-{pair.to:03d}" else f"it says it is {who}")
+
+
+def outside(house: Project) -> Iterator[Finding]:
+    """A server outside sees who comes over a router by the router's address."""
+    _, _, plans = graph.standing(house, house.settings)
+    hidden = {number: gate for number in plans if (gate := _gate(plans, number))}
+    if not hidden:
+        yield "a server outside", "skipped", "no node leaves the cluster by a router that translates", 0.0
+        return
+    directory = house.workspace.cluster(house.settings.name)
+    if house.settings.net != "bridge":
+        why = f"with net={house.settings.net} no server can be put outside of net 0"
+        yield "a server outside", "skipped", why, 0.0
+        return
+    gates = sorted({f"192.168.0.{number}" for number, node in plans.items() if node.nat})
+    log = directory.root / "outside.log"
+    words = [sys.executable, "-I", "-S", str(SERVER), OUTSIDE, str(PORT), *gates]
+    running = proc.spawn([*backend_of(directory).inside(directory), *words], log)
+    try:
+        for number in _one_of_each(plans, hidden):
+            ask = Probe("http", f"http://{OUTSIDE}:{PORT}/", want="translated")
+            said = _run(house, number, probe.script([ask]))
+            (why,) = probe.outcomes([ask], said)
+            yield _finding(f"vm-{number:03d} to a server outside, translated by a router", why)
+    finally:
+        running.terminate()
+        running.wait()
+
+
+def _one_of_each(plans: Mapping[int, NodePlan], hidden: Mapping[int, int]) -> list[int]:
+    """The first node of each group behind each router."""
+    firsts: dict[tuple[str | None, int], int] = {}
+    for number in sorted(hidden):
+        firsts.setdefault((plans[number].group, hidden[number]), number)
+    return sorted(firsts.values())
+
+
+def _gate(plans: Mapping[int, NodePlan], number: int) -> int | None:
+    """The router that translates what this node sends outside; None if there is none, or the node is one."""
+    node, seen = plans[number], {number}
+    came = None
+    while not node.uplink:
+        ways = [way for way in node.routes if way.to4 == "0.0.0.0/0" and not way.bound_to and way.hops]
+        hop = ways[0].hops[0] if ways else None
+        if hop is None or hop.number not in plans or hop.number in seen:
+            return None
+        came = came or hop.net
+        node = plans[hop.number or 0]
+        seen.add(node.number)
+    return node.number if node.number != number and came in node.nat else None
+
+
+def one_more(house: Project) -> int | None:
+    """The number of a node that could be added."""
+    topology, _, plans = graph.standing(house, house.settings)
+    free = [*topology.scaleout, *range(1, 200)]
+    return next((n for n in free if n not in plans and topology.group_of(n) and role_of(n) == "vm"), None)
+
+
+def marks(house: Project, cluster: str) -> frozenset[str]:
+    """What a running cluster shows on this host: links, sockets, files, processes."""
+    root = house.workspace.cluster(cluster).root
+    links = {f"link {link}" for link in os.listdir("/sys/class/net") if link.startswith(OURS)}
+    sockets = {
+        line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines() if str(root) in line
+    }
+    own = {f"file {root}"} if root.exists() else set()
+    return frozenset(links | own | {f"socket {each}" for each in sockets} | _processes(root))
+
+
+def _processes(root: Path) -> set[str]:
+    """Processes that have something of the cluster on their command line."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if f"{root}/" in f"{line} " or f"{root} " in line:
+            found.add(f"process {folder.name} {line[:80]}")
+    return found
+
+
+def left(house: Project, cluster: str, before: frozenset[str]) -> list[str]:
+    """What is there that was not there before."""
+    return sorted(marks(house, cluster) - before)

@@ -1,0 +1,185 @@
+"""a topology ──verify──> a cluster is started, all that the topology promises is tried, nothing is left
+
+A cluster of its own is started by `xc starts`, as anybody would; so a start that fails is a finding too.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tasks.base import files, proc, progress
+from tasks.base.errors import CommandError, UsageError, UserError, unknown
+from tasks.definitions.settings import Settings
+from tasks.engine import kit
+from tasks.project import command_line
+from tasks.project.project import Project
+from tasks.run.running.cluster import running
+from tasks.run.verify import results, trial
+from tasks.run.verify.results import Outcome, Result
+
+ALL = "all"
+VERBS: Mapping[str, command_line.Verb] = {
+    "verify": command_line.Verb(
+        "verify",
+        "start topologies, try all that they promise, stop them, and look what is left",
+        "[TOPOLOGY...]",
+        {
+            "topology=": "one more way to name one; 'all' for every one",
+            "junit=": "a file for CI systems",
+            "o=": "json",
+        },
+        settings=True,
+        builds=True,
+    ),
+}
+CLUSTER = "verify"  # its name, unless one is given
+OVERLAYS = "env network-topology iptools dns"  # with NAT and DNS on nodes, unless others are asked for
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A topology that is looked at."""
+
+    house: Project
+    topology: str
+    cluster: str
+    log: Path
+
+    def xc(self, *said: str) -> None:
+        """Run a verb for this cluster; CommandError with its last lines."""
+        command = [sys.executable, "-m", "tasks", said[0], f"--name={self.cluster}", *said[1:]]
+        plain = {key: value for key, value in os.environ.items() if key not in ("TOPOLOGY", "__topology")}
+        proc.run(command, cwd=self.house.root, log=self.log, env=plain, clean_env=True)
+
+
+def tasks(project: Project) -> kit.Tasks:
+    """The verb of this module. What a start needs, the start builds."""
+    yield kit.verb(VERBS["verify"], project.words, _verify, [project])
+
+
+def _verify(house: Project) -> None:
+    wanted = _wanted(house)
+    command_line.wants_json(house.words)
+    name = house.words.settings.get("name", CLUSTER)
+    if running(house.workspace.cluster(name)):
+        raise UserError(f"cluster '{name}' is running, and verify starts one of its own", "--name=OTHER")
+    found: list[Result] = []
+    for topology in wanted:
+        log = house.workspace.root / "log" / "verify" / f"{topology}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.unlink(missing_ok=True)
+        own = _one(Verified(house, topology, name, log))
+        progress.say(f"{topology}: {results.counts(own)}, {sum(each.seconds for each in own):.1f} s")
+        found += own
+    _report(house, found)
+
+
+def _wanted(house: Project) -> list[str]:
+    """The topologies by name; the one of the settings when none is named."""
+    known = sorted(house.definitions.topologies)
+    option = house.words.options.get("topology", "")
+    named = [*house.words.args, *(word for word in option.split(",") if word)]
+    if ALL in named:
+        return known
+    wrong = [unknown("topology", word, [*known, ALL]) for word in named if word not in known]
+    if wrong:
+        raise UsageError("; ".join(wrong))
+    return named or [house.settings.topology]
+
+
+def _one(it: Verified) -> list[Result]:
+    """Everything about one topology; it is stopped in any case."""
+    before = trial.marks(it.house, it.cluster)
+    found: list[Result] = []
+    try:
+        for name, outcome, text, seconds in _steps(it):
+            found.append(Result(it.topology, name, outcome, text, seconds))
+            if outcome == "failed":
+                progress.say(f"{it.topology}: {name}: {text.splitlines()[0] if text else 'failed'}")
+    finally:
+        if any(each.outcome == "failed" for each in found):
+            _keep_consoles(it)
+        ended = _timed("stop", lambda: it.xc("stop"))
+    found.append(Result(it.topology, *ended))
+    left = trial.left(it.house, it.cluster, before)
+    found.append(Result(it.topology, "nothing is left", "failed" if left else "ok", "\n".join(left)))
+    return found
+
+
+def _steps(it: Verified) -> Iterator[tuple[str, Outcome, str, float]]:
+    said = {**_testers(it), **it.house.words.settings, "topology": it.topology}
+    overlays = said.pop("ovls", OVERLAYS).replace(",", " ").split()
+    options = [f"--{key.replace('_', '-')}={value}" for key, value in said.items() if key != "name"]
+    packed = _timed("overlays", lambda: it.xc("mkcdrom", *overlays))
+    yield packed
+    if packed[1] != "ok":
+        return
+    start = _timed("start", lambda: it.xc("starts", *options))
+    yield start
+    if start[1] != "ok":
+        return
+    state = files.read_json(it.house.workspace.cluster(it.cluster).state)
+    here = replace(it.house, settings=Settings(**state["settings"]))
+    yield from trial.nodes(here)
+    yield from trial.inside(here)
+    yield from trial.outside(here)
+    yield from _scaled(it, here)
+
+
+def _testers(it: Verified) -> dict[str, str]:
+    """One tester, where the topology has a place for testers but starts none by itself."""
+    topology = it.house.definitions.topologies[it.topology]
+    place = any(group.role == "tester" for group in topology.groups.values())
+    return {"ntesters": "1"} if place and not topology.counts.ntesters else {}
+
+
+def _scaled(it: Verified, here: Project) -> Iterator[tuple[str, Outcome, str, float]]:
+    """A node more, which has to keep the promises too; and away again."""
+    number = trial.one_more(here)
+    if number is None:
+        yield "scaleout", "skipped", "the topology has no place for one more", 0.0
+        return
+    added = _timed(f"scaleout {number}", lambda: it.xc("scaleout", str(number)))
+    yield added
+    if added[1] == "ok":
+        yield from trial.nodes(here, only=number)
+    yield _timed(f"scalein {number}", lambda: it.xc("scalein", str(number)))
+    there = number in running(here.workspace.cluster(it.cluster))
+    yield f"vm-{number:03d} is gone", "failed" if there else "ok", "it still runs" if there else "", 0.0
+
+
+def _timed(name: str, act: Callable[[], object]) -> tuple[str, Outcome, str, float]:
+    began = time.monotonic()
+    try:
+        act()
+    except CommandError as error:
+        return name, "failed", str(error), time.monotonic() - began
+    return name, "ok", "", time.monotonic() - began
+
+
+def _keep_consoles(it: Verified) -> None:
+    """What the nodes printed, beside the log, for the cluster is about to go."""
+    for console in it.house.workspace.cluster(it.cluster).root.glob("vm-*/console.log"):
+        kept = it.log.with_name(f"{it.topology}-{console.parent.name}.console.log")
+        kept.write_bytes(console.read_bytes())
+
+
+def _report(house: Project, found: Sequence[Result]) -> None:
+    junit = house.words.options.get("junit")
+    if junit:
+        with files.atomic(Path(junit).absolute()) as temp:
+            temp.write_bytes(results.as_junit(found))
+    if house.words.options.get("o"):
+        sys.stdout.write(results.as_json(found))
+    failed = [each for each in found if each.outcome == "failed"]
+    for each in found:
+        if each.outcome == "skipped":
+            progress.say(f"{each.suite}: {each.name}: skipped, {each.text}")
+    if failed:
+        lines = [f"  {each.suite}: {each.name}: {each.text}" for each in failed[:20]]
+        logs = house.workspace.root / "log" / "verify"
+        raise UserError(f"{len(failed)} of {len(found)} checks failed:\n" + "\n".join(lines), f"logs: {logs}")
+    progress.say(f"{len(found)} checks: {results.counts(found)}")

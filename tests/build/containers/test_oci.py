@@ -1,0 +1,369 @@
+"""Names of images, layers in overlayfs's form, the store for guests; all without a registry."""
+
+import gzip
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from tasks.base import files
+from tasks.base.errors import UserError
+from tasks.base.paths import Workspace
+from tasks.build.containers import containers_storage, layers, oci, registry_auth, registry_places, store
+from tasks.build.containers.containers_storage import Stored
+from tasks.build.containers.registry_places import Access
+from tasks.definitions import image_reference
+from tasks.formats import squashfs
+from tests.conftest import Fakes, House, eventually
+from tests.containers import image, tar
+
+DIGEST = "sha256:" + "a" * 64
+
+
+@pytest.mark.parametrize(
+    ("text", "full"),
+    [
+        ("busybox", "docker.io/library/busybox:latest"),
+        ("busybox:1.36", "docker.io/library/busybox:1.36"),
+        ("docker.io/busybox", "docker.io/library/busybox:latest"),
+        ("me/tool", "docker.io/me/tool:latest"),
+        ("localhost/x:1", "localhost/x:1"),
+        ("localhost:5000/x", "localhost:5000/x:latest"),
+        ("[::1]:5000/x:1", "[::1]:5000/x:1"),
+        ("registry.k8s.io/sig/a_b__c--d.e:v1", "registry.k8s.io/sig/a_b__c--d.e:v1"),
+        (f"quay.io/x@{DIGEST}", f"quay.io/x@{DIGEST}"),
+        (f"quay.io/x:1@{DIGEST}", f"quay.io/x:1@{DIGEST}"),
+    ],
+)
+def test_names_in_full(text: str, full: str) -> None:
+    assert image_reference.parse(text).text == full
+    assert image_reference.parse(full).text == full
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "Busybox", "me/Tool", "a:", "a@sha256:12", "http://x/y", "a b", "a//b", "/a", "-a", "a:" + "t" * 129]
+    + ["../a"],
+)
+def test_what_is_no_name(text: str) -> None:
+    with pytest.raises(ValueError, match="is no image"):
+        image_reference.parse(text)
+
+
+def test_where_an_image_is_asked_for() -> None:
+    access = Access.of("docker.io=m1 docker.io/library=http://m2:80/hub/ docker.ioo=m3", "m1")
+    found = registry_places.places(image_reference.parse("busybox"), access)
+    assert [place.text for place in found] == [
+        "http://m2:80/hub/busybox",
+        "https://m1/library/busybox",
+        "https://registry-1.docker.io/library/busybox",
+    ]
+    assert [place.loose for place in found] == [False, True, False]
+    assert registry_places.places(image_reference.parse("127.0.0.1:5000/x"), Access())[0].loose
+
+
+def test_whose_login_is_used(tmp_path: Path) -> None:
+    runtime, docker = tmp_path / "run/containers/auth.json", tmp_path / ".docker/config.json"
+    environ = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+    hub = {"https://index.docker.io/v1/": {"auth": "YTpi"}, "r.io": {"auth": "Yzpk"}}
+    files.write_json(docker, {"auths": hub})
+    assert registry_auth.login("docker.io", "library/x", environ) == ("a", "b")
+    files.write_json(runtime, {"auths": {"r.io/team": {"auth": "ZTpm"}, "r.io": {"auth": "not base64"}}})
+    assert registry_auth.login("r.io", "team/x", environ) == ("e", "f")
+    assert registry_auth.login("r.io", "other", environ) == ("c", "d")
+    assert registry_auth.login("x.io", "other", environ) is None
+    assert registry_auth.login("r.io", "x", {**environ, "REGISTRY_AUTH_FILE": "/none"}) is None
+    files.write_json(docker, {"credHelpers": {"r.io": "pass"}})
+    assert "docker-credential-pass" in (registry_auth.helper("r.io", environ) or "")
+
+
+def test_a_challenge() -> None:
+    said = 'Bearer realm="https://a/token",service="reg",scope="repository:a/b:pull,push"'
+    assert registry_auth.challenge(said) == (
+        "bearer", {"realm": "https://a/token", "service": "reg", "scope": "repository:a/b:pull,push"},
+    )  # fmt: skip
+
+
+def special(name: str, kind: bytes, **more: object) -> tarfile.TarInfo:
+    """An entry of a tar that is no plain file."""
+    entry = tarfile.TarInfo(name)
+    entry.type = kind
+    for key, value in more.items():
+        setattr(entry, key, value)
+    return entry
+
+
+def stored(folder: Path, *made: tuple[str, tuple[bytes, ...]]) -> tuple[oci.Layout, Path]:
+    """A disk with these images: name and layers."""
+    layout = oci.Layout(folder / "layout")
+    images = [Stored((name,), digest, digest) for name, parts in made if (digest := image(layout, *parts))]
+    write(layout, images, folder / "disk")
+    return layout, folder / "disk"
+
+
+def write(layout: oci.Layout, images: list[Stored], out: Path) -> None:
+    """The disk of these images."""
+
+    def fill(made: tarfile.TarFile) -> None:
+        containers_storage.Writer(layout, made, "storage", 7).write(containers_storage.merged(images))
+
+    squashfs.write(out, fill, 7)
+
+
+def shown(disk: Path) -> list[dict[str, tuple[str, str, str]]]:
+    """What is in the layers of a disk, the smaller first: path -> mode, owner, size or device."""
+    command = ["unsquashfs", "-lln", str(disk)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found: dict[str, dict[str, tuple[str, str, str]]] = {}
+    for line in said.splitlines():
+        layer, marked, path = line.partition("squashfs-root/storage/overlay/")[2].partition("/diff")
+        if marked and "/" not in layer:
+            words = re.sub(r", +", ",", line).split()
+            found.setdefault(layer, {})[path.lstrip("/")] = (words[0], words[1], words[2])
+    return sorted(found.values(), key=len)
+
+
+def unpacked(disk: Path) -> Path:
+    """The disk's content."""
+    to = disk.with_name("unpacked")
+    subprocess.run(["unsquashfs", "-q", "-n", "-d", str(to), str(disk)], check=True, capture_output=True)
+    return to / "storage"
+
+
+def test_layers_in_overlayfs_form(tmp_path: Path) -> None:
+    below = tar(("etc/old", "old"), ("opt/a", "a"))
+    above = tar(
+        special("etc/.wh.old", tarfile.REGTYPE),
+        special("opt/.wh..wh..opq", tarfile.REGTYPE),
+        special("var/.wh..wh..opq", tarfile.REGTYPE),
+        special("var/", tarfile.DIRTYPE, mode=0o1777, uid=3),
+        special("./bin/tool", tarfile.REGTYPE, mode=0o4755, uid=5, gid=70000, mtime=1000),
+        special("bin/tool2", tarfile.LNKTYPE, linkname="./bin/tool"),
+        special("bin/", tarfile.DIRTYPE, mode=0o700, mtime=2000),
+        special("dev/zero", tarfile.CHRTYPE, devmajor=1, devminor=5, mode=0o666),
+        special("bin/caps", tarfile.REGTYPE, pax_headers={"SCHILY.xattr.user.mark": "x"}),
+        special("link", tarfile.SYMTYPE, linkname="/etc/none"),
+        ("twice", "first"),
+        ("twice", "second!"),
+    )
+    _, disk = stored(tmp_path, ("localhost/a:1", (below, above)))
+    lower, upper = shown(disk)
+    assert set(lower) == {"", "etc", "etc/old", "opt", "opt/a"}
+    assert upper["etc/old"] == ("c---------", "0/0", "0,0")
+    assert upper["bin/tool"][:2] == ("-rwsr-xr-x", "5/70000")
+    assert upper["bin"][0] == "drwx------"
+    assert upper["var"][:2] == ("drwxrwxrwt", "3/0")
+    assert upper["dev/zero"] == ("crw-rw-rw-", "0/0", "1,5")
+    assert upper["twice"][2] == "7"
+    assert not [name for name in upper if ".wh." in name]
+    root = unpacked(disk)
+    tool, tool2 = (next(root.glob(f"overlay/*/diff/bin/{name}")) for name in ("tool", "tool2"))
+    assert tool.stat().st_ino == tool2.stat().st_ino and tool.stat().st_mtime == 1000
+    assert os.getxattr(tool.with_name("caps"), "user.mark") == b"x"
+    if os.geteuid() == 0:  # nobody else sees them
+        marks = [os.getxattr(tool.parents[1] / name, "trusted.overlay.opaque") for name in ("opt", "var")]
+        assert marks == [b"y", b"y"]
+
+
+def test_the_store_is_what_podman_and_skopeo_know(tmp_path: Path) -> None:
+    base, more = tar(("etc/base", "b")), tar(("etc/more", "m"))
+    layout, disk = stored(tmp_path, ("localhost/a:1", (base, more)), ("localhost/b:2", (base,)))
+    root = unpacked(disk)
+    images = json.loads((root / "overlay-images/images.json").read_text())
+    known = {layer["id"]: layer for layer in json.loads((root / "overlay-layers/layers.json").read_text())}
+    assert sorted(image["names"] for image in images) == [["localhost/a:1"], ["localhost/b:2"]]
+    assert len(known) == 2, "a layer of two images is there once"
+    two = next(image for image in images if image["names"] == ["localhost/a:1"])
+    top = known[two["layer"]]
+    assert (root / "overlay" / top["id"] / "diff/etc/more").read_text() == "m"
+    (below,) = (root / "overlay" / top["id"] / "lower").read_text().split(":")
+    assert (root / "overlay" / below / "etc/base").read_text() == "b"
+    assert known[top["parent"]]["compression"] == 2
+    assert layout.has(two["digest"])
+    assert (root / "overlay-images/images.lock").is_file(), "nobody can make it on a read-only disk"
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.ZstdCompressor().compress, bytes])
+def test_layers_of_every_compression(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    blob = tmp_path / "blob"
+    plain = tar(("a", "a" * 100_000))
+    blob.write_bytes(pack(plain))
+    assert layers.check(blob, f"sha256:{hashlib.sha256(plain).hexdigest()}") == len(plain)
+
+
+def test_the_same_images_give_the_same_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    made = ("localhost/a:1", (tar(("a", "a")),)), ("localhost/b:1", (tar(("b", "b")),))
+    first = stored(tmp_path / "one", *made)[1].read_bytes()
+    monkeypatch.setattr("time.time", lambda: 5.0)
+    old = os.umask(0o077)
+    try:
+        second = stored(tmp_path / "two", *reversed(made))[1].read_bytes()
+    finally:
+        os.umask(old)
+    assert first == second
+
+
+def test_an_ordinary_user_gets_the_same_disk(
+    tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = ("localhost/a:1", (tar(special("gone/.wh.x", tarfile.REGTYPE), ("a", "a")),))
+    first = stored(tmp_path, made)[1].read_bytes()
+    if os.geteuid():
+        return  # it was an ordinary user
+    own = shutil.which("unshare", path="/usr/bin:/bin")
+    drop = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+    fakes.program("unshare", f'exec {drop} {own} "$@"')
+    monkeypatch.setattr("os.geteuid", lambda: 65534)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        assert stored(Path(folder), made)[1].read_bytes() == first
+    assert len(fakes.calls("unshare")) == 2
+
+
+@pytest.mark.parametrize(
+    ("layer", "says"),
+    [(tar(("../out", "x")), "leads out of it"), (b"no tar at all" * 100, "damaged")],
+)
+def test_bad_layers(tmp_path: Path, layer: bytes, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        stored(tmp_path, ("localhost/a:1", (layer,)))
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_layer_that_is_not_what_the_config_says(tmp_path: Path) -> None:
+    layout = oci.Layout(tmp_path / "layout")
+    digest = image(layout, tar(("a", "a")))
+    (layer,) = oci.Manifest.of(layout.json(digest), "it").layers
+    layout.blob(layer.digest).write_bytes(gzip.compress(tar(("a", "b")), mtime=0))
+    with pytest.raises(UserError, match="is damaged"):
+        write(layout, [Stored(("localhost/a:1",), digest, digest)], tmp_path / "disk")
+
+
+def test_sqfstar_that_fails(tmp_path: Path, fakes: Fakes) -> None:
+    fakes.program("sqfstar", "echo no room >&2; exit 3")
+    with pytest.raises(UserError, match="exit code 3: no room"):
+        stored(tmp_path, ("localhost/a:1", (tar(("a", "a" * 1_000_000)),)))
+
+
+def test_made_images_are_reproducible(tmp_path: Path) -> None:
+    file = tmp_path / "x.tar"
+    file.write_bytes(tar(("a", "a")))
+    digests = {oci.make(oci.Layout(tmp_path / name), file, {"Cmd": ["/a"]}, 9) for name in ("one", "two")}
+    assert len(digests) == 1
+    layout = oci.Layout(tmp_path / "one")
+    manifest = oci.Manifest.of(layout.json(digests.pop()), "it")
+    assert layout.json(manifest.config.digest)["config"] == {"Cmd": ["/a"]}
+
+
+@pytest.mark.parametrize("value", [{"schemaVersion": 1}, {"config": {}, "layers": []}, {"config": {}}])
+def test_manifests_that_are_none(value: dict[str, object]) -> None:
+    with pytest.raises(UserError):
+        oci.Manifest.of(value, "it")
+
+
+STORE = "images: [{ref: localhost/a:1, tree: root, command: [/x]}]\n"
+
+
+def test_the_disk_of_a_cluster_is_made_once(house: House) -> None:
+    house.write("ovl/a/ovl.yaml", STORE)
+    house.write("ovl/a/root/x", "x\n")
+    assert house.good("store").tasks == {"pull:localhost/a:1", "store"}
+    disk = next((house.workspace / "store").glob("*.squashfs"))
+    before = files.sha256(disk)
+    assert house.good("store").err == ""
+    house.write("ovl/a/ovl.yaml", "# a comment\n" + STORE)
+    assert house.good("store").err == ""
+    disk.unlink()
+    assert house.good("store").tasks == {"store"}
+    assert files.sha256(disk) == before
+    house.write("ovl/a/root/x", "y\n")
+    assert house.good("store").tasks == {"pull:localhost/a:1", "store"}
+    stamp = files.read_json(house.workspace / "store/xcluster.json")
+    assert stamp["images"] == ["localhost/a:1"]
+    house.write("ovl/a/ovl.yaml", "summary: no images\n")
+    house.good("store")
+    assert not (house.workspace / "store/xcluster.json").exists()
+
+
+def test_the_disk_is_killed_while_it_is_written(house: House) -> None:
+    house.write("ovl/a/ovl.yaml", STORE)
+    house.write("ovl/a/root/x", "x\n")
+    house.good("pull")
+    slow = house.root / "slow"
+    slow.mkdir()
+    (slow / "sqfstar").write_text("#!/bin/sh\nfor out; do :; done\necho half > $out\nexec sleep 60\n")
+    (slow / "sqfstar").chmod(0o755)
+    running = house.start("store", env={"PATH": f"{slow}:{os.environ['PATH']}"})
+    eventually(lambda: list((house.workspace / "store").glob(".*.tmp")))
+    os.killpg(running.pid, signal.SIGKILL)
+    running.communicate()
+    assert not (house.workspace / "store/xcluster.json").exists()
+    house.good("store")
+    assert [path.name for path in (house.workspace / "store").iterdir() if path.name.startswith(".")] == []
+
+
+def test_images_of_a_disk_image_and_forms(house: House) -> None:
+    house.write("ovl/a/root/x", "x\n")
+    house.write("ovl/a/ovl.yaml", STORE + "image_stores: [oci]\n")
+    house.write("ovl/b/ovl.yaml", "image_stores: [containers-storage]\n")
+    house.write("ovl/c/ovl.yaml", "images: [{ref: localhost/c:1, tree: default}]\n")
+    house.write("ovl/c/default/c", "c\n")
+    house.write(
+        "images/base/image.yaml",
+        "summary: an image\npackages: [libc6]\nimages: [{ref: localhost/disk:1, tree: more}]\n",
+    )
+    house.write("images/base/more/y", "y\n")
+    house.good("store")
+    stamp = files.read_json(house.workspace / "store/xcluster.json")
+    assert stamp["images"] == ["localhost/a:1", "localhost/disk:1"]
+    disk = next((house.workspace / "store").glob("*.squashfs"))
+    said = subprocess.run(["unsquashfs", "-ls", str(disk)], capture_output=True, text=True, check=True).stdout
+    assert "squashfs-root/oci/index.json" in said and "squashfs-root/storage/overlay-images" in said
+    house.write("ovl/b/ovl.yaml", "summary: second\n")
+    house.good("store")
+    to = house.root / "unpacked"
+    newest = max((house.workspace / "store").glob("*.squashfs"), key=lambda path: path.stat().st_mtime)
+    subprocess.run(["unsquashfs", "-q", "-n", "-d", str(to), str(newest)], check=True, capture_output=True)
+    assert [path.name for path in to.iterdir()] == ["oci"]
+    index = json.loads((to / "oci/index.json").read_text())
+    names = [entry["annotations"]["io.containerd.image.name"] for entry in index["manifests"]]
+    assert sorted(names) == ["localhost/a:1", "localhost/disk:1"]
+
+
+def test_a_self_contained_disk_image_has_them_inside(house: House, tmp_path: Path) -> None:
+    """Its own are no part of the cluster's disk, not even where an overlay of the ISO lists them too."""
+    house.write("ovl/a/root/x", "x\n")
+    house.write("ovl/a/ovl.yaml", STORE + "image_stores: [oci]\n")
+    house.write("ovl/b/ovl.yaml", "images: [{ref: localhost/b:1, tree: default}]\n")
+    house.write(
+        "images/whole/image.yaml", "summary: whole\nextends: base\noverlays: [a]\nself_contained: true\n"
+    )
+    house.write("images/more/image.yaml", "summary: more\nextends: whole\noverlays: [b]\n")
+    stamp = house.workspace / "store/xcluster.json"
+    house.good("mkcdrom", "a")
+    house.good("store", env={"__image": "more"})
+    assert files.read_json(stamp)["images"] == ["localhost/b:1"], "it has what is new in it outside"
+    house.good("pull")
+    store.put_inside(Workspace(house.workspace), ["localhost/a:1"], tmp_path, 0)
+    index = json.loads((tmp_path / store.INSIDE / "index.json").read_text())
+    assert [entry["annotations"]["io.containerd.image.name"] for entry in index["manifests"]] == [
+        "localhost/a:1"
+    ]
+    digest = index["manifests"][0]["digest"].removeprefix("sha256:")
+    assert (tmp_path / store.INSIDE / "blobs" / "sha256" / digest).is_file()
+    for name in ("whole", "more"):
+        assert "localhost+a:1.json" in house.good("list", "--deps", "--all", f"image:{name}").out, (
+            "it is made again when they change"
+        )

@@ -1,0 +1,266 @@
+"""Releases: archives with the same bytes, what is refused, and what counts as done where one was unpacked."""
+
+import errno
+import lzma
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.base import files
+from tasks.base.errors import UserError
+from tasks.build.release import git, wheels
+from tasks.formats import xztar
+from tests.conftest import ROOT, House, content, temporary
+
+SHIP = """
+import pathlib, sys
+sys.argv = ["xc"]
+import dodo
+from tasks.base import files
+from tasks.build.release import shipped
+place = shipped.Place(dodo.house.root, dodo.house.workspace)
+tasks = shipped.closure(list(dodo._builds()), ["mkcdrom"])
+paths = [p for p in files.tree_files(place.root / "ovl")]
+paths += [pathlib.Path(target) for task in tasks.values() for target in task["targets"]]
+made = shipped.manifest(tasks, place, {place.packed(path): path for path in paths})
+files.write_json(place.workspace.shipped, {"version": "1.0", "environ": {}, **made})
+"""
+
+
+def entries(folder: Path) -> list[xztar.Entry]:
+    folder.mkdir(parents=True)
+    (folder / "big").write_bytes(b"0123456789abcdef" * (3 << 20))  # three blocks
+    (folder / "run").write_text("#!/bin/sh\n")
+    return [
+        xztar.Entry("x/run", folder / "run", executable=True),
+        xztar.Entry("x/big", folder / "big"),
+        xztar.Entry("x/link", link="run"),
+        xztar.Entry("x.y/text", b"text"),
+    ]
+
+
+def test_the_same_bytes_whoever_and_wherever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    xztar.write_tar_xz(entries(tmp_path / "one"), tmp_path / "1.tar.xz", 7)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    mask = os.umask(0o077)
+    try:
+        other = entries(tmp_path / "another place")
+        os.utime(tmp_path / "another place/big", (1, 1))
+        xztar.write_tar_xz(reversed(other), tmp_path / "2.tar.xz", 7)
+    finally:
+        os.umask(mask)
+    assert files.sha256(tmp_path / "1.tar.xz") == files.sha256(tmp_path / "2.tar.xz")
+
+
+def test_what_is_in_an_archive(tmp_path: Path) -> None:
+    xztar.write_tar_xz(entries(tmp_path / "one"), tmp_path / "1.tar.xz", 7)
+    with tarfile.open(tmp_path / "1.tar.xz") as tar:
+        found = {member.name: member for member in tar}
+        assert list(found) == ["x", "x/big", "x/link", "x/run", "x.y", "x.y/text"]
+        assert {(m.uid, m.gid, m.uname, m.mtime) for m in found.values()} == {(0, 0, "", 7)}
+        assert [found[name].mode for name in ("x", "x/big", "x/run")] == [0o755, 0o644, 0o755]
+        assert found["x/link"].linkname == "run"
+    said = subprocess.run(["tar", "-xJf", tmp_path / "1.tar.xz", "-C", tmp_path], check=False)
+    assert said.returncode == 0 and (tmp_path / "x/big").stat().st_size == 48 << 20
+
+
+def test_an_empty_file_as_xz(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+    xztar.write_xz(tmp_path / "empty", tmp_path / "empty.xz")
+    assert lzma.open(tmp_path / "empty.xz").read() == b""
+
+
+def test_a_full_disk(tiny_disk: Path, tmp_path: Path) -> None:
+    (tmp_path / "noise").write_bytes(os.urandom(1 << 20))
+    with pytest.raises(OSError) as caught:
+        xztar.write_xz(tmp_path / "noise", tiny_disk / "noise.xz")
+    assert caught.value.errno == errno.ENOSPC
+
+
+def run_git(root: Path, *words: str) -> None:
+    own = ["-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "init.defaultBranch=main"]
+    subprocess.run(["git", "-C", root, *own, *words], check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(house: House) -> House:
+    """The project as a git checkout with one commit."""
+    house.write(".gitignore", "/workspace/\n__pycache__/\n/home/\n/xcluster.yaml\n")
+    run_git(house.root, "init")
+    run_git(house.root, "add", "--all")
+    run_git(house.root, "commit", "-m", "one")
+    return house
+
+
+def test_the_version(repository: House) -> None:
+    found = git.look(repository.root)
+    assert found.version == f"0.1.0-g{found.commit[:8]}"
+    assert not found.changed and not found.untracked
+    run_git(repository.root, "tag", "v1.0")
+    assert git.look(repository.root).version == "v1.0"
+    repository.write("ovl/a/default/etc/a.conf", "changed\n")
+    repository.write("ovl/new/default/x", "x\n")
+    found = git.look(repository.root)
+    assert found.version == "v1.0-dirty"
+    assert found.changed == ("ovl/a/default/etc/a.conf",) and found.untracked == ("ovl/new/default/x",)
+    assert ("ovl/a/default/bin/run", "100755") in found.tracked
+    assert "ovl/new/default/x" not in dict(found.tracked)
+
+
+def test_a_tracked_file_that_was_deleted_is_not_in_the_tree(repository: House) -> None:
+    (repository.root / "ovl/b/default/etc/b.conf").unlink()
+    found = git.look(repository.root)
+    assert found.changed == ("ovl/b/default/etc/b.conf",) and "ovl/b/default/etc/b.conf" not in dict(
+        found.tracked
+    )
+
+
+def test_without_git(house: House) -> None:
+    house.bad("release", code=1, says=("no git checkout", "clone"))
+    run_git(house.root, "init")
+    house.bad("release", code=1, says=("no git checkout with a commit",))
+
+
+def test_inside_of_another_checkout(tmp_path: Path) -> None:
+    (tmp_path / "outer/inner").mkdir(parents=True)
+    (tmp_path / "outer/inner/pyproject.toml").write_text('[project]\nversion = "1"\n')
+    run_git(tmp_path / "outer", "init")
+    run_git(tmp_path / "outer", "add", "--all")
+    run_git(tmp_path / "outer", "commit", "-m", "x")
+    with pytest.raises(UserError, match="inside of"):
+        git.look(tmp_path / "outer/inner")
+
+
+@pytest.mark.parametrize(
+    "version", ["../x", "a/b", "a b", "-x", ".hidden", "ü", "x\n", "$(id)", "a" * 65, ";"]
+)
+def test_odd_versions(repository: House, version: str) -> None:
+    repository.bad("release", f"--version={version}", code=2, says=("no name for a release", "letters"))
+    assert not (repository.workspace / "release").exists()
+
+
+def test_unknown_words(repository: House) -> None:
+    repository.bad("release", "aa", code=2, says=("unknown overlay 'aa'", "Did you mean 'a'"))
+    repository.bad("release", "--versoin=1", code=2, says=("--versoin", "--version"))
+    repository.bad("release", "--kernel=debain", code=2, says=("debain", "debian"))
+
+
+def test_what_a_release_cannot_bring(repository: House, tmp_path: Path) -> None:
+    outside = tmp_path / "outside/c"
+    (outside / "default").mkdir(parents=True)
+    (outside / "default/x").write_text("x")
+    repository.write("ovl/new/default/x", "x\n")
+    repository.good("mkcdrom", "new", str(outside), env={"GOPATH": "/home/me/go"})
+    ran = repository.bad("release", "--version=1", code=1, says=("cannot bring", "git add"))
+    for problem in (
+        f"{outside} is outside",
+        "ovl/new/default/x, which git does not track",
+        "GOPATH=/home/me/go",
+    ):
+        assert problem in ran.err
+    assert not (repository.workspace / "release").exists()
+
+
+def test_pins_are_what_is_installed_here() -> None:
+    found = wheels.pins(ROOT / "pyproject.toml")
+    assert {"doit", "pydantic", "pydantic-core", "pip"} <= set(found)
+    assert "pytest" not in found and "mypy" not in found
+    assert found["doit"].startswith("0.3")
+
+
+@pytest.fixture
+def unpacked(house: House, tmp_path: Path) -> Iterator[House]:
+    """A project as a release brings it to another place: no record of doit, other times, another umask."""
+    house.good("mkcdrom", "a", "b")
+    env = {**os.environ, "PYTHONPATH": str(house.root), "HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", SHIP], cwd=house.root, env=env, check=True)
+    yield move(house, tmp_path / "some where" / "else")
+
+
+def move(house: House, to: Path, *, fresh: bool = True) -> House:
+    shutil.move(house.root, to)
+    for path in to.rglob("*"):
+        if fresh:
+            path.chmod(path.stat().st_mode & 0o700)
+            os.utime(path, (1_000_000_000, 1_000_000_000))
+    if fresh:
+        (to / "workspace/doit.db").unlink()
+    return House(to)
+
+
+def test_what_a_release_brings_is_not_built(unpacked: House) -> None:
+    before = content(unpacked.workspace / "ovl")
+    assert unpacked.good("mkcdrom", "a", "b").tasks == set()
+    assert unpacked.good("mkcdrom", "a", "b").tasks == set()
+    assert content(unpacked.workspace / "ovl") == before
+    assert "1.0" in unpacked.xc("doctor").out
+
+
+def test_an_edit_there_builds_that_and_no_more(unpacked: House) -> None:
+    unpacked.write("ovl/a/default/etc/a.conf", "mine\n")
+    assert unpacked.good("mkcdrom", "a", "b").tasks == {"ovl:a", "mkcdrom"}
+    assert unpacked.good("mkcdrom", "a", "b").tasks == set()
+    said = unpacked.xc("doctor").out
+    assert "1 files edited: ovl/a/default/etc/a.conf" in said and "as the release brought it" not in said
+
+
+def test_other_words_there(unpacked: House) -> None:
+    assert unpacked.good("mkcdrom", "b").tasks == {"mkcdrom"}
+    assert unpacked.good("mkcdrom", "a", "b").tasks == {"mkcdrom"}
+    assert unpacked.good("mkcdrom", "a", "b", "--name=x").tasks == {"mkcdrom"}
+
+
+def test_it_may_be_moved_again(unpacked: House, tmp_path: Path) -> None:
+    unpacked.good("mkcdrom", "a", "b")
+    unpacked.write("ovl/b/default/etc/b.conf", "mine\n")
+    unpacked.good("mkcdrom", "a", "b")
+    moved = move(unpacked, tmp_path / "third", fresh=False)
+    assert "ovl:a" not in moved.good("mkcdrom", "a", "b").tasks
+    assert moved.good("mkcdrom", "a", "b").tasks == set()
+
+
+def test_clean_there_builds_anew(unpacked: House) -> None:
+    unpacked.good("clean")
+    assert unpacked.good("mkcdrom", "a", "b").tasks == {"ovl:a", "ovl:b", "mkcdrom"}
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut", "missing"])
+def test_a_damaged_release_is_said(unpacked: House, damage: str) -> None:
+    path = unpacked.tar("a")
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1] + (b"x" if damage == "changed" else b""))
+    for _ in range(2):
+        unpacked.bad("mkcdrom", "a", "b", code=1, says=("damaged", str(path), "unpack it again"))
+    assert "workspace/ovl/a.tar" in unpacked.xc("doctor").out
+    (unpacked.workspace / "shipped.json").unlink()
+    assert unpacked.good("mkcdrom", "a", "b").tasks == {"ovl:a", "ovl:b", "mkcdrom"}
+    assert temporary(unpacked.workspace) == []
+
+
+def test_a_damaged_manifest_is_as_none(unpacked: House) -> None:
+    (unpacked.workspace / "shipped.json").write_text('{"tasks": ')
+    assert unpacked.good("mkcdrom", "a", "b").tasks == {"ovl:a", "ovl:b", "mkcdrom"}
+
+
+def test_what_decides_bytes_comes_with_it(house: House, tmp_path: Path) -> None:
+    env = {"SOURCE_DATE_EPOCH": "86400"}
+    house.good("mkcdrom", "a", "b", env=env)
+    paths = {**os.environ, **env, "PYTHONPATH": str(house.root), "HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", SHIP], cwd=house.root, env=paths, check=True)
+    manifest = house.workspace / "shipped.json"
+    files.write_json(manifest, {**files.read_json(manifest), "environ": env})
+    there = move(house, tmp_path / "there")
+    assert there.good("mkcdrom", "a", "b").tasks == set()
+    assert there.good("mkcdrom", "a", "b", env={"SOURCE_DATE_EPOCH": "1"}).tasks == {
+        "ovl:a",
+        "ovl:b",
+        "mkcdrom",
+    }

@@ -1,0 +1,79 @@
+"""Programs of a few instructions: looked at here, never run, as one powers its machine off."""
+
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tasks.base import proc
+from tasks.formats import tiny_programs
+
+PROGRAMS = {"power off": tiny_programs.say_and_power_off(b"some words\n"), "reseed": tiny_programs.reseed()}
+BASE = 0x400000
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_it_is_an_elf_file(name: str) -> None:
+    elf = PROGRAMS[name]
+    kind, machine, version, entry, headers = struct.unpack_from("<HHIQQ", elf, 16)
+    assert elf[:7] == b"\x7fELF\x02\x01\x01"
+    assert (kind, machine, version, headers) == (2, 62, 1, 64)
+    assert entry == BASE + 64 + 56
+    assert struct.unpack_from("<QQ", elf, 64 + 32) == (len(elf), len(elf))
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_readelf_reads_it(name: str, tmp_path: Path) -> None:
+    if not proc.find("readelf"):
+        pytest.skip("readelf is not installed")
+    (tmp_path / "x").write_bytes(PROGRAMS[name])
+    said = subprocess.run(
+        ["readelf", "-hlW", str(tmp_path / "x")], capture_output=True, text=True, check=True
+    )
+    assert "X86-64" in said.stdout and "LOAD" in said.stdout and not said.stderr
+
+
+def code(name: str, folder: Path) -> str:
+    """The instructions, as another program reads them."""
+    if not proc.find("objdump"):
+        pytest.skip("objdump is not installed")
+    (folder / "x").write_bytes(PROGRAMS[name])
+    words = ["objdump", "-D", "-b", "binary", "-m", "i386:x86-64", "--start-address=120", str(folder / "x")]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def test_power_off(tmp_path: Path) -> None:
+    elf, said = PROGRAMS["power off"], code("power off", tmp_path)
+    text = BASE + elf.index(b"some words\n")
+    expected = [
+        "0x1,%eax",
+        "0x1,%edi",
+        f"0x{text:x},%esi",
+        "0xb,%edx",
+        "0xa9,%eax",
+        "0xfee1dead,%edi",
+        "0x28121969,%esi",
+        "0x4321fedc,%edx",
+    ]
+    at = 0
+    for words in expected:
+        at = said.index(f"mov    ${words}", at)
+    assert said.count("syscall") == 2
+
+
+def test_reseed(tmp_path: Path) -> None:
+    elf, said = PROGRAMS["reseed"], code("reseed", tmp_path)
+    path = elf.index(b"/dev/urandom\0")
+    assert struct.unpack_from("<ii", elf, path + 16) == (512, 64)
+    assert len(elf) == path + 16 + 8 + 64 + 16
+    for words in (
+        f"0x{BASE + path:x},%edi",
+        f"0x{BASE + path + 16:x},%edx",
+        "0x40085203,%esi",
+        "0x5207,%esi",
+        "0x3c,%eax",
+        f"0x{BASE + path + 16 + 8 + 64:x},%esi",  # the time
+        "0xe3,%eax",
+    ):
+        assert f"mov    ${words}" in said

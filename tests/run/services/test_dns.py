@@ -1,0 +1,245 @@
+"""The DNS server: names from files, its configuration, and real servers that start, change and end."""
+
+import os
+import signal
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.base import files, proc
+from tasks.base.errors import UserError
+from tasks.base.paths import Workspace
+from tasks.definitions.settings import Settings
+from tasks.run.net import dns_server
+from tasks.run.services import dns as policy
+from tests.conftest import Fakes, House, eventually
+from tests.ports import free_port
+
+KINDS = {"A": 1, "PTR": 12, "AAAA": 28}
+IN_A_NAMESPACE = ("unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+
+
+def ask(port: int, name: str, kind: str, *, tcp: bool = False) -> tuple[int, list[bytes]]:
+    """The response code, and the data of each answer, from the server at a port of loopback."""
+    labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split("."))
+    question = struct.pack(">6H", 7, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">2H", KINDS[kind], 1)
+    with socket.socket(type=socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM) as link:
+        link.settimeout(10)
+        link.connect(("127.0.0.1", port))
+        link.sendall(struct.pack(">H", len(question)) + question if tcp else question)
+        answer = link.recv(4096)[2 if tcp else 0 :]
+    count = struct.unpack_from(">H", answer, 6)[0]
+    at, found = len(question), []
+    for _ in range(count):
+        (length,) = struct.unpack_from(">H", answer, at + 10)  # behind a pointer to the name
+        found.append(answer[at + 12 : at + 12 + length])
+        at += 12 + length
+    return answer[3] & 15, found
+
+
+def ip(text: str) -> bytes:
+    """An address as it is sent."""
+    return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+
+
+def test_a_hosts_file() -> None:
+    text = "# names\n192.0.2.1 one One.Example.  # a comment\n\n2001:db8::1\ttwo\n"
+    pairs, problems = dns_server.read_hosts(text, "f")
+    assert problems == []
+    assert pairs == [("192.0.2.1", "one"), ("192.0.2.1", "one.example"), ("2001:db8::1", "two")]
+
+
+def test_all_that_is_wrong_with_a_hosts_file() -> None:
+    _, problems = dns_server.read_hosts("192.0.2 a\n192.0.2.1\n192.0.2.1 a..b\n192.0.2.2 fine -x\n", "names")
+    assert [problem.split(":")[0] for problem in problems] == [f"names, line {line}" for line in (1, 2, 3, 4)]
+
+
+def test_nodes_are_known_by_their_first_net_beyond_net_0() -> None:
+    settings = Settings(ntesters=1, per_node={"nets10": "0,3", "nets2": "0"})
+    assert policy.addresses(settings.node(1), "fd00:") == ("192.168.1.1", "fd00::192.168.1.1")
+    assert policy.addresses(settings.node(201), "fd00:")[0] == "192.168.1.201"
+    assert policy.addresses(settings.node(221), "fd01:") == ("192.168.2.221", "fd01::192.168.2.221")
+    assert policy.addresses(settings.node(10), "fd00:")[0] == "192.168.3.10"
+    assert policy.addresses(settings.node(2), "fd00:")[0] == "192.168.0.2"
+
+
+def test_coredns_comes_first(fakes: Fakes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOPATH", str(tmp_path / "go"))
+    monkeypatch.setattr(proc, "find", lambda name: {"dnsmasq": "/usr/sbin/dnsmasq"}.get(name))
+    assert dns_server.program(tmp_path / "bin") == "/usr/sbin/dnsmasq"
+    for folder in ("go/bin", "bin"):
+        path = tmp_path / folder / "coredns"
+        path.parent.mkdir(parents=True)
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o755)
+        assert dns_server.program(tmp_path / "bin") == str(path)
+    monkeypatch.setattr(proc, "find", lambda name: None)
+    assert dns_server.program(tmp_path / "bin") == str(path)
+    path.chmod(0o644)
+    (tmp_path / "go/bin/coredns").unlink()
+    assert dns_server.program(tmp_path / "bin") is None
+
+
+def test_what_coredns_is_told(tmp_path: Path) -> None:
+    place = dns_server.Place(tmp_path, ("192.168.0.250",), 5300)
+    text = dns_server.corefile(place, dns_server.Zone((), ("xcluster",)))
+    assert "xcluster:5300 {" in text and ".:5300 {" in text and text.count("bind 192.168.0.250") == 2
+    assert "forward . /etc/resolv.conf" in text
+    pretended = dns_server.corefile(place, dns_server.Zone((), ("xcluster",), "203.0.113.80"))
+    assert "forward" not in pretended and "IN A 203.0.113.80" in pretended
+
+
+ZONE = dns_server.Zone(
+    (
+        ("192.168.1.1", "vm-001"),
+        ("fd00::192.168.1.1", "vm-001"),
+        ("192.168.1.1", "vm-001.xcluster"),
+        ("192.0.2.7", "seven.example"),
+    ),
+    ("xcluster",),
+)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[dns_server.Place]:
+    """A place with a port of its own."""
+    made = dns_server.Place(tmp_path / "dns", ("127.0.0.1",), free_port())
+    yield made
+    dns_server.down(made)
+
+
+@pytest.fixture
+def dnsmasq() -> str:
+    """The server."""
+    return proc.need("dnsmasq")
+
+
+def test_a_server_answers_names_backwards_too_by_udp_and_tcp(place: dns_server.Place, dnsmasq: str) -> None:
+    assert dns_server.up(place, dnsmasq, ZONE)
+    for tcp in (False, True):
+        assert ask(place.port, "vm-001", "A", tcp=tcp) == (0, [ip("192.168.1.1")])
+        assert ask(place.port, "vm-001", "AAAA", tcp=tcp) == (0, [ip("fd00::192.168.1.1")])
+        assert ask(place.port, "1.1.168.192.in-addr.arpa", "PTR", tcp=tcp)[1] == [b"\6vm-001\0"]
+    assert ask(place.port, "vm-001.xcluster", "A") == (0, [ip("192.168.1.1")])
+
+
+def test_what_only_we_know_is_asked_of_nobody(place: dns_server.Place, dnsmasq: str) -> None:
+    """Without a network this must be quick: it is answered, not timed out."""
+    dns_server.up(place, dnsmasq, ZONE)
+    assert ask(place.port, "seven.example", "A") == (0, [ip("192.0.2.7")])
+    assert ask(place.port, "seven.example", "AAAA") == (0, [])
+    assert ask(place.port, "vm-999.xcluster", "A") == (3, [])
+    assert ask(place.port, "vm-999", "A") == (3, [])
+
+
+def test_a_pretended_internet_has_every_name(place: dns_server.Place, dnsmasq: str) -> None:
+    dns_server.up(place, dnsmasq, dns_server.Zone(ZONE.hosts, ZONE.domains, "203.0.113.80"))
+    assert ask(place.port, "www.google.se", "A") == (0, [ip("203.0.113.80")])
+    assert ask(place.port, "www.google.se", "AAAA") == (0, [])
+    assert ask(place.port, "vm-001", "A") == (0, [ip("192.168.1.1")])
+    assert ask(place.port, "vm-999.xcluster", "A") == (3, [])
+
+
+def test_the_same_zone_changes_nothing_and_another_one_does(place: dns_server.Place, dnsmasq: str) -> None:
+    dns_server.up(place, dnsmasq, ZONE)
+    first = dns_server.running(place)
+    assert not dns_server.up(place, dnsmasq, ZONE)
+    assert dns_server.running(place) == first
+    assert dns_server.up(place, dnsmasq, dns_server.Zone((("192.168.1.2", "vm-002"),)))
+    assert not proc.started_at(first or 0)
+    assert ask(place.port, "vm-001", "A")[0] == 3
+    assert ask(place.port, "vm-002", "A") == (0, [ip("192.168.1.2")])
+
+
+def test_a_server_that_was_killed_is_started_again(place: dns_server.Place, dnsmasq: str) -> None:
+    dns_server.up(place, dnsmasq, ZONE)
+    pid = dns_server.running(place)
+    os.kill(pid or 0, signal.SIGKILL)
+    eventually(lambda: dns_server.running(place) is None)
+    assert dns_server.up(place, dnsmasq, ZONE)
+    assert ask(place.port, "vm-001", "A")[0] == 0
+
+
+def test_down_leaves_nothing(place: dns_server.Place, dnsmasq: str) -> None:
+    dns_server.up(place, dnsmasq, ZONE)
+    pid = dns_server.running(place) or 0
+    assert dns_server.down(place)
+    assert not proc.started_at(pid) and not place.folder.exists()
+    assert not dns_server.down(place)
+
+
+def test_a_port_that_somebody_has_is_told_with_its_owner(place: dns_server.Place, dnsmasq: str) -> None:
+    assert dns_server.taken(place.port, None) is None
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", place.port))
+        other.listen()
+        assert f"process {os.getpid()}" in (dns_server.taken(place.port, None) or "")
+        with pytest.raises(UserError, match=r"did not start.*in use"):
+            dns_server.up(place, dnsmasq, ZONE)
+    assert not place.folder.exists()
+    dns_server.up(place, dnsmasq, ZONE)
+    assert dns_server.taken(place.port, dns_server.running(place)) is None
+    assert "dnsmasq" in (dns_server.taken(place.port, None) or "")
+
+
+def test_a_server_in_a_namespace(tmp_path: Path, dnsmasq: str) -> None:
+    """What a backend with namespaces needs: other words in front, another address, the same readiness."""
+    port = free_port()
+    place = dns_server.Place(tmp_path / "dns", ("127.0.0.1",), port, IN_A_NAMESPACE)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))  # the same port outside is another port
+        other.listen()
+        dns_server.up(place, dnsmasq, ZONE)
+        assert dns_server.running(place)
+    dns_server.down(place)
+
+
+def test_nobody_needs_a_server(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    policy.refresh(workspace)
+    assert list(tmp_path.iterdir()) == []
+    workspace.run.mkdir()
+    policy.refresh(workspace)
+    assert list(workspace.run.iterdir()) == []
+
+
+def test_a_dead_cluster_needs_no_server(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    state = {"settings": Settings().model_dump(mode="json"), "started": 1}
+    files.write_json(workspace.cluster("dead").state, state)
+    folder = workspace.cluster("dead").node(1)
+    node = Settings().node(1).model_dump(mode="json")
+    files.write_json(folder.state, {"pid": os.getpid(), "start": 1, "node": node})
+    policy.refresh(workspace)
+    assert not (workspace.run / ".dns").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["dns"], "'dns' takes start|stop|status"),
+        (["dns", "restart"], "unknown action 'restart' (known: start, status, stop)"),
+        (["dns", "stop", "-o", "json"], "status"),
+        (["start", "--dns=maybe"], "--dns"),
+    ],
+)
+def test_wrong_words(house: House, words: list[str], text: str) -> None:
+    house.bad(*words, code=2, says=(text,))
+
+
+def test_status_without_a_server(house: House) -> None:
+    assert house.good("dns", "stop").err.strip() == "no DNS server runs"
+    assert '"running": false' in house.good("dns", "status", "-o", "json").out
+
+
+def test_problems_of_the_names_are_told_before_a_start(tmp_path: Path) -> None:
+    names = tmp_path / "names"
+    names.write_text("192.0.2.1 a\n192.0.2 b\n")
+    (problem,) = policy.preflight(Settings(dns_hosts=str(names)), Workspace(tmp_path))
+    assert "line 2" in problem and "192.0.2" in problem
+    (problem,) = policy.preflight(Settings(dns_hosts="not/there"), Workspace(tmp_path))
+    assert "not/there" in problem and "No such file" in problem
+    assert policy.preflight(Settings(dns="off", dns_hosts="not/there"), Workspace(tmp_path)) == []

@@ -1,0 +1,98 @@
+"""What verify asks of nodes, what it makes of their answers, and its reports."""
+
+import json
+import subprocess
+from xml.etree import ElementTree
+
+import pytest
+
+from tasks.run.verify import probe, results
+from tasks.run.verify.probe import Probe
+from tasks.run.verify.results import Result
+from tests.conftest import House
+
+PROBES = [
+    Probe("ping", "192.168.1.1", 4, 1500),
+    Probe("ping", "fd00::192.168.1.1", 6, 9000),
+    Probe("ssh", "192.168.1.2"),
+    Probe("name", "vm-002", want="192.168.1.2"),
+    Probe("http", "http://198.51.100.1:8080/", want="translated"),
+]
+
+
+def test_a_packet_is_as_large_as_asked() -> None:
+    """IPv4 has 20 bytes of header, IPv6 40, an echo request 8."""
+    lines = probe.script(PROBES).splitlines()
+    assert "ping_ 0 4 1472 192.168.1.1" in lines
+    assert "ping_ 1 6 8952 fd00::192.168.1.1" in lines
+
+
+def test_the_script_is_one_that_a_shell_takes() -> None:
+    done = subprocess.run(
+        ["sh", "-n"], input=probe.script(PROBES), text=True, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_words_with_spaces_stay_one() -> None:
+    odd = Probe("http", "http://h/a b", want="x; reboot")
+    assert odd.words(7) == "http_ 7 'http://h/a b' 'x; reboot'"
+
+
+def test_every_probe_has_an_outcome() -> None:
+    said = "vm-001\n0 ok\n1 answers small packets only\n3 ok\nnoise\n"
+    found = probe.outcomes(PROBES[:4], said)
+    assert found == ["", "answers small packets only", "the node ended the check", ""]
+
+
+def test_pieces_are_counted() -> None:
+    v4 = "Ip: Forwarding ReasmReqds FragCreates\nIp: 1 {} {}\n"
+    assert probe.pieces(v4.format(0, 0) + "Ip6FragCreates  \t0\n") == 0
+    assert probe.pieces(v4.format(2, 1) + "Ip6FragCreates  \t4\n") == 7
+
+
+def test_pieces_of_this_kernel_are_readable() -> None:
+    """The names of the counters are the kernel's."""
+    said = subprocess.run(["sh", "-c", probe.PIECES], capture_output=True, text=True, check=True).stdout
+    assert "ReasmReqds" in said and "FragCreates" in said
+    assert probe.pieces(said) >= 0
+
+
+RESULTS = [
+    Result("xnet", "start", "ok", seconds=2.0),
+    Result("xnet", "vm-001 to 192.168.2.221", "failed", "no answer <\x01>", 0.5),
+    Result("diamond", "a server outside", "skipped", "why"),
+]
+
+
+def test_results_are_counted() -> None:
+    assert str(results.counts(RESULTS)) == "1 ok, 1 failed, 1 skipped"
+    assert str(results.counts(RESULTS[:1])) == "1 ok, 0 failed"
+
+
+def test_junit_has_a_suite_for_each_topology() -> None:
+    root = ElementTree.fromstring(results.as_junit(RESULTS))
+    xnet, diamond = root
+    assert dict(xnet.attrib) == {
+        "name": "xnet",
+        "tests": "2",
+        "failures": "1",
+        "skipped": "0",
+        "time": "2.500",
+    }
+    assert [child.tag for child in xnet[1]] == ["failure"]
+    assert xnet[1][0].attrib["message"] == "no answer <?>"
+    assert [child.tag for child in diamond[0]] == ["skipped"]
+
+
+def test_json_has_all() -> None:
+    assert [each["outcome"] for each in json.loads(results.as_json(RESULTS))] == ["ok", "failed", "skipped"]
+
+
+@pytest.mark.parametrize("words", [["nosuch"], ["--topology=nosuch"], ["nosuch", "all-of-them"]])
+def test_a_name_that_is_no_topology(house: House, words: list[str]) -> None:
+    house.bad("verify", *words, code=2, says=("nosuch", "all"))
+
+
+def test_a_format_that_is_none(house: House) -> None:
+    house.bad("verify", "-o", "yaml", code=2, says=("yaml", "json"))

@@ -1,0 +1,166 @@
+"""Pictures: what is in them, and that those in docs/ are up to date."""
+
+import re
+import subprocess
+
+import pytest
+
+from tasks.project import definition_files
+from tasks.topology import check, drawing, netplan, web_page
+from tasks.topology.drawing import State
+from tasks.topology.netplan import Given
+from tasks.topology.schema import Group
+from tests.conftest import ROOT, Fakes, House
+
+TOPOLOGIES = definition_files.load(ROOT).topologies
+TINY = 'summary: "x"\nnets: {1: the "first"}\ngroups: {vm: {nodes: vm, links: [1]}}\n'
+
+
+def drawn(name: str, given: Given | None = None, state: State | None = None) -> drawing.Drawing:
+    """A drawing of one of our topologies."""
+    topology = TOPOLOGIES[name]
+    given = given or check.as_defined(topology)
+    return drawing.drawing(topology, given, netplan.plans(topology, given), state)
+
+
+@pytest.mark.parametrize("name", sorted(TOPOLOGIES))
+@pytest.mark.parametrize("text", [drawing.dot, drawing.mermaid])
+def test_every_node_net_and_address_is_there(name: str, text: object) -> None:
+    made = drawn(name)
+    written = text(made)  # type: ignore[operator]
+    given = check.as_defined(TOPOLOGIES[name])
+    for node in netplan.plans(TOPOLOGIES[name], given).values():
+        assert node.name in written
+        for dev in node.interfaces[1:]:
+            assert dev.name in written
+            assert all(own.v4 in written for own in dev.addresses)
+    for net, what in TOPOLOGIES[name].nets.items():
+        assert f"net {net}: {what}" in written
+
+
+def test_the_lines_go_from_nodes_to_testers() -> None:
+    assert drawn("multihop", Given(1, 3, 1)).order == [
+        "vm-001", "net1", "vm-201", "net3", "vm-202", "net4", "vm-203", "net2", "vm-221",
+    ]  # fmt: skip
+    assert drawn("multihop", Given(1, 3, 1)).nets == [1, 3, 4, 2]
+    assert drawn("xnet", Given(0, 1, 1)).order == ["vm-201", "net1", "net2", "vm-221"]
+
+
+def test_dot_is_understood_by_graphviz() -> None:
+    for name in TOPOLOGIES:
+        source = drawing.dot(drawn(name))
+        plain = subprocess.run(["dot", "-Tplain"], input=source, capture_output=True, text=True, check=True)
+        assert plain.stderr == ""
+        kinds = [line.split()[0] for line in plain.stdout.splitlines()]
+        made = drawn(name)
+        assert kinds.count("node") == len(made.boxes) + len(made.nets)
+        assert kinds.count("edge") == sum(len(list(drawing.wired(box.first))) for box in made.boxes)
+
+
+def test_many_nodes_are_one_box() -> None:
+    written = drawing.dot(drawn("xnet", Given(50, 2, 1)))
+    assert "vm-001 ... vm-050\\n50 nodes" in written
+    assert '"vm-002"' not in written
+    assert "192.168.1.1 ..." in written
+
+
+def test_planned_dead_and_cut() -> None:
+    zones = drawing.dot(drawn("zones"))
+    assert re.search(r'"vm-010" \[.*dashed', zones) and not re.search(r'"vm-001" \[.*dashed', zones)
+    state = State(frozenset({1, 201, 202, 203, 221}), {(201, "eth2"): False, (201, "eth3"): True})
+    made = drawn("diamond", Given(1, 4, 1), state)
+    written = drawing.dot(made)
+    assert "vm-204\\ndead" in written and drawing.DEAD in written
+    (down,) = [line for line in written.splitlines() if "(down)" in line]
+    assert down.startswith('  "vm-201" -- "net3"') and drawing.DOWN in down
+    text = drawing.mermaid(made)
+    assert 'vm204["vm-204<br/>dead"]:::dead' in text
+    assert 'vm201 -.-|"eth2 (down)<br/>192.168.3.201"| net3' in text
+    many = drawing.dot(drawn("xnet", Given(10, 1, 0), State(frozenset({1, 2}), {})))
+    assert "2 of 10 alive" in many
+
+
+def test_nodes_on_no_net_are_drawn_too() -> None:
+    """As one that a topology has no place for."""
+    topology = TOPOLOGIES["bridge"]
+    given = Given(1, 2, 1)
+    made = drawing.drawing(topology, given, netplan.plans(topology, given))
+    assert made.order == ["vm-001", "net1", "vm-201", "net2", "vm-221", "vm-202"]
+    assert '"vm-202"' in drawing.dot(made)
+    lonely = topology.model_copy(update={"groups": {"vm": Group(nodes="vm")}})
+    made = drawing.drawing(lonely, given, netplan.plans(lonely, Given(2, 0, 0)))
+    assert made.order == ["vm-001", "vm-002"] and made.nets == []
+
+
+def test_quotes_in_words() -> None:
+    topology = TOPOLOGIES["xnet"].model_copy(update={"nets": {1: 'a "b" \\c', 2: "d"}})
+    given = Given(1, 1, 0)
+    made = drawing.drawing(topology, given, netplan.plans(topology, given))
+    assert 'net 1: a \\"b\\" \\\\c\\n' in drawing.dot(made)
+    assert "net 1: a #quot;b#quot;" in drawing.mermaid(made)
+
+
+@pytest.mark.parametrize("name", sorted(TOPOLOGIES))
+def test_pictures_are_up_to_date(name: str) -> None:
+    """`./xc graph --docs docs` makes them. Where letters are placed is Graphviz's and the fonts' business."""
+    source = drawing.dot(web_page.drawn(TOPOLOGIES[name]))
+    svg = (ROOT / f"docs/topologies/{name}.svg").read_text()
+    assert web_page.source_mark(source) in svg
+    again = subprocess.run(["dot", "-Tsvg"], input=source, capture_output=True, text=True, check=True).stdout
+    assert texts(web_page.marked(again, source)) == texts(svg)
+
+
+def texts(svg: str) -> list[str]:
+    """The words in a picture, in order."""
+    return re.findall(r"<t(?:ext|itle)[^>]*>([^<]*)<", svg)
+
+
+def test_no_picture_too_many() -> None:
+    assert {path.stem for path in (ROOT / "docs/topologies").iterdir()} == set(TOPOLOGIES)
+
+
+def test_the_page_is_up_to_date() -> None:
+    page = (ROOT / "docs/topologies.md").read_text()
+    shown = sorted(TOPOLOGIES.values(), key=lambda topology: topology.name)
+    assert web_page.page(page, shown) == page
+
+
+def test_graph_writes_what_is_asked_for(house: House) -> None:
+    house.write("ovl/a/topology/tiny.yaml", TINY)
+    assert house.good("graph", "tiny", "-o", "dot").out.startswith('graph "tiny" {')
+    assert house.good("graph", "-o", "mermaid", "--topology=tiny").out.startswith("flowchart TD")
+    assert house.good("graph", "-o", "mermaid", env={"TOPOLOGY": "tiny"}).out.startswith("flowchart TD")
+    svg = house.good("graph", "tiny", "--nvm=3").out
+    assert svg.startswith("<?xml") and "192.168.1.3<" in svg and "192.168.1.4<" not in svg
+    house.good("graph", "tiny", "-o", "png", "--file", str(house.root / "x.png"))
+    assert (house.root / "x.png").read_bytes().startswith(b"\x89PNG")
+    house.bad("graph", "tinny", code=2, says=("unknown topology 'tinny'", "tiny"))
+    house.bad("graph", "tiny", "-o", "gif", code=2, says=("'gif'", "mermaid"))
+    house.bad("graph", "tiny", "more", code=2, says=("[TOPOLOGY]",))
+    house.bad("graph", "--docs", str(house.root), code=1, says=("topologies.md has no line",))
+
+
+def test_a_variable_that_is_no_template(house: House) -> None:
+    links = "links: [{net: 1, template: LAN}]"
+    text = TINY.replace("links: [1]", links) + "variables: {LAN: 10.0.0.0/8/24}\n"
+    house.write("ovl/a/topology/tiny.yaml", text)
+    assert "10.0.1.4" in house.good("graph", "tiny", "-o", "dot", env={"xcluster_LAN": "10.0.0.0/8/24"}).out
+    house.bad("graph", "tiny", code=2, says=("'nonsense' is no NET/N/H",), env={"xcluster_LAN": "nonsense"})
+
+
+def test_without_graphviz(house: House, fakes: Fakes) -> None:
+    house.write("ovl/a/topology/tiny.yaml", TINY)
+    only = {"PATH": str(fakes.folder)}
+    house.bad("graph", "tiny", code=1, says=("'dot'", "graphviz", "mermaid"), env=only)
+    assert "flowchart" in house.good("graph", "tiny", "-o", "mermaid", env=only).out
+
+
+def test_pages_are_made(house: House) -> None:
+    house.write("ovl/a/topology/tiny.yaml", TINY)
+    house.write("docs/topologies.md", f"# By hand\n{web_page.MARK}\nold\n")
+    house.good("graph", "--docs", str(house.root / "docs"))
+    page = (house.root / "docs/topologies.md").read_text()
+    assert page.startswith("# By hand\n") and "## tiny" in page and "old" not in page
+    assert "eth1: 192.168.1.N/24" in page
+    source = house.good("graph", "tiny", "-o", "dot").out
+    assert web_page.source_mark(source) in (house.root / "docs/topologies/tiny.svg").read_text()
