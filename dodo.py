@@ -17,7 +17,7 @@ from tasks.cli.upstream import build_words
 from tasks.cli.verbs import VERBS
 from tasks.definitions import iso_choice
 from tasks.engine import kit
-from tasks.project import project
+from tasks.project.project import load
 from tasks.run.cluster import checkpoints, lifecycle, machine
 from tasks.run.inspect import capture, graph, link, namespaces
 from tasks.run.kubernetes import kube_context
@@ -27,22 +27,22 @@ from tasks.run.services import dns, fakenet
 from tasks.run.verify import verify
 
 try:
-    house = project.load(sys.argv[1:], shipped.environ(os.environ), VERBS)
+    project = load(sys.argv[1:], shipped.environ(os.environ), VERBS)
     # A verb that builds nothing needs no definitions: a mistake in one keeps nobody from stopping a cluster.
-    builds = house.words.verb is None or VERBS[house.words.verb].builds
-    chosen = iso.choose(house) if builds else iso_choice.Choice()
-    parts = iso.parts(house, chosen)
+    builds = project.words.verb is None or VERBS[project.words.verb].builds
+    chosen = iso.choose(project) if builds else iso_choice.Choice()
+    parts = iso.parts(project, chosen)
     overlays = iso.overlays_of(parts)
-    containers = store.wanted(house, overlays.values()) if builds else store.Wanted()
-    lifecycle.refuse_clean(house, sys.argv[1:])
+    containers = store.wanted(project, overlays.values()) if builds else store.Wanted()
+    lifecycle.refuse_clean(project, sys.argv[1:])
 except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
 
 kit.end_well()
-BUILDS = [f"kernel:{house.settings.kernel}", f"image:{house.settings.image}", "mkcdrom"]
-BUILDS += [*(["store"] if store.is_due(house, containers) else []), "golden"]
-DOIT_CONFIG = kit.config(house.workspace.db, BUILDS if builds else [])
+BUILDS = [f"kernel:{project.settings.kernel}", f"image:{project.settings.image}", "mkcdrom"]
+BUILDS += [*(["store"] if store.is_due(project, containers) else []), "golden"]
+DOIT_CONFIG = kit.config(project.workspace.db, BUILDS if builds else [])
 
 
 def task_builds() -> kit.Tasks:
@@ -52,21 +52,23 @@ def task_builds() -> kit.Tasks:
 
 def _builds() -> kit.Tasks:
     made = [
-        *suite.tasks(house),
-        *artifact.tasks(house),
-        *kernel.tasks(house),
-        *compose.tasks(house, chosen),
-        *ovl.tasks(house, chosen, overlays),
-        *pki.tasks(house),
-        *iso.tasks(house, chosen, parts),
+        *suite.tasks(project),
+        *artifact.tasks(project),
+        *kernel.tasks(project),
+        *compose.tasks(project, chosen),
+        *ovl.tasks(project, chosen, overlays),
+        *pki.tasks(project),
+        *iso.tasks(project, chosen, parts),
     ]
-    yield from shipped.adopted(made, shipped.Place(house.root, house.workspace))
-    yield from release.tasks(house, chosen, made)
-    yield from disk.tasks(house)
-    yield from pull.tasks(house, chosen, overlays)
-    yield from store.tasks(house, containers)
-    yield from golden.tasks(house, [house.workspace.stored(house.settings.name)] if containers.refs else [])
-    yield kit.leftovers("_leftovers", house.workspace.leftovers)
+    yield from shipped.adopted(made, shipped.Place(project.root, project.workspace))
+    yield from release.tasks(project, chosen, made)
+    yield from disk.tasks(project)
+    yield from pull.tasks(project, chosen, overlays)
+    yield from store.tasks(project, containers)
+    yield from golden.tasks(
+        project, [project.workspace.stored(project.settings.name)] if containers.refs else []
+    )
+    yield kit.leftovers("_leftovers", project.workspace.leftovers)
 
 
 def task_verbs() -> kit.Tasks:
@@ -75,26 +77,26 @@ def task_verbs() -> kit.Tasks:
 
 
 def _verbs() -> kit.Tasks:
-    yield from lifecycle.tasks(house, BUILDS if builds else [])
-    yield from machine.tasks(house, BUILDS if builds else [])
-    yield from checkpoints.tasks(house)
-    yield from kube_context.tasks(house)
-    yield from reach.tasks(house)
-    yield from namespaces.tasks(house)
-    yield from graph.tasks(house)
-    yield from verify.tasks(house)
-    yield from capture.tasks(house)
-    yield from link.tasks(house)
-    yield from dns.tasks(house)
-    yield from fakenet.tasks(house)
-    yield from mkovl.tasks(house)
-    yield from images.tasks(house)
-    yield from registry.tasks(house)
-    yield from kernel.verb_tasks(house)
-    yield from suite.verb_tasks(house)
-    yield from lock.tasks(house)
-    yield from cache.tasks(house)
-    yield from diff.tasks(house)
-    yield from doctor.tasks(house)
-    yield from selftest.tasks(house)
-    yield from build_words.tasks(house)
+    yield from lifecycle.tasks(project, BUILDS if builds else [])
+    yield from machine.tasks(project, BUILDS if builds else [])
+    yield from checkpoints.tasks(project)
+    yield from kube_context.tasks(project)
+    yield from reach.tasks(project)
+    yield from namespaces.tasks(project)
+    yield from graph.tasks(project)
+    yield from verify.tasks(project)
+    yield from capture.tasks(project)
+    yield from link.tasks(project)
+    yield from dns.tasks(project)
+    yield from fakenet.tasks(project)
+    yield from mkovl.tasks(project)
+    yield from images.tasks(project)
+    yield from registry.tasks(project)
+    yield from kernel.verb_tasks(project)
+    yield from suite.verb_tasks(project)
+    yield from lock.tasks(project)
+    yield from cache.tasks(project)
+    yield from diff.tasks(project)
+    yield from doctor.tasks(project)
+    yield from selftest.tasks(project)
+    yield from build_words.tasks(project)

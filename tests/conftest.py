@@ -97,7 +97,7 @@ class Ran:
 
 
 @dataclass(frozen=True)
-class House:
+class Checkout:
     """A project of its own: the repository's code, and definitions that a test may change."""
 
     root: Path
@@ -157,7 +157,7 @@ class House:
 
 
 def ended(process: "subprocess.Popen[str]", timeout: float = 60) -> Ran:
-    """Wait for a process that `House.start` began."""
+    """Wait for a process that `Checkout.start` began."""
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -181,9 +181,9 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def house(code: Path, tmp_path: Path) -> House:
+def checkout(code: Path, tmp_path: Path) -> Checkout:
     """A project with two overlays."""
-    made = House(tmp_path / "project")
+    made = Checkout(tmp_path / "project")
     shutil.copytree(code, made.root)
     for path, text in DEFINITIONS.items():
         made.write(path, text, 0o755 if path.endswith("bin/run") else 0o644)

@@ -8,25 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, House, temporary
+from tests.conftest import ROOT, Checkout, temporary
 
 VERBS = (
     "start starts stop status scaleout scalein rsh rcp vm console logs mkcdrom mkovl doctor update".split()
 )
 
 
-def test_help(house: House) -> None:
-    said = house.good("help").out
+def test_help(checkout: Checkout) -> None:
+    said = checkout.good("help").out
     assert all(verb in said for verb in VERBS)
-    assert house.good().out == said
-    start = house.good("help", "start").out
+    assert checkout.good().out == said
+    start = checkout.good("help", "start").out
     assert "--nvm" in start and "--mem201=384" in start and "__name" in start
-    assert "--cidata" in house.good("help", "mkcdrom").out
+    assert "--cidata" in checkout.good("help", "mkcdrom").out
 
 
-def test_help_is_there_when_definitions_are_wrong(house: House) -> None:
-    house.write("ovl/a/ovl.yaml", "sumary: x\n")
-    assert "mkcdrom" in house.good("help").out
+def test_help_is_there_when_definitions_are_wrong(checkout: Checkout) -> None:
+    checkout.write("ovl/a/ovl.yaml", "sumary: x\n")
+    assert "mkcdrom" in checkout.good("help").out
 
 
 @pytest.mark.parametrize(
@@ -47,53 +47,53 @@ def test_help_is_there_when_definitions_are_wrong(house: House) -> None:
         (["ovl:nothing"], ("nothing",)),
     ],
 )  # fmt: skip
-def test_wrong_usage_is_2(house: House, words: list[str], says: tuple[str, ...]) -> None:
-    house.bad(*words, code=2, says=says)
-    assert not (house.workspace / "run").exists() or not any((house.workspace / "run").iterdir())
+def test_wrong_usage_is_2(checkout: Checkout, words: list[str], says: tuple[str, ...]) -> None:
+    checkout.bad(*words, code=2, says=says)
+    assert not (checkout.workspace / "run").exists() or not any((checkout.workspace / "run").iterdir())
 
 
-def test_wrong_settings_in_the_environment(house: House) -> None:
-    house.bad("start", env={"__mem": "little"}, code=2, says=("__mem", "little"))
+def test_wrong_settings_in_the_environment(checkout: Checkout) -> None:
+    checkout.bad("start", env={"__mem": "little"}, code=2, says=("__mem", "little"))
 
 
 @pytest.mark.parametrize(
     "words", [["rsh", "9", "ls"], ["console", "9"], ["logs", "9"], ["scalein", "9"], ["rcp", "9", "a", "b"]]
 )
-def test_a_node_that_is_not_there_is_1(house: House, words: list[str]) -> None:
-    house.bad(*words, code=1, says=("no node 9", "xcluster"))
+def test_a_node_that_is_not_there_is_1(checkout: Checkout, words: list[str]) -> None:
+    checkout.bad(*words, code=1, says=("no node 9", "xcluster"))
 
 
-def test_what_there_is_to_reach(house: House) -> None:
+def test_what_there_is_to_reach(checkout: Checkout) -> None:
     for node in ("vm-001", "vm-201"):
-        (house.workspace / "run/xcluster" / node).mkdir(parents=True)
-    house.bad("rsh", "9", "ls", code=1, says=("1, 201",))
-    house.bad("logs", "1", code=1, says=("vm-001",))
+        (checkout.workspace / "run/xcluster" / node).mkdir(parents=True)
+    checkout.bad("rsh", "9", "ls", code=1, says=("1, 201",))
+    checkout.bad("logs", "1", code=1, says=("vm-001",))
 
 
-def test_scaleout_of_nothing_builds_nothing(house: House) -> None:
-    ran = house.bad("scaleout", "--offline", "5", code=1, says=("not running", "start"))
+def test_scaleout_of_nothing_builds_nothing(checkout: Checkout) -> None:
+    ran = checkout.bad("scaleout", "--offline", "5", code=1, says=("not running", "start"))
     assert ran.tasks == set()
 
 
-def test_stop_when_nothing_runs_is_fine(house: House) -> None:
-    assert "not running" in house.good("stop").err
-    assert temporary(house.workspace) == []
+def test_stop_when_nothing_runs_is_fine(checkout: Checkout) -> None:
+    assert "not running" in checkout.good("stop").err
+    assert temporary(checkout.workspace) == []
 
 
-def test_stop_clears_what_a_crash_left(house: House) -> None:
-    node = house.workspace / "run/xcluster/vm-001"
+def test_stop_clears_what_a_crash_left(checkout: Checkout) -> None:
+    node = checkout.workspace / "run/xcluster/vm-001"
     node.mkdir(parents=True)
     (node / "node.json").write_text('{"pid": 1, "start": 1, "number": 1}')
     (node / "disk.qcow2").write_text("x")
-    (house.workspace / "run/xcluster/cluster.json").write_text("{")
-    house.good("stop")
-    assert list((house.workspace / "run").iterdir()) == []
+    (checkout.workspace / "run/xcluster/cluster.json").write_text("{")
+    checkout.good("stop")
+    assert list((checkout.workspace / "run").iterdir()) == []
 
 
-def test_status_when_nothing_runs(house: House) -> None:
-    assert json.loads(house.good("status", "-o", "json").out) is None
-    assert json.loads(house.good("status", "-o", "json", "--all").out) == []
-    ran = house.good("status")
+def test_status_when_nothing_runs(checkout: Checkout) -> None:
+    assert json.loads(checkout.good("status", "-o", "json").out) is None
+    assert json.loads(checkout.good("status", "-o", "json", "--all").out) == []
+    ran = checkout.good("status")
     assert ran.out == "" and "not running" in ran.err
 
 
@@ -107,34 +107,34 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("path", BROKEN)
-def test_a_mistake_in_a_definition_keeps_nobody_from_stopping(house: House, path: str) -> None:
-    house.write(path, BROKEN[path])
-    house.good("stop")
-    house.good("status")
+def test_a_mistake_in_a_definition_keeps_nobody_from_stopping(checkout: Checkout, path: str) -> None:
+    checkout.write(path, BROKEN[path])
+    checkout.good("stop")
+    checkout.good("status")
 
 
-def test_nor_does_an_overlay_that_is_gone(house: House) -> None:
-    house.good("mkcdrom", "a", "b")
-    (house.root / "ovl/a/ovl.yaml").unlink()
-    (house.root / "ovl/a").rename(house.root / "old")
-    house.good("stop")
+def test_nor_does_an_overlay_that_is_gone(checkout: Checkout) -> None:
+    checkout.good("mkcdrom", "a", "b")
+    (checkout.root / "ovl/a/ovl.yaml").unlink()
+    (checkout.root / "ovl/a").rename(checkout.root / "old")
+    checkout.good("stop")
 
 
-def test_but_it_does_from_starting(house: House) -> None:
-    house.write("ovl/a/ovl.yaml", "sumary: x\n")
-    house.bad("start", code=2, says=("ovl/a/ovl.yaml", "'sumary'"))
+def test_but_it_does_from_starting(checkout: Checkout) -> None:
+    checkout.write("ovl/a/ovl.yaml", "sumary: x\n")
+    checkout.bad("start", code=2, says=("ovl/a/ovl.yaml", "'sumary'"))
 
 
-def test_needs_that_go_in_a_circle(house: House) -> None:
-    house.write("ovl/a/ovl.yaml", "needs: [b]\n")
-    house.write("ovl/b/ovl.yaml", "needs: [a]\n")
-    ran = house.xc("mkcdrom", "a")
+def test_needs_that_go_in_a_circle(checkout: Checkout) -> None:
+    checkout.write("ovl/a/ovl.yaml", "needs: [b]\n")
+    checkout.write("ovl/b/ovl.yaml", "needs: [a]\n")
+    ran = checkout.xc("mkcdrom", "a")
     assert ran.clean and ran.code in (1, 2) and "needs itself" in ran.err
-    house.good("stop")
+    checkout.good("stop")
 
 
-def test_doctor(house: House) -> None:
-    ran = house.xc("doctor", "-o", "json")
+def test_doctor(checkout: Checkout) -> None:
+    ran = checkout.xc("doctor", "-o", "json")
     assert ran.clean and ran.code in (0, 1)
     found = {each["what"]: each for each in json.loads(ran.out)}
     assert {"qemu-system-x86_64", "memory", "workspace", "accelerator", "definitions"} <= set(found)
@@ -142,51 +142,51 @@ def test_doctor(house: House) -> None:
     assert (ran.code == 1) == any(each["state"] == "missing" for each in found.values())
 
 
-def test_doctor_tells_of_wrong_definitions(house: House) -> None:
-    house.write("ovl/a/ovl.yaml", "sumary: x\n")
-    ran = house.xc("doctor")
+def test_doctor_tells_of_wrong_definitions(checkout: Checkout) -> None:
+    checkout.write("ovl/a/ovl.yaml", "sumary: x\n")
+    ran = checkout.xc("doctor")
     assert ran.clean and ran.code == 1 and "'sumary'" in ran.out
 
 
-def test_mkovl(house: House) -> None:
-    house.write("ovl/template/ovl.yaml", "summary: about @NAME@\n")
-    house.write("ovl/template/default/etc/template.conf", "@NAME@\n")
-    house.good("mkovl", "mine")
-    assert (house.root / "ovl/mine/default/etc/mine.conf").read_text() == "mine\n"
-    house.good("mkcdrom", "mine")
-    house.bad("mkovl", "mine", code=1, says=("there already",))
-    house.bad("mkovl", "--template=none", "other", code=2, says=("none", "template"))
+def test_mkovl(checkout: Checkout) -> None:
+    checkout.write("ovl/template/ovl.yaml", "summary: about @NAME@\n")
+    checkout.write("ovl/template/default/etc/template.conf", "@NAME@\n")
+    checkout.good("mkovl", "mine")
+    assert (checkout.root / "ovl/mine/default/etc/mine.conf").read_text() == "mine\n"
+    checkout.good("mkcdrom", "mine")
+    checkout.bad("mkovl", "mine", code=1, says=("there already",))
+    checkout.bad("mkovl", "--template=none", "other", code=2, says=("none", "template"))
 
 
-def test_from_another_directory(house: House, tmp_path: Path) -> None:
+def test_from_another_directory(checkout: Checkout, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
-    assert "not running" in house.good("stop", cwd=tmp_path / "elsewhere").err
+    assert "not running" in checkout.good("stop", cwd=tmp_path / "elsewhere").err
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-def test_a_workspace_elsewhere(house: House, tmp_path: Path) -> None:
-    house.good("mkcdrom", "a", env={"XCLUSTER_WORKSPACE": str(tmp_path / "w")})
+def test_a_workspace_elsewhere(checkout: Checkout, tmp_path: Path) -> None:
+    checkout.good("mkcdrom", "a", env={"XCLUSTER_WORKSPACE": str(tmp_path / "w")})
     assert (tmp_path / "w/iso/xcluster.iso").is_file()
-    assert not house.workspace.exists()
+    assert not checkout.workspace.exists()
 
 
-def test_a_workspace_on_a_readonly_disk(house: House, readonly: Path) -> None:
+def test_a_workspace_on_a_readonly_disk(checkout: Checkout, readonly: Path) -> None:
     for folder in (readonly, readonly / "new"):
         says = ("cannot write", "XCLUSTER_WORKSPACE")
-        house.bad("mkcdrom", "a", env={"XCLUSTER_WORKSPACE": str(folder)}, code=1, says=says)
+        checkout.bad("mkcdrom", "a", env={"XCLUSTER_WORKSPACE": str(folder)}, code=1, says=says)
 
 
-def test_a_full_disk(house: House, tiny_disk: Path) -> None:
-    (house.root / "ovl/a/default/large").write_bytes(bytes(1 << 20))
-    ran = house.xc("mkcdrom", "a", env={"XCLUSTER_WORKSPACE": str(tiny_disk)})
+def test_a_full_disk(checkout: Checkout, tiny_disk: Path) -> None:
+    (checkout.root / "ovl/a/default/large").write_bytes(bytes(1 << 20))
+    ran = checkout.xc("mkcdrom", "a", env={"XCLUSTER_WORKSPACE": str(tiny_disk)})
     assert ran.clean, ran.err
     assert ran.code == 1 and "full" in ran.err
 
 
-def test_two_clusters_have_isos_of_their_own(house: House) -> None:
-    house.good("mkcdrom", "a")
-    house.good("mkcdrom", "--name=two", "b")
-    assert house.iso.is_file() and house.iso.with_name("two.iso").is_file()
+def test_two_clusters_have_isos_of_their_own(checkout: Checkout) -> None:
+    checkout.good("mkcdrom", "a")
+    checkout.good("mkcdrom", "--name=two", "b")
+    assert checkout.iso.is_file() and checkout.iso.with_name("two.iso").is_file()
 
 
 GRAPH = """
@@ -215,9 +215,9 @@ def test_what_a_task_needs_from_the_workspace_some_task_makes(graph: list[dict[s
     assert len(made) == sum(len(task["targets"]) for task in graph)
 
 
-def test_an_image_with_an_alias(house: House) -> None:
+def test_an_image_with_an_alias(checkout: Checkout) -> None:
     """Whatever the image needs from the workspace, some task makes."""
-    house.write("ovl/c/ovl.yaml", "alias: b\n")
-    house.write("images/more/image.yaml", "summary: more\nextends: base\noverlays: [a, c]\n")
-    said = house.xc("info", "image:more").out
+    checkout.write("ovl/c/ovl.yaml", "alias: b\n")
+    checkout.write("images/more/image.yaml", "summary: more\nextends: base\noverlays: [a, c]\n")
+    said = checkout.xc("info", "image:more").out
     assert "ovl/b.json" in said and "ovl/c.json" not in said

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tasks.project import definition_files
-from tests.conftest import ROOT, House
+from tests.conftest import ROOT, Checkout
 
 GOLDEN = Path(__file__).parent / "golden"
 BAD = sorted(path.name for path in (GOLDEN / "bad").iterdir())
@@ -90,10 +90,10 @@ def test_definitions_cannot_be_changed() -> None:
         overlay.summary = "x"  # type: ignore[misc]
 
 
-def test_the_user_sees_all_problems_and_exit_code_2(house: House) -> None:
-    house.write("ovl/a/ovl.yaml", "sumary: x\n")
-    house.write("kernel/debian.yaml", "summary: x\nprebuilt: {package: 3}\n")
-    house.write("xcluster.yaml", "nvm: many\n")
+def test_the_user_sees_all_problems_and_exit_code_2(checkout: Checkout) -> None:
+    checkout.write("ovl/a/ovl.yaml", "sumary: x\n")
+    checkout.write("kernel/debian.yaml", "summary: x\nprebuilt: {package: 3}\n")
+    checkout.write("xcluster.yaml", "nvm: many\n")
     says = ("ovl/a/ovl.yaml", "'sumary'", "kernel/debian.yaml", "prebuilt.package", "xcluster.yaml", "'many'")
-    house.bad("mkcdrom", "b", code=2, says=says)
-    assert not house.iso.exists()
+    checkout.bad("mkcdrom", "b", code=2, says=says)
+    assert not checkout.iso.exists()

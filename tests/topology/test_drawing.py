@@ -10,7 +10,7 @@ from tasks.topology import check, drawing, netplan, web_page
 from tasks.topology.drawing import State
 from tasks.topology.netplan import Given
 from tasks.topology.schema import Group
-from tests.conftest import ROOT, Fakes, House
+from tests.conftest import ROOT, Checkout, Fakes
 
 TOPOLOGIES = definition_files.load(ROOT).topologies
 TINY = 'summary: "x"\nnets: {1: the "first"}\ngroups: {vm: {nodes: vm, links: [1]}}\n'
@@ -125,42 +125,46 @@ def test_the_page_is_up_to_date() -> None:
     assert web_page.page(page, shown) == page
 
 
-def test_graph_writes_what_is_asked_for(house: House) -> None:
-    house.write("ovl/a/topology/tiny.yaml", TINY)
-    assert house.good("graph", "tiny", "-o", "dot").out.startswith('graph "tiny" {')
-    assert house.good("graph", "-o", "mermaid", "--topology=tiny").out.startswith("flowchart TD")
-    assert house.good("graph", "-o", "mermaid", env={"TOPOLOGY": "tiny"}).out.startswith("flowchart TD")
-    svg = house.good("graph", "tiny", "--nvm=3").out
+def test_graph_writes_what_is_asked_for(checkout: Checkout) -> None:
+    checkout.write("ovl/a/topology/tiny.yaml", TINY)
+    assert checkout.good("graph", "tiny", "-o", "dot").out.startswith('graph "tiny" {')
+    assert checkout.good("graph", "-o", "mermaid", "--topology=tiny").out.startswith("flowchart TD")
+    assert checkout.good("graph", "-o", "mermaid", env={"TOPOLOGY": "tiny"}).out.startswith("flowchart TD")
+    svg = checkout.good("graph", "tiny", "--nvm=3").out
     assert svg.startswith("<?xml") and "192.168.1.3<" in svg and "192.168.1.4<" not in svg
-    house.good("graph", "tiny", "-o", "png", "--file", str(house.root / "x.png"))
-    assert (house.root / "x.png").read_bytes().startswith(b"\x89PNG")
-    house.bad("graph", "tinny", code=2, says=("unknown topology 'tinny'", "tiny"))
-    house.bad("graph", "tiny", "-o", "gif", code=2, says=("'gif'", "mermaid"))
-    house.bad("graph", "tiny", "more", code=2, says=("[TOPOLOGY]",))
-    house.bad("graph", "--docs", str(house.root), code=1, says=("topologies.md has no line",))
+    checkout.good("graph", "tiny", "-o", "png", "--file", str(checkout.root / "x.png"))
+    assert (checkout.root / "x.png").read_bytes().startswith(b"\x89PNG")
+    checkout.bad("graph", "tinny", code=2, says=("unknown topology 'tinny'", "tiny"))
+    checkout.bad("graph", "tiny", "-o", "gif", code=2, says=("'gif'", "mermaid"))
+    checkout.bad("graph", "tiny", "more", code=2, says=("[TOPOLOGY]",))
+    checkout.bad("graph", "--docs", str(checkout.root), code=1, says=("topologies.md has no line",))
 
 
-def test_a_variable_that_is_no_template(house: House) -> None:
+def test_a_variable_that_is_no_template(checkout: Checkout) -> None:
     links = "links: [{net: 1, template: LAN}]"
     text = TINY.replace("links: [1]", links) + "variables: {LAN: 10.0.0.0/8/24}\n"
-    house.write("ovl/a/topology/tiny.yaml", text)
-    assert "10.0.1.4" in house.good("graph", "tiny", "-o", "dot", env={"xcluster_LAN": "10.0.0.0/8/24"}).out
-    house.bad("graph", "tiny", code=2, says=("'nonsense' is no NET/N/H",), env={"xcluster_LAN": "nonsense"})
+    checkout.write("ovl/a/topology/tiny.yaml", text)
+    assert (
+        "10.0.1.4" in checkout.good("graph", "tiny", "-o", "dot", env={"xcluster_LAN": "10.0.0.0/8/24"}).out
+    )
+    checkout.bad(
+        "graph", "tiny", code=2, says=("'nonsense' is no NET/N/H",), env={"xcluster_LAN": "nonsense"}
+    )
 
 
-def test_without_graphviz(house: House, fakes: Fakes) -> None:
-    house.write("ovl/a/topology/tiny.yaml", TINY)
+def test_without_graphviz(checkout: Checkout, fakes: Fakes) -> None:
+    checkout.write("ovl/a/topology/tiny.yaml", TINY)
     only = {"PATH": str(fakes.folder)}
-    house.bad("graph", "tiny", code=1, says=("'dot'", "graphviz", "mermaid"), env=only)
-    assert "flowchart" in house.good("graph", "tiny", "-o", "mermaid", env=only).out
+    checkout.bad("graph", "tiny", code=1, says=("'dot'", "graphviz", "mermaid"), env=only)
+    assert "flowchart" in checkout.good("graph", "tiny", "-o", "mermaid", env=only).out
 
 
-def test_pages_are_made(house: House) -> None:
-    house.write("ovl/a/topology/tiny.yaml", TINY)
-    house.write("docs/topologies.md", f"# By hand\n{web_page.MARK}\nold\n")
-    house.good("graph", "--docs", str(house.root / "docs"))
-    page = (house.root / "docs/topologies.md").read_text()
+def test_pages_are_made(checkout: Checkout) -> None:
+    checkout.write("ovl/a/topology/tiny.yaml", TINY)
+    checkout.write("docs/topologies.md", f"# By hand\n{web_page.MARK}\nold\n")
+    checkout.good("graph", "--docs", str(checkout.root / "docs"))
+    page = (checkout.root / "docs/topologies.md").read_text()
     assert page.startswith("# By hand\n") and "## tiny" in page and "old" not in page
     assert "eth1: 192.168.1.N/24" in page
-    source = house.good("graph", "tiny", "-o", "dot").out
-    assert web_page.source_mark(source) in (house.root / "docs/topologies/tiny.svg").read_text()
+    source = checkout.good("graph", "tiny", "-o", "dot").out
+    assert web_page.source_mark(source) in (checkout.root / "docs/topologies/tiny.svg").read_text()

@@ -11,7 +11,7 @@ from tasks.project import definition_files
 from tasks.topology import check, netplan, reachability
 from tasks.topology.netplan import Given, NodePlan, Way
 from tasks.topology.schema import Topology
-from tests.conftest import ROOT, House
+from tests.conftest import ROOT, Checkout
 
 TOPOLOGIES = definition_files.load(ROOT).topologies
 ECMP1, ECMP2 = "default via 1.201 1.202", "default via 2.201 2.202"
@@ -268,19 +268,19 @@ def test_the_example_in_the_documentation_is_right(tmp_path: Path) -> None:
 TINY = "summary: x\nnets: {1: a}\ngroups: {vm: {nodes: vm, links: [1]}}\n"
 
 
-def test_an_overlay_packs_its_topologies(house: House) -> None:
+def test_an_overlay_packs_its_topologies(checkout: Checkout) -> None:
     """A new topology is one file; what guests read is made from it, and made again when it changes."""
-    house.write("ovl/a/topology/tiny.yaml", TINY)
-    assert "ovl:a" in house.good("mkcdrom", "a", "b").tasks
-    assert house.good("mkcdrom", "a", "b").tasks == set()
-    house.write("ovl/a/topology/tiny.yaml", f"# a comment\n{TINY}")
-    assert house.good("mkcdrom", "a", "b").tasks == set()
-    house.write("ovl/a/topology/tiny.yaml", TINY.replace("nodes: vm", "nodes: 1-9"))
-    assert "ovl:a" in house.good("mkcdrom", "a", "b").tasks
+    checkout.write("ovl/a/topology/tiny.yaml", TINY)
+    assert "ovl:a" in checkout.good("mkcdrom", "a", "b").tasks
+    assert checkout.good("mkcdrom", "a", "b").tasks == set()
+    checkout.write("ovl/a/topology/tiny.yaml", f"# a comment\n{TINY}")
+    assert checkout.good("mkcdrom", "a", "b").tasks == set()
+    checkout.write("ovl/a/topology/tiny.yaml", TINY.replace("nodes: vm", "nodes: 1-9"))
+    assert "ovl:a" in checkout.good("mkcdrom", "a", "b").tasks
 
 
-def test_unknown_names_and_broken_topologies_end_before_anything_is_made(house: House) -> None:
-    house.write("ovl/a/topology/tiny.yaml", TINY)
+def test_unknown_names_and_broken_topologies_end_before_anything_is_made(checkout: Checkout) -> None:
+    checkout.write("ovl/a/topology/tiny.yaml", TINY)
     for env, words in (
         ({"TOPOLOGY": "tinny"}, ()),
         ({"xcluster_TOPOLOGY": "tinny"}, ()),
@@ -288,13 +288,13 @@ def test_unknown_names_and_broken_topologies_end_before_anything_is_made(house: 
         ({}, ("--topology=tinny",)),
     ):
         says = ("unknown topology 'tinny'", "known: tiny", "Did you mean 'tiny'")
-        house.bad("start", *words, code=2, says=says, env=env)
-    house.write("xcluster.yaml", "ovls: a b\ntopology: tinny\n")
-    house.bad("start", code=2, says=("xcluster.yaml: unknown topology 'tinny'",))
-    house.write("xcluster.yaml", "ovls: a b\n")
-    house.write("ovl/a/topology/other.yaml", "summary: x\nnets: {1: a}\ngroups: {vm: {nodes: vms}}\n")
-    house.bad("mkcdrom", "a", code=2, says=("ovl/a/topology/other.yaml: groups.vm.nodes", "'vms'"))
-    assert not house.iso.exists()
+        checkout.bad("start", *words, code=2, says=says, env=env)
+    checkout.write("xcluster.yaml", "ovls: a b\ntopology: tinny\n")
+    checkout.bad("start", code=2, says=("xcluster.yaml: unknown topology 'tinny'",))
+    checkout.write("xcluster.yaml", "ovls: a b\n")
+    checkout.write("ovl/a/topology/other.yaml", "summary: x\nnets: {1: a}\ngroups: {vm: {nodes: vms}}\n")
+    checkout.bad("mkcdrom", "a", code=2, says=("ovl/a/topology/other.yaml: groups.vm.nodes", "'vms'"))
+    assert not checkout.iso.exists()
 
 
 WIDE = """summary: x
@@ -305,39 +305,39 @@ groups:
 """
 
 
-def test_a_topology_named_by_mkcdrom_is_kept(house: House) -> None:
+def test_a_topology_named_by_mkcdrom_is_kept(checkout: Checkout) -> None:
     """So is one that stands in xcluster.yaml; what is said at the moment counts more."""
-    house.write("ovl/a/topology/wide.yaml", WIDE)
-    house.write("ovl/a/topology/tiny.yaml", TINY)
-    house.good("mkcdrom", "a", env={"xcluster_TOPOLOGY": "wide"})
-    assert 'graph "wide"' in house.good("graph", "-o", "dot").out
-    assert 'graph "tiny"' in house.good("graph", "-o", "dot", env={"TOPOLOGY": "tiny"}).out
-    house.good("mkcdrom", "a")
-    house.write("xcluster.yaml", "ovls: a b\ntopology: wide\n")
-    assert 'graph "wide"' in house.good("graph", "-o", "dot").out
+    checkout.write("ovl/a/topology/wide.yaml", WIDE)
+    checkout.write("ovl/a/topology/tiny.yaml", TINY)
+    checkout.good("mkcdrom", "a", env={"xcluster_TOPOLOGY": "wide"})
+    assert 'graph "wide"' in checkout.good("graph", "-o", "dot").out
+    assert 'graph "tiny"' in checkout.good("graph", "-o", "dot", env={"TOPOLOGY": "tiny"}).out
+    checkout.good("mkcdrom", "a")
+    checkout.write("xcluster.yaml", "ovls: a b\ntopology: wide\n")
+    assert 'graph "wide"' in checkout.good("graph", "-o", "dot").out
 
 
-def test_a_node_without_a_place(house: House) -> None:
-    house.write("ovl/a/topology/wide.yaml", WIDE)
+def test_a_node_without_a_place(checkout: Checkout) -> None:
+    checkout.write("ovl/a/topology/wide.yaml", WIDE)
     says = ("topology wide has no place for vm-203", "--nets203=")
-    house.bad("graph", "wide", "--nrouters=3", code=2, says=says)
-    assert '"vm-203"' not in house.good("graph", "wide", "--nrouters=3", "--nets203=0,1", "-o", "dot").out
+    checkout.bad("graph", "wide", "--nrouters=3", code=2, says=says)
+    assert '"vm-203"' not in checkout.good("graph", "wide", "--nrouters=3", "--nets203=0,1", "-o", "dot").out
 
 
-def test_another_topology_makes_no_other_iso(house: House) -> None:
+def test_another_topology_makes_no_other_iso(checkout: Checkout) -> None:
     """Its name is told to guests at the start."""
-    house.write("ovl/a/topology/wide.yaml", WIDE)
-    house.good("mkcdrom", "a")
-    assert house.good("run", "mkcdrom", env={"TOPOLOGY": "wide"}).tasks == set()
-    house.write(
+    checkout.write("ovl/a/topology/wide.yaml", WIDE)
+    checkout.good("mkcdrom", "a")
+    assert checkout.good("run", "mkcdrom", env={"TOPOLOGY": "wide"}).tasks == set()
+    checkout.write(
         "ovl/a/topology/wide.yaml", WIDE.replace("256", "512")
     )  # guests need not know of their memory
-    assert "mkcdrom" not in house.good("run", "mkcdrom", env={"TOPOLOGY": "wide"}).tasks
+    assert "mkcdrom" not in checkout.good("run", "mkcdrom", env={"TOPOLOGY": "wide"}).tasks
 
 
-def test_plans_as_json(house: House) -> None:
-    house.write("ovl/a/topology/tiny.yaml", TINY + "reachable: [{from: vm, to: vm}]\n")
-    made = json.loads(house.good("graph", "tiny", "--nvm=2", "--nrouters=0", "-o", "json").out)
+def test_plans_as_json(checkout: Checkout) -> None:
+    checkout.write("ovl/a/topology/tiny.yaml", TINY + "reachable: [{from: vm, to: vm}]\n")
+    made = json.loads(checkout.good("graph", "tiny", "--nvm=2", "--nrouters=0", "-o", "json").out)
     assert [node["name"] for node in made["nodes"]] == ["vm-001", "vm-002"]
     assert made["reachable"][0] == {
         "source": 1, "to": 2, "v4": "192.168.1.2", "v6": "fd00::192.168.1.2", "net": 1, "key": "reachable.0",

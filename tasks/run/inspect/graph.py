@@ -15,8 +15,8 @@ from tasks.base.errors import CommandError, DefinitionError, UsageError, UserErr
 from tasks.definitions import iso_choice
 from tasks.definitions.settings import Settings
 from tasks.engine import kit
-from tasks.project import command_line, project
-from tasks.project.project import Project
+from tasks.project import command_line
+from tasks.project.project import Project, of_topology
 from tasks.run.running import reach
 from tasks.run.running.cluster import running
 from tasks.topology import choice, drawing, netplan, reachability, web_page
@@ -43,26 +43,26 @@ VERBS: Mapping[str, command_line.Verb] = {
 }
 
 
-def tasks(house: Project) -> kit.Tasks:
+def tasks(project: Project) -> kit.Tasks:
     """The verb of this module."""
-    yield kit.verb(VERBS["graph"], house.words, _graph, [house])
+    yield kit.verb(VERBS["graph"], project.words, _graph, [project])
 
 
-def _graph(house: Project) -> None:
-    if house.definitions.problems:
-        raise DefinitionError(house.definitions.problems)
-    options = house.words.options
+def _graph(project: Project) -> None:
+    if project.definitions.problems:
+        raise DefinitionError(project.definitions.problems)
+    options = project.words.options
     if options.get("docs"):
-        _docs(house, Path(options["docs"]))
+        _docs(project, Path(options["docs"]))
         return
     kind = options.get("o", "svg")
     if kind not in FORMATS:
         raise UsageError(f"graph -o: '{kind}' is not known (known: {', '.join(FORMATS)})")
     try:
-        made, plans = _picture(house)
+        made, plans = _picture(project)
     except ValueError as error:  # a variable of guests that is no template
         raise UsageError(f"graph: {error}") from error
-    content = _plans_json(made, plans).encode() if kind == "json" else rendered(made, kind, house)
+    content = _plans_json(made, plans).encode() if kind == "json" else rendered(made, kind, project)
     if options.get("file"):
         with files.atomic(Path(options["file"]).absolute()) as temp:
             temp.write_bytes(content)
@@ -72,34 +72,34 @@ def _graph(house: Project) -> None:
     sys.stdout.buffer.flush()
 
 
-def _picture(house: Project) -> tuple[drawing.Drawing, dict[int, NodePlan]]:
+def _picture(project: Project) -> tuple[drawing.Drawing, dict[int, NodePlan]]:
     """What is drawn: the running cluster, unless another topology is named, else the topology."""
-    saved = files.read_json(house.workspace.cluster(house.settings.name).state).get("settings")
-    wanted = house.words.args[0] if house.words.args else house.words.settings.get("topology")
+    saved = files.read_json(project.workspace.cluster(project.settings.name).state).get("settings")
+    wanted = project.words.args[0] if project.words.args else project.words.settings.get("topology")
     if saved and wanted in (None, saved.get("topology")):
-        return _running(house, Settings(**saved))
-    chosen = project.of_topology(house, wanted or house.settings.topology).settings
-    topology = house.definitions.topologies[chosen.topology]
-    given = choice.given(chosen, topology.scaleout, house.environ)
+        return _running(project, Settings(**saved))
+    chosen = of_topology(project, wanted or project.settings.topology).settings
+    topology = project.definitions.topologies[chosen.topology]
+    given = choice.given(chosen, topology.scaleout, project.environ)
     plans = _known(topology, given)
     return drawing.drawing(topology, given, plans), plans
 
 
-def _running(house: Project, chosen: Settings) -> tuple[drawing.Drawing, dict[int, NodePlan]]:
-    topology, given, plans = standing(house, chosen)
-    alive = frozenset(running(house.workspace.cluster(chosen.name)))
-    state = drawing.State(alive, link_states(house, alive))
+def _running(project: Project, chosen: Settings) -> tuple[drawing.Drawing, dict[int, NodePlan]]:
+    topology, given, plans = standing(project, chosen)
+    alive = frozenset(running(project.workspace.cluster(chosen.name)))
+    state = drawing.State(alive, link_states(project, alive))
     return drawing.drawing(topology, given, plans, state), plans
 
 
-def standing(house: Project, chosen: Settings) -> tuple[Topology, Given, dict[int, NodePlan]]:
+def standing(project: Project, chosen: Settings) -> tuple[Topology, Given, dict[int, NodePlan]]:
     """What the topology of the running cluster says of its nodes."""
-    directory = house.workspace.cluster(chosen.name)
+    directory = project.workspace.cluster(chosen.name)
     numbers = tuple(sorted(int(folder.name[3:]) for folder in directory.root.glob("vm-*")))
-    topology = house.definitions.topologies.get(chosen.topology)
+    topology = project.definitions.topologies.get(chosen.topology)
     if topology is None:
         raise UserError(f"the cluster's topology '{chosen.topology}' is not defined any more")
-    packed = iso_choice.recorded(house.workspace.choice(chosen.name))
+    packed = iso_choice.recorded(project.workspace.choice(chosen.name))
     given = choice.given(chosen, numbers, packed.env if packed else {})
     return topology, given, {number: netplan.plan(topology, number, given) for number in numbers}
 
@@ -109,14 +109,14 @@ def _known(topology: Topology, given: Given) -> dict[int, NodePlan]:
     return {number: node for number, node in plans.items() if node.group is not None}
 
 
-def link_states(house: Project, alive: frozenset[int]) -> dict[tuple[int, str], bool]:
+def link_states(project: Project, alive: frozenset[int]) -> dict[tuple[int, str], bool]:
     """Which interfaces have a carrier, as the nodes see it: (node, interface) -> up.
 
     QEMU does not tell whether it has cut a link, but its guest does. Who does not answer is left out.
     """
 
     def ask(number: int) -> dict[tuple[int, str], bool]:
-        ssh = reach.to_node(house, number, ["ip", "-j", "link"])
+        ssh = reach.to_node(project, number, ["ip", "-j", "link"])
         try:
             links = json.loads(proc.output(["timeout", str(ANSWER), *ssh]))
         except (CommandError, ValueError):
@@ -131,7 +131,7 @@ def link_states(house: Project, alive: frozenset[int]) -> dict[tuple[int, str], 
         return {key: up for found in pool.map(ask, sorted(alive)) for key, up in found.items()}
 
 
-def rendered(made: drawing.Drawing, kind: str, house: Project) -> bytes:
+def rendered(made: drawing.Drawing, kind: str, project: Project) -> bytes:
     """The drawing in one of the formats; svg and png by Graphviz."""
     if kind == "mermaid":
         return drawing.mermaid(made).encode()
@@ -143,7 +143,7 @@ def rendered(made: drawing.Drawing, kind: str, house: Project) -> bytes:
             "the program 'dot' is missing, which makes svg and png",
             "apt-get install --no-install-recommends graphviz; or -o dot, -o mermaid, which need no program",
         )
-    with files.scratch(house.workspace.root / "graph.dot") as temp:
+    with files.scratch(project.workspace.root / "graph.dot") as temp:
         temp.write_text(source)
         picture = proc.output(["dot", f"-T{kind}", str(temp)])
     return web_page.marked(picture.decode(), source).encode() if kind == "svg" else picture
@@ -173,15 +173,15 @@ def _plans_json(made: drawing.Drawing, plans: Mapping[int, NodePlan]) -> str:
     )
 
 
-def _docs(house: Project, folder: Path) -> None:
+def _docs(project: Project, folder: Path) -> None:
     """topologies.md, its part below the mark, and topologies/<name>.svg."""
     page = folder / "topologies.md"
     if not page.is_file() or web_page.MARK not in page.read_text():
         raise UserError(f"{page} has no line '{web_page.MARK}', below which the topologies are described")
-    shown = sorted(house.definitions.topologies.values(), key=lambda topology: topology.name)
+    shown = sorted(project.definitions.topologies.values(), key=lambda topology: topology.name)
     for topology in shown:
         made = web_page.drawn(topology)
         with files.atomic(folder.absolute() / "topologies" / f"{topology.name}.svg") as temp:
-            temp.write_bytes(rendered(made, "svg", house))
+            temp.write_bytes(rendered(made, "svg", project))
     with files.atomic(page.absolute()) as temp:
         temp.write_text(web_page.page(page.read_text(), shown))

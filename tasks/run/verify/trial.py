@@ -31,19 +31,19 @@ OUTSIDE = "198.51.100.1"  # RFC 5737: nobody's
 PORT = 8080
 
 
-def nodes(house: Project, only: int | None = None) -> Iterator[Finding]:
+def nodes(project: Project, only: int | None = None) -> Iterator[Finding]:
     """Each node is who it should be, and reaches whom the topology promises; `only` what concerns one."""
-    topology, given, plans = graph.standing(house, house.settings)
+    topology, given, plans = graph.standing(project, project.settings)
     asked: dict[int, list[Probe]] = {number: [] for number in plans}
     for pair in reachability.promised(topology, plans, given):
         if only in (None, pair.source, pair.to):
             asked[pair.source] += _probes(plans[pair.source], pair, given.mtu)
-    for number in asked if house.settings.dns != "off" and _knows_names(house) else ():
-        asked[number] += _names(house, plans, number)
+    for number in asked if project.settings.dns != "off" and _knows_names(project) else ():
+        asked[number] += _names(project, plans, number)
     if only is not None:
         asked = {number: own for number, own in asked.items() if own or number == only}
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for findings in pool.map(lambda number: _ask(house, number, asked[number]), sorted(asked)):
+        for findings in pool.map(lambda number: _ask(project, number, asked[number]), sorted(asked)):
             yield from findings
 
 
@@ -52,29 +52,29 @@ def _probes(source: NodePlan, pair: reachability.Pair, mtu: int) -> list[Probe]:
     return [*found, Probe("ssh", pair.v4)] if source.role == "tester" else found
 
 
-def _knows_names(house: Project) -> bool:
+def _knows_names(project: Project) -> bool:
     """Whether nodes have a DNS server of their own."""
-    packed = iso_choice.recorded(house.workspace.choice(house.settings.name))
+    packed = iso_choice.recorded(project.workspace.choice(project.settings.name))
     return packed is not None and "dns" in packed.words
 
 
-def _names(house: Project, plans: Mapping[int, NodePlan], number: int) -> list[Probe]:
+def _names(project: Project, plans: Mapping[int, NodePlan], number: int) -> list[Probe]:
     """The next node's name, asked of the own server; by the first also one that the host knows."""
     numbers = sorted(plans)
     after = plans[numbers[(numbers.index(number) + 1) % len(numbers)]]
     own = [address.v4 for each in after.interfaces if each.name != "eth0" for address in each.addresses[:1]]
     want = (own or [f"192.168.0.{after.number}"])[0]
-    domain = "" if house.settings.name == dns.DOMAIN else f"{house.settings.name}."
+    domain = "" if project.settings.name == dns.DOMAIN else f"{project.settings.name}."
     long = f"{after.name}.{domain}{dns.DOMAIN}"
     named = [after.name, long] if number == numbers[0] else [after.name]
     return [Probe("name", name, want=want) for name in named]
 
 
-def _ask(house: Project, number: int, probes: Sequence[Probe]) -> list[Finding]:
+def _ask(project: Project, number: int, probes: Sequence[Probe]) -> list[Finding]:
     """One login; all that this node has to try."""
     name = f"vm-{number:03d}"
     try:
-        said = _run(house, number, f"hostname; {probe.script(probes)}")
+        said = _run(project, number, f"hostname; {probe.script(probes)}")
     except CommandError as error:
         return [(f"{name} answers", "failed", str(error), 0.0)]
     who = said.partition("\n")[0]
@@ -92,39 +92,39 @@ def _finding(name: str, why: str) -> Finding:
     return name, "failed" if why else "ok", why, 0.0
 
 
-def _run(house: Project, number: int, script: str, *, through: Sequence[str] = ()) -> str:
-    command = reach.to_node(house, number, [script])
+def _run(project: Project, number: int, script: str, *, through: Sequence[str] = ()) -> str:
+    command = reach.to_node(project, number, [script])
     return proc.output(["timeout", str(LOGIN), *command[:1], *through, *command[1:]]).decode(errors="replace")
 
 
-def inside(house: Project) -> Iterator[Finding]:
+def inside(project: Project) -> Iterator[Finding]:
     """A login over the nets of the cluster: from a tester to a node that it has been promised."""
-    topology, given, plans = graph.standing(house, house.settings)
+    topology, given, plans = graph.standing(project, project.settings)
     pairs = reachability.promised(topology, plans, given)
     pair = next((each for each in pairs if plans[each.source].role == "tester"), None)
     if pair is None:
         yield "a login from a tester", "skipped", "there is no tester", 0.0
         return
     name = f"a login from vm-{pair.source:03d} to vm-{pair.to:03d} at {pair.v4}"
-    way = reach.to_node(house, pair.source, ["nc", pair.v4, "22"])
+    way = reach.to_node(project, pair.source, ["nc", pair.v4, "22"])
     try:
-        who = _run(house, pair.to, "hostname", through=["-o", f"ProxyCommand={shlex.join(way)}"]).strip()
+        who = _run(project, pair.to, "hostname", through=["-o", f"ProxyCommand={shlex.join(way)}"]).strip()
     except CommandError as error:
         yield _finding(name, str(error))
         return
     yield _finding(name, "" if who == f"vm-{pair.to:03d}" else f"it says it is {who}")
 
 
-def outside(house: Project) -> Iterator[Finding]:
+def outside(project: Project) -> Iterator[Finding]:
     """A server outside sees who comes over a router by the router's address."""
-    _, _, plans = graph.standing(house, house.settings)
+    _, _, plans = graph.standing(project, project.settings)
     hidden = {number: gate for number in plans if (gate := _gate(plans, number))}
     if not hidden:
         yield "a server outside", "skipped", "no node leaves the cluster by a router that translates", 0.0
         return
-    directory = house.workspace.cluster(house.settings.name)
-    if house.settings.net != "bridge":
-        why = f"with net={house.settings.net} no server can be put outside of net 0"
+    directory = project.workspace.cluster(project.settings.name)
+    if project.settings.net != "bridge":
+        why = f"with net={project.settings.net} no server can be put outside of net 0"
         yield "a server outside", "skipped", why, 0.0
         return
     gates = sorted({f"192.168.0.{number}" for number, node in plans.items() if node.nat})
@@ -134,7 +134,7 @@ def outside(house: Project) -> Iterator[Finding]:
     try:
         for number in _one_of_each(plans, hidden):
             ask = Probe("http", f"http://{OUTSIDE}:{PORT}/", want="translated")
-            said = _run(house, number, probe.script([ask]))
+            said = _run(project, number, probe.script([ask]))
             (why,) = probe.outcomes([ask], said)
             yield _finding(f"vm-{number:03d} to a server outside, translated by a router", why)
     finally:
@@ -165,16 +165,16 @@ def _gate(plans: Mapping[int, NodePlan], number: int) -> int | None:
     return node.number if node.number != number and came in node.nat else None
 
 
-def one_more(house: Project) -> int | None:
+def one_more(project: Project) -> int | None:
     """The number of a node that could be added."""
-    topology, _, plans = graph.standing(house, house.settings)
+    topology, _, plans = graph.standing(project, project.settings)
     free = [*topology.scaleout, *range(1, 200)]
     return next((n for n in free if n not in plans and topology.group_of(n) and role_of(n) == "vm"), None)
 
 
-def marks(house: Project, cluster: str) -> frozenset[str]:
+def marks(project: Project, cluster: str) -> frozenset[str]:
     """What a running cluster shows on this host: links, sockets, files, processes."""
-    root = house.workspace.cluster(cluster).root
+    root = project.workspace.cluster(cluster).root
     links = {f"link {link}" for link in os.listdir("/sys/class/net") if link.startswith(OURS)}
     sockets = {
         line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines() if str(root) in line
@@ -196,6 +196,6 @@ def _processes(root: Path) -> set[str]:
     return found
 
 
-def left(house: Project, cluster: str, before: frozenset[str]) -> list[str]:
+def left(project: Project, cluster: str, before: frozenset[str]) -> list[str]:
     """What is there that was not there before."""
-    return sorted(marks(house, cluster) - before)
+    return sorted(marks(project, cluster) - before)

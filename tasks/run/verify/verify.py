@@ -43,7 +43,7 @@ OVERLAYS = "env network-topology iptools dns"  # with NAT and DNS on nodes, unle
 class Verified:
     """A topology that is looked at."""
 
-    house: Project
+    project: Project
     topology: str
     cluster: str
     log: Path
@@ -52,7 +52,7 @@ class Verified:
         """Run a verb for this cluster; CommandError with its last lines."""
         command = [sys.executable, "-m", "tasks", said[0], f"--name={self.cluster}", *said[1:]]
         plain = {key: value for key, value in os.environ.items() if key not in ("TOPOLOGY", "__topology")}
-        proc.run(command, cwd=self.house.root, log=self.log, env=plain, clean_env=True)
+        proc.run(command, cwd=self.project.root, log=self.log, env=plain, clean_env=True)
 
 
 def tasks(project: Project) -> kit.Tasks:
@@ -60,39 +60,39 @@ def tasks(project: Project) -> kit.Tasks:
     yield kit.verb(VERBS["verify"], project.words, _verify, [project])
 
 
-def _verify(house: Project) -> None:
-    wanted = _wanted(house)
-    command_line.wants_json(house.words)
-    name = house.words.settings.get("name", CLUSTER)
-    if running(house.workspace.cluster(name)):
+def _verify(project: Project) -> None:
+    wanted = _wanted(project)
+    command_line.wants_json(project.words)
+    name = project.words.settings.get("name", CLUSTER)
+    if running(project.workspace.cluster(name)):
         raise UserError(f"cluster '{name}' is running, and verify starts one of its own", "--name=OTHER")
     found: list[Result] = []
     for topology in wanted:
-        log = house.workspace.root / "log" / "verify" / f"{topology}.log"
+        log = project.workspace.root / "log" / "verify" / f"{topology}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
-        own = _one(Verified(house, topology, name, log))
+        own = _one(Verified(project, topology, name, log))
         progress.say(f"{topology}: {results.counts(own)}, {sum(each.seconds for each in own):.1f} s")
         found += own
-    _report(house, found)
+    _report(project, found)
 
 
-def _wanted(house: Project) -> list[str]:
+def _wanted(project: Project) -> list[str]:
     """The topologies by name; the one of the settings when none is named."""
-    known = sorted(house.definitions.topologies)
-    option = house.words.options.get("topology", "")
-    named = [*house.words.args, *(word for word in option.split(",") if word)]
+    known = sorted(project.definitions.topologies)
+    option = project.words.options.get("topology", "")
+    named = [*project.words.args, *(word for word in option.split(",") if word)]
     if ALL in named:
         return known
     wrong = [unknown("topology", word, [*known, ALL]) for word in named if word not in known]
     if wrong:
         raise UsageError("; ".join(wrong))
-    return named or [house.settings.topology]
+    return named or [project.settings.topology]
 
 
 def _one(it: Verified) -> list[Result]:
     """Everything about one topology; it is stopped in any case."""
-    before = trial.marks(it.house, it.cluster)
+    before = trial.marks(it.project, it.cluster)
     found: list[Result] = []
     try:
         for name, outcome, text, seconds in _steps(it):
@@ -104,13 +104,13 @@ def _one(it: Verified) -> list[Result]:
             _keep_consoles(it)
         ended = _timed("stop", lambda: it.xc("stop"))
     found.append(Result(it.topology, *ended))
-    left = trial.left(it.house, it.cluster, before)
+    left = trial.left(it.project, it.cluster, before)
     found.append(Result(it.topology, "nothing is left", "failed" if left else "ok", "\n".join(left)))
     return found
 
 
 def _steps(it: Verified) -> Iterator[tuple[str, Outcome, str, float]]:
-    said = {**_testers(it), **it.house.words.settings, "topology": it.topology}
+    said = {**_testers(it), **it.project.words.settings, "topology": it.topology}
     overlays = said.pop("ovls", OVERLAYS).replace(",", " ").split()
     options = [f"--{key.replace('_', '-')}={value}" for key, value in said.items() if key != "name"]
     packed = _timed("overlays", lambda: it.xc("mkcdrom", *overlays))
@@ -121,8 +121,8 @@ def _steps(it: Verified) -> Iterator[tuple[str, Outcome, str, float]]:
     yield start
     if start[1] != "ok":
         return
-    state = files.read_json(it.house.workspace.cluster(it.cluster).state)
-    here = replace(it.house, settings=Settings(**state["settings"]))
+    state = files.read_json(it.project.workspace.cluster(it.cluster).state)
+    here = replace(it.project, settings=Settings(**state["settings"]))
     yield from trial.nodes(here)
     yield from trial.inside(here)
     yield from trial.outside(here)
@@ -131,7 +131,7 @@ def _steps(it: Verified) -> Iterator[tuple[str, Outcome, str, float]]:
 
 def _testers(it: Verified) -> dict[str, str]:
     """One tester, where the topology has a place for testers but starts none by itself."""
-    topology = it.house.definitions.topologies[it.topology]
+    topology = it.project.definitions.topologies[it.topology]
     place = any(group.role == "tester" for group in topology.groups.values())
     return {"ntesters": "1"} if place and not topology.counts.ntesters else {}
 
@@ -162,17 +162,17 @@ def _timed(name: str, act: Callable[[], object]) -> tuple[str, Outcome, str, flo
 
 def _keep_consoles(it: Verified) -> None:
     """What the nodes printed, beside the log, for the cluster is about to go."""
-    for console in it.house.workspace.cluster(it.cluster).root.glob("vm-*/console.log"):
+    for console in it.project.workspace.cluster(it.cluster).root.glob("vm-*/console.log"):
         kept = it.log.with_name(f"{it.topology}-{console.parent.name}.console.log")
         kept.write_bytes(console.read_bytes())
 
 
-def _report(house: Project, found: Sequence[Result]) -> None:
-    junit = house.words.options.get("junit")
+def _report(project: Project, found: Sequence[Result]) -> None:
+    junit = project.words.options.get("junit")
     if junit:
         with files.atomic(Path(junit).absolute()) as temp:
             temp.write_bytes(results.as_junit(found))
-    if house.words.options.get("o"):
+    if project.words.options.get("o"):
         sys.stdout.write(results.as_json(found))
     failed = [each for each in found if each.outcome == "failed"]
     for each in found:
@@ -180,6 +180,6 @@ def _report(house: Project, found: Sequence[Result]) -> None:
             progress.say(f"{each.suite}: {each.name}: skipped, {each.text}")
     if failed:
         lines = [f"  {each.suite}: {each.name}: {each.text}" for each in failed[:20]]
-        logs = house.workspace.root / "log" / "verify"
+        logs = project.workspace.root / "log" / "verify"
         raise UserError(f"{len(failed)} of {len(found)} checks failed:\n" + "\n".join(lines), f"logs: {logs}")
     progress.say(f"{len(found)} checks: {results.counts(found)}")

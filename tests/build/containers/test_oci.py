@@ -24,7 +24,7 @@ from tasks.build.containers.containers_storage import Stored
 from tasks.build.containers.registry_places import Access
 from tasks.definitions import image_reference
 from tasks.formats import squashfs
-from tests.conftest import Fakes, House, eventually
+from tests.conftest import Checkout, Fakes, eventually
 from tests.containers import image, tar
 
 DIGEST = "sha256:" + "a" * 64
@@ -276,65 +276,65 @@ def test_manifests_that_are_none(value: dict[str, object]) -> None:
 STORE = "images: [{ref: localhost/a:1, tree: root, command: [/x]}]\n"
 
 
-def test_the_disk_of_a_cluster_is_made_once(house: House) -> None:
-    house.write("ovl/a/ovl.yaml", STORE)
-    house.write("ovl/a/root/x", "x\n")
-    assert house.good("store").tasks == {"pull:localhost/a:1", "store"}
-    disk = next((house.workspace / "store").glob("*.squashfs"))
+def test_the_disk_of_a_cluster_is_made_once(checkout: Checkout) -> None:
+    checkout.write("ovl/a/ovl.yaml", STORE)
+    checkout.write("ovl/a/root/x", "x\n")
+    assert checkout.good("store").tasks == {"pull:localhost/a:1", "store"}
+    disk = next((checkout.workspace / "store").glob("*.squashfs"))
     before = files.sha256(disk)
-    assert house.good("store").err == ""
-    house.write("ovl/a/ovl.yaml", "# a comment\n" + STORE)
-    assert house.good("store").err == ""
+    assert checkout.good("store").err == ""
+    checkout.write("ovl/a/ovl.yaml", "# a comment\n" + STORE)
+    assert checkout.good("store").err == ""
     disk.unlink()
-    assert house.good("store").tasks == {"store"}
+    assert checkout.good("store").tasks == {"store"}
     assert files.sha256(disk) == before
-    house.write("ovl/a/root/x", "y\n")
-    assert house.good("store").tasks == {"pull:localhost/a:1", "store"}
-    stamp = files.read_json(house.workspace / "store/xcluster.json")
+    checkout.write("ovl/a/root/x", "y\n")
+    assert checkout.good("store").tasks == {"pull:localhost/a:1", "store"}
+    stamp = files.read_json(checkout.workspace / "store/xcluster.json")
     assert stamp["images"] == ["localhost/a:1"]
-    house.write("ovl/a/ovl.yaml", "summary: no images\n")
-    house.good("store")
-    assert not (house.workspace / "store/xcluster.json").exists()
+    checkout.write("ovl/a/ovl.yaml", "summary: no images\n")
+    checkout.good("store")
+    assert not (checkout.workspace / "store/xcluster.json").exists()
 
 
-def test_the_disk_is_killed_while_it_is_written(house: House) -> None:
-    house.write("ovl/a/ovl.yaml", STORE)
-    house.write("ovl/a/root/x", "x\n")
-    house.good("pull")
-    slow = house.root / "slow"
+def test_the_disk_is_killed_while_it_is_written(checkout: Checkout) -> None:
+    checkout.write("ovl/a/ovl.yaml", STORE)
+    checkout.write("ovl/a/root/x", "x\n")
+    checkout.good("pull")
+    slow = checkout.root / "slow"
     slow.mkdir()
     (slow / "sqfstar").write_text("#!/bin/sh\nfor out; do :; done\necho half > $out\nexec sleep 60\n")
     (slow / "sqfstar").chmod(0o755)
-    running = house.start("store", env={"PATH": f"{slow}:{os.environ['PATH']}"})
-    eventually(lambda: list((house.workspace / "store").glob(".*.tmp")))
+    running = checkout.start("store", env={"PATH": f"{slow}:{os.environ['PATH']}"})
+    eventually(lambda: list((checkout.workspace / "store").glob(".*.tmp")))
     os.killpg(running.pid, signal.SIGKILL)
     running.communicate()
-    assert not (house.workspace / "store/xcluster.json").exists()
-    house.good("store")
-    assert [path.name for path in (house.workspace / "store").iterdir() if path.name.startswith(".")] == []
+    assert not (checkout.workspace / "store/xcluster.json").exists()
+    checkout.good("store")
+    assert [path.name for path in (checkout.workspace / "store").iterdir() if path.name.startswith(".")] == []
 
 
-def test_images_of_a_disk_image_and_forms(house: House) -> None:
-    house.write("ovl/a/root/x", "x\n")
-    house.write("ovl/a/ovl.yaml", STORE + "image_stores: [oci]\n")
-    house.write("ovl/b/ovl.yaml", "image_stores: [containers-storage]\n")
-    house.write("ovl/c/ovl.yaml", "images: [{ref: localhost/c:1, tree: default}]\n")
-    house.write("ovl/c/default/c", "c\n")
-    house.write(
+def test_images_of_a_disk_image_and_forms(checkout: Checkout) -> None:
+    checkout.write("ovl/a/root/x", "x\n")
+    checkout.write("ovl/a/ovl.yaml", STORE + "image_stores: [oci]\n")
+    checkout.write("ovl/b/ovl.yaml", "image_stores: [containers-storage]\n")
+    checkout.write("ovl/c/ovl.yaml", "images: [{ref: localhost/c:1, tree: default}]\n")
+    checkout.write("ovl/c/default/c", "c\n")
+    checkout.write(
         "images/base/image.yaml",
         "summary: an image\npackages: [libc6]\nimages: [{ref: localhost/disk:1, tree: more}]\n",
     )
-    house.write("images/base/more/y", "y\n")
-    house.good("store")
-    stamp = files.read_json(house.workspace / "store/xcluster.json")
+    checkout.write("images/base/more/y", "y\n")
+    checkout.good("store")
+    stamp = files.read_json(checkout.workspace / "store/xcluster.json")
     assert stamp["images"] == ["localhost/a:1", "localhost/disk:1"]
-    disk = next((house.workspace / "store").glob("*.squashfs"))
+    disk = next((checkout.workspace / "store").glob("*.squashfs"))
     said = subprocess.run(["unsquashfs", "-ls", str(disk)], capture_output=True, text=True, check=True).stdout
     assert "squashfs-root/oci/index.json" in said and "squashfs-root/storage/overlay-images" in said
-    house.write("ovl/b/ovl.yaml", "summary: second\n")
-    house.good("store")
-    to = house.root / "unpacked"
-    newest = max((house.workspace / "store").glob("*.squashfs"), key=lambda path: path.stat().st_mtime)
+    checkout.write("ovl/b/ovl.yaml", "summary: second\n")
+    checkout.good("store")
+    to = checkout.root / "unpacked"
+    newest = max((checkout.workspace / "store").glob("*.squashfs"), key=lambda path: path.stat().st_mtime)
     subprocess.run(["unsquashfs", "-q", "-n", "-d", str(to), str(newest)], check=True, capture_output=True)
     assert [path.name for path in to.iterdir()] == ["oci"]
     index = json.loads((to / "oci/index.json").read_text())
@@ -342,21 +342,21 @@ def test_images_of_a_disk_image_and_forms(house: House) -> None:
     assert sorted(names) == ["localhost/a:1", "localhost/disk:1"]
 
 
-def test_a_self_contained_disk_image_has_them_inside(house: House, tmp_path: Path) -> None:
+def test_a_self_contained_disk_image_has_them_inside(checkout: Checkout, tmp_path: Path) -> None:
     """Its own are no part of the cluster's disk, not even where an overlay of the ISO lists them too."""
-    house.write("ovl/a/root/x", "x\n")
-    house.write("ovl/a/ovl.yaml", STORE + "image_stores: [oci]\n")
-    house.write("ovl/b/ovl.yaml", "images: [{ref: localhost/b:1, tree: default}]\n")
-    house.write(
+    checkout.write("ovl/a/root/x", "x\n")
+    checkout.write("ovl/a/ovl.yaml", STORE + "image_stores: [oci]\n")
+    checkout.write("ovl/b/ovl.yaml", "images: [{ref: localhost/b:1, tree: default}]\n")
+    checkout.write(
         "images/whole/image.yaml", "summary: whole\nextends: base\noverlays: [a]\nself_contained: true\n"
     )
-    house.write("images/more/image.yaml", "summary: more\nextends: whole\noverlays: [b]\n")
-    stamp = house.workspace / "store/xcluster.json"
-    house.good("mkcdrom", "a")
-    house.good("store", env={"__image": "more"})
+    checkout.write("images/more/image.yaml", "summary: more\nextends: whole\noverlays: [b]\n")
+    stamp = checkout.workspace / "store/xcluster.json"
+    checkout.good("mkcdrom", "a")
+    checkout.good("store", env={"__image": "more"})
     assert files.read_json(stamp)["images"] == ["localhost/b:1"], "it has what is new in it outside"
-    house.good("pull")
-    store.put_inside(Workspace(house.workspace), ["localhost/a:1"], tmp_path, 0)
+    checkout.good("pull")
+    store.put_inside(Workspace(checkout.workspace), ["localhost/a:1"], tmp_path, 0)
     index = json.loads((tmp_path / store.INSIDE / "index.json").read_text())
     assert [entry["annotations"]["io.containerd.image.name"] for entry in index["manifests"]] == [
         "localhost/a:1"
@@ -364,6 +364,6 @@ def test_a_self_contained_disk_image_has_them_inside(house: House, tmp_path: Pat
     digest = index["manifests"][0]["digest"].removeprefix("sha256:")
     assert (tmp_path / store.INSIDE / "blobs" / "sha256" / digest).is_file()
     for name in ("whole", "more"):
-        assert "localhost+a:1.json" in house.good("list", "--deps", "--all", f"image:{name}").out, (
+        assert "localhost+a:1.json" in checkout.good("list", "--deps", "--all", f"image:{name}").out, (
             "it is made again when they change"
         )

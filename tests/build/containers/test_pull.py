@@ -15,7 +15,7 @@ import pytest
 
 from tasks.base import files
 from tasks.build.containers import oci
-from tests.conftest import House, Ran, eventually
+from tests.conftest import Checkout, Ran, eventually
 from tests.containers import HTPASSWD, PASSWORD, Front, Hub, front, hub, image, index, tar
 
 NOISE = random.Random(1).randbytes(150_000).hex()  # does not shrink to nothing
@@ -35,17 +35,17 @@ def before(registry: Hub) -> Iterator[Front]:
         yield made
 
 
-def lists(house: House, *refs: str) -> None:
+def lists(checkout: Checkout, *refs: str) -> None:
     """Let overlay `a` list these images."""
-    house.write("ovl/a/ovl.yaml", f"images: {json.dumps(refs)}\n")
+    checkout.write("ovl/a/ovl.yaml", f"images: {json.dumps(refs)}\n")
 
 
-def layout(house: House) -> oci.Layout:
-    return oci.Layout(house.workspace / "cache/oci")
+def layout(checkout: Checkout) -> oci.Layout:
+    return oci.Layout(checkout.workspace / "cache/oci")
 
 
-def stamp(house: House, ref: str) -> dict[str, object]:
-    return files.read_json(house.workspace / "pull" / f"{ref.replace('/', '+')}.json")
+def stamp(checkout: Checkout, ref: str) -> dict[str, object]:
+    return files.read_json(checkout.workspace / "pull" / f"{ref.replace('/', '+')}.json")
 
 
 def pulled(ran: Ran) -> set[str]:
@@ -53,164 +53,170 @@ def pulled(ran: Ran) -> set[str]:
     return {line.split()[0][5:] for line in ran.err.splitlines() if line.startswith("pull:")}
 
 
-def blobs(house: House) -> list[str]:
-    return sorted(path.name for path in (house.workspace / "cache/oci/blobs/sha256").glob("*"))
+def blobs(checkout: Checkout) -> list[str]:
+    return sorted(path.name for path in (checkout.workspace / "cache/oci/blobs/sha256").glob("*"))
 
 
-def test_a_tag_is_pulled_once_and_recorded(house: House, registry: Hub, before: Front) -> None:
+def test_a_tag_is_pulled_once_and_recorded(checkout: Checkout, registry: Hub, before: Front) -> None:
     base = tar(("etc/base", NOISE))
     one = registry.push("once/one:1", image(registry.layout, base, tar(("a", "a"))))
     registry.push("once/two:1", image(registry.layout, base, tar(("b", "b"))))
     refs = [f"127.0.0.1:{before.port}/once/{name}:1" for name in ("one", "two")]
-    lists(house, *refs)
-    assert pulled(house.good("pull")) == set(refs)
+    lists(checkout, *refs)
+    assert pulled(checkout.good("pull")) == set(refs)
     layers = [line for line in before.layers() if line.startswith("GET")]
     assert len(layers) == len(set(line.rpartition("/")[2] for line in layers)) == 5  # 2 configs, 3 layers
-    assert len(blobs(house)) == 7 and not [name for name in blobs(house) if len(name) != 64]
-    assert stamp(house, refs[0])["top"] == one
+    assert len(blobs(checkout)) == 7 and not [name for name in blobs(checkout) if len(name) != 64]
+    assert stamp(checkout, refs[0])["top"] == one
     before.asked.clear()
-    assert pulled(house.good("pull")) == set()
+    assert pulled(checkout.good("pull")) == set()
     assert before.asked == []
 
 
-def test_other_programs_read_the_layout(house: House, registry: Hub, before: Front) -> None:
+def test_other_programs_read_the_layout(checkout: Checkout, registry: Hub, before: Front) -> None:
     skopeo = shutil.which("skopeo")
     assert skopeo, "./xc test installs it"
     digest = registry.push("read/it:1", image(registry.layout, tar(("a", "a"))))
     ref = f"127.0.0.1:{before.port}/read/it:1"
-    lists(house, ref)
-    house.good("pull")
+    lists(checkout, ref)
+    checkout.good("pull")
     said = subprocess.run(
-        [skopeo, "inspect", f"oci:{layout(house).root}:{ref}"], capture_output=True, text=True, check=True
+        [skopeo, "inspect", f"oci:{layout(checkout).root}:{ref}"], capture_output=True, text=True, check=True
     )
     assert json.loads(said.stdout)["Digest"] == digest
 
 
 @pytest.mark.parametrize("media", [oci.MANIFEST, oci.DOCKER_MANIFEST])
-def test_a_digest_is_what_was_pinned(house: House, registry: Hub, before: Front, media: str) -> None:
+def test_a_digest_is_what_was_pinned(checkout: Checkout, registry: Hub, before: Front, media: str) -> None:
     digest = registry.push("pin/it:1", image(registry.layout, tar(("a", media)), media=media))
     ref = f"127.0.0.1:{before.port}/pin/it:1@{digest}"
-    lists(house, ref)
-    house.good("pull")
-    assert stamp(house, ref)["digest"] == digest
+    lists(checkout, ref)
+    checkout.good("pull")
+    assert stamp(checkout, ref)["digest"] == digest
     before.asked.clear()
-    shutil.rmtree(house.workspace / "pull")
-    house.good("pull")
+    shutil.rmtree(checkout.workspace / "pull")
+    checkout.good("pull")
     assert before.asked == [], "a digest that is in the cache needs no network"
 
 
-def test_our_platform_is_taken_from_an_index(house: House, registry: Hub, before: Front) -> None:
+def test_our_platform_is_taken_from_an_index(checkout: Checkout, registry: Hub, before: Front) -> None:
     mine, other = (image(registry.layout, tar(("a", arch)), arch=arch) for arch in ("amd64", "arm64"))
     top = registry.push("index/it:1", index(registry.layout, arm64=other, amd64=mine), mine, other)
     registry.push("index/other:1", index(registry.layout, arm64=other), other)
     ref = f"127.0.0.1:{before.port}/index/it:1@{top}"
-    lists(house, ref)
-    house.good("pull")
-    assert (stamp(house, ref)["digest"], stamp(house, ref)["top"]) == (mine, top)
-    lists(house, f"127.0.0.1:{before.port}/index/other:1")
-    house.bad("pull", code=1, says=("is not there for linux/amd64, only for: linux/arm64",))
+    lists(checkout, ref)
+    checkout.good("pull")
+    assert (stamp(checkout, ref)["digest"], stamp(checkout, ref)["top"]) == (mine, top)
+    lists(checkout, f"127.0.0.1:{before.port}/index/other:1")
+    checkout.bad("pull", code=1, says=("is not there for linux/amd64, only for: linux/arm64",))
 
 
-def test_a_tag_that_moved(house: House, registry: Hub, before: Front) -> None:
+def test_a_tag_that_moved(checkout: Checkout, registry: Hub, before: Front) -> None:
     old = registry.push("move/it:1", image(registry.layout, tar(("a", "old"))))
     ref = f"127.0.0.1:{before.port}/move/it:1"
-    lists(house, ref)
-    house.good("pull")
-    assert house.good("images", "check").out == ""
+    lists(checkout, ref)
+    checkout.good("pull")
+    assert checkout.good("images", "check").out == ""
     new = registry.push("move/it:1", image(registry.layout, tar(("a", "new"))))
-    assert pulled(house.good("pull")) == set()
-    ran = house.bad("images", "check", code=1, says=(f"xc images update {ref}",))
+    assert pulled(checkout.good("pull")) == set()
+    ran = checkout.bad("images", "check", code=1, says=(f"xc images update {ref}",))
     assert f"{ref} moved: it was {old}, now it is {new}" in ran.out
     # A layer that was lost is fetched by the digest that was recorded, not by the tag.
-    shutil.rmtree(layout(house).root)
-    (house.workspace / "pull" / f"{ref.replace('/', '+')}.json").rename(house.root / "kept.json")
-    house.write(f"workspace/pull/{ref.replace('/', '+')}.json", (house.root / "kept.json").read_text())
-    house.good("forget", "pull")
-    house.good("pull")
-    assert stamp(house, ref)["top"] == old
-    house.good("images", "update", ref)
-    assert stamp(house, ref)["top"] == new
-    assert house.good("images", "check").out == ""
+    shutil.rmtree(layout(checkout).root)
+    (checkout.workspace / "pull" / f"{ref.replace('/', '+')}.json").rename(checkout.root / "kept.json")
+    checkout.write(f"workspace/pull/{ref.replace('/', '+')}.json", (checkout.root / "kept.json").read_text())
+    checkout.good("forget", "pull")
+    checkout.good("pull")
+    assert stamp(checkout, ref)["top"] == old
+    checkout.good("images", "update", ref)
+    assert stamp(checkout, ref)["top"] == new
+    assert checkout.good("images", "check").out == ""
 
 
-def test_a_tag_that_moved_and_took_the_old_image_with_it(house: House, registry: Hub, before: Front) -> None:
+def test_a_tag_that_moved_and_took_the_old_image_with_it(
+    checkout: Checkout, registry: Hub, before: Front
+) -> None:
     old = registry.push("gone/it:1", image(registry.layout, tar(("a", "old"))))
     ref = f"127.0.0.1:{before.port}/gone/it:1"
-    lists(house, ref)
-    house.good("pull")
-    shutil.rmtree(layout(house).root)
+    lists(checkout, ref)
+    checkout.good("pull")
+    shutil.rmtree(layout(checkout).root)
     shutil.rmtree(registry.server.repositories / "gone")
     new = registry.push("gone/it:1", image(registry.layout, tar(("a", "new"))))
-    house.good("forget", "pull")
-    house.bad("pull", code=1, says=("moved", old, new, f"xc images update {ref}"))
-    house.good("images", "update", ref)
-    house.good("pull")
+    checkout.good("forget", "pull")
+    checkout.bad("pull", code=1, says=("moved", old, new, f"xc images update {ref}"))
+    checkout.good("images", "update", ref)
+    checkout.good("pull")
 
 
-def test_an_image_that_is_not_there(house: House, before: Front) -> None:
-    lists(house, f"127.0.0.1:{before.port}/no/such:1")
+def test_an_image_that_is_not_there(checkout: Checkout, before: Front) -> None:
+    lists(checkout, f"127.0.0.1:{before.port}/no/such:1")
     says = (f"no registry has 127.0.0.1:{before.port}/no/such:1", "404", "manifest unknown")
-    house.bad("pull", code=1, says=says)
-    assert not (house.workspace / "pull").exists() or not list((house.workspace / "pull").iterdir())
+    checkout.bad("pull", code=1, says=says)
+    assert not (checkout.workspace / "pull").exists() or not list((checkout.workspace / "pull").iterdir())
 
 
-def test_a_registry_that_does_not_answer(house: House) -> None:
-    lists(house, "127.0.0.1:1/no/such:1")
-    house.bad("pull", code=1, says=("cannot reach 127.0.0.1:1/no/such:1", "the registry does not answer"))
+def test_a_registry_that_does_not_answer(checkout: Checkout) -> None:
+    lists(checkout, "127.0.0.1:1/no/such:1")
+    checkout.bad("pull", code=1, says=("cannot reach 127.0.0.1:1/no/such:1", "the registry does not answer"))
 
 
-def test_a_connection_that_breaks_goes_on_where_it_was(house: House, registry: Hub, before: Front) -> None:
+def test_a_connection_that_breaks_goes_on_where_it_was(
+    checkout: Checkout, registry: Hub, before: Front
+) -> None:
     registry.push("cut/it:1", image(registry.layout, tar(("a", NOISE))))
-    lists(house, f"127.0.0.1:{before.port}/cut/it:1")
+    lists(checkout, f"127.0.0.1:{before.port}/cut/it:1")
     before.cut = 1
-    house.good("pull")
+    checkout.good("pull")
     ranges = [line for line in before.layers() if "bytes=" in line]
     assert len(ranges) == 1 and not ranges[0].endswith("bytes=0-")
 
 
-def test_one_that_always_breaks_is_told_and_goes_on_later(house: House, registry: Hub, before: Front) -> None:
+def test_one_that_always_breaks_is_told_and_goes_on_later(
+    checkout: Checkout, registry: Hub, before: Front
+) -> None:
     registry.push("cuts/it:1", image(registry.layout, tar(("a", NOISE))))
-    lists(house, f"127.0.0.1:{before.port}/cuts/it:1")
+    lists(checkout, f"127.0.0.1:{before.port}/cuts/it:1")
     before.cut = 4
-    house.bad("pull", code=1, says=("the connection broke", "run again to go on where it broke off"))
-    (part,) = (house.workspace / "cache/oci/blobs/sha256").glob("*.part")
+    checkout.bad("pull", code=1, says=("the connection broke", "run again to go on where it broke off"))
+    (part,) = (checkout.workspace / "cache/oci/blobs/sha256").glob("*.part")
     have = part.stat().st_size
     before.asked.clear()
-    house.good("pull")
+    checkout.good("pull")
     assert [line for line in before.layers() if line.endswith(f"bytes={have}-")]
-    assert not [name for name in blobs(house) if len(name) != 64]
+    assert not [name for name in blobs(checkout) if len(name) != 64]
 
 
-def test_other_bytes_than_the_digest_says(house: House, registry: Hub, before: Front) -> None:
+def test_other_bytes_than_the_digest_says(checkout: Checkout, registry: Hub, before: Front) -> None:
     registry.push("wrong/it:1", image(registry.layout, tar(("a", NOISE))))
-    lists(house, f"127.0.0.1:{before.port}/wrong/it:1")
+    lists(checkout, f"127.0.0.1:{before.port}/wrong/it:1")
     before.wrong = True
-    house.bad("pull", code=1, says=("not the expected content", "expected sha256:", "got      sha256:"))
-    assert len(blobs(house)) == 1  # the manifest
+    checkout.bad("pull", code=1, says=("not the expected content", "expected sha256:", "got      sha256:"))
+    assert len(blobs(checkout)) == 1  # the manifest
     before.wrong = False
-    house.good("pull")
+    checkout.good("pull")
 
 
-def test_killed_and_run_again(house: House, registry: Hub, before: Front) -> None:
+def test_killed_and_run_again(checkout: Checkout, registry: Hub, before: Front) -> None:
     digest = registry.push("kill/it:1", image(registry.layout, tar(("a", NOISE))))
     ref = f"127.0.0.1:{before.port}/kill/it:1"
-    lists(house, ref)
+    lists(checkout, ref)
     before.delay = 0.2
-    running = house.start("pull")
-    eventually(lambda: list((house.workspace / "cache/oci").glob("blobs/sha256/*.part")))
+    running = checkout.start("pull")
+    eventually(lambda: list((checkout.workspace / "cache/oci").glob("blobs/sha256/*.part")))
     time.sleep(0.5)
     os.killpg(running.pid, signal.SIGKILL)
     running.communicate()
-    assert list((house.workspace / "cache/oci").glob("blobs/sha256/*.part"))
-    assert not stamp(house, ref)
+    assert list((checkout.workspace / "cache/oci").glob("blobs/sha256/*.part"))
+    assert not stamp(checkout, ref)
     before.delay = 0
-    house.good("pull")
-    assert stamp(house, ref)["digest"] == digest
-    assert not [name for name in blobs(house) if len(name) != 64]
-    assert not list((house.workspace / "pull").glob("*.lock"))
+    checkout.good("pull")
+    assert stamp(checkout, ref)["digest"] == digest
+    assert not [name for name in blobs(checkout) if len(name) != 64]
+    assert not list((checkout.workspace / "pull").glob("*.lock"))
 
 
-def test_a_registry_with_users(house: House, tmp_path: Path) -> None:
+def test_a_registry_with_users(checkout: Checkout, tmp_path: Path) -> None:
     passwords = tmp_path / "htpasswd"
     passwords.write_text(HTPASSWD)
     with hub(tmp_path, htpasswd=str(passwords)) as secret:
@@ -231,58 +237,58 @@ def test_a_registry_with_users(house: House, tmp_path: Path) -> None:
             os.environ.pop("REGISTRY_AUTH_FILE")
             if old:
                 os.environ["REGISTRY_AUTH_FILE"] = old
-        lists(house, ref)
-        house.bad("pull", code=1, says=("401", "podman login"))
+        lists(checkout, ref)
+        checkout.bad("pull", code=1, says=("401", "podman login"))
         write(f"127.0.0.1:{secret.port}", "wrong")
-        house.bad("pull", code=1, says=("401",), env=where)
+        checkout.bad("pull", code=1, says=("401",), env=where)
         write(f"127.0.0.1:{secret.port}/team", PASSWORD)
-        house.good("pull", env=where)
+        checkout.good("pull", env=where)
 
 
-def test_a_token_is_fetched_where_the_registry_says(house: House, registry: Hub, before: Front) -> None:
+def test_a_token_is_fetched_where_the_registry_says(checkout: Checkout, registry: Hub, before: Front) -> None:
     registry.push("token/it:1", image(registry.layout, tar(("a", "a"))))
-    lists(house, f"127.0.0.1:{before.port}/token/it:1")
+    lists(checkout, f"127.0.0.1:{before.port}/token/it:1")
     before.token = "let-me-in"
-    house.good("pull")
+    checkout.good("pull")
     assert [line for line in before.asked if line.startswith("GET /token?service=s&scope=repository")]
 
 
-def test_a_mirror_is_asked_first(house: House, registry: Hub, before: Front) -> None:
+def test_a_mirror_is_asked_first(checkout: Checkout, registry: Hub, before: Front) -> None:
     digest = registry.push("docker.io/library/mirrored:1", image(registry.layout, tar(("a", "a"))))
-    lists(house, "mirrored:1")
-    house.write(
+    lists(checkout, "mirrored:1")
+    checkout.write(
         "xcluster.yaml", f"ovls: a b\nregistry_mirrors: docker.io=127.0.0.1:{before.port}/docker.io\n"
     )
-    assert pulled(house.good("pull")) == {"docker.io/library/mirrored:1"}
-    assert stamp(house, "docker.io/library/mirrored:1")["digest"] == digest
-    lists(house, "example.invalid/x:1")
+    assert pulled(checkout.good("pull")) == {"docker.io/library/mirrored:1"}
+    assert stamp(checkout, "docker.io/library/mirrored:1")["digest"] == digest
+    lists(checkout, "example.invalid/x:1")
     mirrors = f"ovls: a b\nregistry_mirrors: example.invalid=127.0.0.1:{before.port}/none\n"
-    house.write("xcluster.yaml", mirrors)
-    house.bad("pull", code=1, says=("404", "https://example.invalid/x: there is no such host"))
-    house.write("xcluster.yaml", "ovls: a b\nregistry_mirrors: docker.io\n")
-    house.bad("pull", code=2, says=("registry_mirrors",))
+    checkout.write("xcluster.yaml", mirrors)
+    checkout.bad("pull", code=1, says=("404", "https://example.invalid/x: there is no such host"))
+    checkout.write("xcluster.yaml", "ovls: a b\nregistry_mirrors: docker.io\n")
+    checkout.bad("pull", code=2, says=("registry_mirrors",))
 
 
-def test_offline(house: House, registry: Hub, before: Front) -> None:
+def test_offline(checkout: Checkout, registry: Hub, before: Front) -> None:
     registry.push("off/it:1", image(registry.layout, tar(("a", "a"))))
-    lists(house, f"127.0.0.1:{before.port}/off/it:1")
+    lists(checkout, f"127.0.0.1:{before.port}/off/it:1")
     offline = {"__offline": "yes"}
-    house.bad("pull", code=1, says=("is not in the cache, and --offline is set",), env=offline)
+    checkout.bad("pull", code=1, says=("is not in the cache, and --offline is set",), env=offline)
     assert before.asked == []
-    house.good("pull")
+    checkout.good("pull")
     before.asked.clear()
-    shutil.rmtree(house.workspace / "pull")
-    house.bad("pull", code=1, says=("is not in the cache",), env=offline)  # what the tag was is not known
+    shutil.rmtree(checkout.workspace / "pull")
+    checkout.bad("pull", code=1, says=("is not in the cache",), env=offline)  # what the tag was is not known
     assert before.asked == []
 
 
-def test_what_is_wrong_in_definitions(house: House) -> None:
-    house.write("ovl/a/ovl.yaml", "images: [UPPER, {ref: x, tree: t}]\n")
-    house.bad("pull", code=2, says=("'UPPER' is no image", "is called localhost/NAME:TAG, not"))
-    house.write(
+def test_what_is_wrong_in_definitions(checkout: Checkout) -> None:
+    checkout.write("ovl/a/ovl.yaml", "images: [UPPER, {ref: x, tree: t}]\n")
+    checkout.bad("pull", code=2, says=("'UPPER' is no image", "is called localhost/NAME:TAG, not"))
+    checkout.write(
         "ovl/a/ovl.yaml", "images: [{ref: localhost/x, tree: none}, {ref: localhost/y, overlay: c}]\n"
     )
-    house.bad("pull", code=2, says=("there is no directory", "unknown overlay 'c' (known: a, b)"))
-    house.write("ovl/a/ovl.yaml", "images: [{ref: localhost/x, tree: default}]\n")
-    house.write("ovl/b/ovl.yaml", "images: [{ref: localhost/x, overlay: a}]\n")
-    house.bad("pull", code=2, says=("'localhost/x:latest' is made in two ways: ovl:a and ovl:b",))
+    checkout.bad("pull", code=2, says=("there is no directory", "unknown overlay 'c' (known: a, b)"))
+    checkout.write("ovl/a/ovl.yaml", "images: [{ref: localhost/x, tree: default}]\n")
+    checkout.write("ovl/b/ovl.yaml", "images: [{ref: localhost/x, overlay: a}]\n")
+    checkout.bad("pull", code=2, says=("'localhost/x:latest' is made in two ways: ovl:a and ovl:b",))

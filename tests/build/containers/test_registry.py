@@ -15,7 +15,7 @@ import pytest
 from tasks.base import files, proc
 from tasks.build.containers import oci
 from tasks.build.containers.registry_server import Server
-from tests.conftest import Fakes, House, eventually
+from tests.conftest import Checkout, Fakes, eventually
 from tests.containers import HTPASSWD, program, tar
 from tests.ports import free_port
 
@@ -23,30 +23,30 @@ MADE = "images: [{ref: localhost/team/a:1, tree: root}, {ref: localhost/team/b:1
 
 
 @pytest.fixture
-def registry(house: House) -> Iterator[House]:
+def registry(checkout: Checkout) -> Iterator[Checkout]:
     """A project whose registry is stopped at the end, with the program in place."""
-    server = Server(house.workspace / "registry")
+    server = Server(checkout.workspace / "registry")
     server.root.mkdir(parents=True)
     os.symlink(program(), server.own_program)
-    house.write("ovl/a/ovl.yaml", MADE)
-    house.write("ovl/a/root/a", "a" * 100_000)
-    house.write("ovl/a/other/b", "b" * 100_000)
-    yield house
-    house.good("registry", "stop")
+    checkout.write("ovl/a/ovl.yaml", MADE)
+    checkout.write("ovl/a/root/a", "a" * 100_000)
+    checkout.write("ovl/a/other/b", "b" * 100_000)
+    yield checkout
+    checkout.good("registry", "stop")
 
 
-def started(house: House, *words: str) -> int:
+def started(checkout: Checkout, *words: str) -> int:
     """Start it at a free port; the port."""
     port = free_port()
-    house.good("registry", "start", f"--port={port}", *words)
+    checkout.good("registry", "start", f"--port={port}", *words)
     return port
 
 
-def status(house: House) -> Any:
-    return json.loads(house.good("registry", "status", "-o", "json").out)
+def status(checkout: Checkout) -> Any:
+    return json.loads(checkout.good("registry", "status", "-o", "json").out)
 
 
-def test_start_status_stop(registry: House) -> None:
+def test_start_status_stop(registry: Checkout) -> None:
     assert status(registry)["running"] is False
     port = started(registry)
     now = status(registry)
@@ -59,13 +59,13 @@ def test_start_status_stop(registry: House) -> None:
     assert "is not running" in registry.good("registry", "stop").err
 
 
-def test_only_loopback_is_listened_to(registry: House) -> None:
+def test_only_loopback_is_listened_to(registry: Checkout) -> None:
     port = started(registry)
     listening = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines() if " 0A " in line]
     assert [each for each in listening if each.endswith(f":{port:04X}")] == [f"0100007F:{port:04X}"]
 
 
-def test_one_that_was_killed_is_found_out(registry: House) -> None:
+def test_one_that_was_killed_is_found_out(registry: Checkout) -> None:
     port = started(registry)
     pid = status(registry)["pid"]
     os.kill(pid, signal.SIGKILL)
@@ -73,7 +73,7 @@ def test_one_that_was_killed_is_found_out(registry: House) -> None:
     registry.good("registry", "start", f"--port={port}")
 
 
-def test_a_port_that_is_taken(registry: House) -> None:
+def test_a_port_that_is_taken(registry: Checkout) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -96,11 +96,11 @@ def test_a_port_that_is_taken(registry: House) -> None:
         (["cache", "Upper"], "'Upper' is no image"),
     ],
 )
-def test_wrong_words(house: House, words: list[str], says: str) -> None:
-    house.bad("registry", *words, code=2, says=(says,))
+def test_wrong_words(checkout: Checkout, words: list[str], says: str) -> None:
+    checkout.bad("registry", *words, code=2, says=(says,))
 
 
-def test_cache_ls_rm(registry: House) -> None:
+def test_cache_ls_rm(registry: Checkout) -> None:
     registry.bad("registry", "cache", "localhost/team/a:1", code=1, says=("not running", "xc registry start"))
     port = started(registry)
     registry.good("pull")
@@ -124,7 +124,7 @@ def test_cache_ls_rm(registry: House) -> None:
     assert status(registry)["images"] == 0 and status(registry)["size"] < 10_000
 
 
-def test_https_and_users(registry: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_https_and_users(registry: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     passwords, login = tmp_path / "htpasswd", tmp_path / "auth.json"
     passwords.write_text(HTPASSWD)
     port = started(registry, "--tls", f"--htpasswd={passwords}")
@@ -144,63 +144,63 @@ def test_https_and_users(registry: House, tmp_path: Path, monkeypatch: pytest.Mo
     assert (registry.workspace / "registry/key.pem").stat().st_mode & 0o077 == 0
 
 
-def test_a_program_that_does_not_start(house: House, fakes: Fakes) -> None:
+def test_a_program_that_does_not_start(checkout: Checkout, fakes: Fakes) -> None:
     fakes.program("docker-registry", "echo it is broken >&2; exit 1")
     says = ("the registry did not start", "it is broken")
-    house.bad("registry", "start", f"--port={free_port()}", code=1, says=says)
-    assert not (house.workspace / "registry/registry.json").exists()
+    checkout.bad("registry", "start", f"--port={free_port()}", code=1, says=says)
+    assert not (checkout.workspace / "registry/registry.json").exists()
 
 
-def test_clean_leaves_a_registry_that_runs(registry: House) -> None:
+def test_clean_leaves_a_registry_that_runs(registry: Checkout) -> None:
     started(registry)
     registry.good("clean")
     assert status(registry)["running"] is True
 
 
-def images(house: House) -> dict[str, Any]:
-    return {row["name"]: row for row in json.loads(house.good("images", "ls", "-o", "json").out)}
+def images(checkout: Checkout) -> dict[str, Any]:
+    return {row["name"]: row for row in json.loads(checkout.good("images", "ls", "-o", "json").out)}
 
 
-def test_an_image_of_a_directory(house: House) -> None:
-    house.write("rootfs/bin/run", "#!/bin/sh\n", 0o755)
-    house.good("images", "mkimage", "--name=tool", "--tag=2", "--command=/bin/run now", "rootfs")
-    first = images(house)["localhost/tool:2"]
+def test_an_image_of_a_directory(checkout: Checkout) -> None:
+    checkout.write("rootfs/bin/run", "#!/bin/sh\n", 0o755)
+    checkout.good("images", "mkimage", "--name=tool", "--tag=2", "--command=/bin/run now", "rootfs")
+    first = images(checkout)["localhost/tool:2"]
     assert first["how"] == "made" and first["used"] == []
-    house.bad("images", "mkimage", "--tag=tool:2", "rootfs", code=1, says=("there is an image", "--force"))
-    house.good("images", "mkimage", "--force", "--tag=tool:2", "--command=/bin/run now", "rootfs")
-    assert images(house)["localhost/tool:2"]["digest"] == first["digest"]
-    layout = oci.Layout(house.workspace / "cache/oci")
+    checkout.bad("images", "mkimage", "--tag=tool:2", "rootfs", code=1, says=("there is an image", "--force"))
+    checkout.good("images", "mkimage", "--force", "--tag=tool:2", "--command=/bin/run now", "rootfs")
+    assert images(checkout)["localhost/tool:2"]["digest"] == first["digest"]
+    layout = oci.Layout(checkout.workspace / "cache/oci")
     manifest = oci.Manifest.of(layout.json(first["digest"]), "it")
     assert layout.json(manifest.config.digest)["config"] == {"Cmd": ["/bin/run", "now"]}
-    house.write("ovl/a/ovl.yaml", "images: [localhost/tool:2]\n")
-    house.good("store")
-    assert images(house)["localhost/tool:2"]["used"] == ["ovl:a", "cluster:xcluster"]
-    house.bad("images", "rm", "localhost/tool:2", code=1, says=("used by ovl:a",))
-    house.write("rootfs/bin/run", "#!/bin/sh\necho 2\n", 0o755)
-    house.good("images", "mkimage", "--force", "--tag=tool:2", "rootfs")
-    assert house.good("store").tasks == {"store"}
+    checkout.write("ovl/a/ovl.yaml", "images: [localhost/tool:2]\n")
+    checkout.good("store")
+    assert images(checkout)["localhost/tool:2"]["used"] == ["ovl:a", "cluster:xcluster"]
+    checkout.bad("images", "rm", "localhost/tool:2", code=1, says=("used by ovl:a",))
+    checkout.write("rootfs/bin/run", "#!/bin/sh\necho 2\n", 0o755)
+    checkout.good("images", "mkimage", "--force", "--tag=tool:2", "rootfs")
+    assert checkout.good("store").tasks == {"store"}
 
 
-def test_an_image_of_an_overlay_a_tar_and_a_script(house: House) -> None:
-    house.write("x.tar", "")
-    (house.root / "x.tar").write_bytes(tar(("etc/x", "x")))
-    house.write(
+def test_an_image_of_an_overlay_a_tar_and_a_script(checkout: Checkout) -> None:
+    checkout.write("x.tar", "")
+    (checkout.root / "x.tar").write_bytes(tar(("etc/x", "x")))
+    checkout.write(
         "dir/tar", '#!/bin/sh\nmkdir -p /tmp/$$/bin; tar -C /tmp/$$ -cf "$1" bin; rm -r /tmp/$$\n', 0o755
     )
     for source in ("a", "x.tar", "dir"):
-        house.good("images", "mkimage", f"--tag=from-{source.partition('.')[0]}:1", source)
-    assert set(images(house)) == {"localhost/from-a:1", "localhost/from-x:1", "localhost/from-dir:1"}
+        checkout.good("images", "mkimage", f"--tag=from-{source.partition('.')[0]}:1", source)
+    assert set(images(checkout)) == {"localhost/from-a:1", "localhost/from-x:1", "localhost/from-dir:1"}
 
 
-def test_rm_frees_what_nobody_has(house: House) -> None:
-    house.write("one/big", "1" * 50_000)
-    house.write("two/big", "2" * 50_000)
+def test_rm_frees_what_nobody_has(checkout: Checkout) -> None:
+    checkout.write("one/big", "1" * 50_000)
+    checkout.write("two/big", "2" * 50_000)
     for name in ("one", "two"):
-        house.good("images", "mkimage", f"--tag={name}:1", name)
-    assert "freed" in house.good("images", "rm", "localhost/one:1").err
-    blobs = list((house.workspace / "cache/oci/blobs/sha256").iterdir())
-    assert len(blobs) == 3 and set(images(house)) == {"localhost/two:1"}
-    house.bad("images", "rm", "localhost/one:1", code=1, says=("unknown image",))
+        checkout.good("images", "mkimage", f"--tag={name}:1", name)
+    assert "freed" in checkout.good("images", "rm", "localhost/one:1").err
+    blobs = list((checkout.workspace / "cache/oci/blobs/sha256").iterdir())
+    assert len(blobs) == 3 and set(images(checkout)) == {"localhost/two:1"}
+    checkout.bad("images", "rm", "localhost/one:1", code=1, says=("unknown image",))
 
 
 @pytest.mark.parametrize(
@@ -217,11 +217,13 @@ def test_rm_frees_what_nobody_has(house: House) -> None:
         (["ls", "--force"], 2, "--force is not for"),
     ],
 )
-def test_images_wrong_words(house: House, words: list[str], exit_code: int, says: str) -> None:
-    (house.root / "empty").mkdir()
-    house.bad("images", *words, code=exit_code, says=(says,))
+def test_images_wrong_words(checkout: Checkout, words: list[str], exit_code: int, says: str) -> None:
+    (checkout.root / "empty").mkdir()
+    checkout.bad("images", *words, code=exit_code, says=(says,))
 
 
-def test_an_image_that_nobody_made(house: House) -> None:
-    house.write("ovl/a/ovl.yaml", "images: [localhost/none:1]\n")
-    house.bad("store", code=1, says=("localhost/none:1 was not made yet", "xc images mkimage --tag=none:1"))
+def test_an_image_that_nobody_made(checkout: Checkout) -> None:
+    checkout.write("ovl/a/ovl.yaml", "images: [localhost/none:1]\n")
+    checkout.bad(
+        "store", code=1, says=("localhost/none:1 was not made yet", "xc images mkimage --tag=none:1")
+    )

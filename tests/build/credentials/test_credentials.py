@@ -22,7 +22,7 @@ from tasks.base import files
 from tasks.base.paths import Workspace
 from tasks.build.credentials import guest_files, keys, pki
 from tasks.build.credentials.keys import Secret
-from tests.conftest import House
+from tests.conftest import Checkout
 
 SECRET = Secret(b"s" * 32, datetime.datetime.now(datetime.UTC).year - 1)
 PKI = "etc/kubernetes/pki"
@@ -266,23 +266,23 @@ def test_the_tar_is_as_private_as_the_secret(tmp_path: Path) -> None:
     assert modes[f"{PKI}/ca.crt"] == 0o644
 
 
-def test_a_cluster_with_kubernetes_has_them_last_on_its_iso(house: House) -> None:
+def test_a_cluster_with_kubernetes_has_them_last_on_its_iso(checkout: Checkout) -> None:
     image = "summary: an image\npackages: [libc6]\nkubernetes: true\n"
-    house.write("images/base/image.yaml", image)
-    house.good("mkcdrom", "a", "b")
-    made = files.read_json(house.workspace / "iso" / "xcluster.json")
+    checkout.write("images/base/image.yaml", image)
+    checkout.good("mkcdrom", "a", "b")
+    made = files.read_json(checkout.workspace / "iso" / "xcluster.json")
     assert made["content"] == ["00a.tar", "01b.tar", "02kubernetes-credentials.tar"]
-    assert stat.S_IMODE(house.iso.stat().st_mode) == 0o600
-    assert house.good("mkcdrom", "a", "b").tasks == set()
-    secret = house.workspace / "k8s" / "xcluster" / "secret.json"
+    assert stat.S_IMODE(checkout.iso.stat().st_mode) == 0o600
+    assert checkout.good("mkcdrom", "a", "b").tasks == set()
+    secret = checkout.workspace / "k8s" / "xcluster" / "secret.json"
     keys.put(secret, {"secret": "11" * 32, "year": SECRET.year})  # as a checkpoint does
-    assert house.good("mkcdrom", "a", "b").tasks == {"pki", "mkcdrom"}
-    assert house.good("mkcdrom").tasks == {"mkcdrom"}, "without overlays they are still on it"
-    house.write("images/base/image.yaml", image.replace("kubernetes: true\n", ""))
-    house.good("mkcdrom", "a")
-    made = files.read_json(house.workspace / "iso" / "xcluster.json")
+    assert checkout.good("mkcdrom", "a", "b").tasks == {"pki", "mkcdrom"}
+    assert checkout.good("mkcdrom").tasks == {"mkcdrom"}, "without overlays they are still on it"
+    checkout.write("images/base/image.yaml", image.replace("kubernetes: true\n", ""))
+    checkout.good("mkcdrom", "a")
+    made = files.read_json(checkout.workspace / "iso" / "xcluster.json")
     assert made["content"] == ["00a.tar"]
-    assert stat.S_IMODE(house.iso.stat().st_mode) != 0o600
+    assert stat.S_IMODE(checkout.iso.stat().st_mode) != 0o600
 
 
 TASKS = """
@@ -291,17 +291,17 @@ sys.argv = ["xc", *sys.argv[1:]]
 import dodo
 from tasks.build.overlay import iso
 from tasks.build.credentials import pki
-for task in [*pki.tasks(dodo.house), *iso.tasks(dodo.house, dodo.chosen, dodo.parts)]:
+for task in [*pki.tasks(dodo.project), *iso.tasks(dodo.project, dodo.chosen, dodo.parts)]:
     print(*task["file_dep"], *task["targets"], task["meta"]["config"]["args"])
 """
 
 
 @pytest.mark.parametrize(("words", "private"), [(["starts"], True), (["release"], False)])
-def test_a_release_has_none(house: House, words: list[str], private: bool) -> None:
-    house.write("images/base/image.yaml", "summary: an image\npackages: [libc6]\nkubernetes: true\n")
+def test_a_release_has_none(checkout: Checkout, words: list[str], private: bool) -> None:
+    checkout.write("images/base/image.yaml", "summary: an image\npackages: [libc6]\nkubernetes: true\n")
     done = subprocess.run(
-        [sys.executable, "-c", TASKS, *words], cwd=house.root, capture_output=True, text=True, check=True,
-        env={**os.environ, "PYTHONPATH": str(house.root)},
+        [sys.executable, "-c", TASKS, *words], cwd=checkout.root, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(checkout.root)},
     )  # fmt: skip
     assert "xcluster.iso" in done.stdout
     assert ("workspace/k8s" in done.stdout) == private

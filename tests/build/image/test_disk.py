@@ -493,26 +493,26 @@ def test_mirrors_come_first(site: Site, tmp_path: Path, server: Server) -> None:
     assert raw_of(site, tmp_path) == RAW
 
 
-def test_the_house(house: "object", server: Server) -> None:
+def test_the_house(checkout: "object", server: Server) -> None:
     """Definitions: one that cannot be built harms nobody; a right one is built once."""
-    from tests.conftest import House
+    from tests.conftest import Checkout
 
-    assert isinstance(house, House)
-    house.write(
+    assert isinstance(checkout, Checkout)
+    checkout.write(
         "images/k8s/image.yaml", f"summary: s\ndisk:\n  sources: [{{url: '{server.url}/hd.img.xz'}}]\n"
     )
-    assert "image:k8s" in house.good("list", "--all").out
-    house.bad("image:k8s", code=1, says=("disk.sha256", "images/k8s/image.yaml", "xc lock k8s"))
+    assert "image:k8s" in checkout.good("list", "--all").out
+    checkout.bad("image:k8s", code=1, says=("disk.sha256", "images/k8s/image.yaml", "xc lock k8s"))
     text = (
         f"summary: s\ndisk:\n  sources: [{{url: '{server.url}/hd.img.xz'}}]\n  sha256: {sha(server.body)}\n"
     )
-    house.write("images/k8s/image.yaml", text)
+    checkout.write("images/k8s/image.yaml", text)
     env = {"no_proxy": "127.0.0.1"}
-    assert house.good("image:k8s", env=env).tasks == {"image:k8s"}
-    assert house.good("image:k8s", env=env).tasks == set()
-    house.write("images/more/image.yaml", "summary: s\nextends: k8s\n")
-    house.bad("image:k8s", code=2, says=("images/more/image.yaml", "'disk'"))
-    shutil.rmtree(house.root / "images/more")
-    house.write("images/k8s/image.yaml", text + "packages: [libc6]\nsize: 1G\n")
-    house.bad("list", code=2, says=("with 'disk'", "packages, size"))
-    assert json.loads(house.workspace.joinpath("image/k8s.packages.json").read_text()) == {"packages": []}
+    assert checkout.good("image:k8s", env=env).tasks == {"image:k8s"}
+    assert checkout.good("image:k8s", env=env).tasks == set()
+    checkout.write("images/more/image.yaml", "summary: s\nextends: k8s\n")
+    checkout.bad("image:k8s", code=2, says=("images/more/image.yaml", "'disk'"))
+    shutil.rmtree(checkout.root / "images/more")
+    checkout.write("images/k8s/image.yaml", text + "packages: [libc6]\nsize: 1G\n")
+    checkout.bad("list", code=2, says=("with 'disk'", "packages, size"))
+    assert json.loads(checkout.workspace.joinpath("image/k8s.packages.json").read_text()) == {"packages": []}

@@ -14,7 +14,7 @@ import pytest
 from tasks.base.errors import UsageError
 from tasks.build.release import diff
 from tasks.formats import ext4, iso9660, tree, xztar
-from tests.conftest import House
+from tests.conftest import Checkout
 
 
 def make_tree(root: Path) -> Path:
@@ -175,28 +175,28 @@ def test_a_damaged_archive_is_said(tmp_path: Path) -> None:
         found(image, tmp_path / "bad.img", tmp_path)
 
 
-def test_the_verb(house: House, tmp_path: Path) -> None:
+def test_the_verb(checkout: Checkout, tmp_path: Path) -> None:
     one, other = make_tree(tmp_path / "t1"), make_tree(tmp_path / "t2")
-    assert house.good("diff", str(one), str(other)).out == ""
+    assert checkout.good("diff", str(one), str(other)).out == ""
     (other / "etc/conf").write_text("three\n")
-    ran = house.bad("diff", str(one), str(other), code=1, says=("1 difference",))
+    ran = checkout.bad("diff", str(one), str(other), code=1, says=("1 difference",))
     assert ran.out == "content    etc/conf  (4, 6 bytes)\n"
-    ran = house.xc("diff", "-o", "json", str(one), str(other))
+    ran = checkout.xc("diff", "-o", "json", str(one), str(other))
     assert ran.code == 1
     assert json.loads(ran.out) == [{"path": "etc/conf", "kind": "content", "detail": "4, 6 bytes"}]
-    house.bad("diff", str(one), "nowhere", code=2, says=("nowhere", "xc diff"))
-    house.bad("diff", str(one), code=2, says=("xc diff",))
-    house.bad("diff", "-o", "xml", str(one), str(other), code=2, says=("xml", "json"))
-    assert [path.name for path in house.workspace.glob("*diff*")] == []
+    checkout.bad("diff", str(one), "nowhere", code=2, says=("nowhere", "xc diff"))
+    checkout.bad("diff", str(one), code=2, says=("xc diff",))
+    checkout.bad("diff", "-o", "xml", str(one), str(other), code=2, says=("xml", "json"))
+    assert [path.name for path in checkout.workspace.glob("*diff*")] == []
 
 
-def test_releases_by_name(house: House) -> None:
+def test_releases_by_name(checkout: Checkout) -> None:
     for version, text in (("1", "a"), ("2", "b")):
-        folder = house.workspace / "release" / version
+        folder = checkout.workspace / "release" / version
         folder.mkdir(parents=True)
         entry = xztar.Entry(f"xcluster-{version}/file", text.encode())
         xztar.write_tar_xz([entry], folder / f"xcluster-{version}.tar.xz", 0)
-    ran = house.bad("diff", "1", "2", code=1, says=())
+    ran = checkout.bad("diff", "1", "2", code=1, says=())
     assert ran.out == "content    xcluster.tar.xz!file  (1 bytes both)\n"
 
 

@@ -16,7 +16,7 @@ from tasks.base import files
 from tasks.base.errors import UserError
 from tasks.build.release import git, wheels
 from tasks.formats import xztar
-from tests.conftest import ROOT, House, content, temporary
+from tests.conftest import ROOT, Checkout, content, temporary
 
 SHIP = """
 import pathlib, sys
@@ -24,7 +24,7 @@ sys.argv = ["xc"]
 import dodo
 from tasks.base import files
 from tasks.build.release import shipped
-place = shipped.Place(dodo.house.root, dodo.house.workspace)
+place = shipped.Place(dodo.project.root, dodo.project.workspace)
 tasks = shipped.closure(list(dodo._builds()), ["mkcdrom"])
 paths = [p for p in files.tree_files(place.root / "ovl")]
 paths += [pathlib.Path(target) for task in tasks.values() for target in task["targets"]]
@@ -89,16 +89,16 @@ def run_git(root: Path, *words: str) -> None:
 
 
 @pytest.fixture
-def repository(house: House) -> House:
+def repository(checkout: Checkout) -> Checkout:
     """The project as a git checkout with one commit."""
-    house.write(".gitignore", "/workspace/\n__pycache__/\n/home/\n/xcluster.yaml\n")
-    run_git(house.root, "init")
-    run_git(house.root, "add", "--all")
-    run_git(house.root, "commit", "-m", "one")
-    return house
+    checkout.write(".gitignore", "/workspace/\n__pycache__/\n/home/\n/xcluster.yaml\n")
+    run_git(checkout.root, "init")
+    run_git(checkout.root, "add", "--all")
+    run_git(checkout.root, "commit", "-m", "one")
+    return checkout
 
 
-def test_the_version(repository: House) -> None:
+def test_the_version(repository: Checkout) -> None:
     found = git.look(repository.root)
     assert found.version == f"0.1.0-g{found.commit[:8]}"
     assert not found.changed and not found.untracked
@@ -113,7 +113,7 @@ def test_the_version(repository: House) -> None:
     assert "ovl/new/default/x" not in dict(found.tracked)
 
 
-def test_a_tracked_file_that_was_deleted_is_not_in_the_tree(repository: House) -> None:
+def test_a_tracked_file_that_was_deleted_is_not_in_the_tree(repository: Checkout) -> None:
     (repository.root / "ovl/b/default/etc/b.conf").unlink()
     found = git.look(repository.root)
     assert found.changed == ("ovl/b/default/etc/b.conf",) and "ovl/b/default/etc/b.conf" not in dict(
@@ -121,10 +121,10 @@ def test_a_tracked_file_that_was_deleted_is_not_in_the_tree(repository: House) -
     )
 
 
-def test_without_git(house: House) -> None:
-    house.bad("release", code=1, says=("no git checkout", "clone"))
-    run_git(house.root, "init")
-    house.bad("release", code=1, says=("no git checkout with a commit",))
+def test_without_git(checkout: Checkout) -> None:
+    checkout.bad("release", code=1, says=("no git checkout", "clone"))
+    run_git(checkout.root, "init")
+    checkout.bad("release", code=1, says=("no git checkout with a commit",))
 
 
 def test_inside_of_another_checkout(tmp_path: Path) -> None:
@@ -140,18 +140,18 @@ def test_inside_of_another_checkout(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "version", ["../x", "a/b", "a b", "-x", ".hidden", "ü", "x\n", "$(id)", "a" * 65, ";"]
 )
-def test_odd_versions(repository: House, version: str) -> None:
+def test_odd_versions(repository: Checkout, version: str) -> None:
     repository.bad("release", f"--version={version}", code=2, says=("no name for a release", "letters"))
     assert not (repository.workspace / "release").exists()
 
 
-def test_unknown_words(repository: House) -> None:
+def test_unknown_words(repository: Checkout) -> None:
     repository.bad("release", "aa", code=2, says=("unknown overlay 'aa'", "Did you mean 'a'"))
     repository.bad("release", "--versoin=1", code=2, says=("--versoin", "--version"))
     repository.bad("release", "--kernel=debain", code=2, says=("debain", "debian"))
 
 
-def test_what_a_release_cannot_bring(repository: House, tmp_path: Path) -> None:
+def test_what_a_release_cannot_bring(repository: Checkout, tmp_path: Path) -> None:
     outside = tmp_path / "outside/c"
     (outside / "default").mkdir(parents=True)
     (outside / "default/x").write_text("x")
@@ -175,26 +175,26 @@ def test_pins_are_what_is_installed_here() -> None:
 
 
 @pytest.fixture
-def unpacked(house: House, tmp_path: Path) -> Iterator[House]:
+def unpacked(checkout: Checkout, tmp_path: Path) -> Iterator[Checkout]:
     """A project as a release brings it to another place: no record of doit, other times, another umask."""
-    house.good("mkcdrom", "a", "b")
-    env = {**os.environ, "PYTHONPATH": str(house.root), "HOME": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", SHIP], cwd=house.root, env=env, check=True)
-    yield move(house, tmp_path / "some where" / "else")
+    checkout.good("mkcdrom", "a", "b")
+    env = {**os.environ, "PYTHONPATH": str(checkout.root), "HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", SHIP], cwd=checkout.root, env=env, check=True)
+    yield move(checkout, tmp_path / "some where" / "else")
 
 
-def move(house: House, to: Path, *, fresh: bool = True) -> House:
-    shutil.move(house.root, to)
+def move(checkout: Checkout, to: Path, *, fresh: bool = True) -> Checkout:
+    shutil.move(checkout.root, to)
     for path in to.rglob("*"):
         if fresh:
             path.chmod(path.stat().st_mode & 0o700)
             os.utime(path, (1_000_000_000, 1_000_000_000))
     if fresh:
         (to / "workspace/doit.db").unlink()
-    return House(to)
+    return Checkout(to)
 
 
-def test_what_a_release_brings_is_not_built(unpacked: House) -> None:
+def test_what_a_release_brings_is_not_built(unpacked: Checkout) -> None:
     before = content(unpacked.workspace / "ovl")
     assert unpacked.good("mkcdrom", "a", "b").tasks == set()
     assert unpacked.good("mkcdrom", "a", "b").tasks == set()
@@ -202,7 +202,7 @@ def test_what_a_release_brings_is_not_built(unpacked: House) -> None:
     assert "1.0" in unpacked.xc("doctor").out
 
 
-def test_an_edit_there_builds_that_and_no_more(unpacked: House) -> None:
+def test_an_edit_there_builds_that_and_no_more(unpacked: Checkout) -> None:
     unpacked.write("ovl/a/default/etc/a.conf", "mine\n")
     assert unpacked.good("mkcdrom", "a", "b").tasks == {"ovl:a", "mkcdrom"}
     assert unpacked.good("mkcdrom", "a", "b").tasks == set()
@@ -210,13 +210,13 @@ def test_an_edit_there_builds_that_and_no_more(unpacked: House) -> None:
     assert "1 files edited: ovl/a/default/etc/a.conf" in said and "as the release brought it" not in said
 
 
-def test_other_words_there(unpacked: House) -> None:
+def test_other_words_there(unpacked: Checkout) -> None:
     assert unpacked.good("mkcdrom", "b").tasks == {"mkcdrom"}
     assert unpacked.good("mkcdrom", "a", "b").tasks == {"mkcdrom"}
     assert unpacked.good("mkcdrom", "a", "b", "--name=x").tasks == {"mkcdrom"}
 
 
-def test_it_may_be_moved_again(unpacked: House, tmp_path: Path) -> None:
+def test_it_may_be_moved_again(unpacked: Checkout, tmp_path: Path) -> None:
     unpacked.good("mkcdrom", "a", "b")
     unpacked.write("ovl/b/default/etc/b.conf", "mine\n")
     unpacked.good("mkcdrom", "a", "b")
@@ -225,13 +225,13 @@ def test_it_may_be_moved_again(unpacked: House, tmp_path: Path) -> None:
     assert moved.good("mkcdrom", "a", "b").tasks == set()
 
 
-def test_clean_there_builds_anew(unpacked: House) -> None:
+def test_clean_there_builds_anew(unpacked: Checkout) -> None:
     unpacked.good("clean")
     assert unpacked.good("mkcdrom", "a", "b").tasks == {"ovl:a", "ovl:b", "mkcdrom"}
 
 
 @pytest.mark.parametrize("damage", ["changed", "cut", "missing"])
-def test_a_damaged_release_is_said(unpacked: House, damage: str) -> None:
+def test_a_damaged_release_is_said(unpacked: Checkout, damage: str) -> None:
     path = unpacked.tar("a")
     if damage == "missing":
         path.unlink()
@@ -245,19 +245,19 @@ def test_a_damaged_release_is_said(unpacked: House, damage: str) -> None:
     assert temporary(unpacked.workspace) == []
 
 
-def test_a_damaged_manifest_is_as_none(unpacked: House) -> None:
+def test_a_damaged_manifest_is_as_none(unpacked: Checkout) -> None:
     (unpacked.workspace / "shipped.json").write_text('{"tasks": ')
     assert unpacked.good("mkcdrom", "a", "b").tasks == {"ovl:a", "ovl:b", "mkcdrom"}
 
 
-def test_what_decides_bytes_comes_with_it(house: House, tmp_path: Path) -> None:
+def test_what_decides_bytes_comes_with_it(checkout: Checkout, tmp_path: Path) -> None:
     env = {"SOURCE_DATE_EPOCH": "86400"}
-    house.good("mkcdrom", "a", "b", env=env)
-    paths = {**os.environ, **env, "PYTHONPATH": str(house.root), "HOME": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", SHIP], cwd=house.root, env=paths, check=True)
-    manifest = house.workspace / "shipped.json"
+    checkout.good("mkcdrom", "a", "b", env=env)
+    paths = {**os.environ, **env, "PYTHONPATH": str(checkout.root), "HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", SHIP], cwd=checkout.root, env=paths, check=True)
+    manifest = checkout.workspace / "shipped.json"
     files.write_json(manifest, {**files.read_json(manifest), "environ": env})
-    there = move(house, tmp_path / "there")
+    there = move(checkout, tmp_path / "there")
     assert there.good("mkcdrom", "a", "b").tasks == set()
     assert there.good("mkcdrom", "a", "b", env={"SOURCE_DATE_EPOCH": "1"}).tasks == {
         "ovl:a",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import House, content
+from tests.conftest import Checkout, content
 
 BODY = b"kept\n"
 SHA = hashlib.sha256(BODY).hexdigest()
@@ -16,26 +16,28 @@ LISTS = "cache/apt/bookworm/state/lists/x_Release"
 
 
 @pytest.fixture
-def filled(house: House) -> House:
+def filled(checkout: Checkout) -> Checkout:
     """A cache with something that is used and something that is not."""
     text = f"artifacts:\n- {{name: tool, sha256: {SHA}, dest: bin/tool, sources: [{{file: nowhere}}]}}\n"
-    house.write("ovl/a/ovl.yaml", text)
-    house.write("kernel/debian.yaml", "summary: k\nfragments: [f]\nsource: {name: s, sources: [{file: x}]}\n")
-    house.write("kernel/fragments/f.config", "CONFIG_X=y\n")
-    house.write("images/base/image.yaml", "summary: i\ndisk: {sources: [{file: x}]}\n")
-    house.write(f"workspace/cache/sha256/{SHA}", BODY.decode())
-    house.write("workspace/cache/sha256/" + "0" * 64, "nobody's\n" * 1000)
-    house.write("workspace/cache/sha256/" + "1" * 64 + ".part", "half\n")
-    house.write(f"workspace/{LISTS}", "a list\n")
-    house.write(
+    checkout.write("ovl/a/ovl.yaml", text)
+    checkout.write(
+        "kernel/debian.yaml", "summary: k\nfragments: [f]\nsource: {name: s, sources: [{file: x}]}\n"
+    )
+    checkout.write("kernel/fragments/f.config", "CONFIG_X=y\n")
+    checkout.write("images/base/image.yaml", "summary: i\ndisk: {sources: [{file: x}]}\n")
+    checkout.write(f"workspace/cache/sha256/{SHA}", BODY.decode())
+    checkout.write("workspace/cache/sha256/" + "0" * 64, "nobody's\n" * 1000)
+    checkout.write("workspace/cache/sha256/" + "1" * 64 + ".part", "half\n")
+    checkout.write(f"workspace/{LISTS}", "a list\n")
+    checkout.write(
         "workspace/cache/apt/bookworm/etc/sources.list", "deb http://archive.invalid/debian bookworm main\n"
     )
-    house.write("workspace/cache/apt/buzz/state/lists/x_Release", "of a suite that nobody uses\n")
-    house.write("workspace/cache/somebody/elses", "not ours\n")
-    return house
+    checkout.write("workspace/cache/apt/buzz/state/lists/x_Release", "of a suite that nobody uses\n")
+    checkout.write("workspace/cache/somebody/elses", "not ours\n")
+    return checkout
 
 
-def test_ls(filled: House) -> None:
+def test_ls(filled: Checkout) -> None:
     found = {each["path"]: each for each in json.loads(filled.good("cache", "ls", "-o", "json").out)}
     assert found[f"sha256/{SHA}"]["users"] == ["artifact:tool"]
     assert found["sha256/" + "0" * 64]["users"] == []
@@ -45,7 +47,7 @@ def test_ls(filled: House) -> None:
     assert f"sha256/{SHA}" in ran.out and "artifact:tool" in ran.out and "nothing needs" in ran.err
 
 
-def test_prune(filled: House) -> None:
+def test_prune(filled: Checkout) -> None:
     before = content(filled.workspace / "cache")
     assert "would be freed" in filled.good("cache", "prune", "--dry-run").err
     assert content(filled.workspace / "cache") == before
@@ -57,7 +59,7 @@ def test_prune(filled: House) -> None:
     assert filled.good("cache", "prune").out == ""
 
 
-def test_a_wrong_definition_costs_nothing(filled: House) -> None:
+def test_a_wrong_definition_costs_nothing(filled: Checkout) -> None:
     before = content(filled.workspace / "cache")
     filled.write("ovl/b/ovl.yaml", "nonsense: yes\n")
     filled.bad("cache", "prune", code=1, says=("ovl/b/ovl.yaml", "nonsense"))
@@ -65,7 +67,7 @@ def test_a_wrong_definition_costs_nothing(filled: House) -> None:
     filled.good("cache", "ls")
 
 
-def test_export_and_import(filled: House, tmp_path: Path) -> None:
+def test_export_and_import(filled: Checkout, tmp_path: Path) -> None:
     out = tmp_path / "all.tar"
     filled.good("cache", "export", str(out))
     first = out.read_bytes()
@@ -77,7 +79,7 @@ def test_export_and_import(filled: House, tmp_path: Path) -> None:
     assert not [name for name in names if name.endswith((".part", "elses"))]
 
 
-def test_a_cache_taken_to_another_place(filled: House, tmp_path: Path) -> None:
+def test_a_cache_taken_to_another_place(filled: Checkout, tmp_path: Path) -> None:
     """With what came along, a build there needs no network."""
     filled.write("workspace/cache/sha256/" + "0" * 64, "")
     (filled.workspace / "cache/sha256" / ("0" * 64)).unlink()
@@ -133,26 +135,26 @@ def tar(path: Path, name: str, data: bytes = b"evil", kind: bytes = tarfile.REGT
     ],
 )
 def test_a_tar_that_export_did_not_write(
-    house: House, tmp_path: Path, name: str, data: bytes, kind: bytes
+    checkout: Checkout, tmp_path: Path, name: str, data: bytes, kind: bytes
 ) -> None:
     """All or nothing: not even the good entry before it is taken."""
-    house.good("cache", "ls")
+    checkout.good("cache", "ls")
     before = content(tmp_path)
     path = tar(tmp_path / "bad.tar", name, data, kind)
-    house.bad("cache", "import", str(path), code=1, says=("nothing was taken", str(path)))
+    checkout.bad("cache", "import", str(path), code=1, says=("nothing was taken", str(path)))
     after = content(tmp_path)
     assert {name for name in set(after) - set(before) if ".db" not in name} == {"bad.tar"}
     assert not Path("/tmp/xc-evil").exists()
 
 
 @pytest.mark.parametrize("data", [b"", b"garbage" * 500])
-def test_no_tar(house: House, tmp_path: Path, data: bytes) -> None:
+def test_no_tar(checkout: Checkout, tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x.tar").write_bytes(data)
-    house.bad("cache", "import", str(tmp_path / "x.tar"), code=1, says=("not a tar",))
-    house.bad("cache", "import", str(tmp_path / "none.tar"), code=1, says=("no file",))
+    checkout.bad("cache", "import", str(tmp_path / "x.tar"), code=1, says=("not a tar",))
+    checkout.bad("cache", "import", str(tmp_path / "none.tar"), code=1, says=("no file",))
 
 
-def test_a_tar_cut_off(filled: House, tmp_path: Path) -> None:
+def test_a_tar_cut_off(filled: Checkout, tmp_path: Path) -> None:
     out = tmp_path / "all.tar"
     filled.good("cache", "export", str(out))
     out.write_bytes(out.read_bytes()[:1100])
@@ -161,15 +163,15 @@ def test_a_tar_cut_off(filled: House, tmp_path: Path) -> None:
     assert not (tmp_path / "other/cache/sha256").exists()
 
 
-def test_wrong_words(house: House) -> None:
-    house.bad("cache", "lss", code=2, says=("unknown action 'lss'", "export", "Did you mean 'ls'"))
-    house.bad("cache", "export", code=2, says=("FILE",))
-    house.bad("cache", "ls", "x", code=2, says=("ls: got x",))
-    house.bad("cache", code=2, says=("ls|prune",))
-    house.bad("cache", "ls", "-o", "yaml", code=2, says=("json",))
+def test_wrong_words(checkout: Checkout) -> None:
+    checkout.bad("cache", "lss", code=2, says=("unknown action 'lss'", "export", "Did you mean 'ls'"))
+    checkout.bad("cache", "export", code=2, says=("FILE",))
+    checkout.bad("cache", "ls", "x", code=2, says=("ls: got x",))
+    checkout.bad("cache", code=2, says=("ls|prune",))
+    checkout.bad("cache", "ls", "-o", "yaml", code=2, says=("json",))
 
 
-def test_an_export_to_a_full_disk(filled: House, tiny_disk: Path) -> None:
+def test_an_export_to_a_full_disk(filled: Checkout, tiny_disk: Path) -> None:
     filled.write("workspace/cache/sha256/" + "3" * 64, "x" * 200_000)
     filled.bad("cache", "export", str(tiny_disk / "x.tar"), code=1, says=("disk is full",))
     assert list(tiny_disk.iterdir()) == []

@@ -13,7 +13,7 @@ from tasks.base.errors import UserError
 from tasks.build.sources import apt
 from tasks.definitions import lockfile
 from tests.build.sources.test_apt import Debian, archive, debian  # noqa: F401
-from tests.conftest import House
+from tests.conftest import Checkout
 from tests.webserver import Server, serving
 
 TOOL = b"a tool\n"
@@ -26,19 +26,19 @@ def sha(data: bytes) -> str:
 
 
 @pytest.fixture
-def server(house: House) -> "object":
+def server(checkout: Checkout) -> "object":
     """A tool and a disk on a server, and definitions that name them; nothing that needs Debian."""
     with serving(DISK) as made:
         made.does["/tool"] = lambda handler: handler.reply(200, TOOL)
-        files.remove(house.root / "kernel/debian.yaml")
-        files.remove(house.root / "images")
-        house.write("kernel/fragments/f.config", "CONFIG_X=y\n")
-        house.write(
+        files.remove(checkout.root / "kernel/debian.yaml")
+        files.remove(checkout.root / "images")
+        checkout.write("kernel/fragments/f.config", "CONFIG_X=y\n")
+        checkout.write(
             "kernel/debian.yaml",
             "summary: k\nfragments: [f]\nsource:\n  name: src\n  sources: [{file: nothing}]\n",
         )
-        house.write("images/base/image.yaml", disk(made, sha(DISK)))
-        house.write("ovl/a/ovl.yaml", tool(made, sha(TOOL)))
+        checkout.write("images/base/image.yaml", disk(made, sha(DISK)))
+        checkout.write("ovl/a/ovl.yaml", tool(made, sha(TOOL)))
         yield made
 
 
@@ -52,110 +52,110 @@ def disk(server: Server, sha256: str = "") -> str:
     return f"summary: s\ndisk:\n  sources: [{{url: '{server.url}/hd.xz'}}]\n{known}"
 
 
-def lock(house: House) -> dict[str, dict[str, object]]:
-    return files.read_json(house.root / lockfile.FILE)
+def lock(checkout: Checkout) -> dict[str, dict[str, object]]:
+    return files.read_json(checkout.root / lockfile.FILE)
 
 
 @pytest.fixture(autouse=True)
-def no_lists(house: House) -> None:
+def no_lists(checkout: Checkout) -> None:
     """The suite of the settings counts as fetched: no test here needs a package."""
-    lists = house.workspace / "cache/apt/bookworm/state/lists"
+    lists = checkout.workspace / "cache/apt/bookworm/state/lists"
     lists.mkdir(parents=True)
     (lists / "x_Release").write_text("none\n")
 
 
-def test_what_is_pinned(house: House, server: Server) -> None:
-    ran = house.good("lock", env=ENV)
+def test_what_is_pinned(checkout: Checkout, server: Server) -> None:
+    ran = checkout.good("lock", env=ENV)
     assert "1 artifacts, 1 images, 0 packages; written" in ran.err
     key = f"tool {server.url}/tool"
-    assert lock(house)["artifacts"][key] == {"sha256": sha(TOOL), "url": f"{server.url}/tool"}
-    assert lock(house)["images"]["base"] == {"sha256": sha(DISK), "url": f"{server.url}/hd.xz"}
+    assert lock(checkout)["artifacts"][key] == {"sha256": sha(TOOL), "url": f"{server.url}/tool"}
+    assert lock(checkout)["images"]["base"] == {"sha256": sha(DISK), "url": f"{server.url}/hd.xz"}
     assert server.asked == [], "what the definitions say need not be fetched"
-    before = (house.root / lockfile.FILE).read_bytes()
-    assert "as it was" in house.good("lock", env=ENV).err
-    house.good("lock", "--check", env=ENV)
-    assert (house.root / lockfile.FILE).read_bytes() == before
-    house.good("artifact:tool", "image:base", env=ENV)
+    before = (checkout.root / lockfile.FILE).read_bytes()
+    assert "as it was" in checkout.good("lock", env=ENV).err
+    checkout.good("lock", "--check", env=ENV)
+    assert (checkout.root / lockfile.FILE).read_bytes() == before
+    checkout.good("artifact:tool", "image:base", env=ENV)
 
 
-def test_a_definition_that_changed(house: House, server: Server) -> None:
-    house.good("lock", env=ENV)
+def test_a_definition_that_changed(checkout: Checkout, server: Server) -> None:
+    checkout.good("lock", env=ENV)
     other = b"another tool\n"
     server.does["/tool"] = lambda handler: handler.reply(200, other)
-    house.write("ovl/a/ovl.yaml", tool(server, sha(other)))
+    checkout.write("ovl/a/ovl.yaml", tool(server, sha(other)))
     both = (sha(TOOL), sha(other), "xc lock --update tool")
-    house.bad("artifact:tool", code=1, says=both, env=ENV)
-    house.bad("lock", code=1, says=both[:2], env=ENV)
-    house.bad("lock", "--check", code=1, says=both[:2], env=ENV)
-    house.good("lock", "--update", "tool", env=ENV)
-    assert house.good("artifact:tool", env=ENV).tasks == {"artifact:tool"}
-    assert house.good("artifact:tool", env=ENV).tasks == set()
+    checkout.bad("artifact:tool", code=1, says=both, env=ENV)
+    checkout.bad("lock", code=1, says=both[:2], env=ENV)
+    checkout.bad("lock", "--check", code=1, says=both[:2], env=ENV)
+    checkout.good("lock", "--update", "tool", env=ENV)
+    assert checkout.good("artifact:tool", env=ENV).tasks == {"artifact:tool"}
+    assert checkout.good("artifact:tool", env=ENV).tasks == set()
 
 
-def test_what_is_gone_is_forgotten(house: House, server: Server) -> None:
-    house.good("lock", env=ENV)
-    house.write("ovl/a/ovl.yaml", "summary: nothing\n")
-    house.bad("lock", "--check", code=1, says=("exactly",), env=ENV)
-    house.good("lock", env=ENV)
-    assert lock(house)["artifacts"] == {}
+def test_what_is_gone_is_forgotten(checkout: Checkout, server: Server) -> None:
+    checkout.good("lock", env=ENV)
+    checkout.write("ovl/a/ovl.yaml", "summary: nothing\n")
+    checkout.bad("lock", "--check", code=1, says=("exactly",), env=ENV)
+    checkout.good("lock", env=ENV)
+    assert lock(checkout)["artifacts"] == {}
 
 
-def test_trust_on_first_use_has_to_be_asked_for(house: House, server: Server) -> None:
-    house.write("images/base/image.yaml", disk(server))
-    ran = house.good("lock", env=ENV)
+def test_trust_on_first_use_has_to_be_asked_for(checkout: Checkout, server: Server) -> None:
+    checkout.write("images/base/image.yaml", disk(server))
+    ran = checkout.good("lock", env=ENV)
     assert "not pinned: base" in ran.err and server.asked == []
-    house.bad("image:base", code=1, says=("disk.sha256", "xc lock base"), env=ENV)
-    house.good("lock", "base", env=ENV)
-    assert lock(house)["images"]["base"]["sha256"] == sha(DISK)  # type: ignore[index]
-    house.good("image:base", env=ENV)
+    checkout.bad("image:base", code=1, says=("disk.sha256", "xc lock base"), env=ENV)
+    checkout.good("lock", "base", env=ENV)
+    assert lock(checkout)["images"]["base"]["sha256"] == sha(DISK)  # type: ignore[index]
+    checkout.good("image:base", env=ENV)
     assert server.asked == ["/hd.xz"], "what was fetched to be pinned is what is built from"
     again = lzma.compress(b"another" * 100_000)
     server.body = again
-    house.good("lock", env=ENV)
-    assert lock(house)["images"]["base"]["sha256"] == sha(DISK)  # type: ignore[index]
-    house.good("lock", "--update", "base", env=ENV)
-    assert lock(house)["images"]["base"]["sha256"] == sha(again)  # type: ignore[index]
+    checkout.good("lock", env=ENV)
+    assert lock(checkout)["images"]["base"]["sha256"] == sha(DISK)  # type: ignore[index]
+    checkout.good("lock", "--update", "base", env=ENV)
+    assert lock(checkout)["images"]["base"]["sha256"] == sha(again)  # type: ignore[index]
 
 
-def test_other_bytes_at_the_source(house: House, server: Server) -> None:
-    house.write("images/base/image.yaml", disk(server))
-    house.good("lock", "base", env=ENV)
-    files.remove(house.workspace / "cache/sha256")
+def test_other_bytes_at_the_source(checkout: Checkout, server: Server) -> None:
+    checkout.write("images/base/image.yaml", disk(server))
+    checkout.good("lock", "base", env=ENV)
+    files.remove(checkout.workspace / "cache/sha256")
     server.body = lzma.compress(b"replaced" * 100_000)
     says = ("not the expected content", sha(DISK), sha(server.body))
-    house.bad("image:base", code=1, says=says, env=ENV)
+    checkout.bad("image:base", code=1, says=says, env=ENV)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"nothing": {}}', '{"images": []}', ""])
-def test_a_damaged_lock(house: House, server: Server, text: str) -> None:
-    house.write(lockfile.FILE, text)
-    house.bad("image:base", code=1, says=(lockfile.FILE, "damaged", "git"), env=ENV)
-    house.good("status")
+def test_a_damaged_lock(checkout: Checkout, server: Server, text: str) -> None:
+    checkout.write(lockfile.FILE, text)
+    checkout.bad("image:base", code=1, says=(lockfile.FILE, "damaged", "git"), env=ENV)
+    checkout.good("status")
 
 
-def test_wrong_names(house: House, server: Server) -> None:
-    house.bad("lock", "tol", code=2, says=("unknown input 'tol'", "Did you mean 'tool'"), env=ENV)
-    house.bad("lock", "--nonsense", code=2, says=("--update", "--check"), env=ENV)
+def test_wrong_names(checkout: Checkout, server: Server) -> None:
+    checkout.bad("lock", "tol", code=2, says=("unknown input 'tol'", "Did you mean 'tool'"), env=ENV)
+    checkout.bad("lock", "--nonsense", code=2, says=("--update", "--check"), env=ENV)
 
 
-def test_fetch_then_offline(house: House, server: Server) -> None:
-    (house.root / "kernel/nothing").write_text("a source\n")
-    house.good("fetch", env=ENV)
+def test_fetch_then_offline(checkout: Checkout, server: Server) -> None:
+    (checkout.root / "kernel/nothing").write_text("a source\n")
+    checkout.good("fetch", env=ENV)
     server.body = b"gone"
     server.does["/tool"] = lambda handler: handler.reply(404)
-    house.good("artifact:tool", "image:base", env={**ENV, "__offline": "yes"})
+    checkout.good("artifact:tool", "image:base", env={**ENV, "__offline": "yes"})
     assert sorted(server.asked) == ["/hd.xz", "/tool"]
 
 
-def test_fetch_gets_what_it_can(house: House, server: Server) -> None:
+def test_fetch_gets_what_it_can(checkout: Checkout, server: Server) -> None:
     """One source that is down does not keep the rest from coming, and an open definition is no failure."""
-    (house.root / "kernel/nothing").write_text("a source\n")
+    (checkout.root / "kernel/nothing").write_text("a source\n")
     server.does["/tool"] = lambda handler: handler.reply(404)
-    house.bad("fetch", code=1, says=("artifact:tool", "404"), env=ENV)
-    assert (house.workspace / "cache/sha256" / sha(DISK)).is_file()
-    house.write("ovl/a/ovl.yaml", "summary: nothing\n")
-    house.write("images/base/image.yaml", disk(server))
-    ran = house.good("fetch", env=ENV)
+    checkout.bad("fetch", code=1, says=("artifact:tool", "404"), env=ENV)
+    assert (checkout.workspace / "cache/sha256" / sha(DISK)).is_file()
+    checkout.write("ovl/a/ovl.yaml", "summary: nothing\n")
+    checkout.write("images/base/image.yaml", disk(server))
+    ran = checkout.good("fetch", env=ENV)
     assert "left out: image base" in ran.err and "images/base/image.yaml" in ran.err
 
 
@@ -189,7 +189,7 @@ def test_packages_that_the_lock_does_not_know(
     assert "not in xcluster.lock yet: lib tool" in capsys.readouterr().err
 
 
-def test_the_file_is_made_for_people_who_review_it(house: House, server: Server) -> None:
-    house.good("lock", env=ENV)
-    text = (house.root / lockfile.FILE).read_text()
-    assert json.loads(text) == lock(house) and text.endswith("\n") and text.count("\n") > 8
+def test_the_file_is_made_for_people_who_review_it(checkout: Checkout, server: Server) -> None:
+    checkout.good("lock", env=ENV)
+    text = (checkout.root / lockfile.FILE).read_text()
+    assert json.loads(text) == lock(checkout) and text.endswith("\n") and text.count("\n") > 8

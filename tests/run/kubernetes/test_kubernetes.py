@@ -16,7 +16,7 @@ from tasks.formats import elf
 from tasks.run.kubernetes import manifests
 from tasks.run.net.protocol import Forward, Ports
 from tasks.run.running import ports
-from tests.conftest import House
+from tests.conftest import Checkout
 from tests.ports import free_pair
 
 KUBERNETES = "summary: an image\npackages: [libc6]\nkubernetes: true\n"
@@ -105,19 +105,19 @@ def test_an_image_can_say_how_much() -> None:
     assert "3000 MiB on vm-001" in problem
 
 
-def test_the_user_is_told_of_memory_before_anything(house: House) -> None:
-    house.write("images/base/image.yaml", KUBERNETES)
-    house.bad("starts", "--mem=200", code=2, says=("200 MiB is too small for Kubernetes",))
-    assert not (house.workspace / "run").exists()
+def test_the_user_is_told_of_memory_before_anything(checkout: Checkout) -> None:
+    checkout.write("images/base/image.yaml", KUBERNETES)
+    checkout.bad("starts", "--mem=200", code=2, says=("200 MiB is too small for Kubernetes",))
+    assert not (checkout.workspace / "run").exists()
 
 
-def test_wrong_settings_of_an_image_are_found(house: House) -> None:
-    house.write("images/other/image.yaml", KUBERNETES + "settings: {memory: 12, smp: 99}\n")
+def test_wrong_settings_of_an_image_are_found(checkout: Checkout) -> None:
+    checkout.write("images/other/image.yaml", KUBERNETES + "settings: {memory: 12, smp: 99}\n")
     says = (
         "images/other/image.yaml: settings: unknown setting 'memory'",
         "images/other/image.yaml: settings: smp",
     )
-    house.bad("mkcdrom", "a", code=2, says=says)
+    checkout.bad("mkcdrom", "a", code=2, says=says)
 
 
 @pytest.mark.parametrize(
@@ -225,8 +225,8 @@ def test_programs_of_other_machines(tmp_path: Path, content: bytes, machine: str
     assert elf.foreign(tmp_path / "x") == machine
 
 
-def test_a_program_of_another_machine_is_refused(house: House) -> None:
-    (house.root / "ovl/a/kubelet").write_bytes(HEAD + b"\x02\0\xb7\0" + bytes(44))
+def test_a_program_of_another_machine_is_refused(checkout: Checkout) -> None:
+    (checkout.root / "ovl/a/kubelet").write_bytes(HEAD + b"\x02\0\xb7\0" + bytes(44))
     artifact = "{name: kubelet, sources: [{file: kubelet}], dest: usr/bin/kubelet, executable: true}"
-    house.write("ovl/a/ovl.yaml", f"artifacts:\n  - {artifact}\n")
-    house.bad("ovl:a", code=1, says=("artifact 'kubelet' is a program for aarch64, guests are x86-64",))
+    checkout.write("ovl/a/ovl.yaml", f"artifacts:\n  - {artifact}\n")
+    checkout.bad("ovl:a", code=1, says=("artifact 'kubelet' is a program for aarch64, guests are x86-64",))

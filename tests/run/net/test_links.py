@@ -15,7 +15,7 @@ from tasks.base.errors import UsageError
 from tasks.formats import pcap as frames
 from tasks.run.net import netem
 from tasks.run.net.programs import pretend, wire
-from tests.conftest import House, eventually
+from tests.conftest import Checkout, eventually
 
 GOOD = {"delay": 0.0, "jitter": 0.0, "loss": 0.0, "rate": 0.0, "limit": 1000}
 
@@ -276,9 +276,9 @@ def test_no_more_frames_than_are_wanted(most: int, texts: list[bytes]) -> None:
         (["fakenet", "start"], 1, "no node"),
     ],
 )
-def test_wrong_words(house: House, words: list[str], exit_code: int, text: str) -> None:
-    house.bad(*words, code=exit_code, says=(text,))
-    assert not (house.root / "x").exists()
+def test_wrong_words(checkout: Checkout, words: list[str], exit_code: int, text: str) -> None:
+    checkout.bad(*words, code=exit_code, says=(text,))
+    assert not (checkout.root / "x").exists()
 
 
 def test_bytes_before_each_frame_are_left_out() -> None:

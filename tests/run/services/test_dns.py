@@ -15,7 +15,7 @@ from tasks.base.paths import Workspace
 from tasks.definitions.settings import Settings
 from tasks.run.net import dns_server
 from tasks.run.services import dns as policy
-from tests.conftest import Fakes, House, eventually
+from tests.conftest import Checkout, Fakes, eventually
 from tests.ports import free_port
 
 KINDS = {"A": 1, "PTR": 12, "AAAA": 28}
@@ -226,13 +226,13 @@ def test_a_dead_cluster_needs_no_server(tmp_path: Path) -> None:
         (["start", "--dns=maybe"], "--dns"),
     ],
 )
-def test_wrong_words(house: House, words: list[str], text: str) -> None:
-    house.bad(*words, code=2, says=(text,))
+def test_wrong_words(checkout: Checkout, words: list[str], text: str) -> None:
+    checkout.bad(*words, code=2, says=(text,))
 
 
-def test_status_without_a_server(house: House) -> None:
-    assert house.good("dns", "stop").err.strip() == "no DNS server runs"
-    assert '"running": false' in house.good("dns", "status", "-o", "json").out
+def test_status_without_a_server(checkout: Checkout) -> None:
+    assert checkout.good("dns", "stop").err.strip() == "no DNS server runs"
+    assert '"running": false' in checkout.good("dns", "status", "-o", "json").out
 
 
 def test_problems_of_the_names_are_told_before_a_start(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tasks.run.verify import probe, results
 from tasks.run.verify.probe import Probe
 from tasks.run.verify.results import Result
-from tests.conftest import House
+from tests.conftest import Checkout
 
 PROBES = [
     Probe("ping", "192.168.1.1", 4, 1500),
@@ -90,9 +90,9 @@ def test_json_has_all() -> None:
 
 
 @pytest.mark.parametrize("words", [["nosuch"], ["--topology=nosuch"], ["nosuch", "all-of-them"]])
-def test_a_name_that_is_no_topology(house: House, words: list[str]) -> None:
-    house.bad("verify", *words, code=2, says=("nosuch", "all"))
+def test_a_name_that_is_no_topology(checkout: Checkout, words: list[str]) -> None:
+    checkout.bad("verify", *words, code=2, says=("nosuch", "all"))
 
 
-def test_a_format_that_is_none(house: House) -> None:
-    house.bad("verify", "-o", "yaml", code=2, says=("yaml", "json"))
+def test_a_format_that_is_none(checkout: Checkout) -> None:
+    checkout.bad("verify", "-o", "yaml", code=2, says=("yaml", "json"))
