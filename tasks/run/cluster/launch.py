@@ -1,21 +1,20 @@
-"""kernel + image + ISO ──start──> nodes that answer. The steps of a start, a stop, and adding nodes."""
+"""kernel + image + ISO ──start──> nodes that answer. The steps of a start, and of adding nodes."""
 
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 from tasks.base import files, proc, progress
 from tasks.base.errors import UserError
-from tasks.base.paths import ClusterDir, NodeDir, Workspace
-from tasks.build.credentials import keys, kubeconfig
+from tasks.build.credentials import keys
 from tasks.definitions.schema import Node
+from tasks.run.cluster.ending import remove_node, stop_running
 from tasks.run.cluster.plan import Plan
 from tasks.run.kubernetes import kube_context
 from tasks.run.node import boot, checkpoint, identity, qemu, watch
 from tasks.run.node import snapshot as frozen
 from tasks.run.node.protocol import Boot, NodeRun
-from tasks.run.running.cluster import backend_of, locked, running
+from tasks.run.running.cluster import locked, running
 from tasks.run.running.reach import ssh_command
 from tasks.run.services import dns
 
@@ -57,46 +56,6 @@ def add(made: Plan) -> None:
         _bring_up(made)
     names = ", ".join(each.name for each in made.nodes)
     progress.say(f"{names} added in {time.monotonic() - began:.1f} s")
-
-
-def stop(workspace: Workspace, name: str) -> bool:
-    """Stop the cluster and remove all it left. Whether there was one; a cluster that is not there is fine."""
-    directory = workspace.cluster(name)
-    with locked(workspace, name):
-        ran = stop_running(directory)
-    dns.refresh_if_possible(workspace)
-    return ran
-
-
-def stop_running(directory: ClusterDir) -> bool:
-    """End every node at once, then the nets, then remove the directory."""
-    if not directory.root.exists():
-        return False
-    own = [NodeDir(state.parent) for state in directory.root.glob("*/node.json")]
-    enders = [threading.Thread(target=_remove, args=[each]) for each in own]
-    for ender in enders:
-        ender.start()
-    for ender in enders:
-        ender.join()
-    for state in (directory.fakenet, directory.dns / "server.json"):
-        proc.kill_recorded(files.read_json(state))
-    kubeconfig.leave(directory.kubeconfig)
-    backend_of(directory).down(directory)
-    files.remove(directory.root)
-    return True
-
-
-def remove_node(directory: ClusterDir, number: int) -> None:
-    """End one node and remove what it left."""
-    _remove(directory.node(number))
-    backend_of(directory).unplug(directory, number)
-
-
-def _remove(own: NodeDir) -> None:
-    for pidfile in (*own.root.glob("*.window"), *own.root.glob("*.helper")):
-        proc.kill_recorded(files.read_json(pidfile))
-    qemu.BACKEND.stop(own)
-    files.remove(own.root)
 
 
 def _preflight(made: Plan) -> None:

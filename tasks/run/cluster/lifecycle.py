@@ -18,7 +18,7 @@ from tasks.definitions.settings import PLAIN_TOPOLOGY, role_of
 from tasks.engine import kit
 from tasks.project import command_line
 from tasks.project.project import Project
-from tasks.run.cluster import checkpoints, launch, plan
+from tasks.run.cluster import checkpoints, ending, launch, plan
 from tasks.run.kubernetes import manifests, ready
 from tasks.run.net.protocol import Ports
 from tasks.run.running import reach
@@ -211,7 +211,7 @@ def _scalein(project: Project) -> None:
     with files.locked(directory.lock, wait=False, busy="another start or stop is under way"):
         for word in project.words.args:
             number = reach.node_number(project, word)
-            launch.remove_node(directory, number)
+            ending.remove_node(directory, number)
             progress.say(f"vm-{number:03d} removed")
     dns.refresh_if_possible(project.workspace)
 
@@ -228,7 +228,7 @@ def _numbers(project: Project) -> list[int]:
 
 
 def _stop(project: Project) -> None:
-    if not launch.stop(project.workspace, project.settings.name):
+    if not ending.stop(project.workspace, project.settings.name):
         progress.say(f"cluster '{project.settings.name}' is not running")
 
 

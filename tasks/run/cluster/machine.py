@@ -14,7 +14,7 @@ from tasks.definitions import settings
 from tasks.engine import kit
 from tasks.project import command_line
 from tasks.project.project import Project
-from tasks.run.cluster import launch, plan
+from tasks.run.cluster import ending, launch, plan
 from tasks.run.node import qmp
 from tasks.run.running import reach
 from tasks.run.running.cluster import running
@@ -86,9 +86,9 @@ def _boot_vm(project: Project) -> None:
     except KeyboardInterrupt:
         progress.say("interrupted")
     finally:
-        launch.remove_node(begun.directory, number)
+        ending.remove_node(begun.directory, number)
         if not running(begun.directory):
-            launch.stop(project.workspace, made.name)
+            ending.stop(project.workspace, made.name)
 
 
 def _console(place: NodeDir) -> list[str]:

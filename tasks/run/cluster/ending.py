@@ -1,0 +1,50 @@
+"""a running cluster ──stop──> nothing: no process, link, namespace or file of it is left"""
+
+import threading
+
+from tasks.base import files, proc
+from tasks.base.paths import ClusterDir, NodeDir, Workspace
+from tasks.build.credentials import kubeconfig
+from tasks.run.node import qemu
+from tasks.run.running.cluster import backend_of, locked
+from tasks.run.services import dns
+
+
+def stop(workspace: Workspace, name: str) -> bool:
+    """Stop the cluster and remove all it left. Whether there was one; a cluster that is not there is fine."""
+    directory = workspace.cluster(name)
+    with locked(workspace, name):
+        ran = stop_running(directory)
+    dns.refresh_if_possible(workspace)
+    return ran
+
+
+def stop_running(directory: ClusterDir) -> bool:
+    """End every node at once, then the nets, then remove the directory."""
+    if not directory.root.exists():
+        return False
+    own = [NodeDir(state.parent) for state in directory.root.glob("*/node.json")]
+    enders = [threading.Thread(target=_remove, args=[each]) for each in own]
+    for ender in enders:
+        ender.start()
+    for ender in enders:
+        ender.join()
+    for state in (directory.fakenet, directory.dns / "server.json"):
+        proc.kill_recorded(files.read_json(state))
+    kubeconfig.leave(directory.kubeconfig)
+    backend_of(directory).down(directory)
+    files.remove(directory.root)
+    return True
+
+
+def remove_node(directory: ClusterDir, number: int) -> None:
+    """End one node and remove what it left."""
+    _remove(directory.node(number))
+    backend_of(directory).unplug(directory, number)
+
+
+def _remove(own: NodeDir) -> None:
+    for pidfile in (*own.root.glob("*.window"), *own.root.glob("*.helper")):
+        proc.kill_recorded(files.read_json(pidfile))
+    qemu.BACKEND.stop(own)
+    files.remove(own.root)
