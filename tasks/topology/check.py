@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from tasks.base.errors import unknown
 from tasks.definitions.settings import FIRST
 from tasks.topology import netplan, reachability
-from tasks.topology.netplan import NodePlan, Shape
+from tasks.topology.netplan import ClusterShape, NodePlan
 from tasks.topology.schema import LAST, Group, Route, Topology
 
 
@@ -20,19 +20,19 @@ def problems(topology: Topology) -> list[str]:
         return lines
     shape = as_defined(topology)
     for variables in ({}, dict(topology.variables)) if topology.variables else ({},):
-        lines += in_cluster(topology, Shape(**{**vars(shape), "variables": variables}))
+        lines += in_cluster(topology, ClusterShape(**{**vars(shape), "variables": variables}))
     return list(dict.fromkeys(lines))
 
 
-def as_defined(topology: Topology) -> Shape:
+def as_defined(topology: Topology) -> ClusterShape:
     """The shape that the topology itself asks for, with a tester if it has a place for one."""
     nvm, nrouters, ntesters = (
         topology.node_counts.get(key, usual) for key, usual in (("nvm", 4), ("nrouters", 2), ("ntesters", 1))
     )
-    return Shape(nvm, nrouters, ntesters, topology.scaleout)
+    return ClusterShape(nvm, nrouters, ntesters, topology.scaleout)
 
 
-def in_cluster(topology: Topology, shape: Shape) -> list[str]:
+def in_cluster(topology: Topology, shape: ClusterShape) -> list[str]:
     """What is wrong with the topology for these nodes."""
     try:
         plans = netplan.plans(topology, shape)

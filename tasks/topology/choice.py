@@ -10,7 +10,7 @@ from typing import Any
 
 from tasks.definitions import settings
 from tasks.definitions.settings import Settings
-from tasks.topology.netplan import Shape
+from tasks.topology.netplan import ClusterShape
 from tasks.topology.schema import Group, Topology
 
 VARIABLE = "xcluster_TOPOLOGY"  # upstream's, which overlay env hands to guests as TOPOLOGY
@@ -69,14 +69,16 @@ def _numbers(topology: Topology, name: str, group: Group) -> list[int]:
     return [number for number in inside if topology.group_of(number) == name]
 
 
-def shape(chosen: Settings, more: tuple[int, ...] = (), packed: Mapping[str, str] | None = None) -> Shape:
+def shape(
+    chosen: Settings, more: tuple[int, ...] = (), packed: Mapping[str, str] | None = None
+) -> ClusterShape:
     """The shape of a cluster with these settings, and with the nodes `more` in addition to their counts.
 
     `packed` is the environment that its overlays were made in: each xcluster_X is a variable X of guests.
     """
     variables = {key[9:]: value for key, value in (packed or {}).items() if key.startswith("xcluster_")}
     counts = (chosen.nvm, chosen.nrouters, chosen.ntesters)
-    return Shape(*counts, more, prefix=chosen.prefix, mtu=chosen.mtu, variables=variables)
+    return ClusterShape(*counts, more, prefix=chosen.prefix, mtu=chosen.mtu, variables=variables)
 
 
 def homeless(topology: Topology, chosen: Settings, numbers: tuple[int, ...]) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.topology.netplan import Interface, NodePlan, Shape, address
+from tasks.topology.netplan import ClusterShape, Interface, NodePlan, address
 from tasks.topology.schema import Topology
 
 COLOUR = {"vm": "#c8f0c8", "router": "#f0c8c8", "tester": "#c8d8f0"}
@@ -47,7 +47,7 @@ class Drawing:
     """All that is drawn."""
 
     topology: Topology
-    shape: Shape
+    shape: ClusterShape
     boxes: tuple[Box, ...]
     state: State | None = None
 
@@ -73,7 +73,7 @@ class Drawing:
 
 
 def drawing(
-    topology: Topology, shape: Shape, plans: Mapping[int, NodePlan], state: State | None = None
+    topology: Topology, shape: ClusterShape, plans: Mapping[int, NodePlan], state: State | None = None
 ) -> Drawing:
     """The drawing. Without `state`, the nodes that are only in `shape.more` are drawn as planned."""
     groups: dict[tuple[str, bool], list[NodePlan]] = {}

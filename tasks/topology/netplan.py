@@ -16,7 +16,7 @@ TABLE = 300  # routing table of the first bound route, IPv4; IPv6 takes the next
 
 
 @dataclass(frozen=True)
-class Shape:
+class ClusterShape:
     """What a cluster adds to its topology: how many nodes, their prefix and MTU, the guests' variables."""
 
     nvm: int = 4
@@ -140,12 +140,12 @@ class NodePlan:
         return next((each for each in self.interfaces if each.net == net), None)
 
 
-def plans(topology: Topology, shape: Shape) -> dict[int, NodePlan]:
+def plans(topology: Topology, shape: ClusterShape) -> dict[int, NodePlan]:
     """The plan of every node of a cluster."""
     return {number: plan(topology, number, shape) for number in shape.numbers}
 
 
-def plan(topology: Topology, number: int, shape: Shape) -> NodePlan:
+def plan(topology: Topology, number: int, shape: ClusterShape) -> NodePlan:
     """The plan of one node."""
     name = topology.group_of(number)
     role = role_of(number)
@@ -195,11 +195,11 @@ def device(index: int) -> str:
     return f"eth{index + 1}"
 
 
-def _net0(number: int, shape: Shape) -> Interface:
+def _net0(number: int, shape: ClusterShape) -> Interface:
     return Interface("eth0", 0, 0, (address(0, number, shape.prefix),), shape.mtu)
 
 
-def _interfaces(group: Group, number: int, shape: Shape) -> list[Interface]:
+def _interfaces(group: Group, number: int, shape: ClusterShape) -> list[Interface]:
     ports = {net: name for name, bridge in group.bridges.items() for net in bridge.links}
     interfaces = []
     for i, link in enumerate(group.links):
@@ -213,7 +213,7 @@ def _interfaces(group: Group, number: int, shape: Shape) -> list[Interface]:
     return interfaces
 
 
-def _addresses(link: Link, number: int, shape: Shape) -> tuple[Address, ...]:
+def _addresses(link: Link, number: int, shape: ClusterShape) -> tuple[Address, ...]:
     addresses = []
     if link.subnet is not None:
         addresses.append(address(link.subnet, number if link.host is None else link.host, shape.prefix))
@@ -223,7 +223,7 @@ def _addresses(link: Link, number: int, shape: Shape) -> tuple[Address, ...]:
     return tuple(addresses)
 
 
-def _ways(node: NodePlan, key: str, route: Route, shape: Shape) -> list[Way]:
+def _ways(node: NodePlan, key: str, route: Route, shape: ClusterShape) -> list[Way]:
     if route.direct is not None:
         dev = node.on_net(route.direct)
         return [
@@ -242,18 +242,18 @@ def _ways(node: NodePlan, key: str, route: Route, shape: Shape) -> list[Way]:
     return [Way(key, *_destination(route.to, shape), hops, bound.name if bound else None)]
 
 
-def _hops(node: NodePlan, text: str, shape: Shape) -> list[Hop]:
+def _hops(node: NodePlan, text: str, shape: ClusterShape) -> list[Hop]:
     who, _, net = text.partition("@")
     numbers = shape.of(who) if who in FIRST else [int(who)]
     return [_hop(node, number, int(net), shape) for number in numbers]
 
 
-def _hop(node: NodePlan, number: int, net: int, shape: Shape) -> Hop:
+def _hop(node: NodePlan, number: int, net: int, shape: ClusterShape) -> Hop:
     dev = node.in_subnet(net)
     return Hop(address(net, number, shape.prefix), dev.name if dev else None, net, number)
 
 
-def _destination(to: str, shape: Shape) -> tuple[str, str]:
+def _destination(to: str, shape: ClusterShape) -> tuple[str, str]:
     if to == "default":
         return "0.0.0.0/0", "::/0"
     host, _, net = to.rpartition("@")
@@ -273,7 +273,7 @@ def _tabled(ways: list[Way]) -> list[Way]:
     ]
 
 
-def _uplink(group: Group, shape: Shape) -> list[Way]:
+def _uplink(group: Group, shape: ClusterShape) -> list[Way]:
     if not group.uplink or shape.variables.get("DHCP_eth0") == "yes":
         return []
     return [Way("uplink", "0.0.0.0/0", None, (Hop(address(0, HOST, shape.prefix), "eth0", 0, HOST),))]

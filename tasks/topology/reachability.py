@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from tasks.topology.netplan import Hop, Interface, NodePlan, Shape
+from tasks.topology.netplan import ClusterShape, Hop, Interface, NodePlan
 from tasks.topology.schema import Topology
 
 FAMILIES = (4, 6)
@@ -57,7 +57,7 @@ class Fabric:
         return self.segments.get(ports[0], ports[0]) if ports else None
 
 
-def promised(topology: Topology, plans: Mapping[int, NodePlan], shape: Shape) -> list[Promised]:
+def promised(topology: Topology, plans: Mapping[int, NodePlan], shape: ClusterShape) -> list[Promised]:
     """Every pair of nodes that the topology promises, among the nodes of these plans."""
     pairs = []
     for i, promise in enumerate(topology.reachable):
@@ -76,7 +76,9 @@ def _pairs(source: NodePlan, to: NodePlan, nets: tuple[int, ...], key: str) -> l
     return [Promised(source.number, to.number, own.v4, own.v6, net, key) for net, own in ends]
 
 
-def broken(topology: Topology, plans: Mapping[int, NodePlan], shape: Shape) -> Iterator[tuple[Promised, str]]:
+def broken(
+    topology: Topology, plans: Mapping[int, NodePlan], shape: ClusterShape
+) -> Iterator[tuple[Promised, str]]:
     """The promised pairs that do not reach each other, each with the reason; of large groups a sample."""
     walked = fabric(plans)
     ends = _sample(plans)

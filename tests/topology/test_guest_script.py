@@ -8,7 +8,7 @@ import pytest
 
 from tasks.project import definition_files
 from tasks.topology import check, guest_script, netplan
-from tasks.topology.netplan import NodePlan, Shape, Way
+from tasks.topology.netplan import ClusterShape, NodePlan, Way
 from tests.conftest import ROOT
 
 OVERLAY = ROOT / "ovl/network-topology"
@@ -63,7 +63,7 @@ class Guest:
         return (self.root / "proc/sys/net" / name).read_text().strip()
 
 
-def set_up(folder: Path, topology: str, number: int, shape: Shape, devices: int = 8) -> Guest:
+def set_up(folder: Path, topology: str, number: int, shape: ClusterShape, devices: int = 8) -> Guest:
     """A guest that knows what real ones are told."""
     guest = Guest(folder)
     counts = f"__nvm={shape.nvm}\n__nrouters={shape.nrouters}\n__ntesters={shape.ntesters}\n"
@@ -87,7 +87,7 @@ def set_up(folder: Path, topology: str, number: int, shape: Shape, devices: int 
     return guest
 
 
-def expected(plan: NodePlan, shape: Shape) -> list[str]:
+def expected(plan: NodePlan, shape: ClusterShape) -> list[str]:
     """The commands of iproute2 that make a plan true."""
     mtu = f" mtu {shape.mtu}" if shape.mtu != 1500 else ""
     lines = []
@@ -120,7 +120,7 @@ def route(way: Way) -> list[str]:
     return lines
 
 
-def shapes(name: str) -> list[Shape]:
+def shapes(name: str) -> list[ClusterShape]:
     """Clusters to try: as defined; with the topology's variables, another prefix and MTU."""
     plain = check.as_defined(TOPOLOGIES[name])
     other = replace(plain, prefix="2001:db8:", mtu=9000, variables=TOPOLOGIES[name].variables)
@@ -159,7 +159,7 @@ def test_names_lead_to_addresses_that_nodes_have(name: str, tmp_path: Path) -> N
 
 
 def test_nodes_beyond_the_counts(tmp_path: Path) -> None:
-    shape = Shape(nvm=1, nrouters=2)
+    shape = ClusterShape(nvm=1, nrouters=2)
     guest = set_up(tmp_path / "g", "xnet", 77, shape)
     assert guest.run("11xnet.rc").returncode == 0
     assert guest.run("11hosts.rc").returncode == 0
@@ -169,14 +169,14 @@ def test_nodes_beyond_the_counts(tmp_path: Path) -> None:
 
 
 def test_no_routers_no_default_route(tmp_path: Path) -> None:
-    guest = set_up(tmp_path / "g", "xnet", 1, Shape(nrouters=0))
+    guest = set_up(tmp_path / "g", "xnet", 1, ClusterShape(nrouters=0))
     assert guest.run("11xnet.rc").returncode == 0
     assert not [line for line in guest.lines("ip") if line.startswith("route")]
 
 
 @pytest.mark.parametrize("name", ["", "default"])
 def test_the_default_topology(name: str, tmp_path: Path) -> None:
-    guest = set_up(tmp_path / "g", name, 221, Shape())
+    guest = set_up(tmp_path / "g", name, 221, ClusterShape())
     assert guest.run("11xnet.rc").returncode == 0
     assert "address replace 192.168.2.221/24 broadcast + dev eth1" in guest.lines("ip")
 
@@ -188,7 +188,7 @@ def settings(guest: Guest, **values: str) -> None:
 
 
 def test_dhcp_and_no_masquerade(tmp_path: Path) -> None:
-    guest = set_up(tmp_path / "g", "xnet", 201, Shape())
+    guest = set_up(tmp_path / "g", "xnet", 201, ClusterShape())
     settings(guest, DHCP_eth0="yes", DISABLE_MASQUERADE="yes")
     assert guest.run("11xnet.rc").returncode == 0
     assert not [line for line in guest.lines("ip") if line.startswith("route")]
@@ -196,19 +196,19 @@ def test_dhcp_and_no_masquerade(tmp_path: Path) -> None:
 
 
 def test_failures_are_loud(tmp_path: Path) -> None:
-    unknown = set_up(tmp_path / "unknown", "nonsense", 1, Shape())
+    unknown = set_up(tmp_path / "unknown", "nonsense", 1, ClusterShape())
     done = unknown.run("11xnet.rc")
     assert done.returncode == 1
     assert "ERROR" in done.stdout and "nonsense.sh" in done.stdout and "xnet.sh" in done.stdout
-    homeless = set_up(tmp_path / "homeless", "bridge", 202, Shape())
+    homeless = set_up(tmp_path / "homeless", "bridge", 202, ClusterShape())
     done = homeless.run("11xnet.rc")
     assert done.returncode == 1
     assert "bridge has no place for vm-202" in done.stdout
-    broken = set_up(tmp_path / "broken", "diamond", 201, Shape())
+    broken = set_up(tmp_path / "broken", "diamond", 201, ClusterShape())
     broken.put("usr/sbin/ip", "#!/bin/sh\ncat >/dev/null\nexit 1\n", 0o755)
     done = broken.run("11xnet.rc")
     assert done.returncode == 1 and "ip failed" in done.stdout
-    numbers = set_up(tmp_path / "numbers", "xnet", 1, Shape())
+    numbers = set_up(tmp_path / "numbers", "xnet", 1, ClusterShape())
     settings(numbers, __nrouters="two")
     done = numbers.run("11xnet.rc")
     assert done.returncode == 1 and "__nrouters" in done.stdout
@@ -217,14 +217,14 @@ def test_failures_are_loud(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("template", ["lan", "10.0.0.0/8", "10.0.0/8/24", "10.0.0.0/8/24/28", "fd00::/8/16"])
 def test_a_template_that_is_none(template: str, tmp_path: Path) -> None:
-    guest = set_up(tmp_path / "g", "multilan-router", 1, Shape(variables={"XLAN_TEMPLATE": template}))
+    guest = set_up(tmp_path / "g", "multilan-router", 1, ClusterShape(variables={"XLAN_TEMPLATE": template}))
     done = guest.run("11xnet.rc")
     assert done.returncode == 1 and template in done.stdout and done.stderr == ""
     assert "address replace 192.168.1.1/24 broadcast + dev eth1" in guest.lines("ip")
 
 
 def test_a_missing_interface_is_left_out_and_its_routes_too(tmp_path: Path) -> None:
-    guest = set_up(tmp_path / "g", "dual-path", 1, Shape(nrouters=4), devices=2)
+    guest = set_up(tmp_path / "g", "dual-path", 1, ClusterShape(nrouters=4), devices=2)
     done = guest.run("11xnet.rc")
     assert done.returncode == 0
     assert "no eth2, net 4 is left out" in done.stdout
@@ -232,11 +232,11 @@ def test_a_missing_interface_is_left_out_and_its_routes_too(tmp_path: Path) -> N
 
 
 def test_a_second_run_makes_no_second_rule_or_bridge(tmp_path: Path) -> None:
-    guest = set_up(tmp_path / "rule", "dual-path", 1, Shape(nrouters=4))
+    guest = set_up(tmp_path / "rule", "dual-path", 1, ClusterShape(nrouters=4))
     guest.run("11xnet.rc")
     guest.run("11xnet.rc")
     assert len([line for line in guest.lines("ip") if line.startswith("rule add")]) == 1
-    guest = set_up(tmp_path / "bridge", "bridge", 201, Shape(nrouters=1))
+    guest = set_up(tmp_path / "bridge", "bridge", 201, ClusterShape(nrouters=1))
     guest.run("11xnet.rc")
     guest.put("sys/class/net/br1/address", "")
     guest.run("11xnet.rc")

@@ -9,7 +9,7 @@ import yaml
 
 from tasks.project import definition_files
 from tasks.topology import check, netplan, reachability
-from tasks.topology.netplan import NodePlan, Shape, Way
+from tasks.topology.netplan import ClusterShape, NodePlan, Way
 from tasks.topology.schema import Topology
 from tests.conftest import ROOT, Checkout
 
@@ -145,7 +145,7 @@ def test_facts(name: str) -> None:
 
 def test_both_families_have_the_same_addresses_and_routes() -> None:
     for topology in TOPOLOGIES.values():
-        shape = Shape(**{**vars(check.as_defined(topology)), "prefix": "2001:db8::"})
+        shape = ClusterShape(**{**vars(check.as_defined(topology)), "prefix": "2001:db8::"})
         for node in netplan.plans(topology, shape).values():
             for dev in node.interfaces:
                 for own in dev.addresses:
@@ -160,7 +160,7 @@ def _six(to4: str) -> str:
 
 
 def test_crossroute_adds_a_route_to_each_node() -> None:
-    shape = Shape(nvm=2, nrouters=4, ntesters=2, variables={"CROSSROUTE": "yes"})
+    shape = ClusterShape(nvm=2, nrouters=4, ntesters=2, variables={"CROSSROUTE": "yes"})
     plans = netplan.plans(TOPOLOGIES["dual-path"], shape)
     assert "4.1/32 via 1.1; 4.2/32 via 1.2" in short(plans[201])
     assert "1.1/32 via 4.1; 1.2/32 via 4.2" in short(plans[202])
@@ -169,7 +169,7 @@ def test_crossroute_adds_a_route_to_each_node() -> None:
 
 
 def test_templates() -> None:
-    shape = Shape(variables={"XLAN_TEMPLATE": "169.254.0.0/20/24"})
+    shape = ClusterShape(variables={"XLAN_TEMPLATE": "169.254.0.0/20/24"})
     node = netplan.plan(TOPOLOGIES["multilan-router"], 3, shape)
     assert [one.interface(4) for one in node.interfaces[3].addresses] == ["169.254.4.3/24"]
     assert node.interfaces[3].addresses[0].interface(6) == "fd00::169.254.4.3/120"
@@ -184,7 +184,7 @@ def test_templates() -> None:
 def test_what_is_promised_is_reached(name: str) -> None:
     topology = TOPOLOGIES[name]
     for variables in ({}, dict(topology.variables)):
-        shape = Shape(**{**vars(check.as_defined(topology)), "variables": variables})
+        shape = ClusterShape(**{**vars(check.as_defined(topology)), "variables": variables})
         plans = netplan.plans(topology, shape)
         fabric = reachability.fabric(plans)
         pairs = reachability.promised(topology, plans, shape)
@@ -197,13 +197,13 @@ def test_what_is_promised_is_reached(name: str) -> None:
 def test_what_is_not_reached_is_told() -> None:
     """In dual-path a node's second address is behind the second path only; without a router nothing is."""
     topology = TOPOLOGIES["diamond"]
-    shape = Shape(nvm=1, nrouters=3, ntesters=1)
+    shape = ClusterShape(nvm=1, nrouters=3, ntesters=1)
     problems = check.in_cluster(topology, shape)
     assert problems == [
         "groups.vm-201.routes.0.via: no node has 192.168.4.204 on net 4, the next hop of vm-201",
         "groups.vm-202.routes.0.via: no node has 192.168.6.204 on net 6, the next hop of vm-202",
     ]
-    plans = netplan.plans(topology, Shape(nvm=1, nrouters=4, ntesters=1))
+    plans = netplan.plans(topology, ClusterShape(nvm=1, nrouters=4, ntesters=1))
     fabric = reachability.fabric(plans)
     assert "vm-203 has no route" in str(reachability.reaches(fabric, 4, 203, "10.0.0.1"))
     deaf = {**plans, 204: NodePlan(**{**vars(plans[204]), "forward": False})}
@@ -213,7 +213,7 @@ def test_what_is_not_reached_is_told() -> None:
 
 
 def test_a_segment_goes_through_bridges() -> None:
-    plans = netplan.plans(TOPOLOGIES["bridge"], Shape(nrouters=1, ntesters=1))
+    plans = netplan.plans(TOPOLOGIES["bridge"], ClusterShape(nrouters=1, ntesters=1))
     assert reachability.segments(plans) == {1: 1, 2: 1}
     assert reachability.reaches(reachability.fabric(plans), 4, 1, "192.168.1.221") is None
     without = {number: node for number, node in plans.items() if number != 201}
@@ -229,7 +229,7 @@ def test_chains_of_bridges_are_one_segment() -> None:
         for n, a, b in ((1, 1, 2), (2, 3, 4), (3, 2, 3))
     )
     topology = _parsed(file, f"summary: x\nnets: {{1: a, 2: b, 3: c, 4: d}}\ngroups:\n{text}\n")
-    plans = netplan.plans(topology, Shape(nvm=3, nrouters=0))
+    plans = netplan.plans(topology, ClusterShape(nvm=3, nrouters=0))
     assert set(reachability.segments(plans).values()) == {1}
     assert reachability.reaches(reachability.fabric(plans), 4, 1, "192.168.1.2") is None
 
@@ -239,7 +239,7 @@ def _parsed(file: Path, text: str) -> Topology:
 
 
 def test_many_nodes_are_checked_by_a_sample() -> None:
-    shape = Shape(nvm=200, nrouters=20, ntesters=20)
+    shape = ClusterShape(nvm=200, nrouters=20, ntesters=20)
     assert check.in_cluster(TOPOLOGIES["xnet"], shape) == []
 
 

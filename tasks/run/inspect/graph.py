@@ -20,7 +20,7 @@ from tasks.project.project import Project, of_topology
 from tasks.run.running import reach
 from tasks.run.running.cluster import running
 from tasks.topology import choice, drawing, netplan, reachability, web_page
-from tasks.topology.netplan import NodePlan, Shape
+from tasks.topology.netplan import ClusterShape, NodePlan
 from tasks.topology.schema import Topology
 
 FORMATS = ("svg", "png", "dot", "mermaid", "json")
@@ -92,7 +92,7 @@ def _running(project: Project, chosen: Settings) -> tuple[drawing.Drawing, dict[
     return drawing.drawing(topology, shape, plans, state), plans
 
 
-def standing(project: Project, chosen: Settings) -> tuple[Topology, Shape, dict[int, NodePlan]]:
+def standing(project: Project, chosen: Settings) -> tuple[Topology, ClusterShape, dict[int, NodePlan]]:
     """What the topology of the running cluster says of its nodes."""
     directory = project.workspace.cluster(chosen.name)
     numbers = tuple(sorted(int(folder.name[3:]) for folder in directory.root.glob("vm-*")))
@@ -104,7 +104,7 @@ def standing(project: Project, chosen: Settings) -> tuple[Topology, Shape, dict[
     return topology, shape, {number: netplan.plan(topology, number, shape) for number in numbers}
 
 
-def _known(topology: Topology, shape: Shape) -> dict[int, NodePlan]:
+def _known(topology: Topology, shape: ClusterShape) -> dict[int, NodePlan]:
     plans = netplan.plans(topology, shape)
     return {number: node for number, node in plans.items() if node.group is not None}
 
