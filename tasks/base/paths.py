@@ -162,8 +162,8 @@ class Workspace:
             kept |= {self.keys, self.k8s, self.accel}
         if (self.registry / "registry.json").exists():  # it runs
             kept.add(self.registry)
-        found = [path for path in self.root.iterdir() if path not in kept]
-        return [path for path in found if not path.name.startswith(self.db.name)]  # sqlite has a journal
+        others = [path for path in self.root.iterdir() if path not in kept]
+        return [path for path in others if not path.name.startswith(self.db.name)]  # sqlite has a journal
 
     def cluster(self, name: str) -> "ClusterDir":
         """The directory of one cluster."""

@@ -6,13 +6,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class CheckpointDir:
-    """The files of one checkpoint: its record, and by node memory, state of the machine and disk."""
+    """The files of one checkpoint: its record, and for each node its memory, machine state and disk."""
 
     root: Path
 
     @property
     def record(self) -> Path:
-        """What was saved, and what it needs."""
+        """What was saved, and what a restore needs."""
         return self.root / "checkpoint.json"
 
     def ram(self, number: int) -> Path:
@@ -20,13 +20,13 @@ class CheckpointDir:
         return self.root / f"vm-{number:03d}.ram"
 
     def state(self, number: int) -> Path:
-        """All of a node's machine but its memory and its disk."""
+        """The state of a node's machine, except its memory and its disk."""
         return self.root / f"vm-{number:03d}.state"
 
     def disk(self, number: int) -> Path:
-        """A qcow2 of what a node has written, over the image."""
+        """A qcow2 with what a node has written; the image is its backing file."""
         return self.root / f"vm-{number:03d}.qcow2"
 
     def stream(self, number: int) -> Path:
-        """Machine and memory in one, as QEMU sends them; only while a checkpoint is saved."""
+        """Machine state and memory in one file, as QEMU sends them; it exists only while saving."""
         return self.root / f"vm-{number:03d}.stream"

@@ -13,12 +13,12 @@ from typing import IO, BinaryIO, cast
 from tasks.base.errors import UserError
 from tasks.base.progress import amount
 
-STEP = 1 << 20  # bytes; every ISO is a multiple, so that a changed overlay rarely changes the disk's size
+STEP = 1 << 20  # bytes; ISO sizes are multiples, so that a changed overlay rarely changes the disk's size
 BLOCK = 4096
-LARGEST = 8 << 30  # bytes; guests know a disk of this size, whatever the ISO has
+LARGEST = 8 << 30  # bytes; guests see a disk of this size, whatever the size of the ISO
 LABEL_LENGTH = 32
 _ZEROS = bytes(32 << 10)  # as much as pycdlib copies at a time
-JOLIET_LENGTH = 64  # characters of a name there; Rock Ridge has the whole
+JOLIET_LENGTH = 64  # characters of a name in Joliet; Rock Ridge has the whole name
 
 
 def write(out: Path, files: Mapping[str, Path], label: str, epoch: int) -> None:
@@ -31,8 +31,8 @@ def write(out: Path, files: Mapping[str, Path], label: str, epoch: int) -> None:
     total = sum(path.stat().st_size for path in files.values())
     if total > LARGEST - STEP:
         raise UserError(
-            f"the overlays have {amount(total)} together, an ISO may have {amount(LARGEST)}",
-            "install large overlays in an image: `extends`, `overlays` and `size` in its image.yaml",
+            f"the overlays have {amount(total)} together, but an ISO may have only {amount(LARGEST)}",
+            "install large overlays in an image: use `extends`, `overlays` and `size` in an image.yaml",
         )
     with _clock_at(epoch), contextlib.ExitStack() as sources:
         iso = PyCdlib()
@@ -104,7 +104,7 @@ class _SparseReader(io.RawIOBase):
 
 
 class _Holes:
-    """A file to write to in which zeros become holes. Slower than a plain one: for sources with holes."""
+    """A file to write to, in which zeros become holes. It is slow, so it is only used for sparse sources."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -122,7 +122,7 @@ class _Holes:
 
 @contextlib.contextmanager
 def _clock_at(epoch: int) -> Iterator[None]:
-    """pycdlib takes the volume's times from the clock, in the host's zone, and has no option for it."""
+    """pycdlib has no option for the times of the volume: it takes them from the clock, in the host's zone."""
     now, local = time.time, time.localtime
     time.time, time.localtime = lambda: float(epoch), time.gmtime
     try:
@@ -138,19 +138,18 @@ def names(path: Path) -> list[str]:
     iso = PyCdlib()
     iso.open(str(path))
     try:
-        found = [
+        children = [
             child.rock_ridge.name().decode() for child in iso.list_children(iso_path="/") if child.rock_ridge
         ]
     finally:
         iso.close()
-    return sorted(name for name in found if name not in ("", ".", ".."))
+    return sorted(name for name in children if name not in ("", ".", ".."))
 
 
 def contents(path: Path) -> Iterator[tuple[str, int, str | None, bytes]]:
-    """Every file, directory and link of an ISO: path, mode, target of a link, content. The mode is 0 without
-    Rock Ridge.
+    """Every file, directory and link of an ISO: path, mode, target of a link, content.
 
-    Raises ValueError when it is no ISO.
+    Without Rock Ridge the mode has the type only. Raises ValueError when it is no ISO.
     """
     from pycdlib import PyCdlib
     from pycdlib.pycdlibexception import PyCdlibException

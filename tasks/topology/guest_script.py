@@ -1,7 +1,7 @@
-"""topology -> the shell functions by which guests set themselves up (/usr/lib/network-topology/<name>.sh).
+"""topology -> the shell functions with which guests set up their nets (/usr/lib/network-topology/<name>.sh).
 
-A guest knows its number and the counts, so one file does for all nodes, and for those added later. What the
-commands in it do is in the library of the overlay network-topology. They say the same as netplan does.
+A guest knows its number and the counts, so one file serves all nodes, also those added later. The commands in
+it are functions of a library in the overlay network-topology. The result is what netplan plans.
 """
 
 from tasks.topology.netplan import TABLE, device
@@ -9,7 +9,7 @@ from tasks.topology.schema import ROLES, Group, Link, Route, Topology
 
 
 def script(topology: Topology) -> str:
-    """The file: where names lead, and a function for each role."""
+    """The file: the nets that host names stand for, and a function for each role."""
     lines = [
         "# shellcheck shell=sh disable=SC2034,SC2154 # set for, and by, network-topology.sh",
         f"# Made from topology/{topology.name}.yaml.",
@@ -23,7 +23,7 @@ def script(topology: Topology) -> str:
 
 
 def names(topology: Topology) -> list[str]:
-    """FIRST-LAST:NET, of all nodes that have an address there which is their first."""
+    """FIRST-LAST:NET, where NET is the first net on which these nodes have an address."""
     nets = [_first_net(topology, number) for number in range(1, max(last for _, last in ROLES.values()) + 1)]
     starts = [i for i, net in enumerate(nets) if i == 0 or net != nets[i - 1] or i + 1 in _firsts()]
     ends = [*starts[1:], len(nets)]
@@ -116,6 +116,6 @@ def _route(route: Route, devices: dict[int, str], tables: dict[int, int]) -> str
 
 
 def _hop(via: str) -> str:
-    """`201@1` as the library has it, 1.201."""
+    """`201@1` in the notation of the library, 1.201."""
     who, _, net = via.partition("@")
     return f"{net}.{who}"

@@ -47,7 +47,7 @@ def nodes(project: Project, only: int | None = None) -> Iterator[Finding]:
             yield from findings
 
 
-def _probes(source: NodePlan, pair: reachability.Pair, mtu: int) -> list[Probe]:
+def _probes(source: NodePlan, pair: reachability.Promised, mtu: int) -> list[Probe]:
     found = [Probe("ping", pair.address(family), family, mtu) for family in reachability.FAMILIES]
     return [*found, Probe("ssh", pair.v4)] if source.role == "tester" else found
 
