@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.base.node_names import node_name
 from tasks.definitions import settings
 from tasks.definitions.settings import Settings
 from tasks.topology.netplan import Given
@@ -79,8 +80,8 @@ def given(chosen: Settings, more: tuple[int, ...] = (), packed: Mapping[str, str
 def homeless(topology: Topology, chosen: Settings, numbers: tuple[int, ...]) -> list[str]:
     """One sentence for each node that the topology knows nothing of, unless its nets are given."""
     return [
-        f"topology {topology.name} has no place for vm-{number:03d}; for a node without routes and addresses "
-        f"say on which nets it is: --nets{number}=0,1"
+        f"topology {topology.name} has no place for {node_name(number)}; for a node without routes and "
+        f"addresses say on which nets it is: --nets{number}=0,1"
         for number in numbers
         if topology.group_of(number) is None and f"nets{number}" not in chosen.per_node
     ]
