@@ -10,11 +10,13 @@ from typing import Any
 
 from tasks.base import files, proc, progress
 from tasks.base.errors import UsageError, UserError
+from tasks.base.node_names import node_name, number_of
 from tasks.build.containers import store
 from tasks.build.overlay import iso, ovl
 from tasks.definitions import image_chain, iso_choice
+from tasks.definitions.roles import COLOUR, role_of
 from tasks.definitions.schema import Overlay
-from tasks.definitions.settings import PLAIN_TOPOLOGY, role_of
+from tasks.definitions.settings import PLAIN_TOPOLOGY
 from tasks.engine import kit
 from tasks.engine.outcome import OUTCOME
 from tasks.project import command_line
@@ -183,9 +185,7 @@ def _windows(project: Project) -> None:
         return
     for each in project.settings.nodes():
         own = project.workspace.cluster(project.settings.name).node(each.number)
-        reach.window(
-            own, each.name, reach.console_command(own, terminal=True), reach.WINDOW_COLOUR[each.role]
-        )
+        reach.window(own, each.name, reach.console_command(own, terminal=True), COLOUR[each.role])
 
 
 def _scaleout(project: Project) -> None:
@@ -213,7 +213,7 @@ def _scalein(project: Project) -> None:
         for word in project.words.args:
             number = reach.node_number(project, word)
             ending.remove_node(directory, number)
-            progress.say(f"vm-{number:03d} removed")
+            progress.say(f"{node_name(number)} removed")
     dns.refresh_if_possible(project.workspace)
 
 
@@ -221,7 +221,7 @@ def _numbers(project: Project) -> list[int]:
     numbers = []
     for word in project.words.args:
         try:
-            numbers.append(int(word.removeprefix("vm-")))
+            numbers.append(number_of(word))
             role_of(numbers[-1])
         except ValueError as error:
             raise UsageError(f"scaleout: '{word}': {error}") from None
