@@ -8,7 +8,7 @@ host and no root is needed; or in the namespace that we are in, when it has brid
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ LARGEST_MTU = 65521  # of a tap
 class Bridge:
     """The backend `bridge`."""
 
-    def preflight(self, nodes: Sequence[Node], ports: Ports) -> list[str]:
+    def preflight(self, nodes: Sequence[Node], ports: Ports, held: Collection[int] = ()) -> list[str]:
         """What keeps bridges from being made, and ports of the host that somebody else has."""
         missing = list(host_support.obstacles())
         missing += [
@@ -36,7 +36,7 @@ class Bridge:
             for node in nodes[:1]
             if node.mtu > LARGEST_MTU
         ]
-        return missing + ([] if host_support.here() else forwards.taken(nodes, ports))
+        return missing + ([] if host_support.here() else forwards.taken(nodes, ports, held))
 
     def up(self, cluster: ClusterDir, nodes: Sequence[Node], prefix: str, ports: Ports) -> None:
         """Make the namespace, if there is none yet, then bridges, taps and forwards."""

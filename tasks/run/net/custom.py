@@ -6,7 +6,7 @@ It runs where we are, as QEMU does, so what it makes (a tap, a port of Open vSwi
 import os
 import shlex
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from tasks.base import files, proc
@@ -27,7 +27,7 @@ class Custom:
     def __init__(self, script: str) -> None:
         self._script = script
 
-    def preflight(self, nodes: Sequence[Node], ports: Ports) -> list[str]:
+    def preflight(self, nodes: Sequence[Node], ports: Ports, held: Collection[int] = ()) -> list[str]:
         """Whether there is a program."""
         if not self._script:
             return ["net=custom needs a program: --net-setup=PROGRAM, or __net_setup in the environment"]

@@ -8,7 +8,7 @@ import ipaddress
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from tasks.base import files, proc
@@ -27,9 +27,9 @@ PROGRAM = Path(__file__).parent / "programs" / "switch.py"
 class Userspace:
     """The backend `userspace`."""
 
-    def preflight(self, nodes: Sequence[Node], ports: Ports) -> list[str]:
+    def preflight(self, nodes: Sequence[Node], ports: Ports, held: Collection[int] = ()) -> list[str]:
         """Ports of the host that somebody else has."""
-        return forwards.taken(nodes, ports)
+        return forwards.taken(nodes, ports, held)
 
     def up(self, cluster: ClusterDir, nodes: Sequence[Node], prefix: str, ports: Ports) -> None:
         """Start a switch for the nets that have none yet."""

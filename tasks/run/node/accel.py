@@ -23,13 +23,13 @@ class Verdict:
     why: str
 
 
-def choose(wanted: str, workspace: Workspace, kernel: Path) -> Verdict:
-    """The accelerator to use: `wanted`, or for `auto` what the probe found in this boot of the host."""
-    if wanted != "auto":
-        return Verdict(wanted, "as asked for")
-    known = recall(workspace)
-    if known:
-        return known
+def choose(setting: str, workspace: Workspace, kernel: Path) -> Verdict:
+    """The accelerator to use: the `setting`, or for `auto` what the probe found in this boot of the host."""
+    if setting != "auto":
+        return Verdict(setting, "as asked for")
+    earlier = recall(workspace)
+    if earlier:
+        return earlier
     verdict = without_kvm()
     if verdict:  # looked up in no time, and may change while the host runs
         return verdict

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.base import files, proc
-from tasks.base.errors import UserError
+from tasks.base.errors import UserError, unknown
 from tasks.base.paths import NodeDir
 from tasks.definitions import addresses
 from tasks.definitions.schema import Node
+from tasks.definitions.settings import Settings
 from tasks.run.net.protocol import LooseNic, Nic, ScriptNic, SwitchNic, TapNic, UserNic
+from tasks.run.node import accel
 from tasks.run.node.protocol import Boot, NodeRun
 
 QEMU = "qemu-system-x86_64"
@@ -193,17 +195,18 @@ def _netdev(name: str, nic: UserNic | SwitchNic | TapNic | LooseNic) -> str:
 class Qemu:
     """The backend `qemu`."""
 
-    def preflight(self, boot: Boot, nodes: Sequence[Node]) -> list[str]:
-        """Missing programs, and memory that the host does not have."""
+    def preflight(self, settings: Settings, nodes: Sequence[Node], freed: int = 0) -> list[str]:
+        """Missing programs, an accelerator or memory that the host does not have, options that are none."""
         missing = [
             f"the program '{program}' is missing: apt-get install {proc.DEBIAN_PACKAGE[program]}"
             for program in (QEMU, "qemu-img", "ssh")
             if not proc.find(program)
         ]
-        wanted, have = sum(node.mem for node in nodes), available_memory()
-        if wanted // 4 > have:  # guests share the image's pages and rarely touch all they have
+        missing += _wrong_options(settings)
+        memory, free = sum(node.mem for node in nodes), available_memory() + freed
+        if memory // 4 > free:  # guests share the image's pages and rarely touch all they have
             missing.append(
-                f"{len(nodes)} nodes with {wanted} MiB in all, but the host has {have} MiB free: use --mem"
+                f"{len(nodes)} nodes with {memory} MiB in all, but the host has {free} MiB free: use --mem"
             )
         return missing
 
@@ -217,8 +220,8 @@ class Qemu:
         state = {**proc.mark(process.pid), "number": node.number}
         below = {"image": boot.image, "iso": boot.iso, "ram": boot.frozen and boot.frozen.ram}
         below |= {"containers": boot.containers} if boot.containers else {}
-        known = {name: str(path) if path else None for name, path in below.items()}
-        files.write_json(directory.state, {**state, **known, "node": node.model_dump(mode="json")})
+        paths = {name: str(path) if path else None for name, path in below.items()}
+        files.write_json(directory.state, {**state, **paths, "node": node.model_dump(mode="json")})
         return NodeRun(node, directory, process, boot.frozen)
 
     def stop(self, directory: NodeDir) -> None:
@@ -228,6 +231,29 @@ class Qemu:
     def pid(self, directory: NodeDir) -> int | None:
         """QEMU's process."""
         return proc.recorded(files.read_json(directory.state))
+
+
+def _wrong_options(settings: Settings) -> list[str]:
+    """Settings that QEMU would end with at once."""
+    problems = []
+    why = accel.without_kvm() if settings.accel == "kvm" else None
+    if why:
+        problems.append(f"accel=kvm: {why.why}")
+    try:
+        shlex.split(settings.kvm_opt)
+    except ValueError as error:
+        problems.append(f"kvm_opt cannot be split into words: {error}: {settings.kvm_opt}")
+    return problems + _wrong_machine(settings.machine)
+
+
+def _wrong_machine(machine: str) -> list[str]:
+    """Whether QEMU has this type of machine; it is asked for others than the usual one only."""
+    if machine == Settings.model_fields["machine"].default or not proc.find(QEMU):
+        return []
+    kind, *_ = machine.split(",")
+    lines = proc.output([QEMU, "-machine", "help"]).decode().splitlines()[1:]
+    kinds = [words[0] for line in lines if (words := line.split())]
+    return [] if kind in kinds else [f"--machine: {unknown('type of machine', kind, kinds)}"]
 
 
 def make_disk(image: Path, disk: Path, folder: Path) -> None:
