@@ -5,6 +5,7 @@ refused, while the predecessor still runs; `late` what only shows when its ports
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from tasks.base import proc
 from tasks.base.errors import UsageError, UserError
@@ -15,7 +16,7 @@ from tasks.run.cluster.plan import Plan, Predecessor, held, predecessor
 from tasks.run.net import selection
 from tasks.run.net.protocol import NetBackend
 from tasks.run.net.userspace import check_length
-from tasks.run.node import boot, qemu
+from tasks.run.node import accel, boot, qemu
 from tasks.run.node.protocol import NodeBackend
 from tasks.run.running import ports
 from tasks.run.services import dns
@@ -37,7 +38,8 @@ def before_builds(
     replaced = None if adds else predecessor(directory)
     problems = qemu.BACKEND.preflight(settings, nodes, _freed(replaced))
     problems += selection.of(settings).preflight(nodes, own, held(replaced, own))
-    _refuse(problems + dns.preflight(settings, workspace))
+    kernel = boot.kernel(settings, workspace)
+    _refuse(problems + dns.preflight(settings, workspace) + _accel(settings, workspace, kernel))
 
 
 def early(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
@@ -48,6 +50,7 @@ def early(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
     problems += nets.preflight(plan.nodes, plan.ports, plan.held)
     problems += dns.preflight(plan.settings, plan.workspace)
     problems += boot.missing(plan.settings, plan.boot)
+    problems += _accel(plan.settings, plan.workspace, plan.boot.kernel)
     problems += plan.checkpoint.missing() if plan.checkpoint else []
     _refuse(problems)
 
@@ -60,6 +63,12 @@ def late(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
 def _check_words(settings: Settings) -> None:
     if settings.wait == "ready" and not settings.kubernetes:
         raise UsageError("--wait=ready: this cluster is without Kubernetes", "xc start --image=k8s")
+
+
+def _accel(settings: Settings, workspace: Workspace, kernel: Path | None) -> list[str]:
+    """Why there can be no KVM, if it was asked for by name; `auto` goes without."""
+    why = accel.unusable(workspace, kernel) if settings.accel == "kvm" and proc.find(qemu.QEMU) else None
+    return [f"accel=kvm: {why}"] if why else []
 
 
 def _freed(predecessor: Predecessor | None) -> int:

@@ -33,7 +33,21 @@ def choose(setting: str, workspace: Workspace, kernel: Path) -> Verdict:
     verdict = without_kvm()
     if verdict:  # looked up in no time, and may change while the host runs
         return verdict
-    verdict = probe(workspace, kernel)
+    return _remembered(workspace, probe(workspace, kernel))
+
+
+def unusable(workspace: Workspace, kernel: Path | None) -> str | None:
+    """Why KVM, asked for, cannot be used; None when it can, or when there is no kernel yet to find out with.
+
+    A verdict against it is not believed but tried again: who asks for KVM may know better.
+    """
+    earlier, verdict = recall(workspace), without_kvm()
+    if verdict is None and kernel and not (earlier and earlier.accel == "kvm"):
+        verdict = _remembered(workspace, probe(workspace, kernel))
+    return verdict.why if verdict and verdict.accel != "kvm" else None
+
+
+def _remembered(workspace: Workspace, verdict: Verdict) -> Verdict:
     files.write_json(workspace.accel, {"boot": boot_id(), "accel": verdict.accel, "why": verdict.why})
     return verdict
 

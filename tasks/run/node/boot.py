@@ -41,10 +41,17 @@ def cold(settings: Settings, workspace: Workspace) -> tuple[Boot, accel.Verdict]
     return ordinary, verdict
 
 
+def kernel(settings: Settings, workspace: Workspace) -> Path | None:
+    """What a machine boots, if it was built."""
+    name = files.read_json(workspace.stamp("kernel", settings.kernel)).get("boot")
+    path = workspace.kernel(settings.kernel) / str(name)
+    return path if name and path.is_file() else None
+
+
 def missing(settings: Settings, boot: Boot) -> list[str]:
     """The files of kernel and image that are not there, and what builds them."""
-    kernel = [path for path in (boot.kernel, boot.initramfs, boot.modules) if path]
-    builds = {path: f"xc kernel:{settings.kernel}" for path in kernel}
+    parts = (boot.kernel, boot.initramfs, boot.modules)
+    builds = {path: f"xc kernel:{settings.kernel}" for path in parts if path}
     builds |= {boot.image: f"xc image:{settings.image}"}
     return [f"{path} is not there: `{task}` builds it" for path, task in builds.items() if not path.is_file()]
 

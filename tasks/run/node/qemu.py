@@ -3,16 +3,16 @@
 import shlex
 import shutil
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from tasks.base import files, proc
-from tasks.base.errors import UserError, unknown
+from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir
 from tasks.definitions import addresses
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.run.net.protocol import LooseNic, Nic, ScriptNic, SwitchNic, TapNic, UserNic
-from tasks.run.node import accel
 from tasks.run.node.protocol import Boot, NodeRun
 
 QEMU = "qemu-system-x86_64"
@@ -196,7 +196,7 @@ class Qemu:
     """The backend `qemu`."""
 
     def preflight(self, settings: Settings, nodes: Sequence[Node], freed: int = 0) -> list[str]:
-        """Missing programs, an accelerator or memory that the host does not have, options that are none."""
+        """Missing programs, options that QEMU does not take, and memory that the host does not have."""
         missing = [
             f"the program '{program}' is missing: apt-get install {proc.DEBIAN_PACKAGE[program]}"
             for program in (QEMU, "qemu-img", "ssh")
@@ -235,15 +235,11 @@ class Qemu:
 
 def _wrong_options(settings: Settings) -> list[str]:
     """Settings that QEMU would end with at once."""
-    problems = []
-    why = accel.without_kvm() if settings.accel == "kvm" else None
-    if why:
-        problems.append(f"accel=kvm: {why.why}")
     try:
         shlex.split(settings.kvm_opt)
     except ValueError as error:
-        problems.append(f"kvm_opt cannot be split into words: {error}: {settings.kvm_opt}")
-    return problems + _wrong_machine(settings.machine)
+        return [f"kvm_opt cannot be split into words: {error}: {settings.kvm_opt}"]
+    return _wrong_machine(settings.machine)
 
 
 def _wrong_machine(machine: str) -> list[str]:
@@ -253,7 +249,9 @@ def _wrong_machine(machine: str) -> list[str]:
     kind, *_ = machine.split(",")
     lines = proc.output([QEMU, "-machine", "help"]).decode().splitlines()[1:]
     kinds = [words[0] for line in lines if (words := line.split())]
-    return [] if kind in kinds else [f"--machine: {unknown('type of machine', kind, kinds)}"]
+    meant = "".join(f"; did you mean '{near}'?" for near in get_close_matches(kind, kinds, n=1))
+    lists = f"`{QEMU} -machine help` lists them"
+    return [] if kind in kinds else [f"machine: QEMU has no type '{kind}', {lists}{meant}"]
 
 
 def make_disk(image: Path, disk: Path, folder: Path) -> None:
