@@ -14,8 +14,10 @@ from tasks.run.kubernetes import kube_context
 from tasks.run.node import boot, checkpoint, identity, qemu, watch
 from tasks.run.node import snapshot as frozen
 from tasks.run.node.protocol import Boot, NodeRun
+from tasks.run.running import state
 from tasks.run.running.cluster import locked, running
 from tasks.run.running.reach import ssh_command
+from tasks.run.running.state import ClusterRecord
 from tasks.run.services import dns
 
 
@@ -32,16 +34,14 @@ def start(made: Plan) -> None:
         stop_running(made.directory)
         _preflight(made)
         made.directory.root.mkdir(mode=0o700, parents=True)
-        files.write_json(
-            made.directory.state,
-            {
-                "settings": made.settings.model_dump(mode="json"),
-                "ports": vars(made.ports),
-                "accel": made.boot.accel,
-                "made_of": boot.made_of(made.settings, made.workspace),
-                "started": int(time.time()),
-            },
+        record = ClusterRecord(
+            settings=made.settings,
+            ports=made.ports,
+            accel=made.boot.accel,
+            made_of=boot.made_of(made.settings, made.workspace),
+            started=int(time.time()),
         )
+        state.write(made.directory, record)
         _bring_up(made)
     progress.say(_summary(made, time.monotonic() - began))
     if made.settings.kubernetes:
