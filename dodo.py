@@ -23,11 +23,12 @@ from tasks.run.inspect import capture, graph, link, namespaces
 from tasks.run.kubernetes import kube_context
 from tasks.run.node import golden
 from tasks.run.running import reach
+from tasks.run.running.cluster import settings_of
 from tasks.run.services import dns, fakenet
 from tasks.run.verify import verify
 
 try:
-    project = load(sys.argv[1:], shipped.environ(os.environ), VERBS)
+    project = load(sys.argv[1:], shipped.environ(os.environ), VERBS, settings_of)
     # A verb that builds nothing needs no definitions: a mistake in one keeps nobody from stopping a cluster.
     builds = project.words.verb is None or VERBS[project.words.verb].builds
     chosen = iso.choose(project) if builds else iso_choice.Choice()

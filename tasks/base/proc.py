@@ -206,7 +206,7 @@ def kill(pid: int, start: int, grace: float = 2.0) -> None:
             return
         try:
             os.kill(pid, sign)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):
             return
         deadline = time.monotonic() + patience
         while started_at(pid) == start and time.monotonic() < deadline:

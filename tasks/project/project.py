@@ -2,12 +2,12 @@
 
 import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tasks.base import files, progress
+from tasks.base import progress
 from tasks.base.errors import DefinitionError, UsageError, unknown
 from tasks.base.files import explained
 from tasks.base.paths import Site, Workspace
@@ -16,6 +16,12 @@ from tasks.project import command_line, definition_files
 from tasks.topology import choice
 
 ROOT = Path(__file__).resolve().parents[2]
+# Workspace and name of a cluster -> what it was started with; None when it does not run.
+StartedWith = Callable[[Workspace, str], settings.Settings | None]
+
+
+def _nothing(workspace: Workspace, name: str) -> None:
+    """Nothing runs."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,13 @@ class Project:
         return Site(self.workspace, said.suite, said.mirror, said.offline, said.mirrors, lock)
 
 
-def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, command_line.Verb]) -> Project:
-    """Read everything and make the workspace.
+def load(
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    verbs: Mapping[str, command_line.Verb],
+    started_with: StartedWith = _nothing,
+) -> Project:
+    """Read everything and make the workspace; `started_with` tells the settings of a running cluster.
 
     Raises UsageError for wrong words, DefinitionError with all problems when the verb builds something: a
     mistake in a definition must not keep anybody from stopping a cluster.
@@ -55,14 +66,10 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, co
     told = _packed_family(told, workspace, effective.name)
     verb = verbs[said.verb] if said.verb else None
     _note_unknown_kernel(verb, environ, effective)
-    reads = verb is None or verb.builds or verb.definitions
-    ovlpath = environ.get("XCLUSTER_OVLPATH", "")
-    definitions = (
-        definition_files.load(ROOT, ovlpath, effective.k8sver, environ) if reads else definition_files.NONE
-    )
-    running = verb and verb.running and files.read_json(workspace.cluster(effective.name).state)
+    definitions = _definitions(verb, effective, environ)
+    running = started_with(workspace, effective.name) if verb and verb.running else None
     if running and not wrong:
-        effective = _as_running(effective, said, running["settings"])
+        effective = _as_running(effective, said, running)
     elif not wrong:
         named = _topology(said, told, file, workspace, effective.name)
         if named.name not in definitions.topologies and not (verb and verb.settings):
@@ -78,6 +85,16 @@ def load(argv: Sequence[str], environ: Mapping[str, str], verbs: Mapping[str, co
         raise DefinitionError(problems)
     _make(workspace)
     return Project(ROOT, workspace, effective, said, definitions, environ)
+
+
+def _definitions(
+    verb: command_line.Verb | None, effective: settings.Settings, environ: Mapping[str, str]
+) -> definition_files.Definitions:
+    """The definitions, for a verb that looks at them."""
+    if verb and not (verb.builds or verb.definitions):
+        return definition_files.NONE
+    ovlpath = environ.get("XCLUSTER_OVLPATH", "")
+    return definition_files.load(ROOT, ovlpath, effective.k8sver, environ)
 
 
 def _make(workspace: Workspace) -> None:
@@ -107,17 +124,17 @@ def _packed_family(told: dict[str, str], workspace: Workspace, name: str) -> dic
 
 
 def _as_running(
-    effective: settings.Settings, said: command_line.Words, saved: Mapping[str, Any]
+    effective: settings.Settings, said: command_line.Words, saved: settings.Settings
 ) -> settings.Settings:
     """What the cluster was started with, its topology too, and over it what the command line says."""
-    own = str(saved.get("topology", settings.PLAIN_TOPOLOGY))
+    own = saved.topology
     if said.settings.get("topology", own) != own:
         raise UsageError(f"{said.verb}: the cluster's topology is {own}", "leave out --topology")
     kept = ("net", "net_setup")  # all nodes are on the same nets
     names = [key for key in said.settings if key in settings.Settings.model_fields and key not in kept]
     asked = {key: getattr(effective, key) for key in names}
-    per_node = {**saved["per_node"], **effective.per_node}
-    return settings.Settings(**{**saved, **asked, "per_node": per_node})
+    per_node = {**saved.per_node, **effective.per_node}
+    return settings.Settings(**{**saved.model_dump(), **asked, "per_node": per_node})
 
 
 def _topology(

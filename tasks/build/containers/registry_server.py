@@ -7,14 +7,14 @@ workspace; they are listed and removed as files, so that both work when it does 
 import secrets
 import shutil
 import socket
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.base import files, proc
+from tasks.base import files, helper, proc, records
 from tasks.base.errors import UserError
+from tasks.base.records import ProcessRecord
 from tasks.build.containers import oci
 from tasks.definitions import addresses
 
@@ -22,6 +22,15 @@ HOST = "127.0.0.1"
 FOR_GUESTS = addresses.v4(0, addresses.HOST)
 PATIENCE = 15.0  # seconds until it listens
 DAYS = "3650"  # that its certificate is good for
+
+
+class Started(ProcessRecord):
+    """The file of a registry that runs: its process, and how it was started."""
+
+    port: int
+    tls: bool
+    htpasswd: str | None
+    program: str
 
 
 @dataclass(frozen=True)
@@ -62,8 +71,8 @@ class Server:
 
     def running(self) -> dict[str, Any] | None:
         """How it was started, if it runs."""
-        saved = files.read_json(self.state)
-        return saved if proc.recorded(saved) else None
+        started = records.intact(self.state, Started)
+        return started.model_dump() if started and started.running else None
 
     def size(self) -> int:
         """Bytes of all that is stored."""
@@ -87,26 +96,20 @@ def start(server: Server, program: str, port: int, *, tls: bool, htpasswd: str |
     server.log.unlink(missing_ok=True)
     # Variables named REGISTRY_* would change its configuration, and podman's are named so too.
     command = ["env", "-i", "PATH=/usr/bin:/bin", "OTEL_TRACES_EXPORTER=none", program, "serve", str(config)]
-    process = proc.spawn(command, server.log)
-    saved = {
-        **proc.mark(process.pid), "port": port, "tls": tls,
-        "htpasswd": htpasswd, "program": program,
-    }  # fmt: skip
-    files.write_json(server.state, saved)
-    end = time.monotonic() + PATIENCE
-    while not _listens(port):
-        if process.poll() is not None or time.monotonic() > end:
-            stop(server)
-            said = server.log.read_text(errors="replace").strip().splitlines()[-3:]
-            raise UserError("the registry did not start:\n" + "\n".join(f"  {line}" for line in said))
-        time.sleep(0.02)
-    return saved
+    registry = helper.Helper("the registry did not start", command, server.state, server.log)
+    started = helper.start(
+        registry,
+        lambda _: _listens(port),
+        lambda mark: Started.at(mark, port=port, tls=tls, htpasswd=htpasswd, program=program),
+        patience=PATIENCE,
+    )
+    return started.model_dump()
 
 
 def stop(server: Server) -> bool:
     """End it; whether it ran."""
     saved = server.running()
-    proc.kill_recorded(files.read_json(server.state))
+    records.end(server.state)
     server.state.unlink(missing_ok=True)
     return saved is not None
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 
-from tasks.base import files, progress
+from tasks.base import files, progress, records
 from tasks.base.errors import UserError
+from tasks.base.records import Record
 from tasks.build.credentials.keys import Pair
 
 PATIENCE = 10.0  # seconds that another writer may take
@@ -53,22 +54,40 @@ def default(environ: Mapping[str, str]) -> Path:
     return Path(os.path.realpath(os.path.expanduser(named[0] if named else "~/.kube/config")))
 
 
+class Joined(Record):
+    """The kubeconfigs that have a context of a running cluster, each with its current context before that."""
+
+    name: str
+    authority: str
+    files: Mapping[str, str]
+
+
 def join(state: Path, path: Path, access: Access) -> None:
     """Put the context into a file, and note in `state` what has to be taken out of it again."""
-    saved = files.read_json(state)
+    noted = records.intact(state, Joined)
     before = merge(path, access)
-    known = {str(path): before, **saved.get("files", {})}
-    files.write_json(state, {"name": access.name, "authority": access.authority.decode(), "files": known})
+    paths = {str(path): before, **(noted.files if noted else {})}
+    records.write(state, Joined(name=access.name, authority=access.authority.decode(), files=paths))
+
+
+def joined(state: Path) -> list[Path]:
+    """The files that have the context now."""
+    noted = records.intact(state, Joined)
+    return [Path(path) for path in noted.files] if noted else []
 
 
 def leave(state: Path) -> None:
     """Take out what `join` noted; a file that cannot be written is only told of."""
-    saved = files.read_json(state)
-    for path, before in saved.get("files", {}).items():
+    noted = records.intact(state, Joined)
+    if noted is None:
+        if state.exists():
+            progress.say(f"warning: {state} is damaged: a context may stay in your kubeconfig")
+        return
+    for path, before in noted.files.items():
         try:
-            remove(Path(path), saved["name"], saved["authority"].encode(), before)
+            remove(Path(path), noted.name, noted.authority.encode(), before)
         except UserError as error:
-            progress.say(f"warning: the context '{saved['name']}' stays in a kubeconfig: {error}")
+            progress.say(f"warning: the context '{noted.name}' stays in a kubeconfig: {error}")
 
 
 def merge(path: Path, access: Access) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from tasks.base import files, proc, progress
 from tasks.base.errors import UsageError, UserError, unknown
+from tasks.base.node_names import node_name
 from tasks.base.paths import ClusterDir, Workspace
 from tasks.base.saved import CheckpointDir
 from tasks.definitions.schema import Node
@@ -25,11 +26,9 @@ from tasks.engine import kit
 from tasks.project import command_line
 from tasks.project.project import Project
 from tasks.run.cluster import launch, plan
-from tasks.run.net import selection
-from tasks.run.net.protocol import Ports
-from tasks.run.node import boot, checkpoint, golden, identity, saver
+from tasks.run.node import boot, checkpoint, golden, identity, node_state, saver
 from tasks.run.node.checkpoint import Checkpoint
-from tasks.run.running.cluster import locked, running
+from tasks.run.running.cluster import Running, locked, running
 
 ARGS = "save NAME | restore NAME [--as OTHER] | list [-o json] | rm NAME..."
 VERBS: Mapping[str, command_line.Verb] = {
@@ -78,13 +77,12 @@ def _save(project: Project, name: str) -> None:
         if checkpoint.find(workspace, name):
             raise UserError(f"there is a checkpoint '{name}' already", f"xc checkpoint rm {name}")
         directory = workspace.cluster(cluster)
-        state = files.read_json(directory.state)
-        settings, nodes = _running(workspace, cluster, state)
+        settings, nodes = _running(workspace, cluster)
         _check_room(workspace, directory, nodes)
         with files.atomic(workspace.checkpoints / name, directory=True) as temp:
             temp.chmod(0o700)  # it holds all secrets of its nodes
             into = CheckpointDir(temp)
-            paused = saver.save(_kept(workspace, settings, state, nodes), directory, into)
+            paused = saver.save(_kept(workspace, settings, nodes), directory, into)
             _write_record(workspace, into, settings, nodes)
     saved = checkpoint.find(workspace, name)
     assert saved
@@ -95,40 +93,38 @@ def _save(project: Project, name: str) -> None:
     )
 
 
-def _running(workspace: Workspace, name: str, state: Mapping[str, Any]) -> tuple[Settings, list[Node]]:
+def _running(workspace: Workspace, name: str) -> tuple[Settings, list[Node]]:
     """What runs, and with which settings. UserError when it cannot be saved."""
-    alive = running(workspace.cluster(name))
-    folders = sorted(workspace.cluster(name).root.glob("vm-*"))
-    dead = [folder.name for folder in folders if int(folder.name[3:]) not in alive]
-    if not alive:
+    cluster = Running.find(workspace, name)
+    alive = cluster.alive() if cluster else {}
+    if not cluster or not alive:
         raise UserError(f"cluster '{name}' is not running", "xc start")
+    dead = [node_name(number) for number in cluster.numbers if number not in alive]
     if dead:
         raise UserError(f"these nodes do not run: {', '.join(dead)}", f"xc scalein --name={name} NODE")
-    settings = Settings(**{**state["settings"], "accel": state["accel"]})
+    record = cluster.record
+    settings = Settings(**{**record.settings.model_dump(), "accel": record.accel})
     if settings.net == "custom":
         raise UserError("NICs that a program of yours made cannot be saved", "use --net=bridge or userspace")
     now = boot.artifact_hashes(settings, workspace)
-    changed = [part for part in now if state.get("made_of", {}).get(part) != now[part]]
+    changed = [part for part in now if record.made_of.get(part) != now[part]]
     if changed:
         raise UserError(
             f"not what cluster '{name}' was started from any more: {', '.join(changed)}",
             "nothing could restore this checkpoint; start the cluster anew",
         )
-    states = [files.read_json(folder / "node.json") for folder in folders]
-    return settings, [Node.model_validate(state["node"], strict=False) for state in states]
+    return settings, list(cluster.nodes().values())
 
 
-def _kept(
-    workspace: Workspace, settings: Settings, state: Mapping[str, Any], nodes: Sequence[Node]
-) -> list[saver.Kept]:
+def _kept(workspace: Workspace, settings: Settings, nodes: Sequence[Node]) -> list[saver.Kept]:
     plain, _ = golden.ordinary(settings, workspace)
-    directory, backend = workspace.cluster(settings.name), selection.of(settings)
-    ports = Ports(**state["ports"])
+    cluster = Running.get(workspace, settings.name)
+    directory, ports = cluster.directory, cluster.ports
     return [
         saver.Kept(
             node,
             saver.with_iso(plain, directory, node),
-            backend.nics(directory, node, settings.prefix, ports),
+            cluster.backend.nics(directory, node, settings.prefix, ports),
         )
         for node in nodes
     ]
@@ -157,13 +153,13 @@ def _write_record(
     workspace: Workspace, into: CheckpointDir, settings: Settings, nodes: Sequence[Node]
 ) -> None:
     directory = workspace.cluster(settings.name)
-    states = {node.number: files.read_json(directory.node(node.number).state) for node in nodes}
-    shown = {number: state["iso"] for number, state in states.items()}
-    isos = {number: Path(path).with_suffix(".iso") for number, path in shown.items() if path}
+    states = {node.number: node_state.read(directory.node(node.number)) for node in nodes}
+    shown = {number: state.iso for number, state in states.items()}
+    isos = {number: path.with_suffix(".iso") for number, path in shown.items() if path}
     for iso in set(isos.values()):
         if iso.is_file():
             files.keep(iso, into.root / iso.name)
-    disks = {number: Path(state["containers"]) for number, state in states.items() if state.get("containers")}
+    disks = {number: state.containers for number, state in states.items() if state.containers}
     for disk in set(disks.values()):
         files.keep(disk, into.root / disk.name)
     record = checkpoint.Record(

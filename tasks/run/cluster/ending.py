@@ -1,12 +1,20 @@
-"""a running cluster ──stop──> nothing: no process, link, namespace or file of it is left"""
+"""a running cluster ──stop──> nothing: no process, link, namespace or file of it is left
+
+What its files say is used as far as they can be read. What they do not say is found by what it is, so a
+cluster can always be stopped: when files are damaged, of another version, or gone.
+"""
 
 import threading
 
-from tasks.base import files, proc
+from tasks.base import files, progress, records
+from tasks.base.errors import UserError
 from tasks.base.paths import ClusterDir, NodeDir, Workspace
+from tasks.base.records import Damaged
 from tasks.build.credentials import kubeconfig
+from tasks.run.net.protocol import Ports
 from tasks.run.node import qemu
-from tasks.run.running.cluster import backend_of, locked
+from tasks.run.running import processes
+from tasks.run.running.cluster import Running, locked
 from tasks.run.services import dns
 
 
@@ -20,31 +28,52 @@ def stop(workspace: Workspace, name: str) -> bool:
 
 
 def stop_running(directory: ClusterDir) -> bool:
-    """End every node at once, then the nets, then remove the directory."""
-    if not directory.root.exists():
-        return False
-    own = [NodeDir(state.parent) for state in directory.root.glob("*/node.json")]
-    enders = [threading.Thread(target=_remove, args=[each]) for each in own]
-    for ender in enders:
-        ender.start()
-    for ender in enders:
-        ender.join()
-    for state in (directory.fakenet, directory.dns / "server.json"):
-        proc.kill_recorded(files.read_json(state))
-    kubeconfig.leave(directory.kubeconfig)
-    backend_of(directory).down(directory)
+    """End every node at once, then the nets, then all else that belongs to it; then remove the directory."""
+    there = directory.root.exists()
+    if there:
+        own = [NodeDir(state.parent) for state in directory.root.glob("*/node.json")]
+        enders = [threading.Thread(target=_remove, args=[each]) for each in own]
+        for ender in enders:
+            ender.start()
+        for ender in enders:
+            ender.join()
+        for state in (directory.fakenet, directory.dns / "server.json"):
+            records.end(state)
+        kubeconfig.leave(directory.kubeconfig)
+        _take_down(Running(directory))
+    lost = processes.end(directory)
     files.remove(directory.root)
-    return True
+    return there or lost > 0
 
 
 def remove_node(directory: ClusterDir, number: int) -> None:
     """End one node and remove what it left."""
+    cluster = Running(directory)
+    pid = cluster.pid(number)
     _remove(directory.node(number))
-    backend_of(directory).unplug(directory, number)
+    if pid:  # the file of a node may not say it
+        records.Mark.of(pid).end()
+    cluster.cleaner.unplug(directory, number, _ports(cluster))
+
+
+def _ports(cluster: Running) -> Ports | None:
+    """Where its forwards begin; None when that is not known any more."""
+    try:
+        return cluster.ports
+    except Damaged:
+        return None
+
+
+def _take_down(cluster: Running) -> None:
+    """Remove the nets; what cannot be removed keeps nobody from stopping."""
+    try:
+        cluster.cleaner.down(cluster.directory)
+    except UserError as error:
+        progress.say(f"warning: {error}")
 
 
 def _remove(own: NodeDir) -> None:
     for pidfile in (*own.root.glob("*.window"), *own.root.glob("*.helper")):
-        proc.kill_recorded(files.read_json(pidfile))
+        records.end(pidfile)
     qemu.BACKEND.stop(own)
     files.remove(own.root)

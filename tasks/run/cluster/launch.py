@@ -23,8 +23,10 @@ from tasks.run.kubernetes import kube_context
 from tasks.run.net.protocol import NetBackend
 from tasks.run.node import boot, checkpoint, golden, identity, qemu, snapshot, watch
 from tasks.run.node.protocol import Boot, NodeBackend, NodeRun
+from tasks.run.running import state
 from tasks.run.running.cluster import locked, running
 from tasks.run.running.reach import ssh_command
+from tasks.run.running.state import ClusterRecord
 from tasks.run.services import dns
 
 
@@ -92,16 +94,14 @@ def _check_again(launch: Launch) -> None:
 def _record(launch: Launch) -> None:
     plan = launch.plan
     plan.directory.root.mkdir(mode=0o700, parents=True)
-    files.write_json(
-        plan.directory.state,
-        {
-            "settings": plan.settings.model_dump(mode="json"),
-            "ports": vars(plan.ports),
-            "accel": plan.boot.accel,
-            "made_of": boot.artifact_hashes(plan.settings, plan.workspace),
-            "started": int(time.time()),
-        },
+    record = ClusterRecord(
+        settings=plan.settings,
+        ports=plan.ports,
+        accel=plan.boot.accel,
+        made_of=boot.artifact_hashes(plan.settings, plan.workspace),
+        started=int(time.time()),
     )
+    state.write(plan.directory, record)
 
 
 def _forget(launch: Launch) -> None:
@@ -121,7 +121,7 @@ def _disconnect(launch: Launch) -> None:
 def _unplug(launch: Launch) -> None:
     directory = launch.plan.directory
     for node in launch.plan.nodes:
-        launch.nets.unplug(directory, node.number)
+        launch.nets.unplug(directory, node.number, launch.plan.ports)
     if not running(directory):
         stop_running(directory)
     dns.refresh_if_possible(launch.plan.workspace)  # nodes that are gone have no names

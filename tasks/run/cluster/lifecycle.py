@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 from tasks.base import files, proc, progress
 from tasks.base.errors import UsageError, UserError
@@ -18,10 +17,10 @@ from tasks.engine.outcome import OUTCOME
 from tasks.project import command_line
 from tasks.project.project import Project
 from tasks.run.cluster import checkpoints, checks, ending, iso_checks, launch, plan
+from tasks.run.inspect import status
 from tasks.run.kubernetes import ready
-from tasks.run.net.protocol import Ports
 from tasks.run.running import reach
-from tasks.run.running.cluster import backend_of, running
+from tasks.run.running.cluster import Running, running
 from tasks.run.services import dns
 from tasks.topology import choice
 
@@ -92,8 +91,8 @@ def tasks(project: Project, builds: list[str]) -> kit.Tasks:
 
 def refuse_clean(project: Project, argv: list[str]) -> None:
     """Raise UserError when `clean` would remove what running nodes work on."""
-    names = sorted(path.parent.name for path in project.workspace.run.glob("*/cluster.json"))
-    if argv[:1] == ["clean"] and names:
+    names = [each.name for each in Running.all_left(project.workspace)] if argv[:1] == ["clean"] else []
+    if names:
         raise UserError(f"clusters are running: {', '.join(names)}", f"xc stop --name {names[0]}")
 
 
@@ -204,59 +203,22 @@ def _status(project: Project) -> None:
     kind = project.words.options.get("o", "")
     if kind not in ("", "json"):
         raise UsageError(f"-o: '{kind}' is not known (known: json)")
+    name = project.settings.name
     if project.words.options.get("quiet"):
-        OUTCOME.end_with(min(len(running(project.workspace.cluster(project.settings.name))), 255))
+        OUTCOME.end_with(min(len(running(project.workspace.cluster(name))), 255))
         return
-    root = project.workspace.run
-    names = sorted(path.parent.name for path in root.glob("*/cluster.json"))
-    if not project.words.options.get("all"):
-        names = [name for name in names if name == project.settings.name]
-    clusters = [_describe(project, name) for name in names]
+    if project.words.options.get("all"):
+        clusters = [status.of(each) for each in Running.all_left(project.workspace)]
+    else:
+        cluster = Running.find(project.workspace, name)
+        clusters = [status.of(cluster)] if cluster else []
     if kind == "json":
-        one = clusters[0] if clusters else None
-        json.dump(clusters if project.words.options.get("all") else one, sys.stdout, indent=1)
+        shown = [each.as_dict() for each in clusters]
+        one = shown[0] if shown else None
+        json.dump(shown if project.words.options.get("all") else one, sys.stdout, indent=1)
         sys.stdout.write("\n")
         return
     if not clusters:
-        progress.say(f"cluster '{project.settings.name}' is not running")
+        progress.say(f"cluster '{name}' is not running")
     for each in clusters:
-        sys.stdout.write(
-            f"{each['name']}: kernel {each['kernel']}, image {each['image']}, "
-            f"accel {each['accel']}, net {each['net']}\n"
-        )
-        for name in each["dead"]:
-            sys.stdout.write(f"  nets: the {name} has died: xc stop, or xc start\n")
-        for one in each["nodes"]:
-            sys.stdout.write("  {name}  {role:<7} {state:<5} ssh {host}:{ssh}  pid {pid}\n".format_map(one))
-
-
-def _describe(project: Project, name: str) -> dict[str, Any]:
-    directory = project.workspace.cluster(name)
-    state = files.read_json(directory.state)
-    alive = running(directory)
-    numbers = sorted(int(folder.name[3:]) for folder in directory.root.glob("vm-*"))
-    backend = backend_of(directory)
-    at = {number: backend.ssh(directory, number, Ports(**state["ports"])) for number in numbers}
-    nodes = [
-        {
-            "name": f"vm-{number:03d}",
-            "number": number,
-            "role": role_of(number),
-            "pid": alive.get(number),
-            "state": "alive" if number in alive else "dead",
-            "host": at[number][0],
-            "ssh": at[number][1],
-        }
-        for number in numbers
-    ]
-    chosen = state["settings"]
-    return {
-        "name": name,
-        "kernel": chosen["kernel"],
-        "image": chosen["image"],
-        "accel": state["accel"],
-        "net": chosen["net"],
-        "dead": [each for each, pid in backend.processes(directory).items() if pid is None],
-        "started": state["started"],
-        "nodes": nodes,
-    }
+        sys.stdout.write(each.text())

@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from tasks.base import files
 from tasks.base.paths import ClusterDir, Workspace
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
@@ -19,7 +18,7 @@ from tasks.run.node.checkpoint import Checkpoint
 from tasks.run.node.protocol import Boot
 from tasks.run.node.snapshot import Shape
 from tasks.run.running import ports
-from tasks.run.running.cluster import running
+from tasks.run.running.cluster import Running
 
 
 @dataclass(frozen=True)
@@ -96,9 +95,8 @@ def predecessor(directory: ClusterDir) -> Predecessor | None:
     """The cluster that is in this directory, if there is one; it may be damaged, or dead."""
     if not directory.root.exists():
         return None
-    numbers = tuple(int(folder.name[3:]) for folder in sorted(directory.root.glob("vm-*")))
-    saved = files.read_json(directory.state).get("ports")
-    return Predecessor(numbers, tuple(running(directory).values()), Ports(**saved) if saved else None)
+    cluster = Running(directory)
+    return Predecessor(tuple(cluster.numbers), tuple(cluster.alive().values()), ports.recorded(cluster))
 
 
 def held(predecessor: Predecessor | None, own: Ports) -> frozenset[int]:

@@ -18,7 +18,7 @@ from tasks.engine import kit
 from tasks.project import command_line
 from tasks.project.project import Project, of_topology
 from tasks.run.running import reach
-from tasks.run.running.cluster import running
+from tasks.run.running.cluster import Running
 from tasks.topology import choice, drawing, netplan, reachability, web_page
 from tasks.topology.netplan import ClusterShape, NodePlan
 from tasks.topology.schema import Topology
@@ -74,11 +74,11 @@ def _graph(project: Project) -> None:
 
 def _picture(project: Project) -> tuple[drawing.Drawing, dict[int, NodePlan]]:
     """What is drawn: the running cluster, unless another topology is named, else the topology."""
-    saved = files.read_json(project.workspace.cluster(project.settings.name).state).get("settings")
-    wanted = project.words.args[0] if project.words.args else project.words.settings.get("topology")
-    if saved and wanted in (None, saved.get("topology")):
-        return _running(project, Settings(**saved))
-    chosen = of_topology(project, wanted or project.settings.topology).settings
+    name = project.words.args[0] if project.words.args else project.words.settings.get("topology")
+    running = Running.find(project.workspace, project.settings.name)
+    if running and name in (None, running.settings.topology):
+        return _running(project, running.settings)
+    chosen = of_topology(project, name or project.settings.topology).settings
     topology = project.definitions.topologies[chosen.topology]
     shape = choice.shape(chosen, topology.scaleout, project.environ)
     plans = _known(topology, shape)
@@ -87,15 +87,14 @@ def _picture(project: Project) -> tuple[drawing.Drawing, dict[int, NodePlan]]:
 
 def _running(project: Project, chosen: Settings) -> tuple[drawing.Drawing, dict[int, NodePlan]]:
     topology, shape, plans = standing(project, chosen)
-    alive = frozenset(running(project.workspace.cluster(chosen.name)))
+    alive = frozenset(Running(project.workspace.cluster(chosen.name)).alive())
     state = drawing.State(alive, link_states(project, alive))
     return drawing.drawing(topology, shape, plans, state), plans
 
 
 def standing(project: Project, chosen: Settings) -> tuple[Topology, ClusterShape, dict[int, NodePlan]]:
     """What the topology of the running cluster says of its nodes."""
-    directory = project.workspace.cluster(chosen.name)
-    numbers = tuple(sorted(int(folder.name[3:]) for folder in directory.root.glob("vm-*")))
+    numbers = tuple(Running(project.workspace.cluster(chosen.name)).numbers)
     topology = project.definitions.topologies.get(chosen.topology)
     if topology is None:
         raise UserError(f"the cluster's topology '{chosen.topology}' is not defined any more")

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from tasks.base import files, progress
+from tasks.base import files, progress, records
 from tasks.base.errors import UsageError, unknown
 from tasks.engine import kit
 from tasks.project import command_line
 from tasks.project.project import Project
 from tasks.run.inspect import nics
 from tasks.run.net import netem
-from tasks.run.node import filters, qmp
+from tasks.run.node import filters, node_state, qmp
+from tasks.run.node.node_state import Cables
 
 VERBS: Mapping[str, command_line.Verb] = {
     "link": command_line.Verb(
@@ -69,13 +70,14 @@ def _link(project: Project) -> None:
 
     with files.locked(nic.own.root / "links.lock"):
         nics.ask(nic.own, change)
-        files.write_json(nic.own.links, {**files.read_json(nic.own.links), nic.name: wanted})
+        cables = {**node_state.cables(nic.own).cables, nic.name: wanted}
+        records.write(nic.own.links, Cables.model_validate({"cables": cables}))
     progress.say(f"{nic.text} is {wanted}")
 
 
 def _state(nic: nics.Plugged) -> str:
     """QEMU does not tell; it was noted."""
-    return str(files.read_json(nic.own.links).get(nic.name, "up"))
+    return node_state.cables(nic.own).cables.get(nic.name, "up")
 
 
 def _netem(project: Project) -> None:

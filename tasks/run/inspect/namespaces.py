@@ -14,7 +14,7 @@ from tasks.project import command_line
 from tasks.project.project import Project
 from tasks.run.net import bridge, host_support, numbered
 from tasks.run.running import reach
-from tasks.run.running.cluster import backend_of
+from tasks.run.running.cluster import Running
 
 OPTIONS = {"ipv4_base=": "addresses of namespaces [172.30.0.0/24]", "ipv6_prefix=": "[fd00:1723::]"}
 VERBS: Mapping[str, command_line.Verb] = {
@@ -50,14 +50,12 @@ def tasks(project: Project) -> kit.Tasks:
 
 
 def _enter(project: Project) -> None:
-    directory = project.workspace.cluster(project.settings.name)
-    if not directory.state.is_file():
-        raise UserError(f"cluster '{project.settings.name}' is not running", "xc start")
-    if files.read_json(directory.state)["settings"].get("net") != "bridge":
+    running = Running.get(project.workspace, project.settings.name)
+    if running.settings.net != "bridge":
         raise UserError(
             "this cluster has no network namespace, its nets are in user space", "xc start --net=bridge"
         )
-    reach.become([*backend_of(directory).inside(directory), *_shell(project.words.args)])
+    reach.become([*running.backend.inside(running.directory), *_shell(project.words.args)])
 
 
 def _nsadd(project: Project) -> None:

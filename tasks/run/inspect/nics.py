@@ -4,13 +4,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tasks.base import files
 from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir
 from tasks.definitions.schema import Node
 from tasks.project.project import Project
-from tasks.run.node import qemu, qmp
+from tasks.run.node import node_state, qmp
 from tasks.run.running import reach
+from tasks.run.running.cluster import Running
 
 T = TypeVar("T")
 
@@ -42,10 +42,11 @@ class Plugged:
 def of_node(project: Project, word: str) -> list[Plugged]:
     """The NICs of the node in `word`, eth0 first. Raises UserError when it is not there or does not run."""
     number = reach.node_number(project, word)
-    own = project.workspace.cluster(project.settings.name).node(number)
-    if qemu.BACKEND.pid(own) is None:
+    running = Running.get(project.workspace, project.settings.name)
+    own = running.node(number)
+    if running.pid(number) is None:
         raise UserError(f"{own.root.name} does not run", "xc status")
-    node = Node.model_validate(files.read_json(own.state)["node"], strict=False)
+    node = node_state.read(own).node
     return [Plugged(node, own, index) for index in range(len(node.nets))]
 
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tasks.base import files, progress
+from tasks.base import progress
 from tasks.base.errors import UsageError, UserError
 from tasks.base.paths import Workspace
 from tasks.build.credentials import keys, kubeconfig
@@ -13,7 +13,7 @@ from tasks.engine import kit
 from tasks.project import command_line
 from tasks.project.project import Project
 from tasks.run.running import ports
-from tasks.run.running.cluster import backend_of, running
+from tasks.run.running.cluster import Running
 
 VERBS: Mapping[str, command_line.Verb] = {
     "kubeconfig": command_line.Verb(
@@ -34,10 +34,10 @@ def tasks(project: Project) -> kit.Tasks:
 
 def access(workspace: Workspace, name: str) -> kubeconfig.Access:
     """How the administrator reaches the API of a running cluster. UserError where there is none."""
-    directory = workspace.cluster(name)
-    if not running(directory):
+    running = Running.find(workspace, name)
+    if running is None or not running.alive():
         raise UserError(f"cluster '{name}' is not running", f"xc k8s --name={name}")
-    at = ports.of_api(directory, backend_of(directory))
+    at = ports.of_api(running)
     if at is None:
         raise UserError(f"cluster '{name}' runs without Kubernetes", f"xc k8s --name={name}")
     from tasks.build.credentials import guest_files  # its library takes a tenth of a second to load
@@ -48,7 +48,7 @@ def access(workspace: Workspace, name: str) -> kubeconfig.Access:
 
 def joined(workspace: Workspace, name: str) -> list[Path]:
     """The kubeconfigs that have a context of this cluster now."""
-    return [Path(path) for path in files.read_json(workspace.cluster(name).kubeconfig).get("files", {})]
+    return kubeconfig.joined(workspace.cluster(name).kubeconfig)
 
 
 def join(workspace: Workspace, name: str, paths: list[Path]) -> None:

@@ -12,12 +12,13 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.base import files, proc, progress
+from tasks.base import files, proc, progress, records
 from tasks.base.errors import CommandError, UserError
 from tasks.base.paths import ClusterDir
 from tasks.definitions.addresses import BITS4, BITS6, HOST, v4, v6
 from tasks.definitions.schema import Node
-from tasks.run.net import forwards, host_support, namespace
+from tasks.run.net import forwards, host_support, namespace, net_state
+from tasks.run.net.net_state import Place, Taps
 from tasks.run.net.protocol import Nic, Ports, TapNic
 from tasks.run.net.userspace import check_length
 
@@ -41,37 +42,34 @@ class Bridge:
     def up(self, cluster: ClusterDir, nodes: Sequence[Node], prefix: str, ports: Ports) -> None:
         """Make the namespace, if there is none yet, then bridges, taps and forwards."""
         check_length(cluster)
-        known = self._place(cluster)
-        if not known:
-            known = _settle_here(cluster) if host_support.here() else namespace.make(cluster)
-        wanted = plan(nodes, prefix)
-        taps = {*_tap_names(cluster), *(name for name, _, _ in wanted["taps"])}
-        files.write_json(cluster.net / "taps.json", {"taps": sorted(taps)})
-        self._links(cluster, wanted)
-        if known["own"]:
-            namespace.connect(cluster, known)
+        place = self._place(cluster)
+        if not place:
+            place = _settle_here(cluster) if host_support.here() else namespace.make(cluster)
+        links = plan(nodes, prefix)
+        taps = {*net_state.taps(cluster), *(name for name, _, _ in links["taps"])}
+        records.write(cluster.net / net_state.TAPS, Taps(taps=tuple(sorted(taps))))
+        self._links(cluster, links)
+        if place.own:
+            namespace.connect(cluster, place)
             namespace.order(cluster, {"open": _forwards(nodes, ports)})
 
-    def unplug(self, cluster: ClusterDir, number: int) -> None:
+    def unplug(self, cluster: ClusterDir, number: int, ports: Ports | None) -> None:
         """Remove the taps of a node and its forwards."""
-        known = files.read_json(cluster.net / "place.json")
-        if not known or (known["own"] and not namespace.alive(known)):
+        place = net_state.intact_place(cluster)
+        if not place or (place.own and not place.kept):
             return
-        taps = [name for name in _tap_names(cluster) if name.endswith(f"_t{number}")]
+        taps = [name for name in net_state.taps(cluster) if name.endswith(f"_t{number}")]
         self._links(cluster, {"gone": taps})
-        if known["own"]:
-            last = files.read_json(cluster.state).get("ports", {})
-            namespace.order(
-                cluster, {"close": [f.host_port for f in Ports(**last).of(number)] if last else []}
-            )
+        if place.own and ports:
+            namespace.order(cluster, {"close": [forward.host_port for forward in ports.of(number)]})
 
     def down(self, cluster: ClusterDir) -> None:
         """End the holder, and with it all that is in its namespace; or remove our links."""
-        known = files.read_json(cluster.net / "place.json")
-        if known and known["own"]:
-            namespace.end(known)
-        elif known:
-            self._leave(cluster, known)
+        place = net_state.intact_place(cluster)
+        if place and place.own:
+            namespace.end(place)
+        elif place:
+            self._leave(cluster, place)
         files.remove(cluster.net)
 
     def nics(self, cluster: ClusterDir, node: Node, prefix: str, ports: Ports) -> list[Nic]:
@@ -82,52 +80,52 @@ class Bridge:
         """nsenter, or unshare for machines that are connected to nothing."""
         if cluster is None:
             return host_support.fence()
-        known = self._place(cluster)
-        if not known:
+        place = self._place(cluster)
+        if not place:
             raise UserError("the cluster has no network namespace", "xc start")
-        if not known["own"]:
-            _check_same(known)
+        if not place.own:
+            _check_same(place)
             return []
-        return namespace.joining(known)
+        return namespace.joining(place)
 
     def ssh(self, cluster: ClusterDir, number: int, ports: Ports) -> tuple[str, int]:
         """A port of the host; in a shared namespace the node itself."""
-        known = files.read_json(cluster.net / "place.json")
-        if known and not known["own"]:
+        place = net_state.place(cluster)
+        if place and not place.own:
             return v4(0, number), 22
         return "127.0.0.1", ports.ssh + number
 
     def processes(self, cluster: ClusterDir) -> dict[str, int | None]:
         """What keeps a namespace of the cluster's own, and what connects it with the outside."""
-        known = files.read_json(cluster.net / "place.json")
-        if not known or not known["own"]:
+        place = net_state.intact_place(cluster)
+        if not place or not place.own:
             return {}
-        names = {"holder": "holder", "namespace": "inner", "uplink": "uplink"}
-        return {name: proc.recorded(known[key]) for name, key in names.items() if known[key]}
+        marks = {"holder": place.holder, "namespace": place.inner, "uplink": place.uplink}
+        return {name: mark.running for name, mark in marks.items() if mark}
 
-    def _leave(self, cluster: ClusterDir, known: dict[str, Any]) -> None:
+    def _leave(self, cluster: ClusterDir, place: Place) -> None:
         """Remove our links from a shared namespace; root may be outside of it."""
-        name = host_support.name_of(known["ns"])
-        if known["ns"] == host_support.namespace():
-            self._links(cluster, {"gone": _tap_names(cluster)})
+        name = host_support.name_of(place.ns or 0)
+        if place.ns == host_support.namespace():
+            self._links(cluster, {"gone": list(net_state.taps(cluster))})
         elif name:
             sudo = [] if host_support.capable(host_support.SYS_ADMIN) else ["sudo", "-n"]
             where = [*sudo, proc.need("nsenter"), f"--net={name}"]
             try:
-                self._links(cluster, {"gone": _tap_names(cluster)}, where)
+                self._links(cluster, {"gone": list(net_state.taps(cluster))}, where)
             except UserError:
                 progress.say(f"its taps stay in {name}, which we are not in, until the next start there")
 
-    def _place(self, cluster: ClusterDir) -> dict[str, Any]:
-        """Where the bridges are. UserError when that is gone."""
-        known = files.read_json(cluster.net / "place.json")
-        if known and known["own"] and not namespace.alive(known):
+    def _place(self, cluster: ClusterDir) -> Place | None:
+        """Where the bridges are; None when there are none. UserError when that is gone."""
+        place = net_state.place(cluster)
+        if place and place.own and not place.kept:
             raise UserError("the network namespace of the cluster is gone: its holder has died", "xc start")
-        return known
+        return place
 
-    def _links(self, cluster: ClusterDir, wanted: dict[str, Any], where: Sequence[str] | None = None) -> None:
+    def _links(self, cluster: ClusterDir, links: dict[str, Any], where: Sequence[str] | None = None) -> None:
         path = cluster.net / "links.json"
-        files.write_json(path, wanted)
+        files.write_json(path, links)
         prefix = self.inside(cluster) if where is None else where
         try:
             proc.output([*prefix, sys.executable, "-I", str(LINKS), str(path)])
@@ -175,23 +173,19 @@ def _forwards(nodes: Sequence[Node], ports: Ports) -> list[list[Any]]:
     ]
 
 
-def _tap_names(cluster: ClusterDir) -> list[str]:
-    return list(files.read_json(cluster.net / "taps.json").get("taps", ()))
-
-
-def _settle_here(cluster: ClusterDir) -> dict[str, Any]:
+def _settle_here(cluster: ClusterDir) -> Place:
     """Use the namespace we are in."""
-    known = {"own": False, "ns": host_support.namespace()}
+    place = Place(own=False, ns=host_support.namespace())
     cluster.net.mkdir(parents=True, exist_ok=True)
-    files.write_json(cluster.net / "place.json", known)
-    return known
+    records.write(cluster.net / net_state.PLACE, place)
+    return place
 
 
-def _check_same(known: dict[str, Any]) -> None:
-    if known["ns"] != host_support.namespace():
-        name = host_support.name_of(known["ns"])
+def _check_same(place: Place) -> None:
+    if place.ns != host_support.namespace():
+        name = host_support.name_of(place.ns or 0)
         raise UserError(
-            f"this cluster runs in network namespace {name.name if name else known['ns']}, we are not there",
+            f"this cluster runs in network namespace {name.name if name else place.ns}, we are not there",
             "xc nsenter N COMMAND...",
         )
 

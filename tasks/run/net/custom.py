@@ -9,12 +9,13 @@ import socket
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from tasks.base import files, proc
+from tasks.base import files, proc, records
 from tasks.base.errors import CommandError, UserError
 from tasks.base.paths import ClusterDir
 from tasks.definitions import addresses
 from tasks.definitions.schema import Node
 from tasks.run.net import host_support
+from tasks.run.net.net_state import CustomLinks
 from tasks.run.net.protocol import Nic, Ports, ScriptNic
 from tasks.run.net.userspace import check_length
 
@@ -40,13 +41,13 @@ class Custom:
         check_length(cluster)
         cluster.net.mkdir(parents=True, exist_ok=True)
 
-    def unplug(self, cluster: ClusterDir, number: int) -> None:
+    def unplug(self, cluster: ClusterDir, number: int, ports: Ports | None) -> None:
         """Remove the links that came with a node."""
         self._forget(cluster, f"{number}-*")
 
     def down(self, cluster: ClusterDir) -> None:
         """Remove the links that the program made."""
-        self._forget(cluster, "*")
+        self._forget(cluster, "*-*")
         files.remove(cluster.net)
 
     def nics(self, cluster: ClusterDir, node: Node, prefix: str, ports: Ports) -> list[Nic]:
@@ -80,12 +81,14 @@ class Custom:
         except CommandError as error:
             raise UserError(f"net_setup, {node.name} on net {net}: {error}") from error
         finally:
-            files.write_json(cluster.net / f"{node.number}-{net}.json", {"links": sorted(_links() - before)})
+            links = CustomLinks(links=tuple(sorted(_links() - before)))
+            records.write(cluster.net / f"{node.number}-{net}.json", links)
         return ScriptNic(net, node.mac(net), _options(proc.quoted(words), said.decode(errors="replace")))
 
     def _forget(self, cluster: ClusterDir, which: str) -> None:
         for state in cluster.net.glob(f"{which}.json"):
-            for name in files.read_json(state).get("links", ()):
+            record = records.intact(state, CustomLinks)
+            for name in record.links if record else ():
                 if name in _links():
                     proc.output([*REMOVE, name])
             state.unlink()

@@ -7,17 +7,16 @@ runs: the host's loopback, or with `prefix` (`nsenter ...`) and an address in a 
 import ipaddress
 import os
 import re
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.base import files, proc
-from tasks.base.errors import UserError
+from tasks.base import files, helper, proc, records
+from tasks.run.net import listening
+from tasks.run.net.net_state import DnsRecord
 
 PORT = 10053  # guests know the server as 192.168.0.250:10053
 LOOPBACK = ("127.0.0.1", "::1")
-PATIENCE = 10.0  # seconds for the server to listen
 CACHE = 3000  # answers kept: their number (dnsmasq), seconds (CoreDNS)
 OWN = "@ 60 IN SOA ns. root. 1 60 60 60 60\n@ 60 IN NS ns.\n"  # a zone file: nothing else is there
 _NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?")
@@ -32,6 +31,7 @@ class Place:
     port: int = PORT
     prefix: tuple[str, ...] = ()  # words before the server's own, to run it somewhere else
     resolvers: tuple[str, ...] = ()  # who is asked for other names; none: those of /etc/resolv.conf
+    owner: Path | None = None  # the directory of the cluster that has it for itself
 
     @property
     def state(self) -> Path:
@@ -90,50 +90,45 @@ def up(place: Place, server: str, zone: Zone) -> bool:
     """
     argv, contents = _configured(place, server, zone)
     digest = files.digest([argv, contents])
-    saved = files.read_json(place.state)
-    if saved.get("digest") == digest and proc.recorded(saved):
+    saved = records.intact(place.state, DnsRecord)
+    if saved and saved.digest == digest and saved.running:
         return False
-    proc.kill_recorded(saved)
+    records.end(place.state)
     place.folder.mkdir(parents=True, exist_ok=True)
     for name, text in contents.items():
         with files.atomic(place.folder / name) as temp:
             temp.write_text(text)
     place.log.unlink(missing_ok=True)
-    process = proc.spawn([*place.prefix, *argv], place.log)
-    state = {**proc.mark(process.pid), "digest": digest}
-    files.write_json(
-        place.state, {**state, "program": server, "listen": list(place.listen), "port": place.port}
+    failure = f"the DNS server {Path(server).name} did not start"
+    helper.start(
+        helper.Helper(failure, [*place.prefix, *argv], place.state, place.log, place.owner),
+        lambda pid: listening.listens(pid, place.port),
+        lambda mark: DnsRecord.at(mark, digest=digest, program=server, listen=place.listen, port=place.port),
+        undo=lambda: down(place),
     )
-    deadline = time.monotonic() + PATIENCE
-    while not _listens(process.pid, place.port):
-        if process.poll() is not None or time.monotonic() > deadline:
-            said = " ".join(place.log.read_text(errors="replace").split()[-20:])
-            down(place)
-            raise UserError(f"the DNS server {Path(server).name} did not start: {said}")
-        time.sleep(0.005)
     return True
 
 
 def down(place: Place) -> bool:
     """End the server and remove its files; whether it ran. None is fine."""
     ran = running(place) is not None
-    proc.kill_recorded(files.read_json(place.state))
+    records.end(place.state)
     files.remove(place.folder)
     return ran
 
 
 def running(place: Place) -> int | None:
     """The server's process; found out, not remembered."""
-    return proc.recorded(files.read_json(place.state))
+    return records.process(place.state)
 
 
 def taken(port: int, own: int | None) -> str | None:
     """Who has the port on this host's loopback, if somebody else than `own` has; None: it is free."""
-    inodes = _sockets("self", port)
-    if not inodes or (own and inodes <= _inodes_of(own)):
+    inodes = listening.sockets("self", port)
+    if not inodes or (own and inodes <= listening.inodes_of(own)):
         return None
     for path in Path("/proc").glob("[0-9]*"):
-        if path.name != str(own) and inodes & _inodes_of(int(path.name)):
+        if path.name != str(own) and inodes & listening.inodes_of(int(path.name)):
             return f"{(path / 'comm').read_text().strip()} (process {path.name})"
     return "another program"
 
@@ -207,37 +202,6 @@ def _block(name: str, lines: Sequence[str]) -> str:
 def _own(zone: Zone) -> Iterable[str]:
     """Domains and names that only we know: a question of another kind must not wait for somebody else."""
     return sorted({*zone.domains, *(name for _, name in zone.hosts if "." in name)})
-
-
-def _listens(pid: int, port: int) -> bool:
-    """Whether a process listens on a TCP port, in whatever namespace it is."""
-    return bool(_sockets(str(pid), port) & _inodes_of(pid))
-
-
-def _sockets(pid: str, port: int) -> set[str]:
-    """The inodes of listening TCP sockets with this port, in the network namespace of a process."""
-    found = set()
-    for table in ("tcp", "tcp6"):
-        try:
-            lines = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
-        except OSError:
-            continue
-        fields = [line.split() for line in lines]
-        found |= {each[9] for each in fields if each[3] == "0A" and each[1].endswith(f":{port:04X}")}
-    return found
-
-
-def _inodes_of(pid: int) -> set[str]:
-    """The inodes of a process's sockets, as far as we may look."""
-    found = set()
-    try:
-        for link in Path(f"/proc/{pid}/fd").iterdir():
-            target = os.readlink(link)
-            if target.startswith("socket:["):
-                found.add(target[8:-1])
-    except OSError:
-        pass
-    return found
 
 
 def usable(listen: Sequence[str] = LOOPBACK) -> tuple[str, ...]:

@@ -1,45 +1,44 @@
 """Starts and ends the pretended internet of a cluster (pretend.py)."""
 
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tasks.base import files, proc
-from tasks.base.errors import UserError
+from tasks.base import helper, proc, records
+from tasks.base.records import ProcessRecord
 from tasks.definitions import addresses
+from tasks.run.net import listening
 
 ADDRESS = "203.0.113.80"  # of everything that is pretended (TEST-NET-3, RFC 5737)
 HOST = addresses.v4(0, addresses.HOST)
 PROGRAM = Path(__file__).parent / "programs" / "pretend.py"
-PATIENCE = 10.0  # seconds for the program to listen
+HTTP = 80
 
 
 def start(state: Path, names: Sequence[Path]) -> None:
     """Start the program, which listens at `names` for the frames of NICs; UserError when it does not."""
-    log = state.with_suffix(".log")
-    argv = [sys.executable, "-P", "-s", str(PROGRAM), ADDRESS, HOST, *map(str, names)]
-    process = proc.spawn(argv, log, env={"PYTHONPATH": str(PROGRAM.parents[4])})
-    files.write_json(state, proc.mark(process.pid))
-    deadline = time.monotonic() + PATIENCE
-    expected = [
+    sockets = [
         Path(f"{name}.{way}.{end}") for name in names for way in ("out", "in") for end in ("from", "to")
     ]
-    while not all(path.exists() for path in expected):
-        if process.poll() is not None or time.monotonic() > deadline:
-            end(state)
-            raise UserError(f"the pretended internet did not start: {log.read_text().strip()}")
-        time.sleep(0.002)
+    _start(state, (), [HOST, *map(str, names)], lambda _: all(path.exists() for path in sockets))
 
 
 def start_here(state: Path, inside: Sequence[str]) -> None:
     """Give the network that `inside` leads to the address, and start the program there."""
-    log = state.with_suffix(".log")
-    own = [*inside, proc.need("ip"), "address", "replace", f"{ADDRESS}/32", "dev", "lo"]
-    proc.output(own)
-    argv = [*inside, sys.executable, "-P", "-s", str(PROGRAM), ADDRESS]
-    process = proc.spawn(argv, log, env={"PYTHONPATH": str(PROGRAM.parents[4])})
-    files.write_json(state, proc.mark(process.pid))
+    proc.output([*inside, proc.need("ip"), "address", "replace", f"{ADDRESS}/32", "dev", "lo"])
+    _start(state, inside, (), lambda pid: listening.listens(pid, HTTP))
+
+
+def _start(state: Path, inside: Sequence[str], words: Sequence[str], ready: Callable[[int], bool]) -> None:
+    program = helper.Helper(
+        "the pretended internet did not start",
+        [*inside, sys.executable, "-P", "-s", str(PROGRAM), ADDRESS, *words],
+        state,
+        state.with_suffix(".log"),
+        state.parent,
+        {"PYTHONPATH": str(PROGRAM.parents[4])},
+    )
+    helper.start(program, ready, ProcessRecord.at, undo=lambda: end(state))
 
 
 def end_here(state: Path, inside: Sequence[str]) -> None:
@@ -51,11 +50,11 @@ def end_here(state: Path, inside: Sequence[str]) -> None:
 
 def end(state: Path) -> None:
     """End the program; none is fine."""
-    proc.kill_recorded(files.read_json(state))
+    records.end(state)
     for path in (state, state.with_suffix(".log")):
         path.unlink(missing_ok=True)
 
 
 def running(state: Path) -> bool:
     """Whether it runs; found out, not remembered."""
-    return proc.recorded(files.read_json(state)) is not None
+    return records.process(state) is not None

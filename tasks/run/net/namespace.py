@@ -11,16 +11,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tasks.base import files, proc
+from tasks.base import helper, proc, records
 from tasks.base.errors import UserError
 from tasks.base.paths import ClusterDir
+from tasks.base.records import Mark
 from tasks.build.containers.registry_server import Server
 from tasks.definitions import addresses
 from tasks.run.net import host_support
+from tasks.run.net.net_state import PLACE, Place
 
 HOLDER = Path(__file__).parent / "programs" / "holder.py"
 LOG = "holder.log"
-PATIENCE = 10.0  # seconds for the holder to be there, and to go
+PATIENCE = 10.0  # seconds for the holder to answer, and to go
 OUTSIDE = {  # how each of the programs connects a namespace with the outside
     "slirp4netns": ["--configure", "--mtu=65520", "{pid}", host_support.UP],
     "pasta": [
@@ -54,18 +56,20 @@ def rules(registry: set[int]) -> str:
 """
 
 
-def joining(known: dict[str, Any]) -> list[str]:
+def joining(place: Place) -> list[str]:
     """What stands before a command that is to run in the namespace."""
-    user = ["--user", "--preserve-credentials"] if known["user"] else []
-    return [proc.need("nsenter"), "--target", str(known["inner"]["pid"]), *user, "--net"]
+    user = ["--user", "--preserve-credentials"] if place.user else []
+    return [proc.need("nsenter"), "--target", str(_inner(place).pid), *user, "--net"]
 
 
-def alive(known: dict[str, Any]) -> bool:
-    """Whether the namespace is still kept."""
-    return proc.recorded(known["inner"] or {}) is not None
+def _inner(place: Place) -> Mark:
+    """The process in the namespace. UserError when a start was killed before it was known."""
+    if place.inner is None:
+        raise UserError("the network namespace of the cluster was never finished", "xc stop, then xc start")
+    return place.inner
 
 
-def make(cluster: ClusterDir) -> dict[str, Any]:
+def make(cluster: ClusterDir) -> Place:
     """Make a namespace of the cluster's own, with an uplink."""
     cluster.net.mkdir(parents=True, exist_ok=True)
     program = host_support.uplink()
@@ -76,23 +80,21 @@ def make(cluster: ClusterDir) -> dict[str, Any]:
     runas = ["--runas", "0"] if program == "pasta" and os.geteuid() == 0 else []
     outside = [proc.need(program), *runas, *OUTSIDE[program]]
     words = [sys.executable, "-I", "-S", str(HOLDER), str(cluster.net), "user" if user else "root", *outside]
-    process = proc.spawn(words, cluster.net / LOG)
-    known = {"own": True, "user": user, "holder": proc.mark(process.pid), "inner": None, "uplink": None}
-    files.write_json(cluster.net / "place.json", known)
-    until = time.monotonic() + PATIENCE
-    while not (cluster.net / "holder").exists():
-        if process.poll() is not None or time.monotonic() > until:
-            raise UserError(f"the network namespace was not made: {_said(cluster)}")
-        time.sleep(0.002)
-    answer = order(cluster, {})
-    known |= {name: proc.mark(answer[name]) for name in ("inner", "uplink")}
-    files.write_json(cluster.net / "place.json", known)
-    return known
-
-
-def _said(cluster: ClusterDir) -> str:
-    said = (cluster.net / LOG).read_text(errors="replace").strip().splitlines()
-    return said[-1] if said else "it said nothing"
+    holder = helper.Helper(
+        "the network namespace was not made", words, cluster.net / PLACE, cluster.net / LOG, cluster.root
+    )
+    ready = (cluster.net / "holder").exists
+    place = helper.start(holder, lambda _: ready(), lambda mark: Place(own=True, user=user, holder=mark))
+    try:
+        answer = order(cluster, {})
+        marks = {name: Mark.of(int(answer[name])) for name in ("inner", "uplink")}
+    except BaseException:
+        end(place)
+        holder.state.unlink()
+        raise
+    place = place.model_copy(update=marks)
+    records.write(cluster.net / PLACE, place)
+    return place
 
 
 def order(cluster: ClusterDir, what: dict[str, Any]) -> dict[str, Any]:
@@ -111,27 +113,30 @@ def order(cluster: ClusterDir, what: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def end(known: dict[str, Any]) -> None:
+def end(place: Place) -> None:
     """End the outer process: the inner one kills what is in the namespace, and ends."""
-    proc.kill_recorded(known["holder"])
+    if place.holder:
+        place.holder.end()
     until = time.monotonic() + PATIENCE
-    while known["inner"] and proc.recorded(known["inner"]) and time.monotonic() < until:
+    while place.kept and time.monotonic() < until:
         time.sleep(0.002)
-    for name in ("inner", "uplink"):
-        proc.kill_recorded(known[name] or {})
+    for mark in (place.inner, place.uplink):
+        if mark:
+            mark.end()
 
 
-def connect(cluster: ClusterDir, known: dict[str, Any]) -> None:
+def connect(cluster: ClusterDir, place: Place) -> None:
     """Guests go out by the uplink, with its address."""
     file = cluster.net / "nft"
     if file.exists():
         return
     runs = Server(cluster.workspace.registry).running() or {}
     file.write_text(rules({REGISTRY, int(runs.get("port", REGISTRY))}))
-    proc.output([*joining(known), proc.need("nft"), "-f", str(file)])
-    links = Path(f"/proc/{known['inner']['pid']}/net/dev")
+    proc.output([*joining(place), proc.need("nft"), "-f", str(file)])
+    links = Path(f"/proc/{_inner(place).pid}/net/dev")
     until = time.monotonic() + PATIENCE
     while f"{host_support.UP}:" not in links.read_text():
-        if not proc.recorded(known["uplink"]) or time.monotonic() > until:
-            raise UserError(f"{host_support.uplink()} does not connect the namespace: {_said(cluster)}")
+        if not (place.uplink and place.uplink.running) or time.monotonic() > until:
+            said = helper.end_of(cluster.net / LOG)
+            raise UserError(f"{host_support.uplink()} does not connect the namespace: {said}")
         time.sleep(0.002)

@@ -3,17 +3,16 @@
 import json
 import re
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.base import files, proc
-from tasks.base.errors import UsageError, UserError
+from tasks.base import helper, records
+from tasks.base.errors import UsageError
+from tasks.run.net.net_state import WireRecord
 
 PROGRAM = Path(__file__).parent / "programs" / "wire.py"
-PATIENCE = 10.0  # seconds for the program to listen
 TIMES = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 RATES = {"bit": 1.0, "kbit": 1e3, "mbit": 1e6, "gbit": 1e9}
 MOST = {"delay": 60.0, "jitter": 60.0}  # seconds
@@ -76,16 +75,14 @@ def start(folder: Path, name: str, wanted: Impairment, ways: Sequence[str]) -> N
         str(doors(folder, name)),
         json.dumps(settings, sort_keys=True),
     ]
-    process = proc.spawn(argv, log)
-    state = {**proc.mark(process.pid), "settings": settings}
-    files.write_json(_state(folder, name), state)
-    expected = [Path(f"{doors(folder, name)}.{way}.{end}") for way in ways for end in ("from", "to")]
-    deadline = time.monotonic() + PATIENCE
-    while not all(path.exists() for path in expected):
-        if process.poll() is not None or time.monotonic() > deadline:
-            end(folder, name)
-            raise UserError(f"the program for {name} did not start: {log.read_text().strip()}")
-        time.sleep(0.002)
+    sockets = [Path(f"{doors(folder, name)}.{way}.{end}") for way in ways for end in ("from", "to")]
+    failure = f"the program for {name} did not start"
+    helper.start(
+        helper.Helper(failure, argv, _state(folder, name), log, folder.parent),
+        lambda _: all(path.exists() for path in sockets),
+        lambda mark: WireRecord.at(mark, settings=settings),
+        undo=lambda: end(folder, name),
+    )
 
 
 def doors(folder: Path, name: str) -> Path:
@@ -95,19 +92,19 @@ def doors(folder: Path, name: str) -> Path:
 
 def end(folder: Path, name: str) -> None:
     """End the program of a NIC; none is fine."""
-    proc.kill_recorded(files.read_json(_state(folder, name)))
+    records.end(_state(folder, name))
     for path in folder.glob(f"netem-{name}.*"):
         path.unlink(missing_ok=True)
 
 
 def current(folder: Path, name: str) -> dict[str, Impairment]:
     """What holds for a NIC now, by direction. When the program was killed from outside, all is lost."""
-    state = files.read_json(_state(folder, name))
-    if not state:
+    wire = records.read_if_there(_state(folder, name), WireRecord, f"`xc netem N {name} off` ends it")
+    if wire is None:
         return {}
-    if not proc.recorded(state):
-        return {way: Impairment(loss=1.0) for way in state["settings"]}
-    return {way: Impairment(**values) for way, values in state["settings"].items()}
+    if not wire.running:
+        return {way: Impairment(loss=1.0) for way in wire.settings}
+    return {way: Impairment(**values.model_dump()) for way, values in wire.settings.items()}
 
 
 def _state(folder: Path, name: str) -> Path:

@@ -109,8 +109,8 @@ class NetBackend(Protocol):
     def up(self, cluster: ClusterDir, nodes: Sequence[Node], prefix: str, ports: Ports) -> None:
         """Make the nets of these nodes and what leads to the nodes; what is there stays as it is."""
 
-    def unplug(self, cluster: ClusterDir, number: int) -> None:
-        """Remove what was made for one node alone; the node has ended."""
+    def unplug(self, cluster: ClusterDir, number: int, ports: Ports | None) -> None:
+        """Remove what was made for one node alone; the node has ended. Without `ports` its forwards stay."""
 
     def down(self, cluster: ClusterDir) -> None:
         """Remove all that `up` made, also after a crash; nothing there is fine."""

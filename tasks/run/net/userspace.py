@@ -7,20 +7,19 @@ So nothing is sent to any network of the host, and a node does not hear its own 
 import ipaddress
 import socket
 import sys
-import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from tasks.base import files, proc
+from tasks.base import files, helper, records
 from tasks.base.errors import UserError
 from tasks.base.paths import ClusterDir
+from tasks.base.records import ProcessRecord
 from tasks.definitions.addresses import HOST, v4, v6
 from tasks.definitions.schema import Node
-from tasks.run.net import forwards
+from tasks.run.net import forwards, net_state
 from tasks.run.net.protocol import Nic, Ports, SwitchNic, UserNic
 
 LONGEST_SOCKET = 107  # bytes of a unix socket's path
-PATIENCE = 10  # seconds for the switch to be there
 PROGRAM = Path(__file__).parent / "programs" / "switch.py"
 
 
@@ -35,33 +34,31 @@ class Userspace:
         """Start a switch for the nets that have none yet."""
         check_length(cluster)
         nets = {net for node in nodes for net in node.nets}
-        wanted = [net for net in sorted(nets - {0}) if not _answers(cluster.net / str(net))]
-        if not wanted:
+        lacking = [net for net in sorted(nets - {0}) if not _answers(cluster.net / str(net))]
+        if not lacking:
             return
         cluster.net.mkdir(parents=True, exist_ok=True)
-        for net in wanted:  # what a switch that was killed left behind
+        for net in lacking:  # what a switch that was killed left behind
             (cluster.net / str(net)).unlink(missing_ok=True)
             (cluster.net / f".{net}").unlink(missing_ok=True)
-        log = cluster.net / f"switch-{wanted[0]}.log"
-        process = proc.spawn([sys.executable, "-I", str(PROGRAM), str(cluster.net), *map(str, wanted)], log)
-        files.write_json(log.with_suffix(".json"), proc.mark(process.pid))
-        end = time.monotonic() + PATIENCE
-        while not all((cluster.net / str(net)).exists() for net in wanted):
-            if process.poll() is not None or time.monotonic() > end:
-                raise UserError(f"the switch did not start: {log.read_text().strip()}")
-            time.sleep(0.002)
+        log = cluster.net / f"switch-{lacking[0]}.log"
+        argv = [sys.executable, "-I", str(PROGRAM), str(cluster.net), *map(str, lacking)]
+        state = log.with_suffix(".json")
+        switch = helper.Helper("the switch did not start", argv, state, log, cluster.root)
+        sockets = [cluster.net / str(net) for net in lacking]
+        helper.start(switch, lambda _: all(path.exists() for path in sockets), ProcessRecord.at)
 
     def down(self, cluster: ClusterDir) -> None:
         """End the switches."""
-        for state in cluster.net.glob("switch-*.json"):
-            proc.kill_recorded(files.read_json(state))
+        for state in net_state.switches(cluster):
+            records.end(state)
         files.remove(cluster.net)
 
     def nics(self, cluster: ClusterDir, node: Node, prefix: str, ports: Ports) -> list[Nic]:
         """A user NIC on net 0, a port of the switch on the others."""
         return [self._nic(cluster, node, net, prefix, ports) for net in node.nets]
 
-    def unplug(self, cluster: ClusterDir, number: int) -> None:
+    def unplug(self, cluster: ClusterDir, number: int, ports: Ports | None) -> None:
         """The switch sees it by itself."""
 
     def inside(self, cluster: ClusterDir | None) -> list[str]:
@@ -74,8 +71,7 @@ class Userspace:
 
     def processes(self, cluster: ClusterDir) -> dict[str, int | None]:
         """The switches."""
-        states = sorted(cluster.net.glob("switch-*.json"))
-        return {state.stem: proc.recorded(files.read_json(state)) for state in states}
+        return {state.stem: records.process(state) for state in net_state.switches(cluster)}
 
     def _nic(self, cluster: ClusterDir, node: Node, net: int, prefix: str, ports: Ports) -> Nic:
         if net:

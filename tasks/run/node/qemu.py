@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from tasks.base import files, proc
+from tasks.base import files, helper, proc, records
 from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir
+from tasks.base.records import Mark
 from tasks.definitions import addresses
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.run.net.protocol import LooseNic, Nic, ScriptNic, SwitchNic, TapNic, UserNic
+from tasks.run.node.node_state import NodeRecord
 from tasks.run.node.protocol import Boot, NodeRun
 
 QEMU = "qemu-system-x86_64"
@@ -216,21 +218,21 @@ class Qemu:
         make_disk(boot.image, directory.disk, directory.root.parent)
         command = [*boot.inside, *argv(boot, node, nics, directory)]
         directory.qemu_log.write_text(f"$ {proc.quoted(command)}\n")
-        process = proc.spawn(command, directory.qemu_log)
-        state = {**proc.mark(process.pid), "number": node.number}
-        below = {"image": boot.image, "iso": boot.iso, "ram": boot.frozen and boot.frozen.ram}
-        below |= {"containers": boot.containers} if boot.containers else {}
-        paths = {name: str(path) if path else None for name, path in below.items()}
-        files.write_json(directory.state, {**state, **paths, "node": node.model_dump(mode="json")})
+        process = proc.spawn(command, directory.qemu_log, env=helper.environment(directory.root.parent))
+        record = NodeRecord.at(
+            Mark.of(process.pid), number=node.number, node=node, image=boot.image, iso=boot.iso,
+            ram=boot.frozen.ram if boot.frozen else None, containers=boot.containers,
+        )  # fmt: skip
+        records.write(directory.state, record)
         return NodeRun(node, directory, process, boot.frozen)
 
     def stop(self, directory: NodeDir) -> None:
         """End QEMU; the node's disk is thrown away, so there is nothing to wait for."""
-        proc.kill_recorded(files.read_json(directory.state))
+        records.end(directory.state)
 
     def pid(self, directory: NodeDir) -> int | None:
         """QEMU's process."""
-        return proc.recorded(files.read_json(directory.state))
+        return records.process(directory.state)
 
 
 def _wrong_options(settings: Settings) -> list[str]:

@@ -15,13 +15,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.base import files, proc
+from tasks.base import files, helper, proc, records
 from tasks.base.errors import UserError
 from tasks.base.paths import ClusterDir, NodeDir
+from tasks.base.records import Mark, ProcessRecord
 from tasks.base.saved import CheckpointDir
 from tasks.definitions.schema import Node
 from tasks.run.net.protocol import Nic, UserNic, loose
-from tasks.run.node import qemu, qmp
+from tasks.run.node import node_state, qemu, qmp
 from tasks.run.node.protocol import Boot, Frozen
 
 GUARD = Path(__file__).parent / "programs" / "guard.py"
@@ -40,11 +41,9 @@ class Kept:
 
 def with_iso(plain: Boot, cluster: ClusterDir, node: Node) -> Boot:
     """`plain`, with the disks of ISO and container images and the memory file that this running node has."""
-    known = files.read_json(cluster.node(node.number).state)
-    frozen = Frozen(Path(known["ram"]), None) if known.get("ram") else None
-    containers = Path(known["containers"]) if known.get("containers") else None
-    iso = Path(known["iso"]) if known["iso"] else None
-    return replace(plain, iso=iso, containers=containers, frozen=frozen)
+    record = node_state.read(cluster.node(node.number))
+    frozen = Frozen(record.ram, None) if record.ram else None
+    return replace(plain, iso=record.iso, containers=record.containers, frozen=frozen)
 
 
 def save(nodes: Sequence[Kept], cluster: ClusterDir, into: CheckpointDir) -> float:
@@ -53,7 +52,7 @@ def save(nodes: Sequence[Kept], cluster: ClusterDir, into: CheckpointDir) -> flo
     However this ends, even by SIGKILL, the nodes run on.
     """
     _warm({kept.boot.frozen.ram for kept in nodes if kept.boot.frozen})
-    with guarded(cluster):
+    with guarded(cluster, [kept.node.number for kept in nodes]):
         moment = _Moment([kept.node.number for kept in nodes], into)
         sockets = [cluster.node(kept.node.number).qmp for kept in nodes]
         spans = qmp.each(sockets, moment.take)
@@ -71,10 +70,12 @@ def _warm(memories: Iterable[Path]) -> None:
 
 
 @contextlib.contextmanager
-def guarded(cluster: ClusterDir) -> Iterator[None]:
+def guarded(cluster: ClusterDir, numbers: Sequence[int]) -> Iterator[None]:
     """A process of its own lets the nodes go on when this block does not end well, or we are killed in it."""
     log = cluster.root / "guard.log"
-    guard = proc.spawn([sys.executable, "-I", str(GUARD), str(cluster.root)], log, listens=True)
+    argv = [sys.executable, "-I", str(GUARD), str(cluster.root)]
+    argv += [str(cluster.node(number).qmp) for number in numbers]
+    guard = proc.spawn(argv, log, env=helper.environment(cluster.root), listens=True)
     assert guard.stdin
     try:
         yield
@@ -151,7 +152,7 @@ def _settle(nodes: Sequence[Kept], cluster: ClusterDir, into: CheckpointDir) -> 
         qmp.each([own.qmp for own in scratch], load_and_save)
     finally:
         for own in scratch:
-            proc.kill_recorded(files.read_json(own.state))
+            records.end(own.state)
             files.remove(own.root)
 
 
@@ -166,8 +167,8 @@ def _start_scratch(kept: Kept, own: NodeDir, into: CheckpointDir) -> None:
     boot = replace(kept.boot, frozen=Frozen(into.ram(number), None), extra=words)
     nics = [_loose(nic, tap=bool(boot.apart)) for nic in kept.nics]
     command = [*boot.apart, *proc.MORTAL, *qemu.argv(boot, kept.node, nics, own)]
-    process = proc.spawn(command, own.qemu_log)
-    files.write_json(own.state, proc.mark(process.pid))
+    process = proc.spawn(command, own.qemu_log, env=helper.environment(own.root.parent))
+    records.write(own.state, ProcessRecord.at(Mark.of(process.pid)))
 
 
 def _loose(nic: Nic, *, tap: bool) -> Nic:

@@ -1,12 +1,142 @@
-"""A running cluster: found out each time, never remembered."""
+"""A running cluster as an object: found out each time, never remembered.
+
+What is on the disk is read when somebody asks for it. A damaged file is told by `status` and ended by `stop`;
+whoever needs what is in it gets an error that says so.
+"""
 
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
 
 from tasks.base import files
-from tasks.base.paths import ClusterDir, Workspace
-from tasks.run.net import selection
-from tasks.run.net.protocol import NetBackend
-from tasks.run.node import qemu
+from tasks.base.errors import UserError
+from tasks.base.paths import ClusterDir, NodeDir, Workspace
+from tasks.base.records import Damaged
+from tasks.definitions.schema import Node
+from tasks.definitions.settings import Settings
+from tasks.run.net import net_state, selection
+from tasks.run.net.protocol import NetBackend, Ports
+from tasks.run.node import node_state, qemu
+from tasks.run.running import processes, state
+from tasks.run.running.state import ClusterRecord
+
+
+@dataclass(frozen=True)
+class Running:
+    """A cluster that has been started, and not stopped: alive, dead or damaged."""
+
+    directory: ClusterDir
+
+    @classmethod
+    def find(cls, workspace: Workspace, name: str) -> Self | None:
+        """The cluster of this name; None when nothing of it is there, neither files nor processes."""
+        directory = workspace.cluster(name)
+        return cls(directory) if directory.root.is_dir() or processes.of(directory) else None
+
+    @classmethod
+    def get(cls, workspace: Workspace, name: str) -> Self:
+        """The same. Raises UserError when nothing of it is there, or the directory is gone."""
+        directory = workspace.cluster(name)
+        if directory.root.is_dir():
+            return cls(directory)
+        if processes.of(directory):
+            raise Damaged(directory.root, "the directory is gone", net_state.advice(directory))
+        raise UserError(f"cluster '{name}' is not running", "xc start")
+
+    @classmethod
+    def every(cls, workspace: Workspace) -> list[Self]:
+        """All clusters that have a directory, by name."""
+        there = workspace.run.iterdir() if workspace.run.is_dir() else ()
+        names = sorted(path.name for path in there if path.is_dir() and not path.name.startswith("."))
+        return [cls(workspace.cluster(name)) for name in names]
+
+    @classmethod
+    def all_left(cls, workspace: Workspace) -> list[Self]:
+        """The same, and those of which only processes are left: takes a look at every process of the host."""
+        names = {each.name for each in cls.every(workspace)} | processes.clusters(workspace)
+        return [cls(workspace.cluster(name)) for name in sorted(names)]
+
+    @property
+    def name(self) -> str:
+        """The name of the cluster."""
+        return self.directory.root.name
+
+    @cached_property
+    def record(self) -> ClusterRecord:
+        """What it was started with. Raises Damaged."""
+        return state.read(self.directory)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that it was started with. Raises Damaged."""
+        return self.record.settings
+
+    @property
+    def ports(self) -> Ports:
+        """Where its forwarded ports begin. Raises Damaged."""
+        return self.record.ports
+
+    @property
+    def backend(self) -> NetBackend:
+        """What connects its nodes. Raises Damaged."""
+        return selection.get(self.settings.net, self.settings.net_setup)
+
+    @property
+    def cleaner(self) -> NetBackend:
+        """What takes its nets down: its backend, or the one whose files are there when that is not known."""
+        try:
+            return self.backend
+        except Damaged:
+            if (self.directory.net / net_state.PLACE).exists():
+                return selection.get("bridge")
+            return selection.get("userspace" if net_state.switches(self.directory) else "custom")
+
+    @property
+    def damages(self) -> list[Damaged]:
+        """All that is wrong with its files."""
+        if not self.directory.root.is_dir():
+            return [Damaged(self.directory.root, "the directory is gone", net_state.advice(self.directory))]
+        return state.damages(self.directory)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The nodes that it has, alive or dead."""
+        return node_state.numbers(self.directory)
+
+    def node(self, number: int) -> NodeDir:
+        """The files of one node."""
+        return self.directory.node(number)
+
+    def nodes(self) -> dict[int, Node]:
+        """What its nodes were started as, alive or dead. Raises Damaged."""
+        return {number: node_state.read(self.node(number)).node for number in self.numbers}
+
+    def alive(self) -> dict[int, int]:
+        """The nodes that run: number -> pid. One whose file is damaged is found by its process."""
+        pids = {number: self.pid(number) for number in self.numbers}
+        return {number: pid for number, pid in pids.items() if pid}
+
+    def alive_nodes(self) -> list[Node]:
+        """What the nodes that run were started as. Raises Damaged."""
+        return [node_state.read(self.node(number)).node for number in self.alive()]
+
+    def pid(self, number: int) -> int | None:
+        """The machine of one node; None when it does not run."""
+        own = self.node(number)
+        if pid := qemu.BACKEND.pid(own):
+            return pid
+        # Only where the file says nothing of a process is it worth to look at all of them.
+        return processes.node(self.directory, number) if not node_state.has_mark(own) else None
+
+    def at(self, number: int) -> tuple[str, int]:
+        """Address and port of a node's ssh server. Raises Damaged, and UserError when nobody gets there."""
+        self.backend.inside(self.directory)
+        return self.address(number)
+
+    def address(self, number: int) -> tuple[str, int]:
+        """The same, without a look whether one gets there. Raises Damaged."""
+        return self.backend.ssh(self.directory, number, self.ports)
 
 
 def locked(workspace: Workspace, name: str) -> AbstractContextManager[None]:
@@ -15,13 +145,12 @@ def locked(workspace: Workspace, name: str) -> AbstractContextManager[None]:
     return files.locked(workspace.cluster(name).lock, wait=False, busy=busy)
 
 
-def backend_of(directory: ClusterDir) -> NetBackend:
-    """What connects the nodes of a running cluster."""
-    saved = files.read_json(directory.state).get("settings", {})
-    return selection.get(saved.get("net", "userspace"), saved.get("net_setup", ""))
-
-
 def running(directory: ClusterDir) -> dict[int, int]:
-    """The nodes that run: number -> pid. Found out each time, never remembered."""
-    numbers = [int(folder.name[3:]) for folder in sorted(directory.root.glob("vm-*"))]
-    return {number: pid for number in numbers if (pid := qemu.BACKEND.pid(directory.node(number)))}
+    """The nodes of a cluster that run, whether or not there is one: number -> pid."""
+    return Running(directory).alive()
+
+
+def settings_of(workspace: Workspace, name: str) -> Settings | None:
+    """What the cluster of this name was started with; None when it does not run. Raises Damaged."""
+    cluster = Running.find(workspace, name)
+    return cluster.settings if cluster else None

@@ -2,12 +2,13 @@
 
 from collections.abc import Collection
 
-from tasks.base import files
-from tasks.base.paths import ClusterDir, Workspace
+from tasks.base.paths import Workspace
+from tasks.base.records import Damaged
 from tasks.definitions import kubernetes
 from tasks.definitions.settings import Settings
 from tasks.run.net import forwards, selection
-from tasks.run.net.protocol import NetBackend, Ports
+from tasks.run.net.protocol import Ports
+from tasks.run.running.cluster import Running
 
 SSH = 22
 SHIFT = 1000  # between the forwarded ports of two clusters
@@ -19,13 +20,12 @@ def choose(settings: Settings, workspace: Workspace) -> Ports:
 
     A cluster by another name than the usual one moves on to a range that nobody uses.
     """
-    saved = files.read_json(workspace.cluster(settings.name).state).get("ports", {})
-    others = [other for other in workspace.run.glob("*/cluster.json") if other.parent.name != settings.name]
-    used = [files.read_json(other).get("ports", {}) for other in others]
-    api = _api(settings, saved.get("api"), {ports.get("api") for ports in used})
-    if saved:
-        return _shifted(settings, int(saved["ssh"]) - settings.ssh_base, api)
-    taken = {int(ports.get("ssh", 0)) for ports in used}
+    every = {each.name: ports for each in Running.every(workspace) if (ports := recorded(each))}
+    own = every.pop(settings.name, None)
+    api = _api(settings, own.api if own else None, {ports.api for ports in every.values()})
+    if own:
+        return _shifted(settings, own.ssh - settings.ssh_base, api)
+    taken = {ports.ssh for ports in every.values()}
     usual = Settings.model_fields["name"].default, Settings.model_fields["ssh_base"].default
     shift = 0
     while settings.ssh_base + shift + SHIFT < MOST_PORT:
@@ -39,12 +39,20 @@ def choose(settings: Settings, workspace: Workspace) -> Ports:
     return _shifted(settings, 0, api)
 
 
-def of_api(directory: ClusterDir, backend: NetBackend) -> tuple[str, int] | None:
-    """Where the Kubernetes API of a running cluster is reached from here; None for a cluster without."""
-    ports = Ports(**files.read_json(directory.state).get("ports", {"ssh": 0, "telnet": None}))
+def recorded(running: Running) -> Ports | None:
+    """The ports of a cluster; None for a damaged one, whose ports are found taken when they are tried."""
+    try:
+        return running.ports
+    except Damaged:
+        return None
+
+
+def of_api(running: Running) -> tuple[str, int] | None:
+    """Where the Kubernetes API of a cluster is reached from here; None for one without. Raises Damaged."""
+    ports = running.ports
     if ports.api is None:
         return None
-    host, port = backend.ssh(directory, kubernetes.CONTROL, ports)
+    host, port = running.address(kubernetes.CONTROL)
     return (host, ports.api) if port != SSH else (host, kubernetes.PORT)  # the node itself is reached
 
 

@@ -7,15 +7,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tasks.base import files, proc
+from tasks.base import helper, proc, records
 from tasks.base.errors import UsageError, UserError
+from tasks.base.node_names import node_name, number_of
 from tasks.base.paths import NodeDir, Workspace
+from tasks.base.records import Mark, ProcessRecord
 from tasks.engine import kit
 from tasks.project import command_line
 from tasks.project.project import Project
-from tasks.run.net import selection
-from tasks.run.net.protocol import Ports
 from tasks.run.node import identity
+from tasks.run.running.cluster import Running
 
 VERBS: Mapping[str, command_line.Verb] = {
     "rsh": command_line.Verb(
@@ -79,29 +80,23 @@ def ssh_command(
 
 def node_number(project: Project, word: str) -> int:
     """The number in `3`, `003` or `vm-003`, of a node that is there. Raises UserError that lists them."""
-    digits = word.removeprefix("vm-")
-    if not digits.isdigit():
-        raise UsageError(f"'{word}' is no node: give its number", "xc status")
-    directory = project.workspace.cluster(project.settings.name)
-    there = sorted(int(folder.name[3:]) for folder in directory.root.glob("vm-*"))
-    if int(digits) not in there:
-        nodes = ", ".join(map(str, there))
+    try:
+        number = number_of(word)
+    except ValueError as error:
+        raise UsageError(str(error), "xc status") from None
+    running = Running(project.workspace.cluster(project.settings.name))
+    if number not in running.numbers:
+        nodes = ", ".join(map(str, running.numbers))
         raise UserError(
-            f"no node {int(digits)} in cluster '{project.settings.name}'",
-            f"there are: {nodes}" if there else "no cluster is running: xc start",
+            f"no node {number} in cluster '{project.settings.name}'",
+            f"there are: {nodes}" if nodes else "no cluster is running: xc start",
         )
-    return int(digits)
+    return number
 
 
 def ssh_at(project: Project, number: int) -> tuple[str, int]:
     """Address and port of a running node's ssh server."""
-    directory = project.workspace.cluster(project.settings.name)
-    state = files.read_json(directory.state)
-    ports = Ports(**state.get("ports", {"ssh": project.settings.ssh_base, "telnet": None}))
-    saved = state.get("settings", {})
-    backend = selection.get(saved.get("net", "userspace"), saved.get("net_setup", ""))
-    backend.inside(directory)  # or it says why nobody gets there
-    return backend.ssh(directory, number, ports)
+    return Running.get(project.workspace, project.settings.name).at(number)
 
 
 def to_node(project: Project, number: int, command: Sequence[str] = ()) -> list[str]:
@@ -133,7 +128,7 @@ def _vm(project: Project) -> None:
     if not os.environ.get("DISPLAY") or not proc.find("xterm"):
         become(command)
     own = project.workspace.cluster(project.settings.name).node(number)
-    window(own, f"vm-{number:03d}", command, "#ffffff")
+    window(own, node_name(number), command, "#ffffff")
 
 
 def _console(project: Project) -> None:
@@ -153,19 +148,18 @@ def console_command(own: NodeDir, *, terminal: bool) -> list[str]:
 def window(own: NodeDir, title: str, command: Sequence[str], colour: str) -> None:
     """Open an xterm that lives until `stop`, or until it is closed."""
     state = own.root / f"{title}-{os.getpid()}-{os.urandom(3).hex()}.window"
-    process = proc.spawn(
-        ["xterm", "-T", title, "-bg", colour, "-fg", "black", "-e", *command], own.root / "xterm.log"
-    )
-    files.write_json(state, proc.mark(process.pid))
+    argv = ["xterm", "-T", title, "-bg", colour, "-fg", "black", "-e", *command]
+    process = proc.spawn(argv, own.root / "xterm.log", env=helper.environment(own.root.parent))
+    records.write(state, ProcessRecord.at(Mark.of(process.pid)))
 
 
 def _logs(project: Project) -> None:
     number = node_number(project, project.words.args[0])
     own = project.workspace.cluster(project.settings.name).node(number)
-    wanted = own.events if project.words.options.get("events") else own.console_log
-    if not wanted.is_file():
-        raise UserError(f"there is no {wanted.name} of vm-{number:03d} yet", "the node is still starting")
-    _copy_out(wanted)
+    log = own.events if project.words.options.get("events") else own.console_log
+    if not log.is_file():
+        raise UserError(f"there is no {log.name} of {node_name(number)} yet", "the node is still starting")
+    _copy_out(log)
 
 
 def _copy_out(path: Path) -> None:

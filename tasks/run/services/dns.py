@@ -5,6 +5,7 @@ workspace share one server; a cluster with bridges has that address, and a serve
 is found out each time: the clusters with a running node, or somebody who said `dns start`.
 """
 
+import contextlib
 import json
 import socket
 import sys
@@ -12,9 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.base import files, progress
+from tasks.base import files, progress, records
 from tasks.base.errors import UsageError, UserError, unknown
-from tasks.base.paths import ClusterDir, NodeDir, Workspace
+from tasks.base.paths import ClusterDir, Workspace
+from tasks.base.records import Damaged
 from tasks.definitions import addresses
 from tasks.definitions.addresses import v4, v6
 from tasks.definitions.schema import Node
@@ -22,8 +24,10 @@ from tasks.definitions.settings import Settings
 from tasks.engine import kit
 from tasks.project import command_line
 from tasks.project.project import ROOT, Project
-from tasks.run.net import dns_server, fakenet_server, selection
-from tasks.run.node import qemu
+from tasks.run.net import dns_server, fakenet_server
+from tasks.run.net.net_state import DnsRecord
+from tasks.run.running import processes
+from tasks.run.running.cluster import Running
 
 VERBS: Mapping[str, command_line.Verb] = {
     "dns": command_line.Verb(
@@ -64,16 +68,20 @@ def refresh(workspace: Workspace, *, shared_matters: bool = True) -> None:
     """
     place = _place(workspace)
     if not (workspace.run.is_dir() and (place.folder.exists() or _users(workspace) or _is_kept(workspace))):
+        processes.end(ClusterDir(place.folder))  # one whose files somebody has removed
         return
     with files.locked(workspace.run / ".dns.lock"):
+        if not place.state.exists():
+            processes.end(ClusterDir(place.folder))
         users = _users(workspace)
-        own = {directory: inner for directory in users if (inner := _inner(directory))}
-        shared = [directory for directory in users if directory not in own]
+        own = {each.name: inner for each in users if (inner := _inner(each))}
+        shared = [each for each in users if each.name not in own]
         server = dns_server.program(workspace.root / "bin")
         if users and not server:
             raise UserError(f"no DNS server: {MISSING}", HINT)
-        for directory, inner in own.items():
-            dns_server.up(inner, server or "", zone([directory]))
+        for each in users:
+            if each.name in own:
+                dns_server.up(own[each.name], server or "", zone([each]))
         try:
             _share(workspace, shared)
         except UserError as error:
@@ -82,7 +90,7 @@ def refresh(workspace: Workspace, *, shared_matters: bool = True) -> None:
             progress.say(f"warning: other clusters: {str(error).splitlines()[0]}")
 
 
-def _share(workspace: Workspace, users: list[ClusterDir]) -> None:
+def _share(workspace: Workspace, users: list[Running]) -> None:
     """See that the server on the loopback runs for these clusters, or not at all."""
     place = _place(workspace)
     if not users and not _is_kept(workspace):
@@ -94,15 +102,14 @@ def _share(workspace: Workspace, users: list[ClusterDir]) -> None:
     dns_server.up(place, dns_server.program(workspace.root / "bin") or "", zone(users))
 
 
-def _inner(directory: ClusterDir) -> dns_server.Place | None:
+def _inner(cluster: Running) -> dns_server.Place | None:
     """Where the server of a cluster runs that has the address for itself; None: it shares the loopback's."""
-    saved = files.read_json(directory.state)["settings"]
-    if saved["net"] == "userspace" or (saved["net"] == "custom" and not _is_ours(HOST)):
+    net, directory = cluster.settings.net, cluster.directory
+    if net == "userspace" or (net == "custom" and not _is_ours(HOST)):
         return None
-    prefix = selection.get("bridge").inside(directory) if saved["net"] == "bridge" else []
-    return dns_server.Place(
-        directory.dns, (HOST,), prefix=tuple(prefix), resolvers=(addresses.UPLINK_DNS,) if prefix else ()
-    )
+    prefix = tuple(cluster.backend.inside(directory)) if net == "bridge" else ()
+    resolvers = (addresses.UPLINK_DNS,) if prefix else ()
+    return dns_server.Place(directory.dns, (HOST,), prefix=prefix, resolvers=resolvers, owner=directory.root)
 
 
 def _is_ours(address: str) -> bool:
@@ -132,32 +139,32 @@ def bring_up(settings: Settings, workspace: Workspace) -> None:
     kept = workspace.cluster(settings.name).root / "dns.hosts"
     kept.write_text("".join(f"{address} {name}\n" for address, name in pairs))
     if settings.dns == "on":
-        own = _inner(workspace.cluster(settings.name))
+        own = _inner(Running.get(workspace, settings.name))
         refresh(workspace, shared_matters=own is None)
     else:
         refresh_if_possible(workspace)
 
 
-def zone(users: list[ClusterDir]) -> dns_server.Zone:
+def zone(users: list[Running]) -> dns_server.Zone:
     """The names of these clusters' nodes, and those that users gave.
 
     vm-001 is the node of the cluster that was started first, vm-001.two.xcluster the one of cluster two.
     """
     pairs: list[tuple[str, str]] = []
     fake = False
-    for directory in users:
-        settings = Settings(**files.read_json(directory.state)["settings"])
-        known = {name for _, name in pairs}
+    for cluster in users:
+        settings, directory = cluster.settings, cluster.directory
+        taken = {name for _, name in pairs}
         below = DOMAIN if settings.name == DOMAIN else f"{settings.name}.{DOMAIN}"
-        for node in nodes(directory):
-            short = [] if node.name in known else [node.name]
+        for node in cluster.alive_nodes():
+            short = [] if node.name in taken else [node.name]
             pairs += [
                 (address, name)
                 for address in addresses_of(node, settings.prefix)
                 for name in (*short, f"{node.name}.{below}")
             ]
         kept = directory.root / "dns.hosts"
-        pairs += dns_server.read_hosts(kept.read_text(), "")[0] if kept.is_file() else []
+        pairs += dns_server.read_hosts(kept.read_text(errors="replace"), "")[0] if kept.is_file() else []
         fake = fake or directory.fakenet.is_file()
     return dns_server.Zone(tuple(dict.fromkeys(pairs)), (DOMAIN,), fakenet_server.ADDRESS if fake else None)
 
@@ -169,7 +176,8 @@ def addresses_of(node: Node, prefix: str) -> tuple[str, str]:
 
 
 def _place(workspace: Workspace) -> dns_server.Place:
-    return dns_server.Place(workspace.run / ".dns", dns_server.usable())
+    folder = workspace.run / ".dns"
+    return dns_server.Place(folder, dns_server.usable(), owner=folder)
 
 
 def _kept(workspace: Workspace) -> Path:
@@ -193,21 +201,14 @@ def _obstacle(workspace: Workspace) -> str | None:
     return f"port {place.port} of 127.0.0.1 is in use by {owner}" if owner else None
 
 
-def _users(workspace: Workspace) -> list[ClusterDir]:
-    """The clusters that run and want DNS, the oldest first."""
-    found = []
-    for path in workspace.run.glob("*/cluster.json"):
-        directory, state = ClusterDir(path.parent), files.read_json(path)
-        if state.get("settings", {}).get("dns", "off") != "off" and nodes(directory):
-            found.append((state["started"], path.parent.name, directory))
-    return [directory for _, _, directory in sorted(found, key=lambda each: each[:2])]
-
-
-def nodes(directory: ClusterDir) -> list[Node]:
-    """The running nodes of a cluster."""
-    own = [NodeDir(path.parent) for path in sorted(directory.root.glob("vm-*/node.json"))]
-    saved = [files.read_json(each.state) for each in own if qemu.BACKEND.pid(each)]
-    return [Node.model_validate(each["node"], strict=False) for each in saved]
+def _users(workspace: Workspace) -> list[Running]:
+    """The clusters that run and want DNS, the oldest first; a damaged one gets none."""
+    users = []
+    for cluster in Running.every(workspace):
+        with contextlib.suppress(Damaged):
+            if cluster.settings.dns != "off" and cluster.alive_nodes():
+                users.append(cluster)
+    return sorted(users, key=lambda each: (each.record.started, each.name))
 
 
 def _static(settings: Settings) -> tuple[list[tuple[str, str]], list[str]]:
@@ -251,25 +252,25 @@ def _dns(project: Project) -> None:
 
 def _status(project: Project) -> None:
     place = _place(project.workspace)
-    state = files.read_json(place.state)
+    server = records.intact(place.state, DnsRecord)
     pid = dns_server.running(place)
     users = _users(project.workspace)
     told: dict[str, Any] = {
         "running": pid is not None,
         "pid": pid,
-        "program": state.get("program") if pid else None,
-        "listen": state.get("listen", []) if pid else [],
+        "program": server.program if server and pid else None,
+        "listen": list(server.listen) if server and pid else [],
         "port": place.port,
-        "clusters": [each.root.name for each in users if not _inner(each)],
-        "own": {each.root.name: dns_server.running(inner) for each in users if (inner := _inner(each))},
+        "clusters": [each.name for each in users if not _inner(each)],
+        "own": {each.name: dns_server.running(inner) for each in users if (inner := _inner(each))},
     }
     if project.words.options.get("o"):
         json.dump(told, sys.stdout, indent=1)
         sys.stdout.write("\n")
         return
     for name, own in told["own"].items():
-        state_of = f"process {own}" if own else "not running"
-        sys.stdout.write(f"cluster {name} has its own, at {HOST} in its network: {state_of}\n")
+        how = f"process {own}" if own else "not running"
+        sys.stdout.write(f"cluster {name} has its own, at {HOST} in its network: {how}\n")
     if pid:
         where = ", ".join(f"[{each}]" if ":" in each else each for each in told["listen"])
         sys.stdout.write(f"{told['program']} (process {pid}) on {where}, port {place.port}\n")

@@ -4,16 +4,16 @@ import json
 import sys
 from collections.abc import Mapping
 
-from tasks.base import files, progress
+from tasks.base import progress
 from tasks.base.errors import UsageError, UserError, unknown
-from tasks.base.paths import ClusterDir, NodeDir
+from tasks.base.paths import NodeDir
 from tasks.definitions.schema import Node
 from tasks.engine import kit
 from tasks.project import command_line
 from tasks.project.project import Project
 from tasks.run.net import fakenet_server
 from tasks.run.node import filters, qmp
-from tasks.run.running.cluster import backend_of, locked
+from tasks.run.running.cluster import Running, locked
 from tasks.run.services import dns
 
 VERBS: Mapping[str, command_line.Verb] = {
@@ -52,34 +52,32 @@ def _fakenet(project: Project) -> None:
         return
     with locked(project.workspace, project.settings.name):
         if action == "start":
-            _start(project, directory)
-        else:
-            _stop(directory)
+            _start(Running(project.workspace.cluster(project.settings.name)))
+        elif running := Running.find(project.workspace, project.settings.name):
+            _stop(running)
     dns.refresh_if_possible(project.workspace)
 
 
-def _start(project: Project, directory: ClusterDir) -> None:
-    nodes = _nodes(directory)
+def _start(running: Running) -> None:
+    nodes, directory = _nodes(running), running.directory
     if not nodes:
-        raise UserError(f"no node with net 0 runs in cluster '{project.settings.name}'", "xc start")
-    settings = files.read_json(directory.state)["settings"]
-    if settings["net"] not in BACKENDS:
-        raise UserError(
-            f"fakenet works with --net={' or '.join(BACKENDS)}, this cluster has {settings['net']}"
-        )
-    if settings.get("dns", "off") == "off":
+        raise UserError(f"no node with net 0 runs in cluster '{running.name}'", "xc start")
+    settings = running.settings
+    if settings.net not in BACKENDS:
+        raise UserError(f"fakenet works with --net={' or '.join(BACKENDS)}, this cluster has {settings.net}")
+    if settings.dns == "off":
         raise UserError("this cluster was started with --dns=off, so nothing would find the pretended names")
-    _stop(directory)
-    if settings["net"] == "bridge":
-        fakenet_server.start_here(directory.fakenet, backend_of(directory).inside(directory))
+    _stop(running)
+    if settings.net == "bridge":
+        fakenet_server.start_here(directory.fakenet, running.backend.inside(directory))
     else:
-        _redirect(directory, nodes)
+        _redirect(running, nodes)
     progress.say(
         f"every name is {fakenet_server.ADDRESS} now, for {len(nodes)} nodes; `xc fakenet stop` ends it"
     )
 
 
-def _redirect(directory: ClusterDir, nodes: list[tuple[Node, NodeDir]]) -> None:
+def _redirect(running: Running, nodes: list[tuple[Node, NodeDir]]) -> None:
     """Frames of net 0 go through the program."""
     doors = [own.root / FILTER for _, own in nodes]
 
@@ -87,26 +85,27 @@ def _redirect(directory: ClusterDir, nodes: list[tuple[Node, NodeDir]]) -> None:
         node = nodes[index][0]
         await filters.redirect(monitor, FILTER, f"net{node.nets.index(0)}", doors[index], ("out", "in"))
 
-    fakenet_server.start(directory.fakenet, doors)
+    fakenet_server.start(running.directory.fakenet, doors)
     try:
         qmp.each([own.qmp for _, own in nodes], redirect)
     except BaseException:
-        _stop(directory)
+        _stop(running)
         raise
 
 
-def _stop(directory: ClusterDir) -> None:
-    if files.read_json(directory.state).get("settings", {}).get("net") == "bridge":
-        fakenet_server.end_here(directory.fakenet, backend_of(directory).inside(directory))
+def _stop(running: Running) -> None:
+    directory = running.directory
+    if running.settings.net == "bridge":
+        fakenet_server.end_here(directory.fakenet, running.backend.inside(directory))
         return
 
     async def remove(_: int, monitor: qmp.Monitor) -> None:
         await filters.remove(monitor, FILTER)
 
-    qmp.each([own.qmp for _, own in _nodes(directory)], remove)
+    qmp.each([own.qmp for _, own in _nodes(running)], remove)
     fakenet_server.end(directory.fakenet)
 
 
-def _nodes(directory: ClusterDir) -> list[tuple[Node, NodeDir]]:
+def _nodes(running: Running) -> list[tuple[Node, NodeDir]]:
     """The running nodes that are on net 0."""
-    return [(node, directory.node(node.number)) for node in dns.nodes(directory) if 0 in node.nets]
+    return [(node, running.node(node.number)) for node in running.alive_nodes() if 0 in node.nets]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tasks.base import proc
+from tasks.base import helper, proc
 from tasks.base.errors import CommandError
 from tasks.base.node_names import node_name
 from tasks.definitions import iso_choice
@@ -16,7 +16,7 @@ from tasks.definitions.roles import role_of
 from tasks.project.project import Project
 from tasks.run.inspect import graph
 from tasks.run.running import reach
-from tasks.run.running.cluster import backend_of
+from tasks.run.running.cluster import Running
 from tasks.run.services import dns
 from tasks.run.verify import probe
 from tasks.run.verify.probe import Probe
@@ -124,15 +124,16 @@ def outside(project: Project) -> Iterator[Finding]:
     if not hidden:
         yield "a server outside", "skipped", "no node leaves the cluster by a router that translates", 0.0
         return
-    directory = project.workspace.cluster(project.settings.name)
+    running = Running.get(project.workspace, project.settings.name)
     if project.settings.net != "bridge":
         why = f"with net={project.settings.net} no server can be put outside of net 0"
         yield "a server outside", "skipped", why, 0.0
         return
     gates = sorted({v4(0, number) for number, node in plans.items() if node.nat})
-    log = directory.root / "outside.log"
+    log = running.directory.root / "outside.log"
     words = [sys.executable, "-I", "-S", str(SERVER), OUTSIDE, str(PORT), *gates]
-    running = proc.spawn([*backend_of(directory).inside(directory), *words], log)
+    inside = running.backend.inside(running.directory)
+    server = proc.spawn([*inside, *words], log, env=helper.environment(running.directory.root))
     try:
         for number in _one_of_each(plans, hidden):
             ask = Probe("http", f"http://{OUTSIDE}:{PORT}/", want="translated")
@@ -140,8 +141,8 @@ def outside(project: Project) -> Iterator[Finding]:
             (why,) = probe.outcomes([ask], said)
             yield _finding(f"{node_name(number)} to a server outside, translated by a router", why)
     finally:
-        running.terminate()
-        running.wait()
+        server.terminate()
+        server.wait()
 
 
 def _one_of_each(plans: Mapping[int, NodePlan], hidden: Mapping[int, int]) -> list[int]:

@@ -13,11 +13,10 @@ from pathlib import Path
 from tasks.base import files, proc, progress
 from tasks.base.errors import CommandError, UsageError, UserError, unknown
 from tasks.base.node_names import node_name
-from tasks.definitions.settings import Settings
 from tasks.engine import kit
 from tasks.project import command_line
 from tasks.project.project import Project
-from tasks.run.running.cluster import running
+from tasks.run.running.cluster import Running, running
 from tasks.run.verify import results, trial
 from tasks.run.verify.results import Outcome, Result
 
@@ -122,8 +121,7 @@ def _steps(it: Verified) -> Iterator[tuple[str, Outcome, str, float]]:
     yield start
     if start[1] != "ok":
         return
-    state = files.read_json(it.project.workspace.cluster(it.cluster).state)
-    here = replace(it.project, settings=Settings(**state["settings"]))
+    here = replace(it.project, settings=Running.get(it.project.workspace, it.cluster).settings)
     yield from trial.nodes(here)
     yield from trial.inside(here)
     yield from trial.outside(here)
@@ -163,9 +161,11 @@ def _timed(name: str, act: Callable[[], object]) -> tuple[str, Outcome, str, flo
 
 def _keep_consoles(it: Verified) -> None:
     """What the nodes printed, beside the log, for the cluster is about to go."""
-    for console in it.project.workspace.cluster(it.cluster).root.glob("vm-*/console.log"):
-        kept = it.log.with_name(f"{it.topology}-{console.parent.name}.console.log")
-        kept.write_bytes(console.read_bytes())
+    cluster = Running(it.project.workspace.cluster(it.cluster))
+    for own in (cluster.node(number) for number in cluster.numbers):
+        if own.console_log.is_file():
+            kept = it.log.with_name(f"{it.topology}-{own.root.name}.console.log")
+            kept.write_bytes(own.console_log.read_bytes())
 
 
 def _report(project: Project, found: Sequence[Result]) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from tasks.base import files
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.definitions import image_chain, settings, upstream_names
@@ -18,6 +17,7 @@ from tasks.run.net.protocol import Forward, Ports
 from tasks.run.running import ports
 from tests.conftest import Checkout
 from tests.ports import free_pair
+from tests.run.running.clusters import started
 
 KUBERNETES = "summary: an image\npackages: [libc6]\nkubernetes: true\n"
 
@@ -148,7 +148,7 @@ def test_the_api_has_the_first_free_port(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", first))
         assert ports.choose(chosen, workspace).api == first + 1
-    files.write_json(workspace.cluster("other").state, {"ports": {"ssh": 1, "telnet": None, "api": first}})
+    started(workspace, Settings(name="other", kubernetes=True), Ports(1, None, first))
     assert ports.choose(chosen, workspace).api == first + 1
     assert ports.choose(Settings(net="userspace"), workspace).api is None
 
@@ -156,8 +156,7 @@ def test_the_api_has_the_first_free_port(tmp_path: Path) -> None:
 def test_a_running_cluster_keeps_its_port(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     chosen = Settings(kubernetes=True, net="userspace")
-    saved = {"ssh": chosen.ssh_base, "telnet": None, "api": 7450}
-    files.write_json(workspace.cluster(chosen.name).state, {"ports": saved})
+    started(workspace, chosen, Ports(chosen.ssh_base, None, 7450))
     assert ports.choose(chosen, workspace).api == 7450
 
 

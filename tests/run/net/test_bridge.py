@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tasks.base import files, proc
+from tasks.base import proc
 from tasks.base.errors import UsageError, UserError
 from tasks.base.paths import ClusterDir
 from tasks.definitions.settings import Settings
@@ -296,8 +296,7 @@ def test_nothing_is_seen_on_the_host(cluster: ClusterDir) -> None:
 def test_unplug_and_plug_again(cluster: ClusterDir) -> None:
     ports = free_ports()
     inside = up(cluster, ports)
-    files.write_json(cluster.state, {"ports": vars(ports)})
-    bridge.BACKEND.unplug(cluster, 2)
+    bridge.BACKEND.unplug(cluster, 2, ports)
     assert not {name for name in run(*inside, "ip", "-o", "link").split() if "_t2" in name}
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", ports.ssh + 2)).close()
@@ -320,7 +319,7 @@ def test_when_the_holder_is_killed_everything_vanishes(cluster: ClusterDir, vict
     assert bridge.BACKEND.processes(cluster) == {"holder": None, "namespace": None, "uplink": None}
     with pytest.raises(UserError, match="holder has died"):
         up(cluster, ports)
-    bridge.BACKEND.unplug(cluster, 1)
+    bridge.BACKEND.unplug(cluster, 1, ports)
     bridge.BACKEND.down(cluster)
     assert list(cluster.root.iterdir()) == []
     up(cluster, ports)
@@ -515,7 +514,7 @@ backend.up(cluster, nodes, "fd00:", ports)
 for node in nodes:
     backend.nics(cluster, node, "fd00:", ports)
 print(len(socket.if_nameindex()))
-backend.unplug(cluster, 1)
+backend.unplug(cluster, 1, ports)
 print(len(socket.if_nameindex()))
 backend.down(cluster)
 print(len(socket.if_nameindex()))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.base import files, proc
+from tasks.base import proc
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.definitions.settings import Settings
@@ -17,6 +17,7 @@ from tasks.run.net import dns_server
 from tasks.run.services import dns as policy
 from tests.conftest import Checkout, Fakes, eventually
 from tests.ports import free_port
+from tests.run.running.clusters import started
 
 KINDS = {"A": 1, "PTR": 12, "AAAA": 28}
 IN_A_NAMESPACE = ("unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
@@ -208,11 +209,11 @@ def test_nobody_needs_a_server(tmp_path: Path) -> None:
 
 def test_a_dead_cluster_needs_no_server(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    state = {"settings": Settings().model_dump(mode="json"), "started": 1}
-    files.write_json(workspace.cluster("dead").state, state)
-    folder = workspace.cluster("dead").node(1)
-    node = Settings().node(1).model_dump(mode="json")
-    files.write_json(folder.state, {"pid": os.getpid(), "start": 1, "node": node})
+    directory = started(workspace, Settings(name="dead", nvm=1, nrouters=0), pid=os.getpid(), start=1)
+    policy.refresh(workspace)
+    assert not (workspace.run / ".dns").exists()
+    (directory.root / "dns.hosts").write_bytes(b"\xff\xfe")
+    directory.state.write_text("")
     policy.refresh(workspace)
     assert not (workspace.run / ".dns").exists()
 

@@ -1,10 +1,10 @@
 """Lets paused nodes go on when whoever saves a checkpoint of them is killed.
 
-    python guard.py CLUSTER-DIRECTORY
+    python guard.py CLUSTER-DIRECTORY MONITOR...
 
-Reads stdin until its end. If `done` was among it, all is well. Else the saver died: its migrations and copies
-are given up, every node runs again, and the machines that it had for itself are ended. Runs by itself, on the
-standard library alone.
+MONITOR are the sockets of the nodes that are saved. Reads stdin until its end. If `done` was among it, all
+is well. Else the saver died: its migrations and copies are given up, every node runs again, and the machines
+that it had for itself are ended. Runs by itself, on the standard library alone.
 """
 
 import contextlib
@@ -80,11 +80,11 @@ def end(state: Path) -> None:
             os.kill(saved["pid"], signal.SIGKILL)
 
 
-def main(cluster: Path) -> None:
+def main(cluster: Path, monitors: list[Path]) -> None:
     """Wait for the saver, and clear up after one that died."""
     if b"done" in sys.stdin.buffer.read():
         return
-    works = [threading.Thread(target=resume, args=[path]) for path in cluster.glob("vm-*/qmp")]
+    works = [threading.Thread(target=resume, args=[path]) for path in monitors]
     for work in works:
         work.start()
     for work in works:
@@ -94,4 +94,4 @@ def main(cluster: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), [Path(word) for word in sys.argv[2:]])

@@ -1,0 +1,152 @@
+"""The processes of a cluster, found by what they are: whatever its files say, and when there are none.
+
+Each process that is started for a cluster, and so each child of it, has the cluster's directory in its
+environment. One that was started before there was this mark is known as a program of ours with that directory
+on its command line. Somebody else's process that has it there, as an editor, is not.
+"""
+
+import os
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.base import progress
+from tasks.base.helper import MARK
+from tasks.base.paths import ClusterDir, Workspace
+from tasks.base.records import Mark
+
+GRACE = 2.0  # seconds between SIGTERM and SIGKILL
+ROUNDS = 3
+_MARK = f"{MARK}=".encode()
+# What stands first on the command line of a machine, and of a DNS server.
+_MACHINE = re.compile(r"qemu-system-[a-z0-9_]+")
+_SERVER = re.compile(r"dnsmasq|coredns")
+# The scripts of ours that Python runs, where they are and where they were before they had a folder.
+_SCRIPT = re.compile(r".*/tasks/(run/)?(net|node)/(programs/)?(switch|holder|wire|pretend|guard)\.py")
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process, and the name of the cluster that it is for."""
+
+    mark: Mark
+    argv: tuple[str, ...]
+    owner: str
+
+
+def of(cluster: ClusterDir) -> list[Process]:
+    """The processes of one cluster of one workspace."""
+    return [process for process in _every(cluster.workspace) if process.owner == cluster.root.name]
+
+
+def clusters(workspace: Workspace) -> set[str]:
+    """The names of all clusters of a workspace that have processes, with or without files."""
+    return {process.owner for process in _every(workspace) if not process.owner.startswith(".")}
+
+
+def node(cluster: ClusterDir, number: int) -> int | None:
+    """The machine of a node, found by its command line; None when it does not run."""
+    name = cluster.node(number).root.name
+    named = (process for process in of(cluster) if f"{name},process={name}" in process.argv)
+    return next((process.mark.pid for process in named), None)
+
+
+def end(cluster: ClusterDir) -> int:
+    """End every process of a cluster, all at once; how many there were. What cannot be ended is told."""
+    first = left = of(cluster)
+    for _ in range(ROUNDS):  # one may have started another meanwhile
+        if not left:
+            break
+        enders = [threading.Thread(target=process.mark.end, args=[GRACE]) for process in left]
+        for ender in enders:
+            ender.start()
+        for ender in enders:
+            ender.join()
+        left = of(cluster)
+    for process in left:
+        progress.say(f"warning: process {process.mark.pid} cannot be ended: {' '.join(process.argv)[:80]}")
+    return len(first)
+
+
+def _every(workspace: Workspace) -> Iterator[Process]:
+    """The processes of all clusters of a workspace; never ours, nor those that have started us."""
+    spared = _ancestors()
+    for folder in Path("/proc").glob("[0-9]*"):
+        pid = int(folder.name)
+        if pid in spared:
+            continue
+        argv = tuple(os.fsdecode(word) for word in _words(folder / "cmdline"))
+        owner = _owner(folder, argv, workspace.run)
+        if owner and _sees(folder, workspace):
+            mark = Mark.of(pid)
+            if mark.running:
+                yield Process(mark, argv, owner)
+
+
+def _owner(folder: Path, argv: Sequence[str], run: Path) -> str | None:
+    """The name of the cluster in `run` that a process is for."""
+    for word in _words(folder / "environ"):
+        if word.startswith(_MARK):
+            path = Path(os.fsdecode(word[len(_MARK) :]))
+            return path.name if os.path.realpath(path.parent) == os.path.realpath(run) else None
+    return _named(argv, run) if _is_ours(argv) else None
+
+
+def _named(argv: Sequence[str], run: Path) -> str | None:
+    """The name of the cluster whose directory, or something in it, is on a command line."""
+    for start in {f"{os.path.abspath(run)}/", f"{os.path.realpath(run)}/"}:
+        for word in argv:
+            at = word.find(start)
+            if at >= 0 and (at == 0 or word[at - 1] in "=:,"):
+                name = re.split(r"[/,:]", word[at + len(start) :])[0]
+                return name or None
+    return None
+
+
+def _is_ours(argv: Sequence[str]) -> bool:
+    """Whether this is the command line of a program that is started for clusters."""
+    if not argv:
+        return False
+    name = os.path.basename(argv[0])
+    if name.startswith("python"):
+        script = next((word for word in argv[1:] if not word.startswith("-")), "")
+        return _SCRIPT.fullmatch(script) is not None
+    if _MACHINE.fullmatch(name):
+        return any(",process=vm-" in word for word in argv)
+    return _SERVER.fullmatch(name) is not None
+
+
+def _sees(folder: Path, workspace: Workspace) -> bool:
+    """Whether the workspace is for this process what it is for us: in a container it may be another one."""
+    root = workspace.root
+    try:
+        theirs = os.stat(f"{folder}/root{os.path.realpath(root)}")
+        ours = os.stat(root)
+    except FileNotFoundError:
+        return not root.exists()
+    except OSError:
+        return False
+    return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
+
+
+def _ancestors() -> set[int]:
+    """This process and those that have started it."""
+    pids = set()
+    pid = os.getpid()
+    while pid > 0 and pid not in pids:
+        pids.add(pid)
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            break
+    return pids
+
+
+def _words(path: Path) -> list[bytes]:
+    """The words of a file in /proc; none when the process has gone, or is somebody else's."""
+    try:
+        return [word for word in path.read_bytes().split(b"\0") if word]
+    except OSError:
+        return []

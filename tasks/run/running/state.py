@@ -1,0 +1,78 @@
+"""Everything that a running cluster leaves on the disk, file by file, and what is wrong with it.
+
+The models of nets and nodes are in their own rooms, net_state.py and node_state.py: those write them.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tasks.base import records
+from tasks.base.node_names import number_in
+from tasks.base.paths import ClusterDir
+from tasks.base.records import Damaged, ProcessRecord, Record
+from tasks.build.credentials.kubeconfig import Joined
+from tasks.definitions.settings import Settings
+from tasks.run.net import net_state
+from tasks.run.net.protocol import Ports
+from tasks.run.node import node_state
+
+
+class ClusterRecord(Record):
+    """What a cluster was started with."""
+
+    settings: Settings
+    ports: Ports
+    accel: str
+    made_of: Mapping[str, str]  # hashes of its artifacts
+    started: int  # seconds since the epoch
+
+
+# In the directory of a cluster: which files there may be, and what each holds.
+FILES: Mapping[str, type[Record]] = {
+    "cluster.json": ClusterRecord,
+    "kubeconfig.json": Joined,
+    "fakenet.helper": ProcessRecord,
+    "dns/server.json": net_state.DnsRecord,
+    f"net/{net_state.PLACE}": net_state.Place,
+    f"net/{net_state.TAPS}": net_state.Taps,
+    f"net/{net_state.SWITCH}": ProcessRecord,
+    f"net/{net_state.CUSTOM}": net_state.CustomLinks,
+    "vm-*/node.json": node_state.NodeRecord,
+    f"vm-*/{node_state.CABLES}": node_state.Cables,
+    f"vm-*/{net_state.WIRE}": net_state.WireRecord,
+    "vm-*/*.window": ProcessRecord,
+}
+
+
+def read(cluster: ClusterDir) -> ClusterRecord:
+    """What a cluster was started with. Raises Damaged, also where there is no such file."""
+    return records.read(cluster.state, ClusterRecord, net_state.advice(cluster))
+
+
+def write(cluster: ClusterDir, record: ClusterRecord) -> None:
+    """Note what a cluster is started with."""
+    records.write(cluster.state, record)
+
+
+def damages(cluster: ClusterDir) -> list[Damaged]:
+    """Everything that is wrong with the files of a cluster, one error a file."""
+    return list(_damages(cluster))
+
+
+def _damages(cluster: ClusterDir) -> Iterator[Damaged]:
+    for path, model in _expected(cluster):
+        try:
+            records.read(path, model, net_state.advice(cluster))
+        except Damaged as damage:
+            yield damage
+
+
+def _expected(cluster: ClusterDir) -> Iterator[tuple[Path, type[Record]]]:
+    """The files that are there, and those that must be."""
+    must = {cluster.state, *(cluster.node(number).state for number in node_state.numbers(cluster))}
+    for pattern, model in FILES.items():
+        paths = set(cluster.root.glob(pattern)) | {path for path in must if path.match(pattern)}
+        for path in sorted(paths):
+            parent = path.parent.name
+            if not pattern.startswith("vm-*") or number_in(parent):
+                yield path, model
