@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CODE = ("tasks", "dodo.py", "xc", "pyproject.toml")
 TASK_LINE = re.compile(r"^([a-z]+(?::\S+)?) {2,}(?!done in )\S")
 MACHINES = ("boot", "overlays", "k8s", "kernels")  # directories
+COMPILER = "tests/boot/test_compile.py"
 OURS = (
     "__",
     "xcluster_",
@@ -51,10 +52,13 @@ DEFINITIONS = {
 class Apart(LoadScopeScheduling):  # type: ignore[misc]
     """Tests that boot machines stay in one process: they share clusters, and a host can carry so many.
 
+    They take the longest, so the other process compiles the kernel that the last of them start.
     A mark xdist_group would say the same, but does nothing with xdist 3.8 and pytest 9.
     """
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(COMPILER):
+            return COMPILER
         return "machines" if nodeid.split("/")[1] in MACHINES else nodeid
 
 

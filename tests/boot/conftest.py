@@ -16,6 +16,13 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKSPACE = Path(os.environ.get("XCLUSTER_WORKSPACE") or ROOT / "workspace")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts a kernel that is compiled first comes last: another process may be at it."""
+    items.sort(
+        key=lambda item: item.path.name == "test_kernels.py" and item.path.parent == ROOT / "tests/boot"
+    )
+
+
 @dataclass(frozen=True)
 class Cluster:
     """One named cluster and the ways to talk to it."""
@@ -76,6 +83,17 @@ class Cluster:
     def directory(self) -> Path:
         """Where the running cluster lives."""
         return WORKSPACE / "run" / self.name
+
+
+def build(*tasks: str, workspace: Path = WORKSPACE, umask: int = 0o022) -> str:
+    """Bring tasks up to date; what is told of it, which is nothing when there was nothing to do."""
+    env = {**Cluster("").environment, "XCLUSTER_WORKSPACE": str(workspace)}
+    done = subprocess.run(
+        [str(ROOT / "xc"), *tasks], cwd=ROOT, env=env, capture_output=True, text=True, check=False,
+        umask=umask, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stderr
 
 
 def processes_of(name: str) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tasks.base import files
-from tests.boot.conftest import ROOT, WORKSPACE, Cluster, assert_nothing_left
+from tests.boot.conftest import ROOT, WORKSPACE, Cluster, assert_nothing_left, build
 
 pytestmark = pytest.mark.boot
 IMAGE = "t-partitioned"
@@ -83,7 +83,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     definition = ROOT / "images" / IMAGE
     try:
         made.xc("mkcdrom")
-        subprocess.run([str(ROOT / "xc"), "image:base"], check=True, cwd=ROOT, env=made.environment)
+        build("image:base")
         archive = partitioned(folder)
         definition.mkdir()
         (definition / "image.yaml").write_text(
