@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tasks.base import files
 from tasks.base.paths import Site, Workspace
 from tasks.build.containers import oci, registry, registry_api, registry_server
 from tasks.build.containers.registry_places import Place
@@ -29,8 +30,18 @@ REGISTRY = Site(Workspace.find(ROOT, {}), "bookworm")
 
 
 def program() -> str:
-    """Debian's docker-registry, as the project gets it."""
-    return registry.program(Server(REGISTRY.workspace.registry), REGISTRY)
+    """Debian's docker-registry, as the project gets it; no more than that is left in the workspace."""
+    server, workspace = Server(REGISTRY.workspace.registry), REGISTRY.workspace
+    with files.locked(server.lock):
+        path = registry.program(server, REGISTRY)
+        stamp = workspace.stamp("artifact", "docker-registry")
+        if stamp.is_file():
+            workspace.content(str(files.read_json(stamp)["sha256"])).unlink(missing_ok=True)
+            stamp.unlink()
+        for folder in ("apt/*/cache/archives/docker-registry_*.deb", "member/docker-registry-*"):
+            for leftover in (workspace.root / "cache").glob(folder):
+                leftover.unlink()
+    return path
 
 
 def tar(*entries: tarfile.TarInfo | tuple[str, str]) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 from tasks.base import files
 from tasks.build.containers import oci
 from tests.boot.conftest import ROOT, WORKSPACE, Cluster, assert_nothing_left
-from tests.containers import Hub, hub, image, tar
+from tests.containers import Hub, hub, image, program, tar
 from tests.ports import free_port
 
 pytestmark = pytest.mark.boot
@@ -25,6 +25,7 @@ def port() -> Iterator[int]:
     door = Cluster("t-oci")
     before = json.loads(door.xc("registry", "status", "-o", "json").stdout)
     if not before["running"]:
+        program()
         door.xc("registry", "start", f"--port={free_port()}")
     now = json.loads(door.xc("registry", "status", "-o", "json").stdout)
     yield int(now["url"].rpartition(":")[2])
