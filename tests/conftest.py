@@ -187,11 +187,16 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def checkout(code: Path, tmp_path: Path) -> Checkout:
     """A project with two overlays."""
-    made = Checkout(tmp_path / "project")
-    shutil.copytree(code, made.root)
+    return new_checkout(code, tmp_path / "project")
+
+
+def new_checkout(code: Path, root: Path) -> Checkout:
+    """Make the project of the fixture `checkout` at `root`."""
+    project = Checkout(root)
+    shutil.copytree(code, root)
     for path, text in DEFINITIONS.items():
-        made.write(path, text, 0o755 if path.endswith("bin/run") else 0o644)
-    return made
+        project.write(path, text, 0o755 if path.endswith("bin/run") else 0o644)
+    return project
 
 
 @dataclass(frozen=True)

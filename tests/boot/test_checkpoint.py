@@ -19,7 +19,7 @@ HOME = WORKSPACE / "checkpoint"
 FIRST = "nc -l -p 7000 </tmp/f | while read n; do echo $n >>/root/seen; echo $((n + 1)); done >/tmp/f"
 SECOND = (
     "nc 192.168.1.1 7000 </tmp/f | "
-    "{ echo 1; while read n; do echo $n >>/root/seen; usleep 20000; echo $((n + 1)); done; } >/tmp/f"
+    "{ echo 1; while read n; do echo $n >>/root/seen; usleep 100000; echo $((n + 1)); done; } >/tmp/f"
 )
 
 
