@@ -7,7 +7,7 @@ import pytest
 
 from tasks.base import files
 from tasks.base.errors import CommandError
-from tasks.build.kernel import kbuild
+from tasks.build.kernel import kbuild, kernel
 from tests.conftest import temporary
 
 PATCH = "--- a/Makefile\n+++ b/Makefile\n@@ -1 +1 @@\n-VERSION = 6\n+VERSION = {}\n"
@@ -57,3 +57,18 @@ def test_a_patch_that_does_not_apply(tmp_path: Path, tarball: Path) -> None:
         kbuild.unpack(tarball, "sha256", [wrong], tmp_path / "source")
     assert str(wrong) in str(caught.value)
     assert not (tmp_path / "source").exists() and temporary(tmp_path) == []
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_a_kernel_with_few_modules_has_a_disk_of_them(tmp_path: Path, count: int) -> None:
+    modules = tmp_path / "modules" / "6.1.1"
+    modules.mkdir(parents=True)
+    for number in range(count):
+        (modules / f"{number}.ko").write_bytes(bytes(9_000))
+    kernel.modules_disk(tmp_path / "modules", tmp_path, 1_700_000_000)
+    disk = str(tmp_path / "modules.img")
+    assert subprocess.run(["e2fsck", "-f", "-n", disk], capture_output=True, check=False).returncode == 0
+    listed = subprocess.run(
+        ["debugfs", "-R", "ls -p /6.1.1", disk], capture_output=True, text=True, check=True
+    )
+    assert listed.stdout.count(".ko/") == count
