@@ -92,7 +92,7 @@ class Ran:
     @property
     def tasks(self) -> set[str]:
         """The tasks that were executed."""
-        return {found.group(1) for line in self.err.splitlines() if (found := TASK_LINE.match(line))}
+        return {match.group(1) for line in self.err.splitlines() if (match := TASK_LINE.match(line))}
 
     @property
     def clean(self) -> bool:

@@ -103,15 +103,15 @@ def processes_of(name: str) -> list[str]:
 
 def processes_with(words: str) -> list[str]:
     """Command lines of live processes with these words in them."""
-    found = []
+    commands = []
     for proc in Path("/proc").glob("[0-9]*"):
         try:
             command = (proc / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
         if words in command:
-            found.append(command)
-    return found
+            commands.append(command)
+    return commands
 
 
 def assert_nothing_left(name: str) -> None:
@@ -124,8 +124,8 @@ def assert_nothing_left(name: str) -> None:
 def interrupt(process: "subprocess.Popen[str]", sign: signal.Signals) -> tuple[int, str]:
     """Send a signal to a verb and wait: its exit code and stderr."""
     os.kill(process.pid, sign)
-    _, said = process.communicate(timeout=60)
-    return process.returncode, said
+    _, errors = process.communicate(timeout=60)
+    return process.returncode, errors
 
 
 def running(name: str, words: Sequence[str], env: Mapping[str, str] | None = None) -> Iterator[Cluster]:

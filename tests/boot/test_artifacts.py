@@ -79,10 +79,10 @@ def odd_overlay(folder: Path) -> None:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """One node on a partitioned image."""
     folder = tmp_path_factory.mktemp("artifacts")
-    made = Cluster("t-artifacts")
+    cluster = Cluster("t-artifacts")
     definition = ROOT / "images" / IMAGE
     try:
-        made.xc("mkcdrom")
+        cluster.xc("mkcdrom")
         build("image:base")
         archive = partitioned(folder)
         definition.mkdir()
@@ -99,13 +99,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             big.seek(BIG - 3)
             big.write(b"end")
         words = ["network-topology", str(folder / "odd"), str(folder / "capable.tar")]
-        made.xc("mkcdrom", f"--cidata={folder / 'cidata'}", *words)
-        made.xc("starts", f"--image={IMAGE}", "--nvm=1", "--nrouters=0", "--timeout=400")
-        yield made
+        cluster.xc("mkcdrom", f"--cidata={folder / 'cidata'}", *words)
+        cluster.xc("starts", f"--image={IMAGE}", "--nvm=1", "--nrouters=0", "--timeout=400")
+        yield cluster
     finally:
-        made.xc("stop")
+        cluster.xc("stop")
         shutil.rmtree(definition, ignore_errors=True)
-        made.xc("mkcdrom", ok=False)
+        cluster.xc("mkcdrom", ok=False)
         for path in (WORKSPACE / "image").glob(f"{IMAGE}*"):
             path.unlink()
     assert_nothing_left("t-artifacts")

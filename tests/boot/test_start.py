@@ -110,9 +110,9 @@ def starting(cluster: Cluster, *words: str) -> "subprocess.Popen[str]":
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_start_leaves_nothing(sign: signal.Signals) -> None:
-    code, said = interrupt(starting(Cluster("t-intr"), "--nvm=2", "--nrouters=0"), sign)
+    code, errors = interrupt(starting(Cluster("t-intr"), "--nvm=2", "--nrouters=0"), sign)
     assert code != 0
-    assert "Traceback" not in said
+    assert "Traceback" not in errors
     assert_nothing_left("t-intr")
 
 

@@ -16,12 +16,12 @@ def lost(cluster: Cluster) -> dict[int, list[str]]:
     """The promised addresses that do not answer, by the node that asked; there has to be something to ask."""
     pairs = json.loads(cluster.xc("graph", "-o", "json").stdout)["reachable"]
     assert pairs
-    wanted: dict[int, list[str]] = {}
+    targets: dict[int, list[str]] = {}
     for pair in pairs:
-        wanted.setdefault(pair["source"], []).extend([pair["v4"], pair["v6"]])
+        targets.setdefault(pair["source"], []).extend([pair["v4"], pair["v6"]])
     silent = {
         number: cluster.rsh(number, PING.format(" ".join(dict.fromkeys(each)))).split()
-        for number, each in wanted.items()
+        for number, each in targets.items()
     }
     return {number: each for number, each in silent.items() if each}
 

@@ -60,8 +60,8 @@ def test_start_and_stop_without_root(checkout: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "2 nodes in" in done.stderr
     assert "net=userspace (no bridges: there is no /dev/net/tun" in done.stderr
-    said = as_nobody(checkout, "rsh", "--name=t-nobody", "1", "hostname; ping -c1 -W5 192.168.1.201")
-    assert said.returncode == 0 and said.stdout.startswith("vm-001"), said.stdout + said.stderr
+    done = as_nobody(checkout, "rsh", "--name=t-nobody", "1", "hostname; ping -c1 -W5 192.168.1.201")
+    assert done.returncode == 0 and done.stdout.startswith("vm-001"), done.stdout + done.stderr
     for words in (
         ("netem", "--name=t-nobody", "1", "eth0", "--delay=1ms"),
         ("tcpdump", "--name=t-nobody", "--start", "1", "eth0"),
@@ -83,8 +83,8 @@ def test_bridges_without_root(checkout: Path) -> None:
         return done.stdout + done.stderr
 
     try:
-        said = xc("starts", "--nvm=2", "--nrouters=0", "--ssh-base=31000", "--mtu=9000")
-        assert "net=bridge (in a user namespace, uplink by " in said
+        output = xc("starts", "--nvm=2", "--nrouters=0", "--ssh-base=31000", "--mtu=9000")
+        assert "net=bridge (in a user namespace, uplink by " in output
         assert xc("rsh", "1", "hostname").strip() == "vm-001"
         for address in ("192.168.1.2", "fd00::192.168.1.2", "192.168.0.2"):
             xc("rsh", "1", f"ping -c1 -W5 -s 8000 {address}")
