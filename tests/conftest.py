@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 CODE = ("tasks", "dodo.py", "xc", "pyproject.toml")
 TASK_LINE = re.compile(r"^([a-z]+(?::\S+)?) {2,}(?!done in )\S")
 MACHINES = ("boot", "overlays", "k8s", "kernels")  # directories
-COMPILER = "tests/boot/test_compile.py"
+# These take long, and share nothing with the others: they have workspaces of their own, or boot nothing.
+BESIDE = ("tests/boot/test_compile.py", "tests/boot/test_release.py", "tests/boot/test_user.py")
 OURS = (
     "__",
     "xcluster_",
@@ -52,14 +53,15 @@ DEFINITIONS = {
 class Apart(LoadScopeScheduling):  # type: ignore[misc]
     """Tests that boot machines stay in one process: they share clusters, and a host can carry so many.
 
-    They take the longest, so the other process compiles the kernel that the last of them start.
+    They take the longest; the other process has what goes beside them, and all the tests that boot nothing.
     A mark xdist_group would say the same, but does nothing with xdist 3.8 and pytest 9.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith(COMPILER):
-            return COMPILER
-        return "machines" if nodeid.split("/")[1] in MACHINES else nodeid
+        file = nodeid.partition("::")[0]
+        if file in BESIDE:
+            return file
+        return "machines" if file.split("/")[1] in MACHINES else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Apart:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -94,6 +95,16 @@ def build(*tasks: str, workspace: Path = WORKSPACE, umask: int = 0o022) -> str:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stderr
+
+
+def with_packages(project: Path) -> Path:
+    """Give a project what was fetched of Debian for this one, and none of what was built."""
+    build("kernel:debian", "image:base")
+    folder = project / "workspace" / "cache" / "apt"
+    # What another process is fetching at the moment is in `partial`.
+    ignored = shutil.ignore_patterns("partial", "lock*")
+    shutil.copytree(WORKSPACE / "cache" / "apt", folder, symlinks=True, ignore=ignored)
+    return project
 
 
 def processes_of(name: str) -> list[str]:

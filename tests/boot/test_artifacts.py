@@ -85,11 +85,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         cluster.xc("mkcdrom")
         build("image:base")
         archive = partitioned(folder)
-        definition.mkdir()
-        (definition / "image.yaml").write_text(
+        new = WORKSPACE / IMAGE
+        new.mkdir()
+        (new / "image.yaml").write_text(
             f"summary: for a test\ndisk:\n  sources: [{{url: '{archive.as_uri()}'}}]\n"
             f"  sha256: {files.sha256(archive)}\n  root: /dev/vda1\n"
         )
+        new.rename(definition)  # whole at once: others read the definitions meanwhile
         odd_overlay(folder / "odd")
         capable_tar(folder / "capable.tar")
         (folder / "cidata").mkdir()

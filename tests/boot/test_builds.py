@@ -1,12 +1,11 @@
 """The real artifacts: a second build does nothing, and a build elsewhere gives the same bytes."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.boot.conftest import ROOT, WORKSPACE, Cluster, build
+from tests.boot.conftest import ROOT, WORKSPACE, Cluster, build, with_packages
 
 pytestmark = pytest.mark.boot
 TASKS = ("kernel:debian", "image:base", "ovl:network-topology", "ovl:iptools")
@@ -27,8 +26,7 @@ def test_a_second_run_executes_nothing() -> None:
 
 def test_a_build_elsewhere_gives_the_same_bytes(tmp_path: Path) -> None:
     build(*TASKS)
-    other = tmp_path / "another place"
-    shutil.copytree(WORKSPACE / "cache" / "apt", other / "cache" / "apt", symlinks=True)
+    other = with_packages(tmp_path / "another place") / "workspace"
     build(*TASKS, workspace=other, umask=0o077)
     different = [name for name in MADE if (WORKSPACE / name).read_bytes() != (other / name).read_bytes()]
     assert different == []

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tasks.base import files
-from tests.boot.conftest import ROOT, WORKSPACE
+from tests.boot.conftest import ROOT, with_packages
 from tests.conftest import TASK_LINE, temporary
 
 pytestmark = [pytest.mark.boot, pytest.mark.timeout(3000)]
@@ -53,12 +53,6 @@ def clone(to: Path) -> Path:
     with (to / ".git/info/exclude").open("a") as exclude:
         exclude.write("/.venv\n")  # a link in one of the two
     return to
-
-
-def with_packages(project: Path) -> Path:
-    """`project` with Debian's packages in its cache, but nothing built."""
-    shutil.copytree(WORKSPACE / "cache/apt", project / "workspace/cache/apt", symlinks=True)
-    return project
 
 
 def run(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.boot.conftest import ROOT, WORKSPACE, processes_of
+from tests.boot.conftest import ROOT, processes_of, with_packages
 
 pytestmark = [pytest.mark.boot, pytest.mark.skipif(os.geteuid() != 0, reason="is an ordinary user already")]
 NOBODY = 65534
@@ -20,9 +20,10 @@ def checkout() -> Iterator[Path]:
     """A copy of the project that belongs to nobody, with the downloads but nothing that was built."""
     home = Path("/tmp") / f"xc-user-{os.getpid()}"
     project = home / "project"
-    ignored = shutil.ignore_patterns("workspace", ".git", ".venv*", "__pycache__", ".*_cache")
+    # t-*: definitions that other tests make and remove
+    ignored = shutil.ignore_patterns("workspace", ".git", ".venv*", "__pycache__", ".*_cache", "t-*")
     shutil.copytree(ROOT, project, symlinks=True, ignore=ignored)
-    shutil.copytree(WORKSPACE / "cache" / "apt", project / "workspace" / "cache" / "apt", symlinks=True)
+    with_packages(project)
     subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", str(home)], check=True)
     yield project
     shutil.rmtree(home)
