@@ -107,7 +107,9 @@ def test_clones_have_agreed_on_checksums_and_segmentation(bridged: Cluster) -> N
 
 
 def test_forwards_lead_to_the_nodes(bridged: Cluster) -> None:
-    for node in bridged.status()["nodes"]:
+    nodes = bridged.status()["nodes"]
+    assert len(nodes) == 4
+    for node in nodes:
         assert node["host"] == "127.0.0.1"
         with socket.create_connection(("127.0.0.1", node["ssh"]), timeout=10) as link:
             assert link.recv(8).startswith(b"SSH-2.0-")
