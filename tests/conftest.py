@@ -50,6 +50,11 @@ DEFINITIONS = {
 }
 
 
+def is_beside(nodeid: str) -> bool:
+    """Whether a test may run at the same time as those that boot machines in the shared workspace."""
+    return nodeid.partition("::")[0] in BESIDE
+
+
 class Apart(LoadScopeScheduling):  # type: ignore[misc]
     """Tests that boot machines stay in one process: they share clusters, and a host can carry so many.
 
@@ -59,7 +64,7 @@ class Apart(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        if file in BESIDE:
+        if is_beside(nodeid):
             return file
         return "machines" if file.split("/")[1] in MACHINES else nodeid
 

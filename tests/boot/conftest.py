@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import is_beside
+
 ROOT = Path(__file__).resolve().parents[2]
 WORKSPACE = Path(os.environ.get("XCLUSTER_WORKSPACE") or ROOT / "workspace")
 
@@ -156,11 +158,19 @@ def base() -> Iterator[Cluster]:
     yield from running("t-base", ["--nvm=2", "--nrouters=2", "--ntesters=1", "--net=userspace"])
 
 
+def clusters() -> set[str]:
+    """The tests' clusters that run in the workspace."""
+    return {path.parent.name for path in (WORKSPACE / "run").glob("t-*/cluster.json")}
+
+
 @pytest.fixture(autouse=True)
-def stopped() -> Iterator[None]:
-    """What a failed test leaves running must not hold up the next ones."""
-    before = {path.parent.name for path in (WORKSPACE / "run").glob("t-*/cluster.json")}
+def stopped(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a failed test leaves running must not hold up the next ones.
+
+    Tests that run beside these (tests/conftest.py) start none here: those that appear are another process's.
+    """
+    before = clusters()
     yield
-    for path in (WORKSPACE / "run").glob("t-*/cluster.json"):
-        if path.parent.name not in before:
-            Cluster(path.parent.name).xc("stop", ok=False)
+    if not is_beside(request.node.nodeid):
+        for name in clusters() - before:
+            Cluster(name).xc("stop", ok=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.cli import selftest
-from tests.conftest import MACHINES, ROOT
+from tests.conftest import BESIDE, MACHINES, ROOT
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,10 @@ def test_every_test_is_in_a_set() -> None:
 
 def test_what_is_quick_boots_nothing() -> None:
     assert collected("quick") == files(".") - files(*MACHINES)
+
+
+def test_what_runs_beside_the_clusters_is_there() -> None:
+    assert [path for path in BESIDE if not (ROOT / path).is_file()] == []
 
 
 def test_docs_say_what_each_set_is() -> None:
