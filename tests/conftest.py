@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 CODE = ("tasks", "dodo.py", "xc", "pyproject.toml")
 TASK_LINE = re.compile(r"^([a-z]+(?::\S+)?) {2,}(?!done in )\S")
 MACHINES = ("boot", "overlays", "k8s", "kernels")  # directories
-# These take long, and share nothing with the others: they have workspaces of their own, or boot nothing.
-BESIDE = ("tests/boot/test_compile.py", "tests/boot/test_release.py", "tests/boot/test_user.py")
+# These take long and share nothing: one boots nothing, the other has workspaces and a network of its own.
+BESIDE = ("tests/boot/test_compile.py", "tests/boot/test_release.py")
 OURS = (
     "__",
     "xcluster_",
