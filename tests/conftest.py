@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 CODE = ("tasks", "dodo.py", "xc", "pyproject.toml")
 TASK_LINE = re.compile(r"^([a-z]+(?::\S+)?) {2,}(?!done in )\S")
 MACHINES = ("boot", "overlays", "k8s", "kernels")  # directories
+# These take long and share nothing: one boots nothing, the other has workspaces and a network of its own.
+BESIDE = ("tests/boot/test_compile.py", "tests/boot/test_release.py")
 OURS = (
     "__",
     "xcluster_",
@@ -48,14 +50,23 @@ DEFINITIONS = {
 }
 
 
+def is_beside(nodeid: str) -> bool:
+    """Whether a test may run at the same time as those that boot machines in the shared workspace."""
+    return nodeid.partition("::")[0] in BESIDE
+
+
 class Apart(LoadScopeScheduling):  # type: ignore[misc]
     """Tests that boot machines stay in one process: they share clusters, and a host can carry so many.
 
+    They take the longest; the other process has what goes beside them, and all the tests that boot nothing.
     A mark xdist_group would say the same, but does nothing with xdist 3.8 and pytest 9.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "machines" if nodeid.split("/")[1] in MACHINES else nodeid
+        file = nodeid.partition("::")[0]
+        if is_beside(nodeid):
+            return file
+        return "machines" if file.split("/")[1] in MACHINES else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Apart:
@@ -88,7 +99,7 @@ class Ran:
     @property
     def tasks(self) -> set[str]:
         """The tasks that were executed."""
-        return {found.group(1) for line in self.err.splitlines() if (found := TASK_LINE.match(line))}
+        return {match.group(1) for line in self.err.splitlines() if (match := TASK_LINE.match(line))}
 
     @property
     def clean(self) -> bool:
@@ -183,11 +194,16 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def checkout(code: Path, tmp_path: Path) -> Checkout:
     """A project with two overlays."""
-    made = Checkout(tmp_path / "project")
-    shutil.copytree(code, made.root)
+    return new_checkout(code, tmp_path / "project")
+
+
+def new_checkout(code: Path, root: Path) -> Checkout:
+    """Make the project of the fixture `checkout` at `root`."""
+    project = Checkout(root)
+    shutil.copytree(code, root)
     for path, text in DEFINITIONS.items():
-        made.write(path, text, 0o755 if path.endswith("bin/run") else 0o644)
-    return made
+        project.write(path, text, 0o755 if path.endswith("bin/run") else 0o644)
+    return project
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tasks.base import files
 from tasks.base.paths import Site, Workspace
 from tasks.build.containers import oci, registry, registry_api, registry_server
 from tasks.build.containers.registry_places import Place
@@ -29,21 +30,31 @@ REGISTRY = Site(Workspace.find(ROOT, {}), "bookworm")
 
 
 def program() -> str:
-    """Debian's docker-registry, as the project gets it."""
-    return registry.program(Server(REGISTRY.workspace.registry), REGISTRY)
+    """Debian's docker-registry, as the project gets it; no more than that is left in the workspace."""
+    server, workspace = Server(REGISTRY.workspace.registry), REGISTRY.workspace
+    with files.locked(server.lock):
+        path = registry.program(server, REGISTRY)
+        stamp = workspace.stamp("artifact", "docker-registry")
+        if stamp.is_file():
+            workspace.content(str(files.read_json(stamp)["sha256"])).unlink(missing_ok=True)
+            stamp.unlink()
+        for folder in ("apt/*/cache/archives/docker-registry_*.deb", "member/docker-registry-*"):
+            for leftover in (workspace.root / "cache").glob(folder):
+                leftover.unlink()
+    return path
 
 
 def tar(*entries: tarfile.TarInfo | tuple[str, str]) -> bytes:
     """A tar of entries, or of files given by path and content."""
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as made:
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for entry in entries:
             if isinstance(entry, tarfile.TarInfo):
-                made.addfile(entry)
+                archive.addfile(entry)
                 continue
             info = tarfile.TarInfo(entry[0])
             info.size = len(entry[1].encode())
-            made.addfile(info, io.BytesIO(entry[1].encode()))
+            archive.addfile(info, io.BytesIO(entry[1].encode()))
     return out.getvalue()
 
 
@@ -106,16 +117,16 @@ class Front:
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    made: Front
+    front: Front
 
     def do_GET(self) -> None:
         """Ask the registry, and pass on what it says."""
-        made = self.made
-        made.asked.append(f"{self.command} {self.path} {self.headers.get('Range', '')}".strip())
-        if made.token and self.path.startswith("/token"):
-            self._answer(200, json.dumps({"token": made.token}).encode(), {})
-        elif made.token and self.headers.get("Authorization") != f"Bearer {made.token}":
-            realm = f"http://127.0.0.1:{made.port}/token"
+        front = self.front
+        front.asked.append(f"{self.command} {self.path} {self.headers.get('Range', '')}".strip())
+        if front.token and self.path.startswith("/token"):
+            self._answer(200, json.dumps({"token": front.token}).encode(), {})
+        elif front.token and self.headers.get("Authorization") != f"Bearer {front.token}":
+            realm = f"http://127.0.0.1:{front.port}/token"
             asked = f'Bearer realm="{realm}",service="s",scope="repository:x:pull"'
             self._answer(401, b"{}", {"WWW-Authenticate": asked})
         else:
@@ -126,12 +137,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _pass_on(self) -> None:
         kept = ("Accept", "Range", "Authorization")
         headers = {name: self.headers[name] for name in kept if name in self.headers}
-        link = http.client.HTTPConnection("127.0.0.1", self.made.behind)
+        link = http.client.HTTPConnection("127.0.0.1", self.front.behind)
         link.request(self.command, self.path, headers=headers)
         reply = link.getresponse()
         passed = ("Content-Type", "Docker-Content-Digest", "WWW-Authenticate", "Content-Range")
-        known = {name: reply.headers[name] for name in passed if name in reply.headers}
-        self._answer(reply.status, reply.read(), known)
+        headers = {name: reply.headers[name] for name in passed if name in reply.headers}
+        self._answer(reply.status, reply.read(), headers)
         link.close()
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
@@ -148,15 +159,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _layer(self, body: bytes) -> None:
-        made = self.made
-        if made.wrong:
+        front = self.front
+        if front.wrong:
             body = bytes(255 - byte for byte in body)
-        cut = made.cut and len(body) > 1000
+        cut = front.cut and len(body) > 1000
         if cut:
-            made.cut -= 1
+            front.cut -= 1
             body = body[: len(body) // 2]
         for at in range(0, len(body), 20000):
-            time.sleep(made.delay)
+            time.sleep(front.delay)
             self.wfile.write(body[at : at + 20000])
         if cut:
             self.wfile.flush()
@@ -173,9 +184,9 @@ def front(behind: int) -> Iterator[Front]:
     handler = type("Handler", (_Handler,), {})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
-        made = handler.made = Front(server.server_port, behind)  # type: ignore[attr-defined]
+        front = handler.front = Front(server.server_port, behind)  # type: ignore[attr-defined]
         threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
-        yield made
+        yield front
         server.shutdown()
 
 

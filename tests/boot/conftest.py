@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -12,8 +13,17 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import is_beside
+
 ROOT = Path(__file__).resolve().parents[2]
 WORKSPACE = Path(os.environ.get("XCLUSTER_WORKSPACE") or ROOT / "workspace")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts a kernel that is compiled first comes last: another process may be at it."""
+    items.sort(
+        key=lambda item: item.path.name == "test_kernels.py" and item.path.parent == ROOT / "tests/boot"
+    )
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,27 @@ class Cluster:
         return WORKSPACE / "run" / self.name
 
 
+def build(*tasks: str, workspace: Path = WORKSPACE, umask: int = 0o022) -> str:
+    """Bring tasks up to date; what is told of it, which is nothing when there was nothing to do."""
+    env = {**Cluster("").environment, "XCLUSTER_WORKSPACE": str(workspace)}
+    done = subprocess.run(
+        [str(ROOT / "xc"), *tasks], cwd=ROOT, env=env, capture_output=True, text=True, check=False,
+        umask=umask, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def with_packages(project: Path) -> Path:
+    """Give a project what was fetched of Debian for this one, and none of what was built."""
+    build("kernel:debian", "image:base")
+    folder = project / "workspace" / "cache" / "apt"
+    # What another process is fetching at the moment is in `partial`.
+    ignored = shutil.ignore_patterns("partial", "lock*")
+    shutil.copytree(WORKSPACE / "cache" / "apt", folder, symlinks=True, ignore=ignored)
+    return project
+
+
 def processes_of(name: str) -> list[str]:
     """Command lines of live processes that work in a cluster's directory."""
     return processes_with(f"/run/{name}/")
@@ -85,15 +116,15 @@ def processes_of(name: str) -> list[str]:
 
 def processes_with(words: str) -> list[str]:
     """Command lines of live processes with these words in them."""
-    found = []
+    commands = []
     for proc in Path("/proc").glob("[0-9]*"):
         try:
             command = (proc / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
         if words in command:
-            found.append(command)
-    return found
+            commands.append(command)
+    return commands
 
 
 def assert_nothing_left(name: str) -> None:
@@ -106,8 +137,8 @@ def assert_nothing_left(name: str) -> None:
 def interrupt(process: "subprocess.Popen[str]", sign: signal.Signals) -> tuple[int, str]:
     """Send a signal to a verb and wait: its exit code and stderr."""
     os.kill(process.pid, sign)
-    _, said = process.communicate(timeout=60)
-    return process.returncode, said
+    _, errors = process.communicate(timeout=60)
+    return process.returncode, errors
 
 
 def running(name: str, words: Sequence[str], env: Mapping[str, str] | None = None) -> Iterator[Cluster]:
@@ -127,11 +158,19 @@ def base() -> Iterator[Cluster]:
     yield from running("t-base", ["--nvm=2", "--nrouters=2", "--ntesters=1", "--net=userspace"])
 
 
+def clusters() -> set[str]:
+    """The tests' clusters that run in the workspace."""
+    return {path.parent.name for path in (WORKSPACE / "run").glob("t-*/cluster.json")}
+
+
 @pytest.fixture(autouse=True)
-def stopped() -> Iterator[None]:
-    """What a failed test leaves running must not hold up the next ones."""
-    before = {path.parent.name for path in (WORKSPACE / "run").glob("t-*/cluster.json")}
+def stopped(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a failed test leaves running must not hold up the next ones.
+
+    Tests that run beside these (tests/conftest.py) start none here: those that appear are another process's.
+    """
+    before = clusters()
     yield
-    for path in (WORKSPACE / "run").glob("t-*/cluster.json"):
-        if path.parent.name not in before:
-            Cluster(path.parent.name).xc("stop", ok=False)
+    if not is_beside(request.node.nodeid):
+        for name in clusters() - before:
+            Cluster(name).xc("stop", ok=False)

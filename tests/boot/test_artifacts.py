@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tasks.base import files
-from tests.boot.conftest import ROOT, WORKSPACE, Cluster, assert_nothing_left
+from tests.boot.conftest import ROOT, WORKSPACE, Cluster, assert_nothing_left, build
 
 pytestmark = pytest.mark.boot
 IMAGE = "t-partitioned"
@@ -79,17 +79,19 @@ def odd_overlay(folder: Path) -> None:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """One node on a partitioned image."""
     folder = tmp_path_factory.mktemp("artifacts")
-    made = Cluster("t-artifacts")
+    cluster = Cluster("t-artifacts")
     definition = ROOT / "images" / IMAGE
     try:
-        made.xc("mkcdrom")
-        subprocess.run([str(ROOT / "xc"), "image:base"], check=True, cwd=ROOT, env=made.environment)
+        cluster.xc("mkcdrom")
+        build("image:base")
         archive = partitioned(folder)
-        definition.mkdir()
-        (definition / "image.yaml").write_text(
+        new = WORKSPACE / IMAGE
+        new.mkdir()
+        (new / "image.yaml").write_text(
             f"summary: for a test\ndisk:\n  sources: [{{url: '{archive.as_uri()}'}}]\n"
             f"  sha256: {files.sha256(archive)}\n  root: /dev/vda1\n"
         )
+        new.rename(definition)  # whole at once: others read the definitions meanwhile
         odd_overlay(folder / "odd")
         capable_tar(folder / "capable.tar")
         (folder / "cidata").mkdir()
@@ -99,13 +101,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             big.seek(BIG - 3)
             big.write(b"end")
         words = ["network-topology", str(folder / "odd"), str(folder / "capable.tar")]
-        made.xc("mkcdrom", f"--cidata={folder / 'cidata'}", *words)
-        made.xc("starts", f"--image={IMAGE}", "--nvm=1", "--nrouters=0", "--timeout=400")
-        yield made
+        cluster.xc("mkcdrom", f"--cidata={folder / 'cidata'}", *words)
+        cluster.xc("starts", f"--image={IMAGE}", "--nvm=1", "--nrouters=0", "--timeout=400")
+        yield cluster
     finally:
-        made.xc("stop")
+        cluster.xc("stop")
         shutil.rmtree(definition, ignore_errors=True)
-        made.xc("mkcdrom", ok=False)
+        cluster.xc("mkcdrom", ok=False)
         for path in (WORKSPACE / "image").glob(f"{IMAGE}*"):
             path.unlink()
     assert_nothing_left("t-artifacts")

@@ -32,14 +32,14 @@ def namespace(cluster: Cluster) -> str:
 
 def processes_in(space: str) -> list[str]:
     """The processes in a network namespace; it is gone when there is none."""
-    found = []
+    numbers = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if os.readlink(process / "ns/net") == space:
-                found.append(process.name)
+                numbers.append(process.name)
         except OSError:
             continue
-    return found
+    return numbers
 
 
 def features(cluster: Cluster, node: int, nic: str) -> set[int]:
@@ -50,8 +50,8 @@ def features(cluster: Cluster, node: int, nic: str) -> set[int]:
 
 def links(cluster: Cluster) -> dict[str, Any]:
     """The links in the cluster's namespace."""
-    said = cluster.xc("enter", "ip", "-d", "-j", "link").stdout
-    return {link["ifname"]: link for link in json.loads(said)}
+    output = cluster.xc("enter", "ip", "-d", "-j", "link").stdout
+    return {link["ifname"]: link for link in json.loads(output)}
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +66,8 @@ def bridged() -> Iterator[Cluster]:
 
 
 def test_the_summary_says_which_nets(bridged: Cluster) -> None:
-    said = bridged.xc("status").stdout
-    assert "net bridge" in said and "died" not in said
+    output = bridged.xc("status").stdout
+    assert "net bridge" in output and "died" not in output
     assert bridged.status()["dead"] == []
 
 
@@ -107,7 +107,9 @@ def test_clones_have_agreed_on_checksums_and_segmentation(bridged: Cluster) -> N
 
 
 def test_forwards_lead_to_the_nodes(bridged: Cluster) -> None:
-    for node in bridged.status()["nodes"]:
+    nodes = bridged.status()["nodes"]
+    assert len(nodes) == 4
+    for node in nodes:
         assert node["host"] == "127.0.0.1"
         with socket.create_connection(("127.0.0.1", node["ssh"]), timeout=10) as link:
             assert link.recv(8).startswith(b"SSH-2.0-")
@@ -177,8 +179,8 @@ def test_a_holder_that_is_killed_takes_all_with_it_and_start_replaces_it() -> No
     assert "holder has died" in cluster.xc("status").stdout
     assert cluster.status()["nodes"][0]["state"] == "dead"
     for verb in (["rsh", "1", "true"], ["enter", "true"], ["scaleout", "2"]):
-        said = cluster.xc(*verb, ok=False)
-        assert said.returncode == 1 and "Traceback" not in said.stderr
+        done = cluster.xc(*verb, ok=False)
+        assert done.returncode == 1 and "Traceback" not in done.stderr
     cluster.xc("starts", "--nvm=1", "--nrouters=0", "--net=bridge")
     assert cluster.rsh(1, "hostname") == "vm-001\n"
     space = namespace(cluster)
@@ -229,8 +231,8 @@ def test_a_cluster_in_a_numbered_namespace(numbered: Cluster) -> None:
     assert "192.168.5.250/24" in there("ip", "-4", "address", "show", "dev", "xcbr5")
     assert "mtu 9000" in there("ip", "link", "show", "dev", "xcbr5")
     there("ip", "link", "delete", "xcbr5")
-    said = there("./xc", "starts", *own, "--nvm=1", "--nrouters=1")
-    assert "net=bridge (in this namespace)" in said
+    output = there("./xc", "starts", *own, "--nvm=1", "--nrouters=1")
+    assert "net=bridge (in this namespace)" in output
     assert there("./xc", "rsh", *own, "1", "hostname").strip() == "vm-001"
     assert "ssh 192.168.0.1:22" in there("./xc", "status", *own)
     there("./xc", "rsh", *own, "1", "ping -c1 -W5 192.168.1.201")

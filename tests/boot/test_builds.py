@@ -1,13 +1,11 @@
 """The real artifacts: a second build does nothing, and a build elsewhere gives the same bytes."""
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.boot.conftest import ROOT, WORKSPACE, Cluster
+from tests.boot.conftest import ROOT, WORKSPACE, Cluster, build, with_packages
 
 pytestmark = pytest.mark.boot
 TASKS = ("kernel:debian", "image:base", "ovl:network-topology", "ovl:iptools")
@@ -21,27 +19,15 @@ MADE = (
 )
 
 
-def build(workspace: Path, umask: int = 0o022) -> str:
-    """Build into a workspace; what was said."""
-    env = {**os.environ, "XCLUSTER_WORKSPACE": str(workspace)}
-    done = subprocess.run(
-        [str(ROOT / "xc"), *TASKS], cwd=ROOT, env=env, capture_output=True, text=True, check=False,
-        umask=umask, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stderr
-
-
 def test_a_second_run_executes_nothing() -> None:
-    build(WORKSPACE)
-    assert build(WORKSPACE) == ""
+    build(*TASKS)
+    assert build(*TASKS) == ""
 
 
 def test_a_build_elsewhere_gives_the_same_bytes(tmp_path: Path) -> None:
-    build(WORKSPACE)
-    other = tmp_path / "another place"
-    shutil.copytree(WORKSPACE / "cache" / "apt", other / "cache" / "apt", symlinks=True)
-    build(other, umask=0o077)
+    build(*TASKS)
+    other = with_packages(tmp_path / "another place") / "workspace"
+    build(*TASKS, workspace=other, umask=0o077)
     different = [name for name in MADE if (WORKSPACE / name).read_bytes() != (other / name).read_bytes()]
     assert different == []
 

@@ -19,7 +19,7 @@ HOME = WORKSPACE / "checkpoint"
 FIRST = "nc -l -p 7000 </tmp/f | while read n; do echo $n >>/root/seen; echo $((n + 1)); done >/tmp/f"
 SECOND = (
     "nc 192.168.1.1 7000 </tmp/f | "
-    "{ echo 1; while read n; do echo $n >>/root/seen; usleep 20000; echo $((n + 1)); done; } >/tmp/f"
+    "{ echo 1; while read n; do echo $n >>/root/seen; usleep 100000; echo $((n + 1)); done; } >/tmp/f"
 )
 
 
@@ -88,15 +88,15 @@ def test_a_saved_cluster_goes_on(saved: Saved) -> None:
 
 
 def test_sizes_are_told_and_memory_is_sparse(saved: Saved) -> None:
-    (told,) = [
+    (row,) = [
         each
         for each in json.loads(saved.cluster.xc("checkpoint", "list", "-o", "json").stdout)
         if each["name"] == saved.name
     ]
-    assert told["nodes"] == ["vm-001", "vm-002"] and told["differs"] == []
+    assert row["nodes"] == ["vm-001", "vm-002"] and row["differs"] == []
     ram = (HOME / saved.name / "vm-001.ram").stat()
     assert ram.st_size == 128 << 20 and ram.st_blocks * 512 < ram.st_size * 0.8
-    assert told["apparent"] > 256 << 20 > told["disk"]
+    assert row["apparent"] > 256 << 20 > row["disk"]
 
 
 def as_saved(cluster: Cluster, saved: Saved) -> str:

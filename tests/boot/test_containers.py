@@ -12,7 +12,7 @@ import pytest
 from tasks.base import files
 from tasks.build.containers import oci
 from tests.boot.conftest import ROOT, WORKSPACE, Cluster, assert_nothing_left
-from tests.containers import Hub, hub, image, tar
+from tests.containers import Hub, hub, image, program, tar
 from tests.ports import free_port
 
 pytestmark = pytest.mark.boot
@@ -25,6 +25,7 @@ def port() -> Iterator[int]:
     door = Cluster("t-oci")
     before = json.loads(door.xc("registry", "status", "-o", "json").stdout)
     if not before["running"]:
+        program()
         door.xc("registry", "start", f"--port={free_port()}")
     now = json.loads(door.xc("registry", "status", "-o", "json").stdout)
     yield int(now["url"].rpartition(":")[2])
@@ -35,8 +36,8 @@ def port() -> Iterator[int]:
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """A registry on the host that has an image of two layers."""
-    with hub(tmp_path_factory.mktemp("hub")) as made:
-        yield made
+    with hub(tmp_path_factory.mktemp("hub")) as registry:
+        yield registry
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +51,16 @@ def cluster(port: int, other: Hub, tmp_path_factory: pytest.TempPathFactory) -> 
     mine.mkdir()
     (mine / "ovl.yaml").write_text(f"images: ['127.0.0.1:{other.port}/deep:1']\nallow_empty: true\n")
     (mine / "default").mkdir()
-    made = Cluster("t-oci", {"xcluster_REGISTRY_PORT": str(port)})
-    made.xc("mkcdrom", "env", "network-topology", "private-reg", "hello-container", str(mine))
+    cluster = Cluster("t-oci", {"xcluster_REGISTRY_PORT": str(port)})
+    cluster.xc("mkcdrom", "env", "network-topology", "private-reg", "hello-container", str(mine))
     try:
-        made.xc("starts", "--nvm=2", "--nrouters=0", "--mem=256")
-        yield made
+        cluster.xc("starts", "--nvm=2", "--nrouters=0", "--mem=256")
+        yield cluster
     finally:
-        made.xc("stop")
-        forget(made)
+        cluster.xc("stop")
+        forget(cluster)
     assert_nothing_left("t-oci")
-    made.xc("images", "rm", f"127.0.0.1:{other.port}/deep:1")
+    cluster.xc("images", "rm", f"127.0.0.1:{other.port}/deep:1")
 
 
 def forget(cluster: Cluster) -> None:
@@ -84,8 +85,8 @@ def test_nodes_run_it_from_the_disk_they_share(cluster: Cluster) -> None:
 def test_upper_layers_remove_what_is_below(cluster: Cluster, other: Hub) -> None:
     name = f"127.0.0.1:{other.port}/deep:1"
     mount = f"podman mount $(podman create --network=none {name} /none)"
-    found = cluster.rsh(1, f'at=$({mount}) && cd "$at" && find . ! -type d | sort')
-    assert [path for path in found.split() if "/run/" not in path] == ["./etc/kept", "./top"]
+    paths = cluster.rsh(1, f'at=$({mount}) && cd "$at" && find . ! -type d | sort')
+    assert [path for path in paths.split() if "/run/" not in path] == ["./etc/kept", "./top"]
 
 
 def test_what_a_container_writes_is_its_own(cluster: Cluster) -> None:
@@ -98,15 +99,15 @@ def test_a_guest_pulls_from_the_private_registry(cluster: Cluster, tmp_path: Pat
     layout = oci.Layout(WORKSPACE / "cache/oci")
     digest = str(files.read_json(WORKSPACE / "pull/localhost+hello:1.json")["digest"])
     (layer,) = oci.Manifest.of(layout.json(digest), "hello").layers
-    with tarfile.open(layout.blob(layer.digest)) as made:
-        made.extractall(tmp_path / "root", filter="data")
+    with tarfile.open(layout.blob(layer.digest)) as archive:
+        archive.extractall(tmp_path / "root", filter="data")
     (tmp_path / "root/etc/hello").write_text("from the registry\n")
     words = ["--force", "--tag=t-oci:1", "--command=/bin/busybox cat /etc/hello", str(tmp_path / "root")]
     cluster.xc("images", "mkimage", *words)
     try:
         cluster.xc("registry", "cache", "localhost/t-oci:1")
-        said = cluster.rsh(2, f"podman pull -q localhost/t-oci:1 >/dev/null && {RUN} localhost/t-oci:1")
-        assert said.strip() == "from the registry"
+        output = cluster.rsh(2, f"podman pull -q localhost/t-oci:1 >/dev/null && {RUN} localhost/t-oci:1")
+        assert output.strip() == "from the registry"
     finally:
         cluster.xc("registry", "rm", "localhost/t-oci:1")
         cluster.xc("images", "rm", "localhost/t-oci:1")
@@ -146,8 +147,8 @@ def test_containerd_imports_them(tmp_path: Path) -> None:
         cluster.xc("starts", "--nvm=1", "--nrouters=0", "--mem=384")
         cluster.until(1, "test -e /run/containerd/images-imported", 180)
         assert "localhost/hello:1" in cluster.rsh(1, "ctr -n k8s.io images ls -q").split()
-        said = cluster.rsh(1, "ctr -n k8s.io run --rm localhost/hello:1 one")
-        assert said.strip() == "hello from a container"
+        output = cluster.rsh(1, "ctr -n k8s.io run --rm localhost/hello:1 one")
+        assert output.strip() == "hello from a container"
         assert "storage" not in cluster.rsh(1, "ls /var/lib/container-images").split()
     finally:
         cluster.xc("stop")

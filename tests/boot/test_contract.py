@@ -286,9 +286,9 @@ def test_boot_vm(two: Cluster) -> None:
             time.sleep(1)
         assert "colour=red" in two.rsh(7, "cat /proc/cmdline")
         two.xc("rsh", "7", "poweroff")
-        out, said = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=120)
     finally:
         process.kill()
-    assert process.returncode == 0, said
-    assert "BusyBox" in out
+    assert process.returncode == 0, errors
+    assert "BusyBox" in output
     assert {node["number"] for node in two.status()["nodes"]} == {1, 2}

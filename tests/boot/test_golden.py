@@ -113,8 +113,8 @@ def test_what_qemu_cannot_save_boots_cold() -> None:
     device = "-object memory-backend-ram,size=1M,share=on,id=iv -device ivshmem-plain,memdev=iv,master=off"
     cluster = Cluster("t-fallback", {"__kvm_opt": device})
     done = cluster.xc("starts", "--nvm=1", "--nrouters=0")
-    said = [line for line in done.stderr.splitlines() if "no golden snapshot" in line]
-    assert len(said) == 1
+    lines = [line for line in done.stderr.splitlines() if "no golden snapshot" in line]
+    assert len(lines) == 1
     assert cluster.rsh(1, "hostname").strip() == "vm-001"
     cluster.xc("stop")
     assert_nothing_left("t-fallback")

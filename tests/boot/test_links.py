@@ -32,15 +32,15 @@ def pair() -> Iterator[Cluster]:
 def echoes(pcap: bytes) -> list[tuple[int, bytes]]:
     """The pings in a capture: ICMP type and target address of each. The capture has to be whole."""
     assert struct.unpack_from("=I", pcap) == (0xA1B2C3D4,)
-    at, found = 24, []
+    at, pings = 24, []
     while at < len(pcap):
         (length,) = struct.unpack_from("=I", pcap, at + 8)
         frame = pcap[at + 16 : at + 16 + length]
         assert len(frame) == length
         if frame[12:14] == b"\x08\x00" and frame[23] == 1:
-            found.append((frame[34], frame[30:34]))
+            pings.append((frame[34], frame[30:34]))
         at += 16 + length
-    return found
+    return pings
 
 
 def capture(pair: Cluster, *words: str) -> "subprocess.Popen[bytes]":
@@ -67,31 +67,31 @@ def test_a_capture_to_a_file_has_the_pings(
     process = capture(pair, "1", interface, f"--file={tmp_path / 'c.pcap'}")
     pair.rsh(1, f"ping -c2 -W5 {peer}")
     process.send_signal(sign)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 0, said
-    found = echoes((tmp_path / "c.pcap").read_bytes())
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    pings = echoes((tmp_path / "c.pcap").read_bytes())
     sent = (8, bytes(map(int, peer.split("."))))
-    assert found.count(sent) == 2
-    assert len([kind for kind, _ in found if kind == 0]) == 2
+    assert pings.count(sent) == 2
+    assert len([kind for kind, _ in pings if kind == 0]) == 2
     assert spools(pair) == []
 
 
 def test_a_capture_to_stdout_ends_by_itself(pair: Cluster) -> None:
     process = capture(pair, "1", "eth1", "-c", "4")
     pair.rsh(1, f"ping -c6 -i0.2 -W5 {PEER}")
-    out, said = process.communicate(timeout=60)
-    assert process.returncode == 0 and said.endswith(b"4 frames\n")
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 0 and errors.endswith(b"4 frames\n")
     assert len(out) == 24 + 4 * 16 + sum(struct.unpack_from("=I", out, at)[0] for at in frame_lengths(out))
     assert spools(pair) == []
 
 
 def frame_lengths(pcap: bytes) -> list[int]:
     """Where the lengths of the frames stand."""
-    found, at = [], 24
+    places, at = [], 24
     while at < len(pcap):
-        found.append(at + 8)
+        places.append(at + 8)
         at += 16 + struct.unpack_from("=I", pcap, at + 8)[0]
-    return found
+    return places
 
 
 def test_upstreams_words(pair: Cluster) -> None:
@@ -151,10 +151,10 @@ def test_interfaces_and_nodes_that_are_not_there(pair: Cluster) -> None:
 
 def round_trip(pair: Cluster, peer: str, size: int = 56) -> float:
     """The quickest of some pings, in ms."""
-    said = pair.rsh(1, f"ping -c4 -i0.2 -W5 -s {size} {peer}")
-    found = re.search(r"min/avg/max = ([0-9.]+)/", said)
-    assert found, said
-    return float(found[1])
+    output = pair.rsh(1, f"ping -c4 -i0.2 -W5 -s {size} {peer}")
+    match = re.search(r"min/avg/max = ([0-9.]+)/", output)
+    assert match, output
+    return float(match[1])
 
 
 @pytest.mark.parametrize("interface", ["eth0", "eth1"])
@@ -179,9 +179,9 @@ def test_a_rate(pair: Cluster) -> None:
 
 def test_loss_of_some_and_of_all(pair: Cluster) -> None:
     pair.xc("netem", "1", "eth1", "--loss=50%", "--direction=in")
-    said = pair.rsh(1, f"ping -c60 -i0.05 -W1 {PEER}")
-    found = re.search(r"(\d+) packets received", said)
-    assert found and 8 <= int(found[1]) <= 52
+    output = pair.rsh(1, f"ping -c60 -i0.05 -W1 {PEER}")
+    match = re.search(r"(\d+) packets received", output)
+    assert match and 8 <= int(match[1]) <= 52
     pair.xc("netem", "1", "eth1", "--loss=100%")
     assert pair.xc("rsh", "1", f"ping -c2 -i0.2 -W1 {PEER}", ok=False).returncode != 0
     pair.xc("netem", "1", "eth1", "off")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tasks.base import files
-from tests.boot.conftest import ROOT, WORKSPACE
+from tests.boot.conftest import ROOT, with_packages
 from tests.conftest import TASK_LINE, temporary
 
 pytestmark = [pytest.mark.boot, pytest.mark.timeout(3000)]
@@ -55,12 +55,6 @@ def clone(to: Path) -> Path:
     return to
 
 
-def with_packages(project: Path) -> Path:
-    """`project` with Debian's packages in its cache, but nothing built."""
-    shutil.copytree(WORKSPACE / "cache/apt", project / "workspace/cache/apt", symlinks=True)
-    return project
-
-
 def run(
     command: list[str], cwd: Path, env: dict[str, str], umask: int = 0o022
 ) -> "subprocess.CompletedProcess[str]":
@@ -80,12 +74,12 @@ def plain_env() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A checkout in which a release was made."""
-    made = with_packages(clone(tmp_path_factory.mktemp("one") / "project"))
-    (made / ".venv").symlink_to(ROOT / ".venv")
-    said = run(["./xc", *RELEASE], made, plain_env())
-    assert said.returncode == 0, said.stderr
-    yield made
-    files.remove(made)
+    project = with_packages(clone(tmp_path_factory.mktemp("one") / "project"))
+    (project / ".venv").symlink_to(ROOT / ".venv")
+    done = run(["./xc", *RELEASE], project, plain_env())
+    assert done.returncode == 0, done.stderr
+    yield project
+    files.remove(project)
 
 
 @pytest.fixture(scope="module")
@@ -96,43 +90,43 @@ def release(project: Path) -> Path:
 
 def test_what_a_release_consists_of(release: Path) -> None:
     assert sorted(path.name for path in release.iterdir()) == FILES
-    said = subprocess.run(
+    done = subprocess.run(
         ["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=release, capture_output=True
     )
-    assert said.returncode == 0 and said.stdout.count(b": OK") == len(FILES) - 1
+    assert done.returncode == 0 and done.stdout.count(b": OK") == len(FILES) - 1
 
 
 def test_a_second_run_executes_nothing(project: Path) -> None:
-    said = run(["./xc", *RELEASE], project, plain_env())
-    assert (said.returncode, said.stderr, said.stdout) == (0, "", "")
+    done = run(["./xc", *RELEASE], project, plain_env())
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
 
 
 @pytest.fixture
 def home() -> Iterator[Path]:
     """A user's directory; its path is short enough for sockets."""
-    made = Path("/tmp") / f"xc-rel-{os.getpid()}"
-    made.mkdir()
-    yield made
-    files.remove(made)
+    folder = Path("/tmp") / f"xc-rel-{os.getpid()}"
+    folder.mkdir()
+    yield folder
+    files.remove(folder)
 
 
 def test_unpacked_it_starts_without_network_and_builds_nothing(release: Path, home: Path) -> None:
     (home / "bin").mkdir()
     for name in PROGRAMS:
-        found = shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin")
-        assert found, name
-        (home / "bin" / name).symlink_to(found)
+        program = shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin")
+        assert program, name
+        (home / "bin" / name).symlink_to(program)
     with tarfile.open(release / "xcluster-1.0-t.tar.xz") as tar:
         tar.extractall(home, filter="tar")
     here = home / "xcluster-1.0-t"
     manifest = files.read_json(here / "workspace/shipped.json")
     env = {"PATH": str(home / "bin"), "HOME": str(home), "LANG": "C.UTF-8"}
-    said = run(["/usr/bin/unshare", "--net", "sh", "-c", TRY], here, env)
-    assert said.returncode == 0, said.stdout + said.stderr
-    assert said.stdout.startswith("vm-001\n") and "ID=xcluster" in said.stdout
-    executed = {each.group(1) for line in said.stderr.splitlines() if (each := TASK_LINE.match(line))}
-    assert executed == {"golden"}, said.stderr  # the one thing that is made of this host too
-    assert "0 B downloaded" in said.stderr
+    done = run(["/usr/bin/unshare", "--net", "sh", "-c", TRY], here, env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("vm-001\n") and "ID=xcluster" in done.stdout
+    executed = {each.group(1) for line in done.stderr.splitlines() if (each := TASK_LINE.match(line))}
+    assert executed == {"golden"}, done.stderr  # the one thing that is made of this host too
+    assert "0 B downloaded" in done.stderr
     assert not (here / "workspace/cache").exists()
     assert len(manifest["files"]) > 200
     assert [name for name, (sha, _) in manifest["files"].items() if files.sha256(here / name) != sha] == []
@@ -156,10 +150,10 @@ def test_the_same_bytes_by_another_user_elsewhere(project: Path, release: Path) 
             "TZ": "Asia/Tokyo",
             "LC_ALL": "C",
         }
-        said = run([*as_user, "taskset", "-c", "0", "./xc", *RELEASE], other, env, umask=0o077)
-        assert said.returncode == 0, said.stderr
-        made = other / "workspace/release/1.0-t"
-        assert [n for n in FILES if files.sha256(made / n) != files.sha256(release / n)] == []
+        done = run([*as_user, "taskset", "-c", "0", "./xc", *RELEASE], other, env, umask=0o077)
+        assert done.returncode == 0, done.stderr
+        folder = other / "workspace/release/1.0-t"
+        assert [n for n in FILES if files.sha256(folder / n) != files.sha256(release / n)] == []
     finally:
         files.remove(home)
 
@@ -177,12 +171,12 @@ def test_neither_a_kill_nor_a_full_disk_leaves_half_a_release(project: Path) -> 
     process.wait()
     assert list(folder.glob(".2.*.tmp/*")) and not (folder / "2").exists()
     limit = (9 << 20, 9 << 20)  # above all that is written on the way to the archives
-    said = subprocess.run(
+    done = subprocess.run(
         words, cwd=project, env=plain_env(), capture_output=True, text=True, check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
     )  # fmt: skip
     assert (
-        said.returncode == 1 and "larger than files may be" in said.stderr and "Traceback" not in said.stderr
+        done.returncode == 1 and "larger than files may be" in done.stderr and "Traceback" not in done.stderr
     )
     assert not (folder / "2").exists() and temporary(folder) == []
     assert run(words, project, plain_env()).returncode == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.boot.conftest import ROOT, WORKSPACE, processes_of
+from tests.boot.conftest import ROOT, processes_of, with_packages
 
 pytestmark = [pytest.mark.boot, pytest.mark.skipif(os.geteuid() != 0, reason="is an ordinary user already")]
 NOBODY = 65534
@@ -20,9 +20,10 @@ def checkout() -> Iterator[Path]:
     """A copy of the project that belongs to nobody, with the downloads but nothing that was built."""
     home = Path("/tmp") / f"xc-user-{os.getpid()}"
     project = home / "project"
-    ignored = shutil.ignore_patterns("workspace", ".git", ".venv*", "__pycache__", ".*_cache")
+    # t-*: definitions that other tests make and remove
+    ignored = shutil.ignore_patterns("workspace", ".git", ".venv*", "__pycache__", ".*_cache", "t-*")
     shutil.copytree(ROOT, project, symlinks=True, ignore=ignored)
-    shutil.copytree(WORKSPACE / "cache" / "apt", project / "workspace" / "cache" / "apt", symlinks=True)
+    with_packages(project)
     subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", str(home)], check=True)
     yield project
     shutil.rmtree(home)
@@ -60,8 +61,8 @@ def test_start_and_stop_without_root(checkout: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "2 nodes in" in done.stderr
     assert "net=userspace (no bridges: there is no /dev/net/tun" in done.stderr
-    said = as_nobody(checkout, "rsh", "--name=t-nobody", "1", "hostname; ping -c1 -W5 192.168.1.201")
-    assert said.returncode == 0 and said.stdout.startswith("vm-001"), said.stdout + said.stderr
+    done = as_nobody(checkout, "rsh", "--name=t-nobody", "1", "hostname; ping -c1 -W5 192.168.1.201")
+    assert done.returncode == 0 and done.stdout.startswith("vm-001"), done.stdout + done.stderr
     for words in (
         ("netem", "--name=t-nobody", "1", "eth0", "--delay=1ms"),
         ("tcpdump", "--name=t-nobody", "--start", "1", "eth0"),
@@ -83,8 +84,8 @@ def test_bridges_without_root(checkout: Path) -> None:
         return done.stdout + done.stderr
 
     try:
-        said = xc("starts", "--nvm=2", "--nrouters=0", "--ssh-base=31000", "--mtu=9000")
-        assert "net=bridge (in a user namespace, uplink by " in said
+        output = xc("starts", "--nvm=2", "--nrouters=0", "--ssh-base=31000", "--mtu=9000")
+        assert "net=bridge (in a user namespace, uplink by " in output
         assert xc("rsh", "1", "hostname").strip() == "vm-001"
         for address in ("192.168.1.2", "fd00::192.168.1.2", "192.168.0.2"):
             xc("rsh", "1", f"ping -c1 -W5 -s 8000 {address}")

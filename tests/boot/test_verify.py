@@ -16,8 +16,8 @@ def test_a_topology_that_holds_what_it_promises(tmp_path: Path) -> None:
     cluster, junit = Cluster("t-verify"), tmp_path / "junit.xml"
     ran = cluster.xc("verify", *FEW, "--net=bridge", "-o", "json", f"--junit={junit}")
     checks = json.loads(ran.stdout)
-    found = {each["name"]: each["outcome"] for each in checks}
-    assert set(found.values()) == {"ok"}
+    outcomes = {each["name"]: each["outcome"] for each in checks}
+    assert set(outcomes.values()) == {"ok"}
     for name in (
         "vm-001 to fd00::192.168.2.221, 1500 bytes",
         "vm-001 to name vm-201",
@@ -28,7 +28,7 @@ def test_a_topology_that_holds_what_it_promises(tmp_path: Path) -> None:
         "vm-002 to 192.168.2.221, 1500 bytes",
         "nothing is left",
     ):
-        assert name in found
+        assert name in outcomes
     assert len(list(ElementTree.parse(junit).getroot()[0])) == len(checks)
     assert_nothing_left("t-verify")
 

@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tasks.cli import selftest
-from tests.conftest import ROOT
+from tests.conftest import BESIDE, MACHINES, ROOT
 
 
 @pytest.mark.parametrize(
@@ -39,16 +40,18 @@ def files(*folders: str) -> set[str]:
 
 
 def test_every_test_is_in_a_set() -> None:
-    """What a run without words leaves out is in a set of its own; `all` is all."""
-    ci, everything = collected(), collected("all")
-    assert everything == files(".")
-    long = collected("overlays") | collected("kernels") | collected("k8s")
-    assert long == files("overlays", "kernels", "k8s")
-    assert ci | long == everything
+    """What a run without words leaves out is in a set of its own; `all` is all, tests/build too."""
+    long = files(*(Path(folder).name for folder in selftest.LONG))
+    assert collected("all") == files(".")
+    assert collected() | long == files(".")
 
 
 def test_what_is_quick_boots_nothing() -> None:
-    assert collected("quick") == files(".") - files("boot", "overlays", "kernels", "k8s")
+    assert collected("quick") == files(".") - files(*MACHINES)
+
+
+def test_what_runs_beside_the_clusters_is_there() -> None:
+    assert [path for path in BESIDE if not (ROOT / path).is_file()] == []
 
 
 def test_docs_say_what_each_set_is() -> None:

@@ -61,12 +61,12 @@ class Kubernetes(Cluster):
 
     def connects(self, number: int, address: str, count: int = 100) -> dict[str, int]:
         """How often each host has answered connections from a node; all of them have to be answered."""
-        said = self.until(
+        output = self.until(
             number, f"mconnect -address {address} -nconn {count} -timeout 60s -output json", PATIENCE
         )
-        found: dict[str, int] = json.loads(said)["hosts"]
-        assert sum(found.values()) == count
-        return found
+        hosts: dict[str, int] = json.loads(output)["hosts"]
+        assert sum(hosts.values()) == count
+        return hosts
 
 
 def eventually(what: Any, seconds: float = PATIENCE) -> None:
@@ -81,9 +81,9 @@ def started(
     cluster = Kubernetes(name, env or {})
     cluster.xc("mkcdrom", *overlays)
     try:
-        said = cluster.xc("k8s", "--nvm=2", *words, timeout=LONG).stderr
-        assert "failed in the guest" not in said
-        assert "Kubernetes is ready" in said
+        output = cluster.xc("k8s", "--nvm=2", *words, timeout=LONG).stderr
+        assert "failed in the guest" not in output
+        assert "Kubernetes is ready" in output
         yield cluster
     finally:
         cluster.xc("stop")

@@ -32,8 +32,8 @@ def test_restored(saved: Kubernetes, time_over: float) -> None:
     """Clocks, leases, tokens and watches come over the gap; each time all of it works again."""
     time.sleep(time_over)
     began = time.monotonic()
-    said = saved.xc("start", f"--from={SAVED}", "--wait=ready").stderr
-    print(f"restored and ready after {time.monotonic() - began:.1f} s: {said}")
+    output = saved.xc("start", f"--from={SAVED}", "--wait=ready").stderr
+    print(f"restored and ready after {time.monotonic() - began:.1f} s: {output}")
     now = int(saved.rsh(1, "date +%s"))
     assert abs(now - time.time()) < 5
     saved.connects(1, "mconnect.default.svc.xcluster:5001")
@@ -41,8 +41,8 @@ def test_restored(saved: Kubernetes, time_over: float) -> None:
     walk_through(saved, [1, 2])
     leases = saved.json("get leases -n kube-node-lease")["items"]
     assert {each["metadata"]["name"] for each in leases} == {"vm-001", "vm-002"}
-    said = saved.kubectl("create token default")  # signed now, and believed
-    assert len(said.split(".")) == 3
+    token = saved.kubectl("create token default")  # signed now, and believed
+    assert len(token.split(".")) == 3
 
 
 def test_beside_itself(saved: Kubernetes, tmp_path: Path) -> None:

@@ -53,9 +53,9 @@ def test_a_downloaded_image(downloaded: str) -> None:
 
 def test_programs_of_a_build_directory(tmp_path: Path) -> None:
     """KUBERNETESD: what is in it goes into the image; what is not, comes from the next source as ever."""
-    made = files.read_json(Workspace(WORKSPACE).stamp("artifact", "kubelet"))["sha256"]
+    sha256 = files.read_json(Workspace(WORKSPACE).stamp("artifact", "kubelet"))["sha256"]
     for name in MINE:
-        shutil.copy(Workspace(WORKSPACE).content(made), tmp_path / name)
+        shutil.copy(Workspace(WORKSPACE).content(sha256), tmp_path / name)
         with (tmp_path / name).open("ab") as file:
             file.write(f"mine: {name}".encode())  # so that it can be told from ours
     try:

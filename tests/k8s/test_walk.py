@@ -23,8 +23,8 @@ def cluster() -> Iterator[Kubernetes]:
 
 def test_images_are_there(cluster: Kubernetes) -> None:
     for number in (1, 2):
-        found = cluster.rsh(number, "images").split()
-        assert {f"localhost/{name}:1" for name in ("pause", "coredns", "alpine", "mconnect")} <= set(found)
+        images = cluster.rsh(number, "images").split()
+        assert {f"localhost/{name}:1" for name in ("pause", "coredns", "alpine", "mconnect")} <= set(images)
 
 
 def test_walk_through(cluster: Kubernetes) -> None:
@@ -84,8 +84,8 @@ def asked(
         context.load_cert_chain(both.name)
     assert cluster["server"].startswith("https://127.0.0.1:")
     with urllib.request.urlopen(cluster["server"] + path, context=context, timeout=60) as answer:
-        found: dict[str, list[dict[str, dict[str, str]]]] = json.load(answer)
-    return found
+        hosts: dict[str, list[dict[str, dict[str, str]]]] = json.load(answer)
+    return hosts
 
 
 def test_as_upstream_tests_an_overlay(cluster: Kubernetes) -> None:

@@ -27,8 +27,8 @@ def test_udhcpc_gets_an_address_of_the_range(cluster: Cluster) -> None:
 
 def test_a_router_advertisement_gives_an_address_and_a_route(cluster: Cluster) -> None:
     cluster.rsh(1, "ip link set eth2 up")
-    found = cluster.until(1, "ip -6 -o address show dev eth2 scope global dynamic | grep fd00:3::", 60)
-    assert "fd00:3::200:ff:fe01:301/64" in found
+    addresses = cluster.until(1, "ip -6 -o address show dev eth2 scope global dynamic | grep fd00:3::", 60)
+    assert "fd00:3::200:ff:fe01:301/64" in addresses
     assert "proto ra" in cluster.rsh(1, "ip -6 route show default dev eth2")
     cluster.until(1, ping("fd00:3::201", "-6"))
 

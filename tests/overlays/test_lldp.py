@@ -14,14 +14,14 @@ def cluster() -> Iterator[Cluster]:
     yield from with_overlay("lldp", "--nvm=2", "--nrouters=1", "--nets1=0,1,3")
 
 
-def neighbours(cluster: Cluster, number: int, wanted: int) -> set[tuple[str, str, str]]:
+def neighbours(cluster: Cluster, number: int, count: int) -> set[tuple[str, str, str]]:
     """(own interface, node, its interface) of each neighbour."""
     counted = "lldpcli -f json0 show neighbors > /tmp/lldp; jq '[.lldp[0].interface[]?] | length' /tmp/lldp"
-    cluster.until(number, f'[ "$({counted})" -ge {wanted} ]', 60)
-    found = json.loads(cluster.rsh(number, "cat /tmp/lldp"))["lldp"][0]["interface"]
+    cluster.until(number, f'[ "$({counted})" -ge {count} ]', 60)
+    interfaces = json.loads(cluster.rsh(number, "cat /tmp/lldp"))["lldp"][0]["interface"]
     return {
         (one["name"], one["chassis"][0]["name"][0]["value"], one["port"][0]["descr"][0]["value"])
-        for one in found
+        for one in interfaces
     }
 
 

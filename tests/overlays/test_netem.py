@@ -19,8 +19,8 @@ def cluster() -> Iterator[Cluster]:
 
 def fastest(cluster: Cluster, address: str) -> float:
     """The smallest round-trip time of some pings, in ms."""
-    said = cluster.until(1, f"ping -c3 -W9 {address}")
-    return float(re.findall(r"= ([0-9.]+)/", said)[0])
+    output = cluster.until(1, f"ping -c3 -W9 {address}")
+    return float(re.findall(r"= ([0-9.]+)/", output)[0])
 
 
 @pytest.mark.parametrize("address", ["192.168.1.2", "fd00::192.168.1.2"])

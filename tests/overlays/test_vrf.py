@@ -17,8 +17,8 @@ def cluster() -> Iterator[Cluster]:
 @pytest.mark.parametrize(("vrf", "host"), [("red", "vm-001"), ("blue", "vm-002")])
 @pytest.mark.parametrize("address", ["10.0.0.1", "[fd00::10.0.0.1]"])
 def test_one_address_in_two_vrfs_is_two_nodes(cluster: Cluster, vrf: str, host: str, address: str) -> None:
-    said = cluster.until(201, f"ip vrf exec {vrf} wget -q -O - http://{address}/cgi-bin/info")
-    assert said.strip() == f"Host {host}"
+    page = cluster.until(201, f"ip vrf exec {vrf} wget -q -O - http://{address}/cgi-bin/info")
+    assert page.strip() == f"Host {host}"
 
 
 @pytest.mark.parametrize("family", ["-4", "-6"])
@@ -44,5 +44,5 @@ def test_nothing_leaks_from_red_to_blue(cluster: Cluster) -> None:
 
 
 def test_services_of_the_router_answer_in_a_vrf(cluster: Cluster) -> None:
-    said = cluster.until(2, "wget -q -O - http://10.0.0.201/cgi-bin/info")
-    assert said.strip() == "Host vm-201"
+    page = cluster.until(2, "wget -q -O - http://10.0.0.201/cgi-bin/info")
+    assert page.strip() == "Host vm-201"

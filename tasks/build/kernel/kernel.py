@@ -39,6 +39,7 @@ NOT_WITH_KERNEL = (
     "firmware-linux-free",
     "apparmor",
 )
+LEAST_DISK = 16  # MiB: in a smaller one ext4's journal does not fit, however few modules there are
 Fragments = dict[str, dict[str, str]]
 
 
@@ -104,7 +105,7 @@ def unpack_prebuilt(kernel: Kernel, epoch: int, site: Site) -> None:
             kernel.initramfs_modules,
             (root / "bin/busybox").read_bytes(),
         )
-        _modules_disk(modules, temp, epoch)
+        modules_disk(modules, temp, epoch)
         files.remove(root)
     _stamp(kernel, site, version, "vmlinux" if elf else "bzImage")
 
@@ -129,7 +130,7 @@ def build(kernel: Kernel, fragments: Fragments, epoch: int, site: Site) -> None:
             root = temp / "tree"
             root.mkdir()
             made.install_modules(root)
-            _modules_disk(root / "lib" / "modules", temp, epoch)
+            modules_disk(root / "lib" / "modules", temp, epoch)
             files.remove(root)
     _stamp(kernel, site, made.version(), "vmlinux")
 
@@ -152,14 +153,14 @@ def _configured(kernel: Kernel, fragments: Fragments, epoch: int, site: Site) ->
     return made
 
 
-def _modules_disk(modules: Path, folder: Path, epoch: int) -> None:
+def modules_disk(modules: Path, folder: Path, epoch: int) -> None:
     """A disk of /lib/modules that every node mounts read-only, so that no kernel has to fit an image."""
     for path in modules.rglob("*"):  # what depmod wrote has the modes that the user's umask left
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() else 0o644)
     size = sum(path.lstat().st_size + 4096 for path in modules.rglob("*")) * 11 // 10
     with files.atomic(folder / "modules.img") as temp:
-        ext4.make(modules, temp, f"{(size >> 20) + 8}M", epoch)
+        ext4.make(modules, temp, f"{max((size >> 20) + 8, LEAST_DISK)}M", epoch)
 
 
 def _stamp(kernel: Kernel, site: Site, version: str, boot: str) -> None:

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from tasks.base import files
 from tasks.base.errors import UserError
 from tasks.build.release import git, wheels
 from tasks.formats import xztar
-from tests.conftest import ROOT, Checkout, content, temporary
+from tests.conftest import ROOT, Checkout, content, new_checkout, temporary
 
 SHIP = """
 import pathlib, sys
@@ -174,13 +173,26 @@ def test_pins_are_what_is_installed_here() -> None:
     assert found["doit"].startswith("0.3")
 
 
+@pytest.fixture(scope="session")
+def shipped_project(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A project in which a release has been made ready, as it is before it is packed."""
+    project = new_checkout(code, tmp_path_factory.mktemp("release") / "project")
+    project.good("mkcdrom", "a", "b")
+    ship(project)
+    return project
+
+
+def ship(project: Checkout, **more: str) -> None:
+    """Write what a release says of the files that it brings."""
+    env = {**os.environ, **more, "PYTHONPATH": str(project.root), "HOME": str(project.root / "home")}
+    subprocess.run([sys.executable, "-c", SHIP], cwd=project.root, env=env, check=True)
+
+
 @pytest.fixture
-def unpacked(checkout: Checkout, tmp_path: Path) -> Iterator[Checkout]:
+def unpacked(shipped_project: Checkout, tmp_path: Path) -> Checkout:
     """A project as a release brings it to another place: no record of doit, other times, another umask."""
-    checkout.good("mkcdrom", "a", "b")
-    env = {**os.environ, "PYTHONPATH": str(checkout.root), "HOME": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", SHIP], cwd=checkout.root, env=env, check=True)
-    yield move(checkout, tmp_path / "some where" / "else")
+    shutil.copytree(shipped_project.root, tmp_path / "project", symlinks=True)
+    return move(Checkout(tmp_path / "project"), tmp_path / "some where" / "else")
 
 
 def move(checkout: Checkout, to: Path, *, fresh: bool = True) -> Checkout:
@@ -253,8 +265,7 @@ def test_a_damaged_manifest_is_as_none(unpacked: Checkout) -> None:
 def test_what_decides_bytes_comes_with_it(checkout: Checkout, tmp_path: Path) -> None:
     env = {"SOURCE_DATE_EPOCH": "86400"}
     checkout.good("mkcdrom", "a", "b", env=env)
-    paths = {**os.environ, **env, "PYTHONPATH": str(checkout.root), "HOME": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", SHIP], cwd=checkout.root, env=paths, check=True)
+    ship(checkout, **env)
     manifest = checkout.workspace / "shipped.json"
     files.write_json(manifest, {**files.read_json(manifest), "environ": env})
     there = move(checkout, tmp_path / "there")
