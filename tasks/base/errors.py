@@ -34,7 +34,7 @@ class DefinitionError(UserError):
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = sorted(set(problems))
-        super().__init__("invalid definitions:\n" + "\n".join(f"  {line}" for line in self.problems))
+        super().__init__("invalid definitions or settings:\n" + "\n".join(f"  {line}" for line in self.problems))
 
 
 class CommandError(UserError):
