@@ -24,13 +24,13 @@ NODES = 6
 def bare(kernel: str) -> None:
     """Boot six guests at once, and wait until the last one has powered off."""
     workspace = Workspace(WORKSPACE)
-    made = plan.to_start(Settings(kernel=kernel, name=CLUSTER), workspace)
+    start = plan.to_start(plan.survey(Settings(kernel=kernel, name=CLUSTER), workspace))
     accel.tiny_initramfs(workspace.probe_guest)
-    words = qemu.cmdline(made.boot, made.nodes[0]).replace("root=/dev/vda rw init=/init ", "")
+    words = qemu.cmdline(start.boot, start.nodes[0]).replace("root=/dev/vda rw init=/init ", "")
     command = [
-        qemu.QEMU, "-nodefaults", "-no-user-config", "-machine", "pc,hpet=off", "-accel", made.boot.accel,
-        "-cpu", qemu.cpu(made.boot.accel), "-m", "128", "-smp", "2",
-        "-display", "none", "-no-reboot", "-serial", "stdio", "-kernel", str(made.boot.kernel),
+        qemu.QEMU, "-nodefaults", "-no-user-config", "-machine", "pc,hpet=off", "-accel", start.boot.accel,
+        "-cpu", qemu.cpu(start.boot.accel), "-m", "128", "-smp", "2",
+        "-display", "none", "-no-reboot", "-serial", "stdio", "-kernel", str(start.boot.kernel),
         "-initrd", str(workspace.probe_guest), "-append", words,
     ]  # fmt: skip
     guests = [

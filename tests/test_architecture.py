@@ -84,7 +84,9 @@ def test_each_module_is_on_its_folders_page(folder: str) -> None:
     names = {path.removeprefix(f"tasks/{folder}/").removesuffix(".py") for path, _ in sources()
              if path.startswith(f"tasks/{folder}/") and not path.endswith("__init__.py")}  # fmt: skip
     page = (ROOT / f"docs/architecture/{folder}.md").read_text()
-    assert sorted(listed(page)) == sorted(names)
+    assert names - set(listed(page)) == set(), f"modules without a row in docs/architecture/{folder}.md"
+    assert set(listed(page)) - names == set(), f"rows of docs/architecture/{folder}.md without a module"
+    assert len(listed(page)) == len(names), "a module has two rows"
 
 
 def test_a_row_of_a_table_is_read() -> None:

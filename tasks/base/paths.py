@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tasks.base.node_names import node_name
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -235,7 +237,7 @@ class ClusterDir:
 
     def node(self, number: int) -> "NodeDir":
         """The directory of one node."""
-        return NodeDir(self.root / f"vm-{number:03d}")
+        return NodeDir(self.root / node_name(number))
 
     def scratch(self, number: int) -> "NodeDir":
         """The directory of a machine that never runs; it gives a saved node its last form."""

@@ -1,10 +1,14 @@
 """Progress for people: a bar on a terminal, else only the lines of the tasks. And what was downloaded."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
+CLEAR = "\r\033[K"  # of a terminal's line
 _downloaded = 0
+_step_shown = False
 
 
 class Bar:
@@ -59,8 +63,29 @@ def downloaded() -> int:
     return _downloaded
 
 
+@contextlib.contextmanager
+def step(name: str) -> Iterator[None]:
+    """Show on a terminal which step of something longer is under way, in a line that goes with it."""
+    global _step_shown
+    _step_shown = sys.stderr.isatty()
+    if _step_shown:
+        print(f"{CLEAR}{name} ...", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        _clear_step()
+
+
+def _clear_step() -> None:
+    global _step_shown
+    if _step_shown:
+        print(CLEAR, end="", file=sys.stderr, flush=True)
+    _step_shown = False
+
+
 def say(text: str) -> None:
     """One line for a person, on stderr."""
+    _clear_step()
     print(text, file=sys.stderr, flush=True)
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.base.node_names import node_name
+
 
 @dataclass(frozen=True)
 class CheckpointDir:
@@ -17,16 +19,16 @@ class CheckpointDir:
 
     def ram(self, number: int) -> Path:
         """The memory of a node, as a sparse file."""
-        return self.root / f"vm-{number:03d}.ram"
+        return self.root / f"{node_name(number)}.ram"
 
     def state(self, number: int) -> Path:
         """The state of a node's machine, except its memory and its disk."""
-        return self.root / f"vm-{number:03d}.state"
+        return self.root / f"{node_name(number)}.state"
 
     def disk(self, number: int) -> Path:
         """A qcow2 with what a node has written; the image is its backing file."""
-        return self.root / f"vm-{number:03d}.qcow2"
+        return self.root / f"{node_name(number)}.qcow2"
 
     def stream(self, number: int) -> Path:
         """Machine state and memory in one file, as QEMU sends them; it exists only while saving."""
-        return self.root / f"vm-{number:03d}.stream"
+        return self.root / f"{node_name(number)}.stream"

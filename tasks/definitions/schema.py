@@ -11,8 +11,10 @@ from pydantic import (
     model_validator,
 )
 
+from tasks.base.node_names import node_name
 from tasks.definitions import image_reference
 from tasks.definitions.artifact_sources import Artifact, Definition, Name, Sha256, Source
+from tasks.definitions.roles import Role
 
 Fragment = Name
 Mode = Annotated[str, StringConstraints(pattern=r"^[0-7]{3,4}$")]
@@ -228,9 +230,6 @@ class Overlay(Definition):
         return self
 
 
-Role = Literal["vm", "router", "tester"]
-
-
 class Node(Definition):
     """One node of a cluster with all its settings: everything that a node backend has to know."""
 
@@ -245,7 +244,7 @@ class Node(Definition):
     @property
     def name(self) -> str:
         """The hostname."""
-        return f"vm-{self.number:03d}"
+        return node_name(self.number)
 
     def mac(self, net: int) -> str:
         """The MAC address on `net`; its last byte is the number, from which a guest knows who it is."""

@@ -13,8 +13,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from tasks.base.errors import unknown
+from tasks.definitions.addresses import v6
 from tasks.definitions.artifact_sources import Name
-from tasks.definitions.schema import Node, Role
+from tasks.definitions.roles import FIRST, Role, role_of
+from tasks.definitions.schema import Node
 
 Nets = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,2}(,[0-9]{1,2})*$")]
 Prefix = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]+:[0-9a-fA-F:]*$")]
@@ -26,8 +28,6 @@ UrlList = Annotated[
     tuple[Url, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 ]
 
-FIRST = {"vm": 1, "router": 201, "tester": 221}
-MOST = {"vm": 200, "router": 20, "tester": 20}
 # Settings that can be given for one node: --mem201=384, __smp3=1, __nets10=0,3, __append2=debug.
 PER_NODE = ("mem", "smp", "nets", "append")
 _PER_NODE = re.compile(rf"^({'|'.join(PER_NODE)})([1-9][0-9]{{0,2}})$")
@@ -126,11 +126,8 @@ class Settings(BaseModel):
 
     def nodes(self) -> tuple[Node, ...]:
         """All nodes that these settings ask for."""
-        return tuple(
-            self.node(FIRST[role] + i)
-            for role, count in (("vm", self.nvm), ("router", self.nrouters), ("tester", self.ntesters))
-            for i in range(count)
-        )
+        counts: dict[Role, int] = {"vm": self.nvm, "router": self.nrouters, "tester": self.ntesters}
+        return tuple(self.node(FIRST[role] + i) for role, count in counts.items() for i in range(count))
 
     def plain_node(self, number: int) -> Node:
         """Node `number` as it is without settings of its own, but for its nets."""
@@ -151,14 +148,6 @@ class Settings(BaseModel):
             mtu=self.mtu,
             append=" ".join(part for part in (self.append, own["append"]) if part),
         )
-
-
-def role_of(number: int) -> Role:
-    """The role of the node with this number. Raises ValueError if no node has it."""
-    for role, first in FIRST.items():
-        if first <= number < first + MOST[role]:
-            return role  # type: ignore[return-value]
-    raise ValueError(f"{number} is no node number (nodes are 1-200, routers 201-220, testers 221-240)")
 
 
 def is_setting(name: str) -> bool:
@@ -246,11 +235,11 @@ def _check(settings: Settings, origin: Mapping[str, str]) -> list[str]:
         except ValueError as error:
             problems.append(f"{origin[key]}: {error}")
     try:
-        ipaddress.IPv6Address(f"{settings.prefix}:192.168.0.1")
+        ipaddress.IPv6Address(v6(settings.prefix, 0, 1))
     except ValueError:
         where = origin.get("prefix", "prefix")
         problems.append(
-            f"{where}: '{settings.prefix}:192.168.0.1' is no IPv6 address; "
+            f"{where}: '{v6(settings.prefix, 0, 1)}' is no IPv6 address; "
             "examples of a good prefix are fd00: and 1000::1"
         )
     if not settings.nvm + settings.nrouters + settings.ntesters:

@@ -7,10 +7,11 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 
 from tasks.base.errors import unknown
-from tasks.definitions.settings import FIRST
+from tasks.definitions.addresses import HOST
+from tasks.definitions.roles import FIRST, LAST
 from tasks.topology import netplan, reachability
 from tasks.topology.netplan import ClusterShape, NodePlan
-from tasks.topology.schema import LAST, Group, Route, Topology
+from tasks.topology.schema import Group, Route, Topology
 
 
 def problems(topology: Topology) -> list[str]:
@@ -184,7 +185,7 @@ def _hops(plans: Mapping[int, NodePlan]) -> Iterator[str]:
     gaps: dict[tuple[str, netplan.Hop], str] = {}  # what one node of a group lacks, the others lack too
     for node in plans.values():
         for way in node.routes:
-            for hop in (hop for hop in way.hops if hop.address and hop.number != netplan.HOST):
+            for hop in (hop for hop in way.hops if hop.address and hop.number != HOST):
                 why = _lost(fabric, node, hop)
                 if why:
                     gaps.setdefault((f"{way.key}.via", hop), why)

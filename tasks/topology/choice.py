@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.base.node_names import node_name
 from tasks.definitions import settings
 from tasks.definitions.settings import Settings
 from tasks.topology.netplan import ClusterShape
@@ -84,7 +85,7 @@ def shape(
 def homeless(topology: Topology, chosen: Settings, numbers: tuple[int, ...]) -> list[str]:
     """One sentence for each node that the topology has no place for, unless a setting names its nets."""
     return [
-        f"topology {topology.name} has no place for vm-{number:03d}; to start it without routes and "
+        f"topology {topology.name} has no place for {node_name(number)}; to start it without routes and "
         f"addresses, say on which nets it is: --nets{number}=0,1"
         for number in numbers
         if topology.group_of(number) is None and f"nets{number}" not in chosen.per_node

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from tasks.definitions.roles import COLOUR
 from tasks.topology.netplan import ClusterShape, Interface, NodePlan, address
 from tasks.topology.schema import Topology
 
-COLOUR = {"vm": "#c8f0c8", "router": "#f0c8c8", "tester": "#c8d8f0"}
 NET_COLOUR = "#eeeeee"
 DEAD, DOWN = "#d0d0d0", "#c00000"
 SINGLE = 6  # nodes of a group that are drawn one by one; if there are more, all are drawn as one box

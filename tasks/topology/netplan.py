@@ -8,10 +8,11 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tasks.definitions.settings import FIRST, role_of
+from tasks.base.node_names import node_name
+from tasks.definitions.addresses import BITS4, BITS6, HOST, v4, v6
+from tasks.definitions.roles import FIRST, role_of
 from tasks.topology.schema import Group, Link, Route, Topology
 
-HOST = 250  # the host's number on net 0
 TABLE = 300  # routing table of the first bound route, IPv4; IPv6 takes the next number
 
 
@@ -111,7 +112,7 @@ class NodePlan:
     @property
     def name(self) -> str:
         """The hostname."""
-        return f"vm-{self.number:03d}"
+        return node_name(self.number)
 
     @property
     def bridges(self) -> Mapping[str, tuple[str, ...]]:
@@ -167,7 +168,7 @@ def plan(topology: Topology, number: int, shape: ClusterShape) -> NodePlan:
 
 def address(net: int, host: int, prefix: str) -> Address:
     """The address of `host` in the subnet of `net`."""
-    return Address(f"192.168.{net}.{host}", 24, f"{prefix}:192.168.{net}.{host}", 120)
+    return Address(v4(net, host), BITS4, v6(prefix, net, host), BITS6)
 
 
 def from_template(template: str, net: int, number: int, prefix: str) -> Address:
@@ -186,8 +187,8 @@ def from_template(template: str, net: int, number: int, prefix: str) -> Address:
         )
     if net >= 1 << (bits - top.prefixlen) or number >= (1 << (32 - bits)) - 1:
         raise ValueError(f"{template} has no room for node {number} on net {net}")
-    v4 = str(top.network_address + (net << (32 - bits)) + number)
-    return Address(v4, bits, f"{prefix}:{v4}", bits + 96)
+    address4 = str(top.network_address + (net << (32 - bits)) + number)
+    return Address(address4, bits, f"{prefix}:{address4}", bits + 96)
 
 
 def device(index: int) -> str:

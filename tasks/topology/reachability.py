@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
+from tasks.base.node_names import node_name
 from tasks.topology.netplan import ClusterShape, Hop, Interface, NodePlan
 from tasks.topology.schema import Topology
 
@@ -121,14 +122,14 @@ def reaches(walked: Fabric, family: int, source: int, target: str) -> str | None
     goal = _number(target)
     why = _walk(walked, family, source, goal)
     if why:
-        return f"vm-{source:03d} does not reach {target}: {why}"
+        return f"{node_name(source)} does not reach {target}: {why}"
     end = next(node for (kind, _, own), node in walked.owners.items() if (kind, own) == (family, goal))
     for leg in _lookup(walked, family, source, goal):
         if leg.source is None:
-            return f"vm-{source:03d} has no address on {leg.dev.name}, so it cannot be answered"
+            return f"{node_name(source)} has no address on {leg.dev.name}, so it cannot be answered"
         why = _walk(walked, family, end, _number(leg.source))
         if why:
-            return f"vm-{end:03d} cannot answer {leg.source}: {why}"
+            return f"{node_name(end)} cannot answer {leg.source}: {why}"
     return None
 
 
@@ -136,7 +137,7 @@ def _walk(walked: Fabric, family: int, at: int, goal: int, *, transit: bool = Fa
     """None when all paths from node `at` lead to `goal`; `transit`: the packet is not its own."""
     key = (at, family, goal, transit)
     if key not in walked.walks:
-        walked.walks[key] = f"the routes go in a circle at vm-{at:03d}"  # until the walk below has ended
+        walked.walks[key] = f"the routes go in a circle at {node_name(at)}"  # until the walk below has ended
         walked.walks[key] = _step(walked, key)
     return walked.walks[key]
 

@@ -11,10 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from tasks.definitions.artifact_sources import Definition, Name
-from tasks.definitions.settings import FIRST, MOST
-
-ROLES = {role: (first, first + MOST[role] - 1) for role, first in FIRST.items()}  # their first and last
-LAST = max(last for _, last in ROLES.values())
+from tasks.definitions.roles import FIRST, LAST, RANGES
 
 Net = Annotated[int, Field(ge=1, le=99)]
 Number = Annotated[int, Field(ge=1, le=LAST)]
@@ -104,7 +101,7 @@ class Route(Definition):
     def _one_way(self) -> Self:
         if bool(self.via) == (self.direct is not None):
             raise ValueError("exactly one of 'via' and 'direct' is needed")
-        every = self.to.partition("@")[0] in ROLES
+        every = self.to.partition("@")[0] in RANGES
         if every != (bool(self.via) and self.via[0].startswith("same@")):
             raise ValueError(
                 "'same@NET' and a 'to' of a whole role go together, as in {to: vm@4, via: [same@1]}"
@@ -133,13 +130,13 @@ class Group(Definition):
     @property
     def role(self) -> str | None:
         """The role whose nodes the group has, less those of earlier groups; None for single numbers."""
-        return self.nodes if self.nodes in ROLES else None
+        return self.nodes if self.nodes in RANGES else None
 
     @property
     def ranges(self) -> tuple[tuple[int, int], ...]:
         """The numbers, as first and last."""
-        if self.nodes in ROLES:
-            return (ROLES[self.nodes],)
+        if self.nodes in RANGES:
+            return (RANGES[self.nodes],)
         pairs = [re.split("-", part) for part in self.nodes.split(",")]
         return tuple((int(pair[0]), int(pair[-1])) for pair in pairs)
 

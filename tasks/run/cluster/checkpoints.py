@@ -86,9 +86,9 @@ def _save(project: Project, name: str) -> None:
             into = CheckpointDir(temp)
             paused = saver.save(_kept(workspace, settings, state, nodes), directory, into)
             _write_record(workspace, into, settings, nodes)
-    found = checkpoint.find(workspace, name)
-    assert found
-    apparent, real = found.sizes()
+    saved = checkpoint.find(workspace, name)
+    assert saved
+    apparent, real = saved.sizes()
     progress.say(
         f"checkpoint '{name}' of {len(nodes)} nodes in {time.monotonic() - began:.1f} s, "
         f"paused for {paused:.2f} s, {progress.amount(real)} on disk ({progress.amount(apparent)} apparent)"
@@ -107,21 +107,21 @@ def _running(workspace: Workspace, name: str, state: Mapping[str, Any]) -> tuple
     settings = Settings(**{**state["settings"], "accel": state["accel"]})
     if settings.net == "custom":
         raise UserError("NICs that a program of yours made cannot be saved", "use --net=bridge or userspace")
-    now = boot.made_of(settings, workspace)
+    now = boot.artifact_hashes(settings, workspace)
     changed = [part for part in now if state.get("made_of", {}).get(part) != now[part]]
     if changed:
         raise UserError(
             f"not what cluster '{name}' was started from any more: {', '.join(changed)}",
             "nothing could restore this checkpoint; start the cluster anew",
         )
-    saved = [files.read_json(folder / "node.json") for folder in folders]
-    return settings, [Node.model_validate(each["node"], strict=False) for each in saved]
+    states = [files.read_json(folder / "node.json") for folder in folders]
+    return settings, [Node.model_validate(state["node"], strict=False) for state in states]
 
 
 def _kept(
     workspace: Workspace, settings: Settings, state: Mapping[str, Any], nodes: Sequence[Node]
 ) -> list[saver.Kept]:
-    plain, _ = golden.plain(settings, workspace)
+    plain, _ = golden.ordinary(settings, workspace)
     directory, backend = workspace.cluster(settings.name), selection.of(settings)
     ports = Ports(**state["ports"])
     return [
@@ -166,31 +166,30 @@ def _write_record(
     disks = {number: Path(state["containers"]) for number, state in states.items() if state.get("containers")}
     for disk in set(disks.values()):
         files.keep(disk, into.root / disk.name)
-    record = {
-        "format": checkpoint.FORMAT,
-        "saved": int(time.time()),
-        "settings": settings.model_dump(mode="json"),
-        "accel": settings.accel,
-        "needs": checkpoint.needs(settings, workspace, nodes),
-        "host_keys": identity.host_keys(workspace, settings.name, nodes),
-        "choice": files.read_json(workspace.choice(settings.name)).get("choice"),
-        "secret": files.read_json(workspace.secret(settings.name)) if settings.kubernetes else None,
-        "nodes": [
-            {
-                "node": node.model_dump(mode="json"),
-                "iso": isos[node.number].name if isos.get(node.number, into.root / "no").is_file() else None,
-                "containers": disks[node.number].name if node.number in disks else None,
-                "iso_disk": str(shown[node.number] or "").endswith(".qcow2"),
-            }
+    record = checkpoint.Record(
+        saved=int(time.time()),
+        settings=settings.model_dump(mode="json"),
+        accel=settings.accel,
+        needs=checkpoint.requirements(settings, workspace, nodes),
+        host_keys=identity.host_keys(workspace, settings.name, nodes),
+        choice=files.read_json(workspace.choice(settings.name)).get("choice"),
+        secret=files.read_json(workspace.secret(settings.name)) if settings.kubernetes else None,
+        nodes=tuple(
+            checkpoint.SavedNode(
+                node=node,
+                iso=isos[node.number].name if isos.get(node.number, into.root / "no").is_file() else None,
+                containers=disks[node.number].name if node.number in disks else None,
+                iso_disk=str(shown[node.number] or "").endswith(".qcow2"),
+            )
             for node in nodes
-        ],
-    }
-    files.write_json(into.record, record)
+        ),
+    )
+    files.write_json(into.record, record.model_dump(mode="json"))
 
 
 def _restore(project: Project, name: str) -> None:
-    with restorable(project.workspace, name, lambda saved: _target(project, saved)) as made:
-        launch.start(made)
+    with restorable(project.workspace, name, lambda saved: _target(project, saved)) as start:
+        launch.start(start)
 
 
 @contextlib.contextmanager
@@ -209,17 +208,17 @@ def restorable(workspace: Workspace, name: str, target: Callable[[Checkpoint], s
                 f"checkpoint '{name}' cannot be restored, this is not what it was saved with:{lines}",
                 f"or remove it, and save a new one: xc checkpoint rm {name}",
             )
-        yield plan.to_restore(saved, workspace, cluster)
+        yield plan.to_restore(plan.survey(saved.settings(cluster), workspace), saved)
 
 
 def _target(project: Project, saved: Checkpoint) -> str:
     """The cluster to restore to: another one only by --as, so that nobody replaces a cluster by mistake."""
     other = project.words.options.get("as")
-    said = project.words.settings.get("name", saved.cluster)
-    if other is None and said != saved.cluster:
+    name = project.words.settings.get("name", saved.cluster)
+    if other is None and name != saved.cluster:
         raise UsageError(
             f"checkpoint '{saved.name}' is of cluster '{saved.cluster}'",
-            f"--as={said} restores it as '{said}'",
+            f"--as={name} restores it as '{name}'",
         )
     try:
         return Settings(name=other or saved.cluster).name
@@ -228,14 +227,14 @@ def _target(project: Project, saved: Checkpoint) -> str:
 
 
 def _list(project: Project) -> None:
-    found = [_describe(project.workspace, each) for each in checkpoint.every(project.workspace)]
+    checkpoints = [_describe(project.workspace, each) for each in checkpoint.every(project.workspace)]
     if project.words.options.get("o"):
-        json.dump(found, sys.stdout, indent=1)
+        json.dump(checkpoints, sys.stdout, indent=1)
         sys.stdout.write("\n")
         return
-    if not found:
+    if not checkpoints:
         progress.say("there is no checkpoint: xc checkpoint save NAME")
-    for each in found:
+    for each in checkpoints:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(each["saved"]))
         sizes = f"{progress.amount(each['disk'])} on disk ({progress.amount(each['apparent'])} apparent)"
         usable = f"  differs: {', '.join(each['differs'])}" if each["differs"] else ""
@@ -250,7 +249,7 @@ def _describe(workspace: Workspace, saved: Checkpoint) -> dict[str, Any]:
         "name": saved.name,
         "cluster": saved.cluster,
         "nodes": [node.name for node in saved.nodes],
-        "saved": saved.record["saved"],
+        "saved": saved.record.saved,
         "apparent": apparent,
         "disk": real,
         "differs": sorted(saved.differs(workspace)),
@@ -272,11 +271,11 @@ def _remove(project: Project, names: Sequence[str]) -> None:
 
 
 def _find(workspace: Workspace, name: str) -> Checkpoint:
-    found = checkpoint.find(workspace, name)
-    if found is None:
-        known = [each.name for each in checkpoint.every(workspace)]
-        raise UserError(unknown("checkpoint", name, known), "xc checkpoint list")
-    return found
+    saved = checkpoint.find(workspace, name)
+    if saved is None:
+        names = [each.name for each in checkpoint.every(workspace)]
+        raise UserError(unknown("checkpoint", name, names), "xc checkpoint list")
+    return saved
 
 
 def _locked(workspace: Workspace, name: str) -> AbstractContextManager[None]:

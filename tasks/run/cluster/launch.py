@@ -1,190 +1,275 @@
-"""kernel + image + ISO ──start──> nodes that answer. The steps of a start, and of adding nodes."""
+"""a plan ──start──> nodes that answer: the steps of a start, and of adding nodes
 
+Until the predecessor is ended nothing is touched that somebody uses. After that, what a step made is undone
+when the start fails.
+"""
+
+import threading
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from tasks.base import files, proc, progress
 from tasks.base.errors import UserError
+from tasks.base.paths import NodeDir
 from tasks.build.credentials import keys
 from tasks.definitions.schema import Node
-from tasks.run.cluster.ending import remove_node, stop_running
+from tasks.run.cluster import checks
+from tasks.run.cluster.ending import stop_running
 from tasks.run.cluster.plan import Plan
+from tasks.run.cluster.steps import Step, carry_out
 from tasks.run.kubernetes import kube_context
-from tasks.run.node import boot, checkpoint, identity, qemu, watch
-from tasks.run.node import snapshot as frozen
-from tasks.run.node.protocol import Boot, NodeRun
+from tasks.run.net.protocol import NetBackend
+from tasks.run.node import boot, checkpoint, golden, identity, qemu, snapshot, watch
+from tasks.run.node.protocol import Boot, NodeBackend, NodeRun
 from tasks.run.running.cluster import locked, running
 from tasks.run.running.reach import ssh_command
 from tasks.run.services import dns
 
 
-def start(made: Plan) -> None:
+@dataclass
+class Launch:
+    """A start under way: its plan, what carries it out, and what the steps so far came to."""
+
+    plan: Plan
+    machines: NodeBackend
+    nets: NetBackend
+    snapshots: Mapping[snapshot.Shape, Path] = field(default_factory=dict)
+    runs: Sequence[NodeRun] = ()
+
+
+def start(plan: Plan, machines: NodeBackend = qemu.BACKEND, nets: NetBackend | None = None) -> None:
     """Replace the cluster of this name by a new one and wait until every node answers.
 
-    Kubeconfigs that had a context of the old one get one of the new one.
+    Kubeconfigs that had a context of the old one get one of the new one. `machines` and `nets` carry the plan
+    out: by default QEMU, and the backend that the plan names.
 
-    Raises UserError with the nodes that did not come up; then nothing is left running unless `keep` is set.
+    Raises UserError with what keeps the cluster from starting, then the old one runs on; or with the nodes
+    that did not come up, then nothing is left running unless `keep` is set.
     """
-    began = time.monotonic()
-    contexts = kube_context.joined(made.workspace, made.settings.name)
-    with locked(made.workspace, made.settings.name):
-        stop_running(made.directory)
-        _preflight(made)
-        made.directory.root.mkdir(mode=0o700, parents=True)
-        files.write_json(
-            made.directory.state,
-            {
-                "settings": made.settings.model_dump(mode="json"),
-                "ports": vars(made.ports),
-                "accel": made.boot.accel,
-                "made_of": boot.made_of(made.settings, made.workspace),
-                "started": int(time.time()),
-            },
-        )
-        _bring_up(made)
-    progress.say(_summary(made, time.monotonic() - began))
-    if made.settings.kubernetes:
-        kube_context.join(made.workspace, made.settings.name, contexts)
+    launch = Launch(plan, machines, nets or plan.backend)
+    carry_out(BEFORE, launch)
+    contexts = kube_context.joined(plan.workspace, plan.settings.name)
+    with locked(plan.workspace, plan.settings.name):
+        began = time.monotonic()
+        carry_out(REPLACE, launch)
+        with proc.interruptible():
+            carry_out(BRING_UP, launch, keep=plan.settings.keep)
+    progress.say(_summary(launch, time.monotonic() - began))
+    if plan.settings.kubernetes:
+        kube_context.join(plan.workspace, plan.settings.name, contexts)
 
 
-def add(made: Plan) -> None:
-    """Add the plan's nodes to the running cluster."""
-    began = time.monotonic()
-    with locked(made.workspace, made.settings.name):
-        _preflight(made)
-        _bring_up(made)
-    names = ", ".join(each.name for each in made.nodes)
+def add(plan: Plan, machines: NodeBackend = qemu.BACKEND, nets: NetBackend | None = None) -> None:
+    """Add the plan's nodes to the running cluster. UserError as of `start`; the other nodes run on."""
+    launch = Launch(plan, machines, nets or plan.backend)
+    carry_out(BEFORE, launch)
+    with locked(plan.workspace, plan.settings.name), proc.interruptible():
+        began = time.monotonic()
+        carry_out(ADD, launch, keep=plan.settings.keep)
+    names = ", ".join(node.name for node in plan.nodes)
     progress.say(f"{names} added in {time.monotonic() - began:.1f} s")
 
 
-def _preflight(made: Plan) -> None:
-    missing = qemu.BACKEND.preflight(made.boot, made.nodes) + made.backend.preflight(made.nodes, made.ports)
-    missing += dns.preflight(made.settings, made.workspace)
-    if missing:
-        raise UserError("this cluster cannot start here:\n" + "\n".join(f"  {line}" for line in missing))
+def _check(launch: Launch) -> None:
+    checks.early(launch.plan, launch.machines, launch.nets)
 
 
-def _bring_up(made: Plan) -> None:
-    """Nets, nodes, wait; whatever ends this early undoes it."""
-    with proc.interruptible():
-        try:
-            made.backend.up(made.directory, made.nodes, made.settings.prefix, made.ports)
-            authorized = identity.authorized_keys(made.workspace)
-            _keys(made)
-            runs = [_start_node(made, each) for each in made.nodes]
-            _thaw(runs)
-            dns.bring_up(made.settings, made.workspace)
-            _wait(made, runs, authorized)
-            if made.saved:
-                _wake(made, runs)
-        except BaseException:
-            if not made.settings.keep:
-                _undo(made)
-            raise
+def _take_snapshots(launch: Launch) -> None:
+    plan = launch.plan
+    launch.snapshots = golden.prepare(plan.settings, plan.workspace, plan.boot, plan.shapes)
 
 
-def _thaw(runs: Sequence[NodeRun]) -> None:
+def _end_predecessor(launch: Launch) -> None:
+    stop_running(launch.plan.directory)
+
+
+def _check_again(launch: Launch) -> None:
+    checks.late(launch.plan, launch.machines, launch.nets)
+
+
+def _record(launch: Launch) -> None:
+    plan = launch.plan
+    plan.directory.root.mkdir(mode=0o700, parents=True)
+    files.write_json(
+        plan.directory.state,
+        {
+            "settings": plan.settings.model_dump(mode="json"),
+            "ports": vars(plan.ports),
+            "accel": plan.boot.accel,
+            "made_of": boot.artifact_hashes(plan.settings, plan.workspace),
+            "started": int(time.time()),
+        },
+    )
+
+
+def _forget(launch: Launch) -> None:
+    stop_running(launch.plan.directory)
+    dns.refresh_if_possible(launch.plan.workspace)  # a cluster that is gone needs no names
+
+
+def _connect(launch: Launch) -> None:
+    plan = launch.plan
+    launch.nets.up(plan.directory, plan.nodes, plan.settings.prefix, plan.ports)
+
+
+def _disconnect(launch: Launch) -> None:
+    launch.nets.down(launch.plan.directory)
+
+
+def _unplug(launch: Launch) -> None:
+    directory = launch.plan.directory
+    for node in launch.plan.nodes:
+        launch.nets.unplug(directory, node.number)
+    if not running(directory):
+        stop_running(directory)
+    dns.refresh_if_possible(launch.plan.workspace)  # nodes that are gone have no names
+
+
+def _bring_keys(launch: Launch) -> None:
+    """Make host keys that are missing; nodes of a checkpoint have theirs, and the secret of their cluster."""
+    plan = launch.plan
+    workspace, name = plan.workspace, plan.settings.name
+    if plan.checkpoint:
+        record = plan.checkpoint.record
+        identity.adopt(workspace, name, record.host_keys)
+        if record.choice and not workspace.choice(name).exists():  # for nodes that are added
+            files.write_json(workspace.choice(name), {"choice": record.choice})
+        if record.secret:
+            keys.put(workspace.secret(name), dict(record.secret))
+    else:
+        for node in plan.nodes:
+            identity.host_key(workspace, name, node)
+    identity.write_known_hosts(workspace, name)
+
+
+def _start_nodes(launch: Launch) -> None:
+    runs: list[NodeRun] = []
+    launch.runs = runs
+    for node in launch.plan.nodes:
+        runs.append(_start_node(launch, node))
     try:
-        frozen.thaw(runs)
+        snapshot.thaw(runs)
     except UserError as error:
         for run in runs:
             if run.process.poll() is not None:
                 log = run.directory.qemu_log.read_text(errors="replace").strip().splitlines()
-                said = log[-1] if len(log) > 1 else "it said nothing"
-                raise UserError(f"QEMU of {run.node.name} ended: {said}") from error
+                reason = log[-1] if len(log) > 1 else "it said nothing"
+                raise UserError(f"QEMU of {run.node.name} ended: {reason}") from error
         raise
 
 
-def _keys(made: Plan) -> None:
-    """Make host keys that are missing; nodes of a checkpoint have theirs, and the secret of their cluster."""
-    workspace, name = made.workspace, made.settings.name
-    if made.saved:
-        identity.adopt(workspace, name, made.saved.record["host_keys"])
-        if made.saved.record["choice"] and not workspace.choice(name).exists():  # for nodes that are added
-            files.write_json(workspace.choice(name), {"choice": made.saved.record["choice"]})
-        if made.saved.record.get("secret"):
-            keys.put(workspace.secret(name), made.saved.record["secret"])
-    else:
-        for each in made.nodes:
-            identity.host_key(workspace, name, each)
-    identity.write_known_hosts(workspace, name)
+def _start_node(launch: Launch, node: Node) -> NodeRun:
+    plan = launch.plan
+    nics = launch.nets.nics(plan.directory, node, plan.settings.prefix, plan.ports)
+    inside = tuple(launch.nets.inside(plan.directory))
+    own = replace(_boot_of(launch, node), inside=inside)
+    return launch.machines.start(own, node, nics, plan.directory.node(node.number))
 
 
-def _undo(made: Plan) -> None:
-    for each in made.nodes:
-        own = made.directory.node(each.number)
-        kept = made.workspace.root / "log" / f"{made.settings.name}-{each.name}.console.log"
-        kept.unlink(missing_ok=True)
-        if own.console_log.is_file():
-            kept.parent.mkdir(exist_ok=True)
-            own.console_log.replace(kept)
-        remove_node(made.directory, each.number)
-    if not running(made.directory):
-        stop_running(made.directory)
-    dns.refresh_if_possible(made.workspace)
-
-
-def _start_node(made: Plan, each: Node) -> NodeRun:
-    nics = made.backend.nics(made.directory, each, made.settings.prefix, made.ports)
-    where = replace(_boot_of(made, each), inside=tuple(made.backend.inside(made.directory)))
-    return qemu.BACKEND.start(where, each, nics, made.directory.node(each.number))
-
-
-def _boot_of(made: Plan, each: Node) -> Boot:
+def _boot_of(launch: Launch, node: Node) -> Boot:
     """The node of a checkpoint; a clone where there is a snapshot of its shape; else a boot of its own."""
-    if made.saved:
-        return made.saved.boot(made.boot, each, made.directory.held)
-    disk = made.boot.containers
-    plain = replace(made.boot, containers=files.held(disk, made.directory.held)) if disk else made.boot
-    snapshot = made.snapshots.get(frozen.shape_of(each))
-    if snapshot is None:
-        if made.snapshots:
-            progress.say(f"{each.name} is the only one of its memory, CPUs and command line: it boots cold")
-        iso = plain.iso
-        return replace(plain, iso=files.held(iso, made.directory.held) if iso else None)
-    return frozen.thawing(plain, snapshot, made.directory.held)
+    plan, held = launch.plan, launch.plan.directory.held
+    if plan.checkpoint:
+        return plan.checkpoint.boot(plan.boot, node, held)
+    disk = plan.boot.containers
+    plain = replace(plan.boot, containers=files.held(disk, held)) if disk else plan.boot
+    source = launch.snapshots.get(snapshot.shape_of(node))
+    if source is None:
+        if launch.snapshots:
+            progress.say(f"{node.name} is the only one of its memory, CPUs and command line: it boots cold")
+        return replace(plain, iso=files.held(plain.iso, held) if plain.iso else None)
+    return snapshot.thawing(plain, source, held)
 
 
-def _wait(made: Plan, runs: Sequence[NodeRun], authorized: str) -> None:
+def _end_nodes(launch: Launch) -> None:
+    """End all nodes at once, but keep what their consoles printed."""
+    plan = launch.plan
+    places = [plan.directory.node(node.number) for node in plan.nodes]
+    for node, place in zip(plan.nodes, places, strict=True):
+        log = plan.workspace.root / "log" / f"{plan.settings.name}-{node.name}.console.log"
+        log.unlink(missing_ok=True)
+        if place.console_log.is_file():
+            log.parent.mkdir(exist_ok=True)
+            place.console_log.replace(log)
+
+    def end(place: NodeDir) -> None:
+        launch.machines.stop(place)
+        files.remove(place.root)
+
+    enders = [threading.Thread(target=end, args=[place]) for place in places]
+    for ender in enders:
+        ender.start()
+    for ender in enders:
+        ender.join()
+
+
+def _name(launch: Launch) -> None:
+    dns.bring_up(launch.plan.settings, launch.plan.workspace)
+
+
+def _wait(launch: Launch) -> None:
+    plan = launch.plan
+    authorized = identity.authorized_keys(plan.workspace)
+
     def who(run: NodeRun) -> bytes:
-        return identity.message(made.workspace, made.settings, run.node, authorized)
+        return identity.message(plan.workspace, plan.settings, run.node, authorized)
 
     def ssh(run: NodeRun) -> tuple[str, int]:
-        return made.backend.ssh(made.directory, run.node.number, made.ports)
+        return launch.nets.ssh(plan.directory, run.node.number, plan.ports)
 
-    with progress.Bar("nodes", len(runs), unit="node") as bar:
-        outcomes = watch.Watch(runs, who, ssh).wait(made.settings.timeout, bar.to)
+    with progress.Bar("nodes", len(launch.runs), unit="node") as bar:
+        outcomes = watch.Watch(launch.runs, who, ssh).wait(plan.settings.timeout, bar.to)
     for outcome in outcomes:
         if outcome.failed_rc:
             progress.say(f"warning: {outcome.name}: failed in the guest: {', '.join(outcome.failed_rc)}")
     lost = [outcome for outcome in outcomes if outcome.seconds is None]
     if lost:
-        told = [outcome for outcome in lost if "QEMU ended" in outcome.why] or lost
-        where = (
+        ended = [outcome for outcome in lost if "QEMU ended" in outcome.why] or lost
+        hint = (
             "the cluster is kept; `xc stop` ends it"
-            if made.settings.keep
-            else f"their consoles: {made.workspace.root / 'log'}; --keep leaves the nodes to look at"
+            if plan.settings.keep
+            else f"their consoles: {plan.workspace.root / 'log'}; --keep leaves the nodes to look at"
         )
-        text = "".join(f"  {outcome.name}: {outcome.why}" for outcome in told[:4])
-        raise UserError(f"{len(lost)} of {len(runs)} nodes did not come up:\n{text.rstrip()}", where)
+        text = "".join(f"  {outcome.name}: {outcome.why}" for outcome in ended[:4])
+        raise UserError(f"{len(lost)} of {len(launch.runs)} nodes did not come up:\n{text.rstrip()}", hint)
 
 
-def _wake(made: Plan, runs: Sequence[NodeRun]) -> None:
+def _wake(launch: Launch) -> None:
+    """What was saved goes on with the time of now, and randomness of its own."""
+    plan = launch.plan
+
     def ssh(run: NodeRun, command: str) -> list[str]:
-        at = made.backend.ssh(made.directory, run.node.number, made.ports)
-        return ssh_command(made.workspace, made.settings.name, at, run.node.number, [command])
+        at = launch.nets.ssh(plan.directory, run.node.number, plan.ports)
+        return ssh_command(plan.workspace, plan.settings.name, at, run.node.number, [command])
 
-    checkpoint.wake(runs, ssh)
+    if plan.checkpoint:
+        checkpoint.wake(launch.runs, ssh)
 
 
-def _summary(made: Plan, seconds: float) -> str:
-    of_nets = made.backend.processes(made.directory).values()
-    real = sum(proc.real_memory(pid) for pid in (*running(made.directory).values(), *of_nets) if pid) / 1024
-    asked = sum(each.mem for each in made.nodes)
+def _summary(launch: Launch, seconds: float) -> str:
+    plan = launch.plan
+    of_nets = launch.nets.processes(plan.directory).values()
+    pids = (*running(plan.directory).values(), *of_nets)
+    real = sum(proc.real_memory(pid) for pid in pids if pid) / 1024
+    configured = sum(node.mem for node in plan.nodes)
     return (
-        f"{len(made.nodes)} nodes {'restored ' if made.saved else ''}in {seconds:.1f} s, "
-        f"accel={made.boot.accel} ({made.why_accel}), net={made.settings.net} ({made.why_net}), "
-        f"{real:.0f} MiB real memory ({asked} MiB configured), "
+        f"{len(plan.nodes)} nodes {'restored ' if plan.checkpoint else ''}in {seconds:.1f} s, "
+        f"accel={plan.boot.accel} ({plan.accel_reason}), net={plan.settings.net} ({plan.net_reason}), "
+        f"{real:.0f} MiB real memory ({configured} MiB configured), "
         f"{progress.amount(progress.downloaded())} downloaded"
     )
+
+
+BEFORE = (Step("checks", _check), Step("golden snapshots", _take_snapshots))
+REPLACE = (Step("end of the running cluster", _end_predecessor), Step("ports and memory", _check_again))
+_NODES = (
+    Step("keys", _bring_keys),
+    Step("nodes", _start_nodes, _end_nodes),
+    Step("names", _name),
+    Step("answers of the nodes", _wait),
+    Step("time and randomness", _wake),
+)
+BRING_UP = (Step("record", _record, _forget), Step("nets", _connect, _disconnect), *_NODES)
+ADD = (Step("ports and memory", _check_again), Step("nets", _connect, _unplug), *_NODES)

@@ -10,24 +10,22 @@ from typing import Any
 
 from tasks.base import files, proc, progress
 from tasks.base.errors import UsageError, UserError
-from tasks.build.containers import store
-from tasks.build.overlay import iso, ovl
-from tasks.definitions import image_chain, iso_choice
-from tasks.definitions.schema import Overlay
-from tasks.definitions.settings import PLAIN_TOPOLOGY, role_of
+from tasks.base.node_names import node_name, number_of
+from tasks.definitions.roles import COLOUR, role_of
+from tasks.definitions.schema import Node
 from tasks.engine import kit
+from tasks.engine.outcome import OUTCOME
 from tasks.project import command_line
 from tasks.project.project import Project
-from tasks.run.cluster import checkpoints, ending, launch, plan
-from tasks.run.kubernetes import manifests, ready
+from tasks.run.cluster import checkpoints, checks, ending, iso_checks, launch, plan
+from tasks.run.kubernetes import ready
 from tasks.run.net.protocol import Ports
 from tasks.run.running import reach
 from tasks.run.running.cluster import backend_of, running
 from tasks.run.services import dns
-from tasks.topology import check, choice
-from tasks.topology.schema import Topology
+from tasks.topology import choice
 
-WARNINGS = 5  # of one topology
+STARTS = ("start", "starts", "k8s")
 _FROM = {"from=": "a checkpoint to start from, instead of a boot"}
 WITH_FROM = ("name", "wait", "xterm", "offline")  # settings that go with it
 # Upstream looks for nodes up to these numbers; here it is known which ones there are.
@@ -86,6 +84,7 @@ def tasks(project: Project, builds: list[str]) -> kit.Tasks:
         "stop": _stop,
         "status": _status,
     }
+    _refuse_early(project)
     for name, verb in VERBS.items():
         needed = builds if verb.builds and not _pointless(project, name) else ()
         yield kit.verb(verb, project.words, does[name], [project], needed)
@@ -98,20 +97,25 @@ def refuse_clean(project: Project, argv: list[str]) -> None:
         raise UserError(f"clusters are running: {', '.join(names)}", f"xc stop --name {names[0]}")
 
 
+def _refuse_early(project: Project) -> None:
+    """Raise UserError for a start that is going to be refused, before anything is built for it."""
+    if project.words.verb == "scaleout":
+        checks.before_builds(project.settings, project.workspace, _added(project), adds=True)
+    elif project.words.verb in STARTS and "from" not in project.words.options:
+        iso_checks.check_manifests(project)
+        checks.before_builds(project.settings, project.workspace)
+
+
 def _pointless(project: Project, name: str) -> bool:
-    """Nothing needs to be built for a checkpoint, or for what is going to be refused."""
-    if "from" in project.words.options:
-        return True  # it is what it was
-    return name == "scaleout" and not running(project.workspace.cluster(project.settings.name))
+    """Nothing needs to be built for a checkpoint: it is what it was."""
+    return name in STARTS and "from" in project.words.options
 
 
 def _start(project: Project) -> None:
-    with _plan(project) as made:
-        if project.settings.wait == "ready" and not made.settings.kubernetes:
-            raise UsageError("--wait=ready: this cluster is without Kubernetes", "xc start --image=k8s")
-        launch.start(made)
+    with _plan(project) as start:
+        launch.start(start)
     if project.settings.wait == "ready":
-        ready.wait(replace(project, settings=made.settings))
+        ready.wait(replace(project, settings=start.settings))
     if project.words.verb == "start" and project.settings.xterm:
         _windows(project)
 
@@ -121,9 +125,8 @@ def _plan(project: Project) -> Iterator[plan.Plan]:
     """The start that the words ask for: of the settings' cluster, or from a checkpoint."""
     name = project.words.options.get("from")
     if name is None:
-        _warn(project)
-        _check_manifests(project)
-        yield plan.to_start(project.settings, project.workspace)
+        iso_checks.warn(project)
+        yield plan.to_start(plan.survey(project.settings, project.workspace))
         return
     given = project.words.settings
     verb = VERBS[str(project.words.verb)]
@@ -133,47 +136,9 @@ def _plan(project: Project) -> Iterator[plan.Plan]:
         raise UsageError(f"--from: a checkpoint has its own {text}", f"xc checkpoint restore {name}")
     with checkpoints.restorable(
         project.workspace, name, lambda saved: given.get("name", saved.cluster)
-    ) as made:
-        yield made
-
-
-def _warn(project: Project) -> None:
-    """Counts that a topology is not made for may be meant, but break what it promises."""
-    topology = project.definitions.topologies.get(project.settings.topology)
-    packed = iso_choice.recorded(project.workspace.choice(project.settings.name))
-    shape = choice.shape(project.settings, packed=packed.env if packed else {})
-    found = check.in_cluster(topology, shape) if topology else []
-    found = found[:WARNINGS] + (_not_packed(project, topology) if topology else [])
-    for problem in found:
-        progress.say(f"warning: topology {project.settings.topology}: {problem}")
-
-
-def _not_packed(project: Project, topology: Topology) -> list[str]:
-    """Guests read about a topology in the overlay that brings it."""
-    if topology.name == PLAIN_TOPOLOGY:
-        return []
-    if any(overlay.directory == topology.directory for overlay in _unpacked(project, iso.choose(project))):
-        return []
-    own = topology.directory.name
-    return [f"its overlay {own} is not on the ISO: xc mkcdrom env network-topology {own}"]
-
-
-def _unpacked(project: Project, packed: iso_choice.Choice) -> list[Overlay]:
-    """The overlays of the ISO and of the image."""
-    found = [part.overlay for part in iso.parts(project, packed) if part.overlay]
-    chain = image_chain.chain(project.definitions.images, project.settings.image)
-    return found + ovl.of_images(project, chain)
-
-
-def _check_manifests(project: Project) -> None:
-    """Pods must not wait for what nobody brings."""
-    if project.settings.kubernetes:
-        packed = iso.choose(project)
-        overlays = _unpacked(project, packed)
-        chain = image_chain.chain(project.definitions.images, project.settings.image)
-        have = store.names([*chain, *overlays])
-        made_here = not any(image.disk for image in chain)
-        manifests.check(overlays, packed.setup, have, offline=project.settings.offline, all_known=made_here)
+    ) as start:
+        asked = start.settings.model_copy(update={"wait": project.settings.wait})
+        yield replace(start, settings=asked)
 
 
 def _windows(project: Project) -> None:
@@ -182,28 +147,31 @@ def _windows(project: Project) -> None:
         return
     for each in project.settings.nodes():
         own = project.workspace.cluster(project.settings.name).node(each.number)
-        reach.window(
-            own, each.name, reach.console_command(own, terminal=True), reach.WINDOW_COLOUR[each.role]
-        )
+        reach.window(own, each.name, reach.console_command(own, terminal=True), COLOUR[each.role])
 
 
 def _scaleout(project: Project) -> None:
-    directory = project.workspace.cluster(project.settings.name)
-    there = running(directory)
-    if not there:
-        raise UserError(f"cluster '{project.settings.name}' is not running", "xc start")
+    settings = project.settings
+    launch.add(plan.to_add(plan.survey(settings, project.workspace), _added(project)))
+    if settings.wait == "ready" and settings.kubernetes:
+        ready.wait(project)
+
+
+def _added(project: Project) -> tuple[Node, ...]:
+    """The nodes that `scaleout` names. UserError when the cluster cannot have them."""
+    settings = project.settings
+    alive = running(project.workspace.cluster(settings.name))
+    if not alive:
+        raise UserError(f"cluster '{settings.name}' is not running", "xc start")
     numbers = _numbers(project)
-    twice = [number for number in numbers if number in there]
+    twice = [number for number in numbers if number in alive]
     if twice:
         raise UserError(f"already there: {', '.join(map(str, twice))}")
-    settings = project.settings
     topology = project.definitions.topologies.get(settings.topology)
     lost = choice.homeless(topology, settings, tuple(numbers)) if topology else []
     if lost:
         raise UsageError("; ".join(lost))
-    launch.add(plan.to_start(settings, project.workspace, tuple(settings.node(number) for number in numbers)))
-    if settings.wait == "ready" and settings.kubernetes:
-        ready.wait(project)
+    return tuple(settings.node(number) for number in numbers)
 
 
 def _scalein(project: Project) -> None:
@@ -212,7 +180,7 @@ def _scalein(project: Project) -> None:
         for word in project.words.args:
             number = reach.node_number(project, word)
             ending.remove_node(directory, number)
-            progress.say(f"vm-{number:03d} removed")
+            progress.say(f"{node_name(number)} removed")
     dns.refresh_if_possible(project.workspace)
 
 
@@ -220,7 +188,7 @@ def _numbers(project: Project) -> list[int]:
     numbers = []
     for word in project.words.args:
         try:
-            numbers.append(int(word.removeprefix("vm-")))
+            numbers.append(number_of(word))
             role_of(numbers[-1])
         except ValueError as error:
             raise UsageError(f"scaleout: '{word}': {error}") from None
@@ -237,7 +205,7 @@ def _status(project: Project) -> None:
     if kind not in ("", "json"):
         raise UsageError(f"-o: '{kind}' is not known (known: json)")
     if project.words.options.get("quiet"):
-        kit.end_with(min(len(running(project.workspace.cluster(project.settings.name))), 255))
+        OUTCOME.end_with(min(len(running(project.workspace.cluster(project.settings.name))), 255))
         return
     root = project.workspace.run
     names = sorted(path.parent.name for path in root.glob("*/cluster.json"))

@@ -8,13 +8,16 @@ from pathlib import Path
 
 from tasks.base import proc, progress
 from tasks.base.errors import UsageError, UserError
+from tasks.base.node_names import node_name, number_of
 from tasks.base.paths import NodeDir
 from tasks.build.overlay import iso, ovl
-from tasks.definitions import settings
+from tasks.definitions.roles import role_of
+from tasks.definitions.schema import Node
+from tasks.definitions.settings import Settings
 from tasks.engine import kit
 from tasks.project import command_line
 from tasks.project.project import Project
-from tasks.run.cluster import ending, launch, plan
+from tasks.run.cluster import checks, ending, launch, plan
 from tasks.run.node import qmp
 from tasks.run.running import reach
 from tasks.run.running.cluster import running
@@ -46,14 +49,16 @@ SYNC = 10  # seconds for a node to write its buffers; one that is stuck is reset
 
 def tasks(project: Project, builds: Iterable[str]) -> kit.Tasks:
     """The verbs of this module; `builds` are the tasks that make what a start needs."""
-    said = project.words
-    yield kit.verb(VERBS["boot_vm"], said, _boot_vm, [project], builds)
-    yield kit.verb(VERBS["stop_vm"], said, _stop_vm, [project])
-    yield kit.verb(VERBS["reset_vm"], said, _reset_vm, [project])
-    recipes = injected(project) if said.verb == "inject" else []
-    needed = [f"ovl:{made.key}" for made in recipes]
-    tars = [project.workspace.ovl(made.key) for made in recipes]
-    yield kit.verb(VERBS["inject"], said, _inject, [project, tars], needed)
+    words = project.words
+    if words.verb == "boot_vm":
+        _refuse_early(project)
+    yield kit.verb(VERBS["boot_vm"], words, _boot_vm, [project], builds)
+    yield kit.verb(VERBS["stop_vm"], words, _stop_vm, [project])
+    yield kit.verb(VERBS["reset_vm"], words, _reset_vm, [project])
+    recipes = injected(project) if words.verb == "inject" else []
+    needed = [f"ovl:{recipe.key}" for recipe in recipes]
+    tars = [project.workspace.ovl(recipe.key) for recipe in recipes]
+    yield kit.verb(VERBS["inject"], words, _inject, [project, tars], needed)
 
 
 def injected(project: Project) -> list[ovl.Recipe]:
@@ -63,21 +68,39 @@ def injected(project: Project) -> list[ovl.Recipe]:
     return [ovl.recipe(project, part.overlay, chosen) for part in parts if part.overlay]
 
 
-def _boot_vm(project: Project) -> None:
+def _refuse_early(project: Project) -> None:
+    """Raise UserError for a node that cannot be booted, before anything is built for it."""
+    own, node = _asked(project)
+    alive = running(project.workspace.cluster(own.name))
+    if node.number in alive:
+        raise UserError(f"already there: {node.name}", f"xc scalein {node.number}")
+    checks.before_builds(own, project.workspace, (node,), adds=bool(alive))
+
+
+def _asked(project: Project) -> tuple[Settings, Node]:
+    """The node that `boot_vm` names, and the settings with what the words say of it. UsageError."""
     number = _number(project.words.args[0])
-    own = {
-        f"append{number}": " ".join(project.words.args[1:]),
-        f"nets{number}": project.words.options.get("nets"),
-    }
-    extra = {key: value for key, value in own.items() if value}
-    made = project.settings
-    chosen = made.model_copy(update={"per_node": {**made.per_node, **extra}, "cold": True})
-    node = chosen.node(number)
-    begun = plan.to_start(chosen, project.workspace, (node,))
-    if number in running(begun.directory):
-        raise UserError(f"already there: {node.name}", f"xc scalein {number}")
-    (launch.add if running(begun.directory) else launch.start)(begun)
-    place = begun.directory.node(number)
+    nets = project.words.options.get("nets")
+    own = {f"append{number}": " ".join(project.words.args[1:]), f"nets{number}": nets}
+    per_node = {**project.settings.per_node, **{key: value for key, value in own.items() if value}}
+    settings = project.settings.model_copy(update={"per_node": per_node, "cold": True, "wait": "nodes"})
+    try:
+        return settings, settings.node(number)
+    except ValueError:
+        raise UsageError(f"boot_vm: --nets: '{nets}' is no list of nets as 0,1,2") from None
+
+
+def _boot_vm(project: Project) -> None:
+    own, node = _asked(project)
+    survey = plan.survey(own, project.workspace)
+    directory = project.workspace.cluster(own.name)
+    if node.number in running(directory):
+        raise UserError(f"already there: {node.name}", f"xc scalein {node.number}")
+    if running(directory):
+        launch.add(plan.to_add(survey, (node,)))
+    else:
+        launch.start(plan.to_start(survey, (node,)))
+    place = directory.node(node.number)
     try:
         sys.stdout.write(place.console_log.read_text(errors="replace"))
         sys.stdout.flush()
@@ -86,9 +109,9 @@ def _boot_vm(project: Project) -> None:
     except KeyboardInterrupt:
         progress.say("interrupted")
     finally:
-        ending.remove_node(begun.directory, number)
-        if not running(begun.directory):
-            ending.stop(project.workspace, made.name)
+        ending.remove_node(directory, node.number)
+        if not running(directory):
+            ending.stop(project.workspace, own.name)
 
 
 def _console(place: NodeDir) -> list[str]:
@@ -99,10 +122,11 @@ def _console(place: NodeDir) -> list[str]:
 
 def _number(word: str) -> int:
     try:
-        settings.role_of(int(word.removeprefix("vm-")))
+        number = number_of(word)
+        role_of(number)
     except ValueError as error:
         raise UsageError(f"boot_vm: '{word}': {error}") from None
-    return int(word.removeprefix("vm-"))
+    return number
 
 
 def _stop_vm(project: Project) -> None:
@@ -127,7 +151,7 @@ def _do(project: Project, action: Callable[[int, qmp.Monitor], Awaitable[None]])
     try:
         subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SYNC, check=False)
     except subprocess.TimeoutExpired:
-        progress.say(f"vm-{number:03d} does not answer: what it has not written yet may be lost")
+        progress.say(f"{node_name(number)} does not answer: what it has not written yet may be lost")
     qmp.each([project.workspace.cluster(project.settings.name).node(number).qmp], action)
 
 

@@ -1,21 +1,48 @@
-"""settings + artifacts ──> a start, decided before anything is touched"""
+"""settings + stamps of artifacts + what runs ──> a plan: a start as a value
+
+`survey` looks, and may boot the tiny guest that says whether KVM works. What makes a plan of that is pure: it
+reads nothing, writes nothing and says nothing.
+"""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from tasks.base import progress
+from tasks.base import files
 from tasks.base.paths import ClusterDir, Workspace
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.run.net import selection
 from tasks.run.net.protocol import NetBackend, Ports
 from tasks.run.node import golden
-from tasks.run.node import snapshot as frozen
 from tasks.run.node.checkpoint import Checkpoint
 from tasks.run.node.protocol import Boot
+from tasks.run.node.snapshot import Shape
 from tasks.run.running import ports
+from tasks.run.running.cluster import running
+
+
+@dataclass(frozen=True)
+class Predecessor:
+    """The cluster of the same name that is there; it ends before the new one starts."""
+
+    numbers: tuple[int, ...]  # of its nodes, dead ones too
+    pids: tuple[int, ...]  # of those that run
+    ports: Ports | None  # None: its record cannot be read
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All that a plan is made from."""
+
+    settings: Settings  # the network backend by name
+    workspace: Workspace
+    net_reason: str
+    boot: Boot  # an ordinary one
+    accel_reason: str
+    ports: Ports
+    predecessor: Predecessor | None
+    processors: int
 
 
 @dataclass(frozen=True)
@@ -24,13 +51,14 @@ class Plan:
 
     settings: Settings
     workspace: Workspace
+    net_reason: str
     boot: Boot  # an ordinary one
-    why_accel: str
-    snapshots: Mapping[frozen.Shape, Path]  # what nodes are cloned from
+    accel_reason: str
+    shapes: tuple[Shape, ...]  # of the golden snapshots that nodes are to be cloned from
     nodes: tuple[Node, ...]
     ports: Ports
-    saved: Checkpoint | None = None  # what nodes are restored from
-    why_net: str = "as saved"
+    predecessor: Predecessor | None = None  # what ends first; None also when nodes are added
+    checkpoint: Checkpoint | None = None  # what nodes are restored from
 
     @property
     def backend(self) -> NetBackend:
@@ -42,36 +70,79 @@ class Plan:
         """Where the cluster lives."""
         return self.workspace.cluster(self.settings.name)
 
-
-def to_start(settings: Settings, workspace: Workspace, nodes: tuple[Node, ...] | None = None) -> Plan:
-    """Decide everything about a start from settings and artifacts."""
-    why_net, settings = selection.decide(settings)[1], selection.decided(settings)
-    plain, why = golden.plain(settings, workspace)
-    chosen = nodes or settings.nodes()
-    plain = replace(plain, crowded=_crowded({*chosen, *settings.nodes()}))
-    shapes = [] if settings.cold else golden.wanted(settings, chosen)
-    found = {shape: golden.ensure(settings, workspace, plain, shape) for shape in shapes}
-    snapshots = {shape: place for shape, place in found.items() if isinstance(place, Path)}
-    for reason in {reason for reason in found.values() if isinstance(reason, str)}:
-        progress.say(f"no golden snapshot, nodes boot the ordinary way: {reason}")
-    for shape, source in snapshots.items():
-        unpacked = golden.with_overlays(settings, plain, shape, source)
-        if isinstance(unpacked, str):
-            progress.say(f"every node unpacks the overlays itself: {unpacked}")
-        else:
-            snapshots[shape] = unpacked
-    here = ports.choose(settings, workspace)
-    return Plan(settings, workspace, plain, why, snapshots, chosen, here, why_net=why_net)
+    @property
+    def held(self) -> frozenset[int]:
+        """The ports of the host that are free when the predecessor has ended."""
+        return held(self.predecessor, self.ports)
 
 
-def to_restore(saved: Checkpoint, workspace: Workspace, name: str) -> Plan:
-    """The start of a cluster `name` from a checkpoint."""
-    settings = saved.settings(name)
-    plain, why = golden.plain(settings, workspace)
-    plain = replace(plain, crowded=_crowded(saved.nodes))
-    here = ports.choose(settings, workspace)
-    return Plan(settings, workspace, plain, why, {}, saved.nodes, here, saved)
+def survey(settings: Settings, workspace: Workspace) -> Survey:
+    """Look at the artifacts, the host and what runs. UserError when kernel or image were not built."""
+    net_reason, settings = selection.decide(settings)[1], selection.decided(settings)
+    boot, accel = golden.ordinary(settings, workspace)
+    return Survey(
+        settings,
+        workspace,
+        net_reason,
+        boot,
+        accel.why,
+        ports.choose(settings, workspace),
+        predecessor(workspace.cluster(settings.name)),
+        os.cpu_count() or 1,
+    )
 
 
-def _crowded(nodes: Iterable[Node]) -> bool:
-    return sum(node.smp for node in nodes) > (os.cpu_count() or 1)
+def predecessor(directory: ClusterDir) -> Predecessor | None:
+    """The cluster that is in this directory, if there is one; it may be damaged, or dead."""
+    if not directory.root.exists():
+        return None
+    numbers = tuple(int(folder.name[3:]) for folder in sorted(directory.root.glob("vm-*")))
+    saved = files.read_json(directory.state).get("ports")
+    return Predecessor(numbers, tuple(running(directory).values()), Ports(**saved) if saved else None)
+
+
+def held(predecessor: Predecessor | None, own: Ports) -> frozenset[int]:
+    """The ports that a predecessor gives back; `own` are the new cluster's, which has the same if it can.
+
+    Those of its dead nodes too: its nets may hold them still.
+    """
+    if predecessor is None:
+        return frozenset()
+    of_nodes = (predecessor.ports or own).of
+    return frozenset(forward.host_port for number in predecessor.numbers for forward in of_nodes(number))
+
+
+def to_start(survey: Survey, nodes: tuple[Node, ...] | None = None) -> Plan:
+    """The start of the cluster of the settings, or of these of its nodes, in the place of its predecessor."""
+    return replace(_of(survey, nodes or survey.settings.nodes()), predecessor=survey.predecessor)
+
+
+def to_add(survey: Survey, nodes: tuple[Node, ...]) -> Plan:
+    """These nodes, beside those of the cluster that run."""
+    return _of(survey, nodes)
+
+
+def to_restore(survey: Survey, checkpoint: Checkpoint) -> Plan:
+    """The start of a cluster from a checkpoint; the survey is of its settings."""
+    restored = replace(_of(survey, checkpoint.nodes), predecessor=survey.predecessor, net_reason="as saved")
+    crowded = _is_crowded(checkpoint.nodes, survey.processors)
+    return replace(restored, boot=replace(survey.boot, crowded=crowded), shapes=(), checkpoint=checkpoint)
+
+
+def _of(survey: Survey, nodes: tuple[Node, ...]) -> Plan:
+    settings = survey.settings
+    crowded = _is_crowded({*nodes, *settings.nodes()}, survey.processors)
+    return Plan(
+        settings=settings,
+        workspace=survey.workspace,
+        net_reason=survey.net_reason,
+        boot=replace(survey.boot, crowded=crowded),
+        accel_reason=survey.accel_reason,
+        shapes=() if settings.cold else tuple(golden.shapes(settings, nodes)),
+        nodes=nodes,
+        ports=survey.ports,
+    )
+
+
+def _is_crowded(nodes: Iterable[Node], processors: int) -> bool:
+    return sum(node.smp for node in nodes) > processors

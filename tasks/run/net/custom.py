@@ -6,12 +6,13 @@ It runs where we are, as QEMU does, so what it makes (a tap, a port of Open vSwi
 import os
 import shlex
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from tasks.base import files, proc
 from tasks.base.errors import CommandError, UserError
 from tasks.base.paths import ClusterDir
+from tasks.definitions import addresses
 from tasks.definitions.schema import Node
 from tasks.run.net import host_support
 from tasks.run.net.protocol import Nic, Ports, ScriptNic
@@ -26,7 +27,7 @@ class Custom:
     def __init__(self, script: str) -> None:
         self._script = script
 
-    def preflight(self, nodes: Sequence[Node], ports: Ports) -> list[str]:
+    def preflight(self, nodes: Sequence[Node], ports: Ports, held: Collection[int] = ()) -> list[str]:
         """Whether there is a program."""
         if not self._script:
             return ["net=custom needs a program: --net-setup=PROGRAM, or __net_setup in the environment"]
@@ -58,7 +59,7 @@ class Custom:
 
     def ssh(self, cluster: ClusterDir, number: int, ports: Ports) -> tuple[str, int]:
         """The node itself where there are bridges; else the program has to forward a port."""
-        return (f"192.168.0.{number}", 22) if host_support.here() else ("127.0.0.1", ports.ssh + number)
+        return (addresses.v4(0, number), 22) if host_support.here() else ("127.0.0.1", ports.ssh + number)
 
     def processes(self, cluster: ClusterDir) -> dict[str, int | None]:
         """None of ours."""

@@ -1,21 +1,38 @@
-"""Ports of the host's loopback that lead to nodes: whether they are free."""
+"""Ports of the host's loopback that lead to nodes: whether they can be had."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tasks.definitions.schema import Node
 from tasks.run.net.protocol import Forward, Ports
 
+LAST = 65535
+OTHERS = "choose others with --ssh-base and --telnet-base"
 
-def taken(nodes: Sequence[Node], ports: Ports) -> list[str]:
-    """Ports for nodes on net 0 that somebody else has, and what to do."""
-    return [
-        _port_taken(node.name, forward)
-        for node in nodes
-        if 0 in node.nets
-        for forward in ports.of(node.number)
-        if not is_free(forward.host_port)
-    ]
+
+def taken(nodes: Sequence[Node], ports: Ports, held: Collection[int] = ()) -> list[str]:
+    """Ports for nodes on net 0 that cannot be had, and what to do: somebody else has them, or they are none.
+
+    `held` are those of a cluster that ends before these nodes start.
+    """
+    problems = []
+    names: dict[int, str] = {}
+    for name, forward in _all(nodes, ports):
+        port, lead = forward.host_port, f"(for port {forward.guest_port} of {name})"
+        if port > LAST:
+            problems.append(f"port {port} {lead} is above {LAST}: {OTHERS}")
+        elif port in names:
+            problems.append(f"port {port} {lead} is that of {names[port]} too: {OTHERS}")
+        elif port not in held and not is_free(port):
+            where = f"port 127.0.0.1:{port} {lead}"
+            problems.append(f"{where} is in use by another program: end it, or {OTHERS}")
+        names.setdefault(port, name)
+    return problems
+
+
+def _all(nodes: Sequence[Node], ports: Ports) -> list[tuple[str, Forward]]:
+    """The forwards of nodes on net 0, each with the node's name."""
+    return [(node.name, forward) for node in nodes if 0 in node.nets for forward in ports.of(node.number)]
 
 
 def is_free(port: int) -> bool:
@@ -27,10 +44,3 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _port_taken(name: str, forward: Forward) -> str:
-    return (
-        f"port 127.0.0.1:{forward.host_port} (for port {forward.guest_port} of {name}) is in use by another "
-        "program: end it, or choose others with --ssh-base and --telnet-base"
-    )

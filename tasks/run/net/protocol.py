@@ -4,7 +4,7 @@ A backend makes the nets of a cluster and says of each node which NICs it has; a
 its own options.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -100,8 +100,11 @@ class Ports:
 class NetBackend(Protocol):
     """What a network backend has to do."""
 
-    def preflight(self, nodes: Sequence[Node], ports: Ports) -> list[str]:
-        """Everything that is missing on this host for these nodes; nothing is changed."""
+    def preflight(self, nodes: Sequence[Node], ports: Ports, held: Collection[int] = ()) -> list[str]:
+        """Everything that is missing on this host for these nodes; nothing is changed.
+
+        `held` are the ports of a cluster that ends before these nodes start.
+        """
 
     def up(self, cluster: ClusterDir, nodes: Sequence[Node], prefix: str, ports: Ports) -> None:
         """Make the nets of these nodes and what leads to the nodes; what is there stays as it is."""

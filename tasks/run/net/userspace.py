@@ -8,12 +8,13 @@ import ipaddress
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from tasks.base import files, proc
 from tasks.base.errors import UserError
 from tasks.base.paths import ClusterDir
+from tasks.definitions.addresses import HOST, v4, v6
 from tasks.definitions.schema import Node
 from tasks.run.net import forwards
 from tasks.run.net.protocol import Nic, Ports, SwitchNic, UserNic
@@ -26,9 +27,9 @@ PROGRAM = Path(__file__).parent / "programs" / "switch.py"
 class Userspace:
     """The backend `userspace`."""
 
-    def preflight(self, nodes: Sequence[Node], ports: Ports) -> list[str]:
+    def preflight(self, nodes: Sequence[Node], ports: Ports, held: Collection[int] = ()) -> list[str]:
         """Ports of the host that somebody else has."""
-        return forwards.taken(nodes, ports)
+        return forwards.taken(nodes, ports, held)
 
     def up(self, cluster: ClusterDir, nodes: Sequence[Node], prefix: str, ports: Ports) -> None:
         """Start a switch for the nets that have none yet."""
@@ -80,14 +81,14 @@ class Userspace:
         if net:
             return SwitchNic(net, node.mac(net), str(cluster.net / str(net)))
         return UserNic(
-            0, node.mac(0), guest=f"192.168.0.{node.number}", host="192.168.0.250",
-            host6=f"{prefix}:192.168.0.250", prefix6=_net64(prefix), forwards=ports.of(node.number),
+            0, node.mac(0), guest=v4(0, node.number), host=v4(0, HOST), host6=v6(prefix, 0, HOST),
+            prefix6=_net64(prefix), forwards=ports.of(node.number),
         )  # fmt: skip
 
 
 def _net64(prefix: str) -> str:
     """The network of our addresses behind `prefix`."""
-    return str(ipaddress.IPv6Interface(f"{prefix}:192.168.0.250/64").network.network_address)
+    return str(ipaddress.IPv6Interface(f"{v6(prefix, 0, HOST)}/64").network.network_address)
 
 
 def _answers(path: Path) -> bool:

@@ -23,17 +23,31 @@ class Verdict:
     why: str
 
 
-def choose(wanted: str, workspace: Workspace, kernel: Path) -> Verdict:
-    """The accelerator to use: `wanted`, or for `auto` what the probe found in this boot of the host."""
-    if wanted != "auto":
-        return Verdict(wanted, "as asked for")
-    known = recall(workspace)
-    if known:
-        return known
+def choose(setting: str, workspace: Workspace, kernel: Path) -> Verdict:
+    """The accelerator to use: the `setting`, or for `auto` what the probe found in this boot of the host."""
+    if setting != "auto":
+        return Verdict(setting, "as asked for")
+    earlier = recall(workspace)
+    if earlier:
+        return earlier
     verdict = without_kvm()
     if verdict:  # looked up in no time, and may change while the host runs
         return verdict
-    verdict = probe(workspace, kernel)
+    return _remembered(workspace, probe(workspace, kernel))
+
+
+def unusable(workspace: Workspace, kernel: Path | None) -> str | None:
+    """Why KVM, asked for, cannot be used; None when it can, or when there is no kernel yet to find out with.
+
+    A verdict against it is not believed but tried again: who asks for KVM may know better.
+    """
+    earlier, verdict = recall(workspace), without_kvm()
+    if verdict is None and kernel and not (earlier and earlier.accel == "kvm"):
+        verdict = _remembered(workspace, probe(workspace, kernel))
+    return verdict.why if verdict and verdict.accel != "kvm" else None
+
+
+def _remembered(workspace: Workspace, verdict: Verdict) -> Verdict:
     files.write_json(workspace.accel, {"boot": boot_id(), "accel": verdict.accel, "why": verdict.why})
     return verdict
 

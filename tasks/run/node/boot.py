@@ -2,22 +2,27 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from tasks.base import files
+from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.definitions.settings import Settings
 from tasks.run.node import accel, qemu
 from tasks.run.node.protocol import Boot
 
 
-def cold(settings: Settings, workspace: Workspace) -> tuple[Boot, str]:
-    """What an ordinary boot is made from, and why this accelerator was chosen."""
+def cold(settings: Settings, workspace: Workspace) -> tuple[Boot, accel.Verdict]:
+    """What an ordinary boot is made from, as the stamps of the artifacts say, and the accelerator.
+
+    For `accel=auto` a tiny guest may be booted. UserError when kernel or image were not built.
+    """
     folder = workspace.kernel(settings.kernel)
-    facts = files.read_json(workspace.stamp("kernel", settings.kernel))
+    facts = _stamp(workspace, "kernel", settings.kernel)
+    image = _stamp(workspace, "image", settings.image)
     verdict = accel.choose(settings.accel, workspace, folder / facts["boot"])
     iso = workspace.iso(settings.name)
-    image = files.read_json(workspace.stamp("image", settings.image))
-    made = Boot(
+    ordinary = Boot(
         kernel=folder / facts["boot"],
         initramfs=folder / "initramfs.cpio" if facts.get("initramfs") else None,
         modules=folder / "modules.img" if facts.get("modules") else None,
@@ -33,7 +38,22 @@ def cold(settings: Settings, workspace: Workspace) -> tuple[Boot, str]:
         root=str(image.get("root", "/dev/vda")),
         khz=_khz(),
     )
-    return made, verdict.why
+    return ordinary, verdict
+
+
+def kernel(settings: Settings, workspace: Workspace) -> Path | None:
+    """What a machine boots, if it was built."""
+    name = files.read_json(workspace.stamp("kernel", settings.kernel)).get("boot")
+    path = workspace.kernel(settings.kernel) / str(name)
+    return path if name and path.is_file() else None
+
+
+def missing(settings: Settings, boot: Boot) -> list[str]:
+    """The files of kernel and image that are not there, and what builds them."""
+    parts = (boot.kernel, boot.initramfs, boot.modules)
+    builds = {path: f"xc kernel:{settings.kernel}" for path in parts if path}
+    builds |= {boot.image: f"xc image:{settings.image}"}
+    return [f"{path} is not there: `{task}` builds it" for path, task in builds.items() if not path.is_file()]
 
 
 def containers(settings: Settings, workspace: Workspace) -> Path | None:
@@ -49,10 +69,17 @@ def contents(settings: Settings, workspace: Workspace) -> list[str]:
     return [files.digest(files.read_json(stamp).get("files", {})) for stamp in stamps]
 
 
-def made_of(settings: Settings, workspace: Workspace) -> dict[str, str]:
+def artifact_hashes(settings: Settings, workspace: Workspace) -> dict[str, str]:
     """The same by name, and QEMU itself: what a saved state is of no use without."""
     kernel, image = contents(settings, workspace)[:2]
     return {"kernel": kernel, "image": image, "qemu": files.digest(qemu.program())}
+
+
+def _stamp(workspace: Workspace, noun: str, name: str) -> dict[str, Any]:
+    stamp = files.read_json(workspace.stamp(noun, name))
+    if not stamp:
+        raise UserError(f"the {noun} '{name}' is not in {workspace.root}", f"xc {noun}:{name} builds it")
+    return stamp
 
 
 def _khz(cpus: Path = Path("/proc/cpuinfo")) -> int | None:
@@ -61,9 +88,9 @@ def _khz(cpus: Path = Path("/proc/cpuinfo")) -> int | None:
     From bogomips, which is twice that frequency in MHz.
     """
     text = cpus.read_text()
-    found = re.search(r"^bogomips\s*:\s*([0-9.]+)", text, re.M)
+    bogomips = re.search(r"^bogomips\s*:\s*([0-9.]+)", text, re.M)
     constant = re.search(r"^flags\s*:.*\bconstant_tsc\b", text, re.M)
-    return round(float(found.group(1)) * 1000 / 2) if found and constant else None
+    return round(float(bogomips.group(1)) * 1000 / 2) if bogomips and constant else None
 
 
 def _loops(hz: int) -> int | None:
@@ -71,5 +98,5 @@ def _loops(hz: int) -> int | None:
 
     From bogomips, which is twice the frequency that does not vary, in MHz.
     """
-    found = re.search(r"^bogomips\s*:\s*([0-9.]+)", Path("/proc/cpuinfo").read_text(), re.M)
-    return int(float(found.group(1)) * 1e6 / 2 / hz) if found and hz else None
+    bogomips = re.search(r"^bogomips\s*:\s*([0-9.]+)", Path("/proc/cpuinfo").read_text(), re.M)
+    return int(float(bogomips.group(1)) * 1e6 / 2 / hz) if bogomips and hz else None

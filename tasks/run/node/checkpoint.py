@@ -15,7 +15,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tasks.base import files
 from tasks.base.errors import UserError
@@ -27,8 +29,35 @@ from tasks.run.net.protocol import loose
 from tasks.run.node import boot, identity, qemu, snapshot
 from tasks.run.node.protocol import Boot, Frozen, NodeRun
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 WAKE_TRIES = 3  # of ssh, which a busy guest may drop
+
+
+class SavedNode(BaseModel):
+    """A node of a checkpoint, and the names of the disks that it has besides its own."""
+
+    model_config = ConfigDict(frozen=True)
+
+    node: Node
+    iso: str | None
+    containers: str | None = None
+    iso_disk: bool  # it sees the ISO through a qcow2
+
+
+class Record(BaseModel):
+    """What checkpoint.json holds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal[1] = FORMAT
+    saved: int  # seconds since 1970
+    settings: Mapping[str, Any]  # as the version that saved them knew them
+    accel: str
+    needs: Mapping[str, str]  # what has to be as it was, by hash
+    host_keys: Mapping[str, str]
+    choice: Mapping[str, Any] | None  # of overlays on the ISO, for nodes that are added
+    secret: Mapping[str, Any] | None = None  # of a cluster with Kubernetes
+    nodes: tuple[SavedNode, ...]
 
 
 @dataclass(frozen=True)
@@ -36,7 +65,7 @@ class Checkpoint:
     """One that is complete."""
 
     place: CheckpointDir
-    record: Mapping[str, Any]
+    record: Record
 
     @property
     def name(self) -> str:
@@ -46,28 +75,37 @@ class Checkpoint:
     @property
     def cluster(self) -> str:
         """The cluster that was saved."""
-        return str(self.record["settings"]["name"])
+        return str(self.record.settings["name"])
 
     @property
     def nodes(self) -> tuple[Node, ...]:
         """The nodes that were saved."""
-        return tuple(Node.model_validate(saved["node"], strict=False) for saved in self.record["nodes"])
+        return tuple(saved.node for saved in self.record.nodes)
 
     def settings(self, name: str) -> Settings:
-        """What a cluster `name` restored from this runs with."""
-        accel = self.record["accel"]
-        return Settings(**{**self.record["settings"], "name": name, "accel": accel, "keep": False})
+        """What a cluster `name` restored from this runs with.
+
+        UserError when this version does not know a setting.
+        """
+        own = {"name": name, "accel": self.record.accel, "keep": False}
+        try:
+            return Settings(**{**self.record.settings, **own})
+        except ValidationError as error:
+            keys = ", ".join(str(detail["loc"][0]) for detail in error.errors())
+            raise UserError(
+                f"checkpoint '{self.name}' has settings that this version does not know: {keys}",
+                "use the version that it was saved with, or save a new one",
+            ) from error
 
     def boot(self, plain: Boot, node: Node, directory: Path) -> Boot:
         """`plain` for this node, in the directory of its cluster, which holds all it needs by itself."""
         place, number = self.place, node.number
-        saved = next(saved for saved in self.record["nodes"] if saved["node"]["number"] == number)
-        iso = files.held(place.root / saved["iso"], directory) if saved["iso"] else None
-        shown = snapshot.iso_disk(directory, iso) if saved["iso_disk"] else iso
+        saved = next(saved for saved in self.record.nodes if saved.node.number == number)
+        iso = files.held(place.root / saved.iso, directory) if saved.iso else None
+        shown = snapshot.iso_disk(directory, iso) if saved.iso_disk else iso
         disk = files.held(place.disk(number), directory)
         frozen = Frozen(place.ram(number), place.state(number), booted=True)
-        stored = saved.get("containers")
-        containers = files.held(place.root / stored, directory) if stored else None
+        containers = files.held(place.root / saved.containers, directory) if saved.containers else None
         return replace(plain, image=disk, iso=shown, frozen=frozen, containers=containers)
 
     def sizes(self) -> tuple[int, int]:
@@ -75,10 +113,26 @@ class Checkpoint:
         infos = [path.stat() for path in self.place.root.iterdir()]
         return sum(info.st_size for info in infos), sum(info.st_blocks * 512 for info in infos)
 
+    def missing(self) -> list[str]:
+        """The files of it that are not there."""
+        disks = {name: None for saved in self.record.nodes for name in (saved.iso, saved.containers) if name}
+        paths = [self.place.root / name for name in disks]
+        for node in self.nodes:
+            of_node = (self.place.ram, self.place.state, self.place.disk)
+            paths += [place(node.number) for place in of_node]
+        return [
+            f"checkpoint '{self.name}' is not whole, {path.name} is missing: xc checkpoint rm {self.name}"
+            for path in paths
+            if not path.is_file()
+        ]
+
     def differs(self, workspace: Workspace) -> dict[str, str]:
         """The artifacts that are not what they were: name -> what to do. Empty: it can be restored."""
-        settings = self.settings(self.cluster)
-        known, now = self.record["needs"], needs(settings, workspace, self.nodes)
+        try:
+            settings = self.settings(self.cluster)
+        except UserError as error:
+            return {"settings": str(error).splitlines()[0]}
+        saved, now = self.record.needs, requirements(settings, workspace, self.nodes)
         advice = {
             "kernel": f"`xc kernel:{settings.kernel}` builds it, from the definition and packages it had",
             "image": f"`xc image:{settings.image}` builds it, from the definition and packages it had",
@@ -86,23 +140,25 @@ class Checkpoint:
             "devices": "use the version of this project that it was saved with",
             "key": f"put back {identity.user_key(workspace)}, the ssh key that its nodes know",
         }
-        return {name: advice[name] for name in advice if known.get(name) != now[name]}
+        return {name: advice[name] for name in advice if saved.get(name) != now[name]}
 
 
 def find(workspace: Workspace, name: str) -> Checkpoint | None:
-    """The checkpoint of this name, if there is a complete one."""
+    """The checkpoint of this name, if there is a complete one that this version can read."""
     place = CheckpointDir(workspace.checkpoints / name)
-    record = files.read_json(place.record)
-    return Checkpoint(place, record) if record.get("format") == FORMAT else None
+    try:
+        return Checkpoint(place, Record.model_validate(files.read_json(place.record), strict=False))
+    except ValidationError:
+        return None
 
 
 def every(workspace: Workspace) -> list[Checkpoint]:
     """All that are complete, by name."""
     names = sorted(path.parent.name for path in workspace.checkpoints.glob("[!.]*/checkpoint.json"))
-    return [found for name in names if (found := find(workspace, name))]
+    return [checkpoint for name in names if (checkpoint := find(workspace, name))]
 
 
-def needs(settings: Settings, workspace: Workspace, nodes: Sequence[Node]) -> dict[str, str]:
+def requirements(settings: Settings, workspace: Workspace, nodes: Sequence[Node]) -> dict[str, str]:
     """What a checkpoint needs to be there, by hash: artifacts, QEMU, the form of its machines, our key."""
     plain = Boot(
         Path("kernel"), Path("initramfs"), Path("modules"), "", Path("image"), Path("iso.iso"),
@@ -117,7 +173,7 @@ def needs(settings: Settings, workspace: Workspace, nodes: Sequence[Node]) -> di
     ]
     key = identity.user_key(workspace).with_suffix(".pub").read_text()
     return {
-        **boot.made_of(settings, workspace),
+        **boot.artifact_hashes(settings, workspace),
         "devices": files.digest([[*words, snapshot.ISO_SIZE] for words in machines]),
         "key": files.digest(key),
     }
@@ -130,22 +186,22 @@ def wake(runs: Sequence[NodeRun], ssh: Callable[[NodeRun, str], Sequence[str]]) 
     command on a node. Raises UserError for nodes that cannot be told.
     """
     with concurrent.futures.ThreadPoolExecutor(len(runs)) as pool:
-        said = list(pool.map(lambda run: _wake_one(run, ssh), runs))
-    failed = [f"  {run.node.name}: {text}" for run, text in zip(runs, said, strict=True) if text]
+        faults = list(pool.map(lambda run: _wake_one(run, ssh), runs))
+    failed = [f"  {run.node.name}: {fault}" for run, fault in zip(runs, faults, strict=True) if fault]
     if failed:
         raise UserError("no new time and randomness for restored nodes:\n" + "\n".join(failed[:4]))
 
 
 def _wake_one(run: NodeRun, ssh: Callable[[NodeRun, str], Sequence[str]]) -> str:
     """Empty, or what went wrong. The seed goes by stdin: command lines are public."""
-    said = ""
+    fault = ""
     for _ in range(WAKE_TRIES):
         seed = secrets.token_bytes(64)
         done = subprocess.run(ssh(run, _wake_command()), input=seed, capture_output=True, check=False)
         if done.returncode == 0:
             return ""
-        said = done.stderr.decode(errors="replace").strip() or f"ssh ended with {done.returncode}"
-    return said
+        fault = done.stderr.decode(errors="replace").strip() or f"ssh ended with {done.returncode}"
+    return fault
 
 
 def _wake_command() -> str:

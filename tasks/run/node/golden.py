@@ -1,17 +1,19 @@
 """kernel + image + size of nodes ──golden──> golden/<name>/{ram,state,disk.qcow2}, what nodes are cloned from
 
-Overlays are no input: the snapshot is taken before a guest looks at them. Where it cannot be made, nodes boot
-the ordinary way, and a line says why.
+Overlays are no input: the snapshot is taken before a guest looks at them. A start makes a second one from it,
+in which the overlays of its cluster are unpacked. Where there can be none, nodes boot the ordinary way, and a
+line says why.
 """
 
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.base import files, proc
+from tasks.base import files, proc, progress
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.definitions.schema import Node
@@ -20,11 +22,16 @@ from tasks.engine import kit
 from tasks.project.project import Project
 from tasks.run.net import selection
 from tasks.run.net.protocol import Ports
-from tasks.run.node import boot, qemu, qmp, snapshot
+from tasks.run.node import accel, boot, qemu, qmp, snapshot
 from tasks.run.node.protocol import Boot
+from tasks.run.node.snapshot import Shape
 
 KEPT = 16  # snapshots, of any cluster; a topology may need three shapes, each once more with overlays
 RECENT = 600  # seconds
+
+
+class NoSnapshot(UserError):
+    """Why there can be no snapshot of a shape; nodes boot the ordinary way then."""
 
 
 def tasks(project: Project, disks: Iterable[Path]) -> kit.Tasks:
@@ -35,24 +42,24 @@ def tasks(project: Project, disks: Iterable[Path]) -> kit.Tasks:
     workspace, settings = project.workspace, selection.decided(project.settings)
     program = proc.find(qemu.QEMU)
     deps = [workspace.stamp("kernel", settings.kernel), workspace.stamp("image", settings.image)]
-    shapes = wanted(settings, settings.nodes())
+    of_nodes = shapes(settings, settings.nodes())
     inputs = {
-        "shapes": shapes,
+        "shapes": of_nodes,
         "qemu": [settings.machine, settings.kvm_opt, settings.accel, settings.net],
         "names": [settings.kernel, settings.image],
     }
     recipe = kit.Recipe(
         freeze,
-        [project, shapes],
+        [project, of_nodes],
         deps=[*deps, *disks, *([Path(program)] if program else [])],
         inputs=inputs,
         code=(snapshot, boot, qemu, qmp),
     )
-    folders = [] if settings.cold else [folder(settings, workspace, shape) for shape in shapes]
+    folders = [] if settings.cold else [folder(settings, workspace, shape) for shape in of_nodes]
     yield kit.task("golden", None, recipe, [place / "golden.json" for place in folders], also=folders)
 
 
-def wanted(settings: Settings, nodes: Iterable[Node]) -> list[snapshot.Shape]:
+def shapes(settings: Settings, nodes: Iterable[Node]) -> list[Shape]:
     """The shapes worth a snapshot: those of nodes without own settings, and those that several nodes have.
 
     All of them with Kubernetes, whose images give nodes sizes of their own. None where a user's program makes
@@ -60,16 +67,13 @@ def wanted(settings: Settings, nodes: Iterable[Node]) -> list[snapshot.Shape]:
     """
     if settings.net == "custom":
         return []
-    shapes = [snapshot.shape_of(node) for node in nodes]
-    plain = {snapshot.shape_of(node) for node in nodes if node == settings.plain_node(node.number)}
-    return [
-        shape
-        for shape in dict.fromkeys(shapes)
-        if settings.kubernetes or shape in plain or shapes.count(shape) > 1
-    ]
+    of_nodes = [(node, snapshot.shape_of(node)) for node in nodes]
+    plain = {shape for node, shape in of_nodes if node == settings.plain_node(node.number)}
+    counts = Counter(shape for _, shape in of_nodes)
+    return [shape for shape in counts if settings.kubernetes or shape in plain or counts[shape] > 1]
 
 
-def folder(settings: Settings, workspace: Workspace, shape: snapshot.Shape) -> Path:
+def folder(settings: Settings, workspace: Workspace, shape: Shape) -> Path:
     """Where the snapshot of this shape is kept."""
     extra = [settings.machine, settings.kvm_opt]
     mark = "-tap" if settings.net == "bridge" else ""
@@ -77,56 +81,86 @@ def folder(settings: Settings, workspace: Workspace, shape: snapshot.Shape) -> P
     return workspace.root / "golden" / f"{settings.kernel}-{settings.image}-{shape.name}{mark}"
 
 
-def freeze(project: Project, shapes: list[snapshot.Shape]) -> None:
+def freeze(project: Project, of_nodes: list[Shape]) -> None:
     """Freeze a guest just before it looks at the overlays"""
     if project.settings.cold:
         return
     settings = selection.decided(project.settings)
     if selection.of(settings).preflight((), Ports(settings.ssh_base, None)):
         return  # the start says what is missing
-    plain_boot, _ = plain(settings, project.workspace)
-    for shape in shapes:
-        ensure(settings, project.workspace, plain_boot, shape)
+    plain, _ = ordinary(settings, project.workspace)
+    for shape in of_nodes:
+        with contextlib.suppress(NoSnapshot):  # the start says why
+            _frozen(settings, project.workspace, plain, shape)
 
 
-def plain(settings: Settings, workspace: Workspace) -> tuple[Boot, str]:
-    """What an ordinary boot is made from, where loose machines run, and why this accelerator was chosen."""
-    made, why = boot.cold(settings, workspace)
+def ordinary(settings: Settings, workspace: Workspace) -> tuple[Boot, accel.Verdict]:
+    """What an ordinary boot is made from, where loose machines run, and the accelerator."""
+    plain, verdict = boot.cold(settings, workspace)
     backend = selection.of(settings)
     apart = () if backend.preflight((), Ports(settings.ssh_base, None)) else backend.inside(None)
-    return replace(made, apart=tuple(apart)), why
+    return replace(plain, apart=tuple(apart)), verdict
 
 
-def ensure(settings: Settings, workspace: Workspace, plain: Boot, shape: snapshot.Shape) -> Path | str:
-    """The snapshot of this shape, made if it is missing or outdated; or why it cannot be made."""
+def prepare(
+    settings: Settings, workspace: Workspace, plain: Boot, of_nodes: Sequence[Shape]
+) -> Mapping[Shape, Path]:
+    """The snapshots that nodes of these shapes are cloned from, overlays unpacked; made where they are not.
+
+    A shape that there can be no snapshot of is missing in what is returned, and a line says why.
+    """
+    snapshots: dict[Shape, Path] = {}
+    reasons = []
+    for shape in of_nodes:
+        try:
+            snapshots[shape] = _frozen(settings, workspace, plain, shape)
+        except NoSnapshot as error:
+            reasons.append(str(error))
+    for reason in dict.fromkeys(reasons):
+        progress.say(f"no golden snapshot, nodes boot the ordinary way: {reason}")
+    for shape, source in snapshots.items():
+        try:
+            snapshots[shape] = _unpacked(settings, plain, shape, source)
+        except NoSnapshot as error:
+            progress.say(f"every node unpacks the overlays itself: {error}")
+    return snapshots
+
+
+def _frozen(settings: Settings, workspace: Workspace, plain: Boot, shape: Shape) -> Path:
+    """The snapshot of this shape, made if it is missing or outdated. NoSnapshot when it cannot be made."""
     place = folder(settings, workspace, shape)
-    identity = snapshot.key(plain, shape, boot.contents(settings, workspace))
-    return _kept(place, identity, lambda: snapshot.make(plain, shape, identity, place))
+    identity = snapshot.snapshot_id(plain, shape, boot.contents(settings, workspace))
+    return _current(place, identity, lambda: snapshot.make(plain, shape, identity, place))
 
 
-def with_overlays(settings: Settings, plain: Boot, shape: snapshot.Shape, source: Path) -> Path | str:
-    """The snapshot `source` after it has unpacked the cluster's ISO; or why there is none.
+def _unpacked(settings: Settings, plain: Boot, shape: Shape, source: Path) -> Path:
+    """The snapshot `source` after it has unpacked the cluster's ISO. NoSnapshot when that cannot be.
 
     Made from `source` in a moment when the ISO is another one: nodes need not unpack the same things each.
     """
     place = source.with_name(f"{source.name}@{settings.name}")
     iso = [plain.iso.stat().st_ino, plain.iso.stat().st_mtime_ns] if plain.iso else []
     identity = files.digest([files.read_json(source / "golden.json").get("key"), iso])
-    return _kept(place, identity, lambda: snapshot.unpack(plain, shape, identity, source, place))
+    return _current(place, identity, lambda: snapshot.unpack(plain, shape, identity, source, place))
 
 
-def _kept(place: Path, identity: str, make: Callable[[], object]) -> Path | str:
-    """The snapshot at `place` if it is the one of this identity, else what `make` makes; or why it cannot."""
+def _current(place: Path, identity: str, make: Callable[[], object]) -> Path:
+    """The snapshot at `place`; `make` makes it if there is none of this identity.
+
+    What it could not make is not tried again. NoSnapshot says why.
+    """
     with files.locked(place.with_name(f"{place.name}.lock")):
-        known = files.read_json(place / "golden.json")
-        if known.get("key") == identity:
+        stamp = files.read_json(place / "golden.json")
+        if stamp.get("key") == identity:
             os.utime(place)
-            return str(known["failed"]) if "failed" in known else place
+            if "failed" in stamp:
+                raise NoSnapshot(str(stamp["failed"]))
+            return place
         try:
             make()
         except UserError as error:
             files.write_json(place / "golden.json", {"key": identity, "failed": str(error)})
-            return str(error)
+            raise NoSnapshot(str(error)) from error
     _forget_old(place.parent)
     return place
 
@@ -136,8 +170,8 @@ def _forget_old(golden: Path) -> None:
 
     Running clones do not need the names.
     """
-    found = sorted((path.stat().st_mtime, path) for path in golden.iterdir() if path.is_dir())
-    for used, old in found[:-KEPT]:
+    by_age = sorted((path.stat().st_mtime, path) for path in golden.iterdir() if path.is_dir())
+    for used, old in by_age[:-KEPT]:
         if time.time() - used > RECENT:
             with contextlib.suppress(OSError):  # another start forgets it too
                 files.remove(old)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from tasks.base.paths import NodeDir
 from tasks.definitions.schema import Node
+from tasks.definitions.settings import Settings
 from tasks.run.net.protocol import Nic
 
 
@@ -59,8 +60,11 @@ class NodeRun:
 class NodeBackend(Protocol):
     """What a node backend has to do."""
 
-    def preflight(self, boot: Boot, nodes: Sequence[Node]) -> list[str]:
-        """Everything that is missing on this host; nothing is changed."""
+    def preflight(self, settings: Settings, nodes: Sequence[Node], freed: int = 0) -> list[str]:
+        """Everything that is missing on this host; nothing is changed.
+
+        `freed` is the memory in MiB that a cluster gives back which will end before these nodes start.
+        """
 
     def start(self, boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir) -> NodeRun:
         """Start one node; its directory exists and is empty."""

@@ -3,12 +3,15 @@
 import shlex
 import shutil
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from tasks.base import files, proc
 from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir
+from tasks.definitions import addresses
 from tasks.definitions.schema import Node
+from tasks.definitions.settings import Settings
 from tasks.run.net.protocol import LooseNic, Nic, ScriptNic, SwitchNic, TapNic, UserNic
 from tasks.run.node.protocol import Boot, NodeRun
 
@@ -183,7 +186,8 @@ def _netdev(name: str, nic: UserNic | SwitchNic | TapNic | LooseNic) -> str:
         f",hostfwd=tcp:127.0.0.1:{f.host_port}-{nic.guest}:{f.guest_port}" for f in nic.forwards
     )
     return (
-        f"user,id={name},net=192.168.0.0/24,host={nic.host},dns=192.168.0.249,dhcpstart={nic.guest},"
+        f"user,id={name},net={addresses.subnet4(0)},host={nic.host},"
+        f"dns={addresses.v4(0, addresses.QEMU_DNS)},dhcpstart={nic.guest},"
         f"ipv6-net={nic.prefix6}/64,ipv6-host={nic.host6}{forwards}"
     )
 
@@ -191,17 +195,18 @@ def _netdev(name: str, nic: UserNic | SwitchNic | TapNic | LooseNic) -> str:
 class Qemu:
     """The backend `qemu`."""
 
-    def preflight(self, boot: Boot, nodes: Sequence[Node]) -> list[str]:
-        """Missing programs, and memory that the host does not have."""
+    def preflight(self, settings: Settings, nodes: Sequence[Node], freed: int = 0) -> list[str]:
+        """Missing programs, options that QEMU does not take, and memory that the host does not have."""
         missing = [
             f"the program '{program}' is missing: apt-get install {proc.DEBIAN_PACKAGE[program]}"
             for program in (QEMU, "qemu-img", "ssh")
             if not proc.find(program)
         ]
-        wanted, have = sum(node.mem for node in nodes), available_memory()
-        if wanted // 4 > have:  # guests share the image's pages and rarely touch all they have
+        missing += _wrong_options(settings)
+        memory, free = sum(node.mem for node in nodes), available_memory() + freed
+        if memory // 4 > free:  # guests share the image's pages and rarely touch all they have
             missing.append(
-                f"{len(nodes)} nodes with {wanted} MiB in all, but the host has {have} MiB free: use --mem"
+                f"{len(nodes)} nodes with {memory} MiB in all, but the host has {free} MiB free: use --mem"
             )
         return missing
 
@@ -215,8 +220,8 @@ class Qemu:
         state = {**proc.mark(process.pid), "number": node.number}
         below = {"image": boot.image, "iso": boot.iso, "ram": boot.frozen and boot.frozen.ram}
         below |= {"containers": boot.containers} if boot.containers else {}
-        known = {name: str(path) if path else None for name, path in below.items()}
-        files.write_json(directory.state, {**state, **known, "node": node.model_dump(mode="json")})
+        paths = {name: str(path) if path else None for name, path in below.items()}
+        files.write_json(directory.state, {**state, **paths, "node": node.model_dump(mode="json")})
         return NodeRun(node, directory, process, boot.frozen)
 
     def stop(self, directory: NodeDir) -> None:
@@ -226,6 +231,27 @@ class Qemu:
     def pid(self, directory: NodeDir) -> int | None:
         """QEMU's process."""
         return proc.recorded(files.read_json(directory.state))
+
+
+def _wrong_options(settings: Settings) -> list[str]:
+    """Settings that QEMU would end with at once."""
+    try:
+        shlex.split(settings.kvm_opt)
+    except ValueError as error:
+        return [f"kvm_opt cannot be split into words: {error}: {settings.kvm_opt}"]
+    return _wrong_machine(settings.machine)
+
+
+def _wrong_machine(machine: str) -> list[str]:
+    """Whether QEMU has this type of machine; it is asked for others than the usual one only."""
+    if machine == Settings.model_fields["machine"].default or not proc.find(QEMU):
+        return []
+    kind, *_ = machine.split(",")
+    lines = proc.output([QEMU, "-machine", "help"]).decode().splitlines()[1:]
+    kinds = [words[0] for line in lines if (words := line.split())]
+    meant = "".join(f"; did you mean '{near}'?" for near in get_close_matches(kind, kinds, n=1))
+    lists = f"`{QEMU} -machine help` lists them"
+    return [] if kind in kinds else [f"machine: QEMU has no type '{kind}', {lists}{meant}"]
 
 
 def make_disk(image: Path, disk: Path, folder: Path) -> None:

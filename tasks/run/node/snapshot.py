@@ -6,7 +6,6 @@ a clone costs what it changes. Its disk is the backing file of theirs; its ISO i
 
 import contextlib
 import os
-import re
 import shutil
 import socket
 import time
@@ -19,7 +18,7 @@ from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir
 from tasks.definitions.schema import Node
 from tasks.run.net.protocol import Nic, loose
-from tasks.run.node import qemu, qmp
+from tasks.run.node import control_port, qemu, qmp
 from tasks.run.node.protocol import Boot, Frozen, NodeRun
 
 ISO_SIZE = "8G"  # of the disk that holds the ISO, for every ISO: the frozen kernel knows its size
@@ -54,7 +53,7 @@ def shape_of(node: Node) -> Shape:
     return Shape(node.mem, node.smp, len(node.nets), mtus, node.append)
 
 
-def key(boot: Boot, made: Shape, contents: Sequence[str]) -> str:
+def snapshot_id(boot: Boot, shape: Shape, contents: Sequence[str]) -> str:
     """The identity of a snapshot: everything that the frozen guest has seen, and QEMU itself.
 
     `contents` are the hashes of kernel and image.
@@ -70,12 +69,12 @@ def key(boot: Boot, made: Shape, contents: Sequence[str]) -> str:
         frozen=Frozen(Path("ram"), None),
         crowded=False,
     )
-    words = qemu.argv(nowhere, _template_node(made), _nics(boot, made), NodeDir(Path("node")))
+    words = qemu.argv(nowhere, _template_node(shape), _nics(boot, shape), NodeDir(Path("node")))
     host = [os.uname().release] if boot.apart else []  # its kernel says what a tap can do
     return files.digest([words, *contents, *qemu.program(), *host])
 
 
-def make(boot: Boot, made: Shape, identity: str, folder: Path) -> None:
+def make(boot: Boot, shape: Shape, identity: str, folder: Path) -> None:
     """Boot the template, freeze it before it looks at the ISO, and leave ram, state, disks and a stamp.
 
     Raises UserError when the guest does not come to the freeze point or QEMU cannot save it.
@@ -85,14 +84,14 @@ def make(boot: Boot, made: Shape, identity: str, folder: Path) -> None:
         qemu.make_disk(boot.image, own.disk, temp)
         _empty_iso(temp / "cdrom.qcow2", None)
         template = replace(boot, iso=temp / "cdrom.qcow2", frozen=Frozen(temp / "ram", None))
-        with _template(template, made, own) as ended:
-            said = _until(own, b"hello", ended)
+        with _template(template, shape, own) as ended:
+            heard = _until(own, control_port.HELLO.encode(), ended)
             time.sleep(SETTLE)
             qmp.each([own.qmp], lambda _, monitor: _freeze(monitor, temp / "state"))
-        _finish(temp, own, identity, said)
+        _finish(temp, own, identity, heard)
 
 
-def unpack(boot: Boot, made: Shape, identity: str, source: Path, folder: Path) -> None:
+def unpack(boot: Boot, shape: Shape, identity: str, source: Path, folder: Path) -> None:
     """Let a clone of the snapshot in `source` unpack the overlays of `boot.iso`, and freeze it before it asks
     who it is.
 
@@ -105,16 +104,15 @@ def unpack(boot: Boot, made: Shape, identity: str, source: Path, folder: Path) -
         files.copy_sparse(source / "ram", temp / "ram")
         _empty_iso(temp / "cdrom.qcow2", boot.iso)
         frozen = Frozen(temp / "ram", source / "state", own=True)
-        with _template(replace(boot, iso=temp / "cdrom.qcow2", frozen=frozen), made, own) as ended:
+        with _template(replace(boot, iso=temp / "cdrom.qcow2", frozen=frozen), shape, own) as ended:
             qmp.each([own.qmp], lambda _, monitor: _thaw(monitor, source / "state"))
-            said = _until(own, b"who\n", ended, say=b"go\n")
-            failed = re.findall(rb"^overlay (\S+) ([1-9]\d*)", said, re.M)
-            if failed:
-                name, code = failed[0]
-                raise UserError(f"overlay {name.decode()} fails in the guest ({code.decode()})")
+            go, who = control_port.line(control_port.GO), control_port.line(control_port.WHO)
+            heard = _until(own, who, ended, say=go)
+            if failed := control_port.failed_overlay(heard):
+                raise UserError(f"overlay {failed[0]} fails in the guest ({failed[1]})")
             time.sleep(SETTLE_UNPACKED)
             qmp.each([own.qmp], lambda _, monitor: _freeze(monitor, temp / "state"))
-        _finish(temp, own, identity, said)
+        _finish(temp, own, identity, heard)
 
 
 def _prepare(temp: Path) -> NodeDir:
@@ -125,9 +123,9 @@ def _prepare(temp: Path) -> NodeDir:
 
 
 @contextlib.contextmanager
-def _template(boot: Boot, made: Shape, own: NodeDir) -> Iterator[Callable[[], object]]:
+def _template(boot: Boot, shape: Shape, own: NodeDir) -> Iterator[Callable[[], object]]:
     """The template runs as long as the block does; what is given tells whether it has ended."""
-    words = qemu.argv(boot, _template_node(made), _nics(boot, made), own, wait=WAIT)
+    words = qemu.argv(boot, _template_node(shape), _nics(boot, shape), own, wait=WAIT)
     process = proc.spawn([*boot.apart, *proc.MORTAL, *words], own.qemu_log)
     try:
         yield process.poll
@@ -136,12 +134,12 @@ def _template(boot: Boot, made: Shape, own: NodeDir) -> Iterator[Callable[[], ob
         process.wait()
 
 
-def _finish(temp: Path, own: NodeDir, identity: str, said: bytes) -> None:
-    """Keep the disk and what the console said; the stamp comes last."""
+def _finish(temp: Path, own: NodeDir, identity: str, heard: bytes) -> None:
+    """Keep the disk and what was heard on the control port; the stamp comes last."""
     shutil.move(own.disk, temp / "disk.qcow2")
     shutil.move(own.console_log, temp / CONSOLE)
     files.remove(own.root)
-    events = [line for line in said.decode(errors="replace").splitlines() if " " in line]
+    events = [line for line in heard.decode(errors="replace").splitlines() if " " in line]
     files.write_json(temp / "golden.json", {"key": identity, "events": events})
 
 
@@ -169,17 +167,17 @@ def thaw(runs: Sequence[NodeRun]) -> None:
     qmp.each([path for path, _ in clones], lambda i, monitor: _thaw(monitor, clones[i][1]))
 
 
-def _template_node(made: Shape) -> Node:
+def _template_node(shape: Shape) -> Node:
     """A node with what its clones have on their command line."""
-    nets = tuple(net for net, _ in made.mtus) or tuple(range(made.nics))
-    mtu = made.mtus[0][1] if made.mtus else 1500
-    append = f"xc_template {made.append}".strip()
-    return Node(number=254, role="vm", mem=made.mem, smp=made.smp, nets=nets, mtu=mtu, append=append)
+    nets = tuple(net for net, _ in shape.mtus) or tuple(range(shape.nics))
+    mtu = shape.mtus[0][1] if shape.mtus else 1500
+    append = f"xc_template {shape.append}".strip()
+    return Node(number=254, role="vm", mem=shape.mem, smp=shape.smp, nets=nets, mtu=mtu, append=append)
 
 
-def _nics(boot: Boot, made: Shape) -> list[Nic]:
+def _nics(boot: Boot, shape: Shape) -> list[Nic]:
     tap = bool(boot.apart)
-    return [loose(net, f"00:00:00:01:{net:02x}:fe", tap=tap) for net in range(made.nics)]
+    return [loose(net, f"00:00:00:01:{net:02x}:fe", tap=tap) for net in range(shape.nics)]
 
 
 def _empty_iso(disk: Path, iso: Path | None) -> None:

@@ -260,7 +260,7 @@ def test_a_disk_of_its_own(tmp_path: Path) -> None:
 
 def test_preflight_tells_of_memory() -> None:
     nodes = [Node(number=i, role="vm", mem=65536, smp=1, nets=(0,), mtu=1500) for i in range(1, 201)]
-    assert any("MiB" in line and "--mem" in line for line in qemu.BACKEND.preflight(BOOT, nodes))
+    assert any("MiB" in line and "--mem" in line for line in qemu.BACKEND.preflight(Settings(), nodes))
 
 
 def test_a_process_is_known_by_its_start_time(tmp_path: Path) -> None:

@@ -1,0 +1,81 @@
+"""a plan ──checks──> nothing, or a UserError that says all that keeps the cluster from starting here
+
+A start that is going to be refused must cost nobody a running cluster. So `early` refuses all that can be
+refused, while the predecessor still runs; `late` what only shows when its ports and its memory are free.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tasks.base import proc
+from tasks.base.errors import UsageError, UserError
+from tasks.base.paths import Workspace
+from tasks.definitions.schema import Node
+from tasks.definitions.settings import Settings
+from tasks.run.cluster.plan import Plan, Predecessor, held, predecessor
+from tasks.run.net import selection
+from tasks.run.net.protocol import NetBackend
+from tasks.run.net.userspace import check_length
+from tasks.run.node import accel, boot, qemu
+from tasks.run.node.protocol import NodeBackend
+from tasks.run.running import ports
+from tasks.run.services import dns
+
+
+def before_builds(
+    settings: Settings, workspace: Workspace, nodes: tuple[Node, ...] | None = None, *, adds: bool = False
+) -> None:
+    """Refuse what no build can mend, before minutes are spent on one: all but what concerns artifacts.
+
+    `nodes` are those of the settings, or others. With `adds` they come beside those that run.
+    """
+    _check_words(settings)
+    settings = selection.decided(settings)
+    directory = workspace.cluster(settings.name)
+    check_length(directory)
+    own = ports.choose(settings, workspace)
+    nodes = nodes or settings.nodes()
+    replaced = None if adds else predecessor(directory)
+    problems = qemu.BACKEND.preflight(settings, nodes, _freed(replaced))
+    problems += selection.of(settings).preflight(nodes, own, held(replaced, own))
+    kernel = boot.kernel(settings, workspace)
+    _refuse(problems + dns.preflight(settings, workspace) + _accel(settings, workspace, kernel))
+
+
+def early(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
+    """Refuse whatever can be refused while the predecessor runs: what it holds counts as free."""
+    _check_words(plan.settings)
+    check_length(plan.directory)
+    problems = machines.preflight(plan.settings, plan.nodes, _freed(plan.predecessor))
+    problems += nets.preflight(plan.nodes, plan.ports, plan.held)
+    problems += dns.preflight(plan.settings, plan.workspace)
+    problems += boot.missing(plan.settings, plan.boot)
+    problems += _accel(plan.settings, plan.workspace, plan.boot.kernel)
+    problems += plan.checkpoint.missing() if plan.checkpoint else []
+    _refuse(problems)
+
+
+def late(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
+    """Look again at ports and memory, now that the predecessor has ended."""
+    _refuse(machines.preflight(plan.settings, plan.nodes) + list(nets.preflight(plan.nodes, plan.ports)))
+
+
+def _check_words(settings: Settings) -> None:
+    if settings.wait == "ready" and not settings.kubernetes:
+        raise UsageError("--wait=ready: this cluster is without Kubernetes", "xc start --image=k8s")
+
+
+def _accel(settings: Settings, workspace: Workspace, kernel: Path | None) -> list[str]:
+    """Why there can be no KVM, if it was asked for by name; `auto` goes without."""
+    why = accel.unusable(workspace, kernel) if settings.accel == "kvm" and proc.find(qemu.QEMU) else None
+    return [f"accel=kvm: {why}"] if why else []
+
+
+def _freed(predecessor: Predecessor | None) -> int:
+    """MiB of memory that come back when it ends."""
+    return sum(map(proc.real_memory, predecessor.pids)) >> 10 if predecessor else 0
+
+
+def _refuse(problems: Sequence[str]) -> None:
+    if problems:
+        raise UserError("this cluster cannot start here:\n" + "\n".join(f"  {line}" for line in problems))

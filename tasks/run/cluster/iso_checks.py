@@ -1,0 +1,53 @@
+"""What is on a cluster's ISO, against what its topology and its pods need of it"""
+
+from tasks.base import progress
+from tasks.build.containers import store
+from tasks.build.overlay import iso, ovl
+from tasks.definitions import image_chain, iso_choice
+from tasks.definitions.schema import Overlay
+from tasks.definitions.settings import PLAIN_TOPOLOGY
+from tasks.project.project import Project
+from tasks.run.kubernetes import manifests
+from tasks.topology import check, choice
+from tasks.topology.schema import Topology
+
+WARNINGS = 5  # of one topology
+
+
+def warn(project: Project) -> None:
+    """Counts that a topology is not made for may be meant, but break what it promises."""
+    topology = project.definitions.topologies.get(project.settings.topology)
+    packed = iso_choice.recorded(project.workspace.choice(project.settings.name))
+    shape = choice.shape(project.settings, packed=packed.env if packed else {})
+    problems = check.in_cluster(topology, shape) if topology else []
+    problems = problems[:WARNINGS] + (_not_packed(project, topology) if topology else [])
+    for problem in problems:
+        progress.say(f"warning: topology {project.settings.topology}: {problem}")
+
+
+def _not_packed(project: Project, topology: Topology) -> list[str]:
+    """Guests read about a topology in the overlay that brings it."""
+    if topology.name == PLAIN_TOPOLOGY:
+        return []
+    if any(overlay.directory == topology.directory for overlay in _unpacked(project, iso.choose(project))):
+        return []
+    own = topology.directory.name
+    return [f"its overlay {own} is not on the ISO: xc mkcdrom env network-topology {own}"]
+
+
+def _unpacked(project: Project, packed: iso_choice.Choice) -> list[Overlay]:
+    """The overlays of the ISO and of the image."""
+    overlays = [part.overlay for part in iso.parts(project, packed) if part.overlay]
+    chain = image_chain.chain(project.definitions.images, project.settings.image)
+    return overlays + ovl.of_images(project, chain)
+
+
+def check_manifests(project: Project) -> None:
+    """Pods must not wait for what nobody brings: UserError."""
+    if project.settings.kubernetes:
+        packed = iso.choose(project)
+        overlays = _unpacked(project, packed)
+        chain = image_chain.chain(project.definitions.images, project.settings.image)
+        have = store.names([*chain, *overlays])
+        made_here = not any(image.disk for image in chain)
+        manifests.check(overlays, packed.setup, have, offline=project.settings.offline, all_known=made_here)

@@ -1,0 +1,45 @@
+"""A piece of work as a list of steps, each with a name that is shown, undone in reverse when one fails."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from tasks.base import progress
+from tasks.base.errors import UserError
+
+Work = TypeVar("Work")
+
+
+@dataclass(frozen=True)
+class Step(Generic[Work]):
+    """One step. `undo` removes what it made, whether it came to its end or not."""
+
+    name: str
+    do: Callable[[Work], None]
+    undo: Callable[[Work], None] | None = None
+
+
+def carry_out(steps: Sequence[Step[Work]], work: Work, *, keep: bool = False) -> None:
+    """Do the steps in order. What one raises is raised, after all begun were undone in reverse.
+
+    With `keep` nothing is undone, so that one can look at what is there.
+    """
+    begun: list[Step[Work]] = []
+    try:
+        for step in steps:
+            begun.append(step)
+            with progress.step(step.name):
+                step.do(work)
+    except BaseException:
+        for step in [] if keep else reversed(begun):
+            _undo(step, work)
+        raise
+
+
+def _undo(step: Step[Work], work: Work) -> None:
+    """What cannot be undone keeps no other step from being undone."""
+    try:
+        if step.undo:
+            step.undo(work)
+    except UserError as error:
+        progress.say(f"warning: {step.name}: not all could be undone: {error}")
