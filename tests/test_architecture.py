@@ -72,6 +72,11 @@ def test_the_picture_is_what_the_imports_are() -> None:
     assert len(PAGE.read_text().splitlines()) <= PAGE_LINES
 
 
+def test_the_readme_has_every_folder() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in ORDER.split(" -> ") if f"tasks/{name}/" not in text] == []
+
+
 def test_the_picture_shows_an_import() -> None:
     folders, rooms = arrows()
     assert {"doit", "formats"}.isdisjoint(folders["base"]) and "base" in folders["formats"]
