@@ -1,8 +1,6 @@
 """Progress for people: a bar on a terminal, else only the lines of the tasks. And what was downloaded."""
 
-import contextlib
 import sys
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
@@ -63,16 +61,22 @@ def downloaded() -> int:
     return _downloaded
 
 
-@contextlib.contextmanager
-def step(name: str) -> Iterator[None]:
-    """Show on a terminal which step of something longer is under way, in a line that goes with it."""
-    global _step_shown
-    _step_shown = sys.stderr.isatty()
-    if _step_shown:
-        print(f"{CLEAR}{name} ...", end="", file=sys.stderr, flush=True)
-    try:
-        yield
-    finally:
+class Step:
+    """A part of what a verb does: named on a terminal while it lasts, in a line that goes with it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> Self:
+        global _step_shown
+        _step_shown = sys.stderr.isatty()
+        if _step_shown:
+            print(f"{CLEAR}{self._name} ...", end="", file=sys.stderr, flush=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
         _clear_step()
 
 

@@ -28,7 +28,7 @@ def carry_out(steps: Sequence[Step[Work]], work: Work, *, keep: bool = False) ->
     try:
         for step in steps:
             begun.append(step)
-            with progress.step(step.name):
+            with progress.Step(step.name):
                 step.do(work)
     except BaseException:
         for step in [] if keep else reversed(begun):

@@ -18,8 +18,8 @@ def cold(settings: Settings, workspace: Workspace) -> tuple[Boot, accel.Verdict]
     For `accel=auto` a tiny guest may be booted. UserError when kernel or image were not built.
     """
     folder = workspace.kernel(settings.kernel)
-    facts = _stamp(workspace, "kernel", settings.kernel)
-    image = _stamp(workspace, "image", settings.image)
+    facts = _stamp(workspace, "kernel", settings.kernel, "boot")
+    image = _stamp(workspace, "image", settings.image, "files")
     verdict = accel.choose(settings.accel, workspace, folder / facts["boot"])
     iso = workspace.iso(settings.name)
     ordinary = Boot(
@@ -75,9 +75,10 @@ def artifact_hashes(settings: Settings, workspace: Workspace) -> dict[str, str]:
     return {"kernel": kernel, "image": image, "qemu": files.digest(qemu.program())}
 
 
-def _stamp(workspace: Workspace, noun: str, name: str) -> dict[str, Any]:
+def _stamp(workspace: Workspace, noun: str, name: str, key: str) -> dict[str, Any]:
+    """The stamp of an artifact, with `key` in it; a damaged one is as good as none."""
     stamp = files.read_json(workspace.stamp(noun, name))
-    if not stamp:
+    if key not in stamp:
         raise UserError(f"the {noun} '{name}' is not in {workspace.root}", f"xc {noun}:{name} builds it")
     return stamp
 
