@@ -52,11 +52,11 @@ def test_settings(words: dict[str, str], says: str) -> None:
 
 def test_no_sentence_of_pydantics_is_left_for_wrong_types() -> None:
     """Each field is given a value of each wrong type; "input should be" is pydantic's way to say it."""
-    said = set()
+    sentences = set()
     for model in MODELS:
         for value in ("a b", 1.5, [1], {"x": 1}, True, None, -1):
             try:
                 model.model_validate(dict.fromkeys(model.model_fields.keys() - {"directory"}, value))
             except ValidationError as error:
-                said |= {(detail["type"], complaint(detail)) for detail in error.errors()}
-    assert [each for each in sorted(said) if "nput should" in each[1]] == []
+                sentences |= {(detail["type"], complaint(detail)) for detail in error.errors()}
+    assert [each for each in sorted(sentences) if "nput should" in each[1]] == []
