@@ -1,1 +1,1 @@
-"""Task creators, one noun a module; recipes beside them. See docs/architecture.md."""
+"""All code, in folders by subject; docs/architecture.md says which, and who may import whom."""

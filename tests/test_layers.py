@@ -1,6 +1,6 @@
 """Who may import whom, which module alone may use a library, and how large things may grow.
 
-The order of the folders is one line, ORDER; docs/architecture.md draws it.
+The order of the folders is one line, ORDER; tests/test_architecture.py compares it with the documents.
 """
 
 import ast

@@ -34,7 +34,8 @@ class DefinitionError(UserError):
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = sorted(set(problems))
-        super().__init__("invalid definitions:\n" + "\n".join(f"  {line}" for line in self.problems))
+        lines = "\n".join(f"  {line}" for line in self.problems)
+        super().__init__(f"invalid definitions or settings:\n{lines}")
 
 
 class CommandError(UserError):

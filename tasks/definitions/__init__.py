@@ -1,1 +1,1 @@
-"""What is wanted, as immutable values: keys, settings, addresses, versions."""
+"""What users define, as immutable values: keys of YAML files, settings, names, versions, the lock file."""

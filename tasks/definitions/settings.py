@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from tasks.base.errors import unknown
 from tasks.definitions.addresses import v6
 from tasks.definitions.artifact_sources import Name
+from tasks.definitions.complaints import complaint
 from tasks.definitions.roles import FIRST, Role, role_of
 from tasks.definitions.schema import Node
 
@@ -191,7 +192,7 @@ def load(
             for each in others:
                 if where != each.where:
                     _outdo(merged, origin, name, each.where)
-            origin[name] = f"{where}{name}"
+            origin[name] = where + (name.replace("_", "-") if where == "--" else name)
             _put(merged, name, " ".join(map(str, value)) if isinstance(value, list) else value)
     try:
         settings = Settings(**merged)
@@ -219,7 +220,7 @@ def _outdo(merged: dict[str, Any], origin: Mapping[str, str], name: str, where: 
 
 def _problem(detail: Any, origin: Mapping[str, str]) -> str:
     name = str(detail["loc"][0])
-    return f"{origin.get(name, name)}: {detail['msg'][0].lower()}{detail['msg'][1:]}, got '{detail['input']}'"
+    return f"{origin.get(name, name)}: {complaint(detail)}, got '{detail['input']}'"
 
 
 def _check(settings: Settings, origin: Mapping[str, str]) -> list[str]:

@@ -1,1 +1,1 @@
-"""Bytes in, bytes out: one file format a module."""
+"""Bytes in, bytes out: one file format in each module."""

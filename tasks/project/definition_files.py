@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from tasks.base.errors import unknown
 from tasks.definitions import image_chain, settings, versions
 from tasks.definitions.artifact_sources import Definition
+from tasks.definitions.complaints import complaint
 from tasks.definitions.schema import ContainerImage, Image, Kernel, Overlay
 from tasks.topology import check
 from tasks.topology.schema import Topology
@@ -201,8 +202,7 @@ def _sentence(model: type[BaseModel], detail: Any) -> str:
         ]
         parent = ".".join(str(part) for part in detail["loc"][:-1])
         return (f"{parent}: " if parent else "") + unknown("key", str(detail["loc"][-1]), valid)
-    message = detail["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
+    message = complaint(detail)
     if detail["type"] == "missing":
         return f"key '{where}' is missing"
     if detail["type"] == "value_error":

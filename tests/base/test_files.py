@@ -235,8 +235,8 @@ def test_many_processes_take_turns(tmp_path: Path) -> None:
     count = tmp_path / "count"
     count.write_text("0")
     crowd = [python(COUNTER, count) for _ in range(4)]
-    said = [process.communicate(timeout=60)[1] for process in crowd]
-    assert said == [""] * 4
+    errors = [process.communicate(timeout=60)[1] for process in crowd]
+    assert errors == [""] * 4
     assert count.read_text() == "600"
     assert [path.name for path in tmp_path.iterdir()] == ["count"]
 

@@ -55,6 +55,6 @@ def _in_code(text: str) -> list[str]:
 
 
 def test_addresses_are_made_in_one_place() -> None:
-    written = {path: found for path, text in sources() if path != OWN and (found := _in_code(text))}
+    written = {path: addresses for path, text in sources() if path != OWN and (addresses := _in_code(text))}
     assert written == {}
     assert _in_code('"""192.168.0.1"""\nx = f"192.168.{net}.1"') == ["192.168."]

@@ -9,15 +9,15 @@ from tasks.run.net import userspace
 
 
 @pytest.mark.parametrize(
-    ("given", "name"),
+    ("value", "name"),
     [
         ("base", "base"), ("/a/b/hd.img", "base"), ("hd.img", "base"), ("/a/hd-k8s.img", "k8s"),
         ("/a/hd-k8s-v1.18.3.img", "k8s-v1.18.3"), ("/w/image/tools.qcow2", "tools"), ("./x", "x"),
     ],
 )  # fmt: skip
-def test_image(given: str, name: str) -> None:
-    assert upstream_names.image_name(given) == name
-    assert upstream_names.translated({"__image": given}, "/")["__image"] == name
+def test_image(value: str, name: str) -> None:
+    assert upstream_names.image_name(value) == name
+    assert upstream_names.translated({"__image": value}, "/")["__image"] == name
 
 
 def test_kernel(tmp_path: Path) -> None:

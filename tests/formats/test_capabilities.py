@@ -45,12 +45,12 @@ def packed(source: Path, tmp_path: Path) -> dict[str, tarfile.TarInfo]:
 
 
 def test_a_tree(source: Path, tmp_path: Path) -> None:
-    found = packed(source, tmp_path)
-    assert found["bin/second"].islnk() and found["bin/second"].linkname == "bin/first"
-    assert oct(found["bin/setuid"].mode) == "0o4755"
-    assert oct(found["bin/setgid"].mode) == "0o2755"
-    assert oct(found["tmp"].mode) == "0o1777" and oct(found["bin"].mode) == "0o755"
-    assert found["with space and åäö"].isreg()
+    entries = packed(source, tmp_path)
+    assert entries["bin/second"].islnk() and entries["bin/second"].linkname == "bin/first"
+    assert oct(entries["bin/setuid"].mode) == "0o4755"
+    assert oct(entries["bin/setgid"].mode) == "0o2755"
+    assert oct(entries["tmp"].mode) == "0o1777" and oct(entries["bin"].mode) == "0o755"
+    assert entries["with space and åäö"].isreg()
 
 
 def test_gnu_tar_reads_it(source: Path, tmp_path: Path) -> None:

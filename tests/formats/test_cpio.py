@@ -24,10 +24,10 @@ def test_cpio_reads_it(tmp_path: Path) -> None:
         pytest.skip("cpio is not installed")
     cpio.write(tmp_path / "x.cpio", ENTRIES)
     with (tmp_path / "x.cpio").open("rb") as file:
-        said = subprocess.run(
+        listing = subprocess.run(
             ["cpio", "-tvn", "--quiet"], stdin=file, check=True, capture_output=True, text=True
         ).stdout
-    lines = {line.split()[-3 if "->" in line else -1]: line for line in said.splitlines()}
+    lines = {line.split()[-3 if "->" in line else -1]: line for line in listing.splitlines()}
     assert list(lines) == [
         "bin",
         "bin/sh",

@@ -76,10 +76,10 @@ def test_fsck_is_content(image: Path) -> None:
     ],
 )
 def test_inodes(image: Path, path: str, says: list[str]) -> None:
-    said = debugfs(image, f"stat {path}")
+    output = debugfs(image, f"stat {path}")
     for text in says:
-        assert text in said
-    times = [line.split("0x")[1].split(":")[0] for line in said.splitlines() if "time: 0x" in line]
+        assert text in output
+    times = [line.split("0x")[1].split(":")[0] for line in output.splitlines() if "time: 0x" in line]
     assert times == [f"{EPOCH:08x}"] * 4
 
 

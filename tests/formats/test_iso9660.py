@@ -90,8 +90,8 @@ def test_xorriso_reads_it(tmp_path: Path) -> None:
         "/",
         str(tmp_path / "out"),
     ]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
-    assert "my-label" in said
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    assert "my-label" in output
     assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == {
         name: name for name in NAMES
     }
@@ -100,7 +100,7 @@ def test_xorriso_reads_it(tmp_path: Path) -> None:
 
 def extents(path: Path, name: str) -> list[tuple[int, int]]:
     """Where a file is on an ISO: (first byte, length) of each extent, as the root directory says."""
-    found = []
+    pieces = []
     with path.open("rb") as iso:
         iso.seek(16 * 2048 + 156)
         root = iso.read(34)
@@ -115,9 +115,9 @@ def extents(path: Path, name: str) -> list[tuple[int, int]]:
             continue
         if records[at + 33 : at + 33 + len(name)] == name.encode():
             where, count = (struct.unpack_from("<I", records, at + offset)[0] for offset in (2, 10))
-            found.append((where * 2048, count))
+            pieces.append((where * 2048, count))
         at += length
-    return found
+    return pieces
 
 
 def test_a_file_of_more_than_4_gib(tmp_path: Path) -> None:

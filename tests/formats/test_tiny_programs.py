@@ -28,10 +28,10 @@ def test_readelf_reads_it(name: str, tmp_path: Path) -> None:
     if not proc.find("readelf"):
         pytest.skip("readelf is not installed")
     (tmp_path / "x").write_bytes(PROGRAMS[name])
-    said = subprocess.run(
+    listing = subprocess.run(
         ["readelf", "-hlW", str(tmp_path / "x")], capture_output=True, text=True, check=True
     )
-    assert "X86-64" in said.stdout and "LOAD" in said.stdout and not said.stderr
+    assert "X86-64" in listing.stdout and "LOAD" in listing.stdout and not listing.stderr
 
 
 def code(name: str, folder: Path) -> str:
@@ -44,7 +44,7 @@ def code(name: str, folder: Path) -> str:
 
 
 def test_power_off(tmp_path: Path) -> None:
-    elf, said = PROGRAMS["power off"], code("power off", tmp_path)
+    elf, listing = PROGRAMS["power off"], code("power off", tmp_path)
     text = BASE + elf.index(b"some words\n")
     expected = [
         "0x1,%eax",
@@ -58,12 +58,12 @@ def test_power_off(tmp_path: Path) -> None:
     ]
     at = 0
     for words in expected:
-        at = said.index(f"mov    ${words}", at)
-    assert said.count("syscall") == 2
+        at = listing.index(f"mov    ${words}", at)
+    assert listing.count("syscall") == 2
 
 
 def test_reseed(tmp_path: Path) -> None:
-    elf, said = PROGRAMS["reseed"], code("reseed", tmp_path)
+    elf, listing = PROGRAMS["reseed"], code("reseed", tmp_path)
     path = elf.index(b"/dev/urandom\0")
     assert struct.unpack_from("<ii", elf, path + 16) == (512, 64)
     assert len(elf) == path + 16 + 8 + 64 + 16
@@ -76,4 +76,4 @@ def test_reseed(tmp_path: Path) -> None:
         f"0x{BASE + path + 16 + 8 + 64:x},%esi",  # the time
         "0xe3,%eax",
     ):
-        assert f"mov    ${words}" in said
+        assert f"mov    ${words}" in listing

@@ -53,28 +53,28 @@ def plain(definitions: definition_files.Definitions) -> dict[str, Any]:
 @pytest.mark.parametrize("case", OK)
 def test_ok(case: str) -> None:
     folder = GOLDEN / "ok" / case
-    found = definition_files.load(folder)
-    assert found.problems == ()
-    assert plain(found) == json.loads((folder / "expected.json").read_text())
+    definitions = definition_files.load(folder)
+    assert definitions.problems == ()
+    assert plain(definitions) == json.loads((folder / "expected.json").read_text())
 
 
 def test_our_own_definitions() -> None:
-    found = definition_files.load(ROOT)
-    assert found.problems == ()
-    assert {"debian", "linux-6.1"} <= set(found.kernels)
-    assert "base" in found.images
+    definitions = definition_files.load(ROOT)
+    assert definitions.problems == ()
+    assert {"debian", "linux-6.1"} <= set(definitions.kernels)
+    assert "base" in definitions.images
     assert {"env", "timezone", "iptools", "network-topology", "xnet", "etcd", "template"} <= set(
-        found.overlays
+        definitions.overlays
     )
-    assert "virtio-rng" in found.kernels["linux-6.1"].fragments
+    assert "virtio-rng" in definitions.kernels["linux-6.1"].fragments
 
 
 def test_ovlpath(tmp_path: Path) -> None:
     for folder, name in (("one", "a"), ("two", "a"), ("two", "b")):
         (tmp_path / folder / name / "default").mkdir(parents=True)
-    found = definition_files.load(tmp_path, f"{tmp_path}/nowhere:{tmp_path}/one:{tmp_path}/two")
-    assert found.overlays["a"].directory == tmp_path / "one/a"
-    assert found.overlays["b"].directory == tmp_path / "two/b"
+    definitions = definition_files.load(tmp_path, f"{tmp_path}/nowhere:{tmp_path}/one:{tmp_path}/two")
+    assert definitions.overlays["a"].directory == tmp_path / "one/a"
+    assert definitions.overlays["b"].directory == tmp_path / "two/b"
 
 
 def test_a_problem_elsewhere_names_the_real_file(tmp_path: Path) -> None:

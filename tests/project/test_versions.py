@@ -33,10 +33,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def sources(found: definition_files.Definitions) -> list[str]:
+def sources(definitions: definition_files.Definitions) -> list[str]:
     """The sources of the only artifact."""
-    assert found.problems == ()
-    return [source.text for source in found.overlays["kubernetes"].artifacts[0].sources]
+    assert definitions.problems == ()
+    return [source.text for source in definitions.overlays["kubernetes"].artifacts[0].sources]
 
 
 def test_the_first_version_is_the_default(root: Path) -> None:
@@ -46,13 +46,13 @@ def test_the_first_version_is_the_default(root: Path) -> None:
 
 
 def test_another_version_with_an_archive(root: Path) -> None:
-    found = sources(definition_files.load(root, "", "v1.9.0"))
-    assert found == ["https://example.com/v1.9.0.tar.gz", "go:src/v1.9.0"]
+    texts = sources(definition_files.load(root, "", "v1.9.0"))
+    assert texts == ["https://example.com/v1.9.0.tar.gz", "go:src/v1.9.0"]
 
 
 def test_a_build_directory_comes_first(root: Path) -> None:
-    found = sources(definition_files.load(root, "", "", {"BUILD_HERE": "/srv/out", "minor": "not a word"}))
-    assert found == ["file:/srv/out/kubelet", "go:src/v2.0.0"]
+    texts = sources(definition_files.load(root, "", "", {"BUILD_HERE": "/srv/out", "minor": "not a word"}))
+    assert texts == ["file:/srv/out/kubelet", "go:src/v2.0.0"]
 
 
 def test_an_unknown_version_names_those_that_are_there(root: Path) -> None:

@@ -67,8 +67,8 @@ def set_up(folder: Path, topology: str, number: int, shape: ClusterShape, device
     """A guest that knows what real ones are told."""
     guest = Guest(folder)
     counts = f"__nvm={shape.nvm}\n__nrouters={shape.nrouters}\n__ntesters={shape.ntesters}\n"
-    told = "".join(f"{name}='{value}'\n" for name, value in shape.variables.items())
-    guest.put("etc/profile", f"{counts}PREFIX={shape.prefix}\nTOPOLOGY={topology}\n{told}")
+    lines = "".join(f"{name}='{value}'\n" for name, value in shape.variables.items())
+    guest.put("etc/profile", f"{counts}PREFIX={shape.prefix}\nTOPOLOGY={topology}\n{lines}")
     guest.put("proc/sys/kernel/hostname", f"vm-{number:03d}\n")
     mtus = " ".join(f"mtu{net}={shape.mtu}" for net in range(13)) if shape.mtu != 1500 else ""
     guest.put("proc/cmdline", f"root=/dev/vda {mtus}\n")

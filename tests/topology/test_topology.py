@@ -248,9 +248,9 @@ def test_topologies_of_other_overlays(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (tmp_path / "mine/net/default").mkdir()
     (folder / "tiny.yaml").write_text("summary: x\nnets: {1: a}\ngroups: {vm: {nodes: vm, links: [1]}}\n")
-    found = definition_files.load(ROOT, f"{tmp_path}/mine:{ROOT}/ovl")
-    assert found.problems == ()
-    assert {"tiny", "diamond"} <= set(found.topologies)
+    definitions = definition_files.load(ROOT, f"{tmp_path}/mine:{ROOT}/ovl")
+    assert definitions.problems == ()
+    assert {"tiny", "diamond"} <= set(definitions.topologies)
 
 
 def test_the_example_in_the_documentation_is_right(tmp_path: Path) -> None:
@@ -263,8 +263,8 @@ def test_the_example_in_the_documentation_is_right(tmp_path: Path) -> None:
     (folder / "triangle.yaml").write_text(text)
     assert definition_files.load(tmp_path).problems == ()
     (folder / "triangle.yaml").write_text(text.replace("[201@1]", "[202@1]"))
-    (told,) = definition_files.load(tmp_path).problems
-    assert told in page
+    (problem,) = definition_files.load(tmp_path).problems
+    assert problem in page
 
 
 TINY = "summary: x\nnets: {1: a}\ngroups: {vm: {nodes: vm, links: [1]}}\n"
