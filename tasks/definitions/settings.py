@@ -40,7 +40,7 @@ def topology_name(name: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Layer:
+class SettingsLayer:
     """Settings of a topology or an image; those of one node count less than one for all above it."""
 
     where: str
@@ -173,7 +173,7 @@ def load(
     words: Mapping[str, str],
     environ: Mapping[str, str],
     file: Mapping[str, Any],
-    *others: Layer,
+    *others: SettingsLayer,
 ) -> tuple[Settings, list[str]]:
     """The effective settings, and all that is wrong with them (then the settings are the defaults).
 

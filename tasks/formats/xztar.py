@@ -21,7 +21,7 @@ PRESET = 1  # four times as quick as 6, an eighth larger
 
 
 @dataclass(frozen=True)
-class Entry:
+class TarEntry:
     """One file of a tar: where its content is (or the content itself), or a link with its target."""
 
     name: str
@@ -108,7 +108,7 @@ def write_xz(source: Path, out: Path, seen: Callable[[int], None] = lambda _: No
 
 
 def write_tar_xz(
-    entries: Iterable[Entry], out: Path, epoch: int, seen: Callable[[int], None] = lambda _: None
+    entries: Iterable[TarEntry], out: Path, epoch: int, seen: Callable[[int], None] = lambda _: None
 ) -> None:
     """Write a tar.xz: sorted, with every directory above a file, owner 0, one time, modes 755 and 644."""
     named = {entry.name: entry for entry in entries}
@@ -133,7 +133,7 @@ def _parents(name: str) -> list[str]:
     return ["/".join(parts[: n + 1]) for n in range(len(parts))]
 
 
-def _add(tar: tarfile.TarFile, entry: Entry, epoch: int) -> None:
+def _add(tar: tarfile.TarFile, entry: TarEntry, epoch: int) -> None:
     if entry.link is not None:
         info = _info(entry.name, tarfile.SYMTYPE, 0o777, epoch)
         info.linkname = entry.link

@@ -253,9 +253,9 @@ def _cross_check(
             problems.append(
                 f"{label}: 'extends' needs an image made from packages, {image.extends} is a 'disk'"
             )
-        elif _loops(image, images):
+        elif image_chain.loops(images, image.name):
             problems.append(f"{label}: 'extends' leads back to {image.name}")
-        asked = settings.Layer(f"{label}: settings: ", image.settings, above_file=False)
+        asked = settings.SettingsLayer(f"{label}: settings: ", image.settings, above_file=False)
         problems += settings.load({}, {}, {}, asked)[1] if image.settings else []
     problems += image_chain.unread(images, overlays)
     for overlay in overlays.values():
@@ -277,14 +277,3 @@ def _made_of(
         if image.tree and not (directory / image.tree).is_dir():
             problems.append(f"{label}: images: {image.ref}: there is no directory {directory / image.tree}")
     return problems
-
-
-def _loops(image: Image, images: Mapping[str, Image]) -> bool:
-    seen = {image.name}
-    at = images.get(image.extends) if image.extends else None
-    while at:
-        if at.name in seen:
-            return True
-        seen.add(at.name)
-        at = images.get(at.extends) if at.extends else None
-    return False

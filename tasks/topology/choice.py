@@ -46,7 +46,7 @@ def named(
     return Named(settings.topology_name(name), place)
 
 
-def layer(topology: Topology, said: Named) -> settings.Layer:
+def layer(topology: Topology, said: Named) -> settings.SettingsLayer:
     """The settings that a topology asks for: counts, nets and sizes, by role or by node."""
     values: dict[str, Any] = {"topology": topology.name, **topology.asked}
     values |= {key: value for key in ("mem", "smp") if (value := getattr(topology, key)) is not None}
@@ -58,7 +58,7 @@ def layer(topology: Topology, said: Named) -> settings.Layer:
             if not group.role:
                 values[f"nets{number}"] = nets
             values |= {f"{key}{number}": value for key in ("mem", "smp") if (value := getattr(group, key))}
-    return settings.Layer(f"topology {topology.name}: ", values, said.above_file)
+    return settings.SettingsLayer(f"topology {topology.name}: ", values, said.above_file)
 
 
 def _numbers(topology: Topology, name: str, group: Group) -> list[int]:

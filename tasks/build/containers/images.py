@@ -66,7 +66,7 @@ def _overlay(project: Project) -> Overlay | None:
 
 def _key(project: Project, overlay: Overlay) -> str:
     return ovl.recipe(
-        project, overlay, ovl.plain(iso_choice.Choice(env=iso_choice.variables(project.environ)))
+        project, overlay, ovl.plain(iso_choice.IsoChoice(env=iso_choice.variables(project.environ)))
     ).key
 
 

@@ -9,7 +9,7 @@ from tasks.base import files, proc, progress
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.base.paths import Site
 from tasks.build.containers import oci, pull, registry_api, registry_server
-from tasks.build.containers.registry_places import Place
+from tasks.build.containers.registry_places import Mirror
 from tasks.build.containers.registry_server import Server
 from tasks.build.sources import artifact, suite
 from tasks.definitions import image_reference
@@ -164,12 +164,12 @@ def _cache(project: Project, server: Server, references: Sequence[image_referenc
             pull.fetch(reference.text, pull.access(project), project.site)
         known = files.read_json(workspace.pulled(reference.text))
         known_as = f"{registry_server.HOST}:{saved['port']}"
-        place = Place(registry_server.url(saved), reference.name, (known_as, reference.name), loose=True)
+        place = Mirror(registry_server.url(saved), reference.name, (known_as, reference.name), loose=True)
         push(oci.Layout(workspace.oci), place, reference.tag or "cached", str(known["digest"]))
         progress.say(f"{reference.text} is in the registry as {reference.named}")
 
 
-def push(layout: oci.Layout, place: Place, tag: str, digest: str) -> None:
+def push(layout: oci.Layout, place: Mirror, tag: str, digest: str) -> None:
     """Send an image of the layout to a registry."""
     manifest = oci.Manifest.of(layout.json(digest), digest)
 

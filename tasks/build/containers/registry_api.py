@@ -19,7 +19,7 @@ from tasks.base import files
 from tasks.base.errors import UserError
 from tasks.base.progress import Bar
 from tasks.build.containers import oci, registry_auth
-from tasks.build.containers.registry_places import Access, Place, places
+from tasks.build.containers.registry_places import Mirror, RegistryAccess, places
 from tasks.definitions import image_reference
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class NotThere(UserError):
 class Repository:
     """One place, spoken to."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Mirror) -> None:
         import requests
         import urllib3
 
@@ -228,7 +228,7 @@ def reason(error: Exception) -> str:
     return "the registry does not answer" if "Max retries" in text or "timed out" in text else text
 
 
-def first(reference: image_reference.Reference, access: Access, use: Callable[[Repository], T]) -> T:
+def first(reference: image_reference.Reference, access: RegistryAccess, use: Callable[[Repository], T]) -> T:
     """What `use` gives at the first place that has the image.
 
     Raises NotThere when every place answers that it has it not, else UserError with each place's reason.
@@ -236,7 +236,7 @@ def first(reference: image_reference.Reference, access: Access, use: Callable[[R
     return at(places(reference, access), reference.text, use)
 
 
-def at(where: Sequence[Place], what: str, use: Callable[[Repository], T]) -> T:
+def at(where: Sequence[Mirror], what: str, use: Callable[[Repository], T]) -> T:
     """As `first`, for given places."""
     import requests
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tasks.build.credentials.keys import YEARS, Pair, Secret
+from tasks.build.credentials.keys import YEARS, KeyPair, Secret
 
 CURVE = ec.SECP256R1()
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of its group (SEC 2, 2.4.2)
@@ -83,11 +83,11 @@ class Authority:
         self._certificate = _signed(made, self._key)
 
     @property
-    def pair(self) -> Pair:
+    def pair(self) -> KeyPair:
         """Its own certificate and key."""
-        return Pair(self._certificate.public_bytes(serialization.Encoding.PEM), self._key.pem)
+        return KeyPair(self._certificate.public_bytes(serialization.Encoding.PEM), self._key.pem)
 
-    def issue(self, name: str, subject: Subject) -> Pair:
+    def issue(self, name: str, subject: Subject) -> KeyPair:
         """A certificate of a server, where the subject has hosts, else of a client; `name` names its key."""
         own = key(self._secret, f"{self._name}/{name}")
         made = _builder(self._secret, subject, self._subject, own)
@@ -101,7 +101,7 @@ class Authority:
         if subject.hosts:
             names = x509.SubjectAlternativeName([_host(host) for host in subject.hosts])
             made = made.add_extension(names, critical=False)
-        return Pair(_signed(made, self._key).public_bytes(serialization.Encoding.PEM), own.pem)
+        return KeyPair(_signed(made, self._key).public_bytes(serialization.Encoding.PEM), own.pem)
 
 
 def _builder(secret: Secret, subject: Subject, issuer: Subject, own: Key) -> x509.CertificateBuilder:

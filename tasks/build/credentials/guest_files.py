@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tasks.build.credentials import kubeconfig
 from tasks.build.credentials.certificates import Authority, Subject, key
-from tasks.build.credentials.keys import Pair, Secret
+from tasks.build.credentials.keys import KeyPair, Secret
 from tasks.definitions.kubernetes import CONTROL, DOMAIN, FOLDER, PORT, SERVICES
 
 ADMIN = Subject("kubernetes-admin", "system:masters")
@@ -58,12 +58,12 @@ def layout(made: Secret, prefix: str, nodes: int, *, ipv6: bool) -> Iterator[Fil
     yield File(f"{FOLDER}/pki/sa.pub", accounts.public_pem)
     for name, subject in CLIENTS.items():
         yield _config(
-            f"{name}.conf", kubeconfig.Access(name, url, ca.certificate, authority.issue(name, subject))
+            f"{name}.conf", kubeconfig.ApiAccess(name, url, ca.certificate, authority.issue(name, subject))
         )
     for number in range(1, nodes + 1):
         name = f"vm-{number:03d}"
         own = authority.issue(f"{name} client", Subject(f"system:node:{name}", "system:nodes"))
-        yield _config(f"nodes/{name}.conf", kubeconfig.Access(name, url, ca.certificate, own))
+        yield _config(f"nodes/{name}.conf", kubeconfig.ApiAccess(name, url, ca.certificate, own))
         hosts = [
             name,
             *(f"192.168.{net}.{number}" for net in (1, 0)),
@@ -74,10 +74,10 @@ def layout(made: Secret, prefix: str, nodes: int, *, ipv6: bool) -> Iterator[Fil
         )
 
 
-def admin(made: Secret, name: str, url: str) -> kubeconfig.Access:
+def admin(made: Secret, name: str, url: str) -> kubeconfig.ApiAccess:
     """How the administrator of the cluster `name` reaches its API at `url`."""
     authority = Authority(made, "kubernetes")
-    return kubeconfig.Access(name, url, authority.pair.certificate, authority.issue("admin", ADMIN))
+    return kubeconfig.ApiAccess(name, url, authority.pair.certificate, authority.issue("admin", ADMIN))
 
 
 def _api_hosts(prefix: str) -> list[str]:
@@ -96,10 +96,10 @@ def _six(prefix: str, net: int, number: int) -> str:
     return f"{prefix}:192.168.{net}.{number}"
 
 
-def _pair(name: str, pair: Pair) -> Iterator[File]:
+def _pair(name: str, pair: KeyPair) -> Iterator[File]:
     yield File(f"{FOLDER}/{name}.crt", pair.certificate)
     yield File(f"{FOLDER}/{name}.key", pair.key, secret=True)
 
 
-def _config(name: str, access: kubeconfig.Access) -> File:
+def _config(name: str, access: kubeconfig.ApiAccess) -> File:
     return File(f"{FOLDER}/{name}", kubeconfig.text(access).encode(), secret=True)

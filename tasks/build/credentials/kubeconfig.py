@@ -13,7 +13,7 @@ import yaml
 
 from tasks.base import files, progress
 from tasks.base.errors import UserError
-from tasks.build.credentials.keys import Pair
+from tasks.build.credentials.keys import KeyPair
 
 PATIENCE = 10.0  # seconds that another writer may take
 LISTS = ("clusters", "contexts", "users")
@@ -21,13 +21,13 @@ EMPTY: Mapping[str, Any] = {"apiVersion": "v1", "kind": "Config", "preferences":
 
 
 @dataclass(frozen=True)
-class Access:
+class ApiAccess:
     """How somebody reaches an API; cluster, user and context are all called `name`."""
 
     name: str
     server: str  # URL
     authority: bytes  # certificate, PEM
-    own: Pair
+    own: KeyPair
 
     @property
     def entries(self) -> dict[str, dict[str, Any]]:
@@ -42,7 +42,7 @@ class Access:
         }
 
 
-def text(access: Access) -> str:
+def text(access: ApiAccess) -> str:
     """A whole kubeconfig."""
     return _text(_merged({}, access))
 
@@ -53,7 +53,7 @@ def default(environ: Mapping[str, str]) -> Path:
     return Path(os.path.realpath(os.path.expanduser(named[0] if named else "~/.kube/config")))
 
 
-def join(state: Path, path: Path, access: Access) -> None:
+def join(state: Path, path: Path, access: ApiAccess) -> None:
     """Put the context into a file, and note in `state` what has to be taken out of it again."""
     saved = files.read_json(state)
     before = merge(path, access)
@@ -71,7 +71,7 @@ def leave(state: Path) -> None:
             progress.say(f"warning: the context '{saved['name']}' stays in a kubeconfig: {error}")
 
 
-def merge(path: Path, access: Access) -> str:
+def merge(path: Path, access: ApiAccess) -> str:
     """Put the context into the file, and make it the current one; what was current before is returned.
 
     UserError when the file cannot be read, or has a context of this name that leads elsewhere.
@@ -113,7 +113,7 @@ def _text(content: dict[str, Any]) -> str:
     return yaml.safe_dump(content, sort_keys=False)
 
 
-def _merged(content: Mapping[str, Any], access: Access) -> dict[str, Any]:
+def _merged(content: Mapping[str, Any], access: ApiAccess) -> dict[str, Any]:
     made = {**EMPTY, **content}
     for kind, entry in access.entries.items():
         others = [each for each in made.get(kind) or [] if each.get("name") != access.name]

@@ -134,7 +134,7 @@ class Tree:
         """How many lines make will print: what a dry run says it would compile."""
         words = ["make", "-n", f"O={self.objects}", "bzImage", "modules"]
         try:
-            said = proc.run(words, cwd=self.source, env=self._env)
+            log = proc.run(words, cwd=self.source, env=self._env)
         except UserError:
             return None
-        return len(re.findall(r"^\s*(?:set -e; )?\s*echo '  (?:CC|AS|LD|AR|GEN)", said, re.M)) or None
+        return len(re.findall(r"^\s*(?:set -e; )?\s*echo '  (?:CC|AS|LD|AR|GEN)", log, re.M)) or None

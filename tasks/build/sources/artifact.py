@@ -5,6 +5,7 @@ A program is in bin/<name> too, for the host.
 
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from tasks.base import files, proc
@@ -13,21 +14,24 @@ from tasks.base.paths import Site
 from tasks.build.sources import apt, download, golang
 from tasks.definitions import lockfile
 from tasks.definitions.artifact_sources import Artifact, GoModule, Source
+from tasks.definitions.package_request import PackageRequest
+from tasks.definitions.schema import Overlay
 from tasks.engine import kit
 from tasks.formats import archive
 from tasks.project.project import Project
 
 
-def tasks(project: Project) -> kit.Tasks:
-    """One task for each artifact that a kernel or an overlay names."""
+def tasks(project: Project, extra: Iterable[Overlay] = ()) -> kit.Tasks:
+    """One task for each artifact that a kernel or an overlay names; `extra`: overlays of the command line."""
     yield kit.group("artifact", "Files from outside, by name")
-    for artifact, base in named(project).values():
+    for artifact, base in named(project, extra).values():
         recipe = kit.Recipe(
             get,
             [artifact, base, project.site],
             deps=[*_lists(artifact, project), *_local(artifact, base)],
             inputs=_facts(artifact, project),
             code=(download, apt, archive, golang),
+            packages=_packages(artifact, project),
         )
         targets = [project.workspace.stamp("artifact", artifact.name)]
         targets += [project.workspace.bin(artifact.name)] if artifact.executable else []
@@ -44,32 +48,41 @@ def _facts(artifact: Artifact, project: Project) -> dict[str, object]:
     return {"pinned": locked, **({"go": shutil.which("go")} if compiled else {})}
 
 
-def named(project: Project) -> dict[str, tuple[Artifact, Path]]:
+def named(project: Project, extra: Iterable[Overlay] = ()) -> dict[str, tuple[Artifact, Path]]:
     """Every artifact by name, with the directory its `file` sources are relative to."""
-    found: dict[str, tuple[Artifact, Path]] = {}
+    artifacts: dict[str, tuple[Artifact, Path]] = {}
     for kernel in project.definitions.kernels.values():
         if kernel.source:
-            found[kernel.source.name] = (kernel.source, project.root / "kernel")
-    for overlay in project.definitions.overlays.values():
+            artifacts[kernel.source.name] = (kernel.source, project.root / "kernel")
+    for overlay in (*project.definitions.overlays.values(), *extra):
         for artifact in overlay.artifacts:
-            found[artifact.name] = (artifact, overlay.directory)
-    return found
+            artifacts[artifact.name] = (artifact, overlay.directory)
+    return artifacts
+
+
+def _packages(artifact: Artifact, project: Project) -> list[PackageRequest]:
+    """The package that each source of kind `deb` is."""
+    default = project.settings.suite
+    return [
+        PackageRequest(source.suite or default, (source.deb,), alone=True)
+        for source in artifact.sources
+        if source.deb
+    ]
 
 
 def _lists(artifact: Artifact, project: Project) -> set[Path]:
-    suites = {source.suite or project.settings.suite for source in artifact.sources if source.deb}
-    return {project.workspace.stamp("suite", suite) for suite in suites}
+    return {project.workspace.stamp("suite", request.suite) for request in _packages(artifact, project)}
 
 
 def _local(artifact: Artifact, base: Path) -> list[Path]:
     """Files that are sources, where they exist: a source that is not there is not the last word."""
-    found: list[Path] = []
+    paths: list[Path] = []
     for source in artifact.sources:
         if source.file and (base / source.file).is_file():
-            found.append(base / source.file)
+            paths.append(base / source.file)
         if source.go and source.go.directory:
-            found += files.tree_files(base / source.go.directory)
-    return found
+            paths += files.tree_files(base / source.go.directory)
+    return paths
 
 
 def get(artifact: Artifact, base: Path, site: Site) -> None:

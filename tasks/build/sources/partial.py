@@ -19,7 +19,7 @@ class Sink(Protocol):
         """The next bytes."""
 
 
-class Part:
+class PartialDownload:
     """A file that a download fills. Beside it, in .json, stands which version of what URL it is.
 
     Where the content is not `known` in advance, only the very same version of the same URL is gone on with.

@@ -21,7 +21,7 @@ from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.build.containers import containers_storage, layers, oci, registry_auth, registry_places, store
 from tasks.build.containers.containers_storage import Stored
-from tasks.build.containers.registry_places import Access
+from tasks.build.containers.registry_places import RegistryAccess
 from tasks.definitions import image_reference
 from tasks.formats import squashfs
 from tests.conftest import Checkout, Fakes, eventually
@@ -61,7 +61,7 @@ def test_what_is_no_name(text: str) -> None:
 
 
 def test_where_an_image_is_asked_for() -> None:
-    access = Access.of("docker.io=m1 docker.io/library=http://m2:80/hub/ docker.ioo=m3", "m1")
+    access = RegistryAccess.of("docker.io=m1 docker.io/library=http://m2:80/hub/ docker.ioo=m3", "m1")
     found = registry_places.places(image_reference.parse("busybox"), access)
     assert [place.text for place in found] == [
         "http://m2:80/hub/busybox",
@@ -69,7 +69,7 @@ def test_where_an_image_is_asked_for() -> None:
         "https://registry-1.docker.io/library/busybox",
     ]
     assert [place.loose for place in found] == [False, True, False]
-    assert registry_places.places(image_reference.parse("127.0.0.1:5000/x"), Access())[0].loose
+    assert registry_places.places(image_reference.parse("127.0.0.1:5000/x"), RegistryAccess())[0].loose
 
 
 def test_whose_login_is_used(tmp_path: Path) -> None:

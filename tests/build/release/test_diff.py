@@ -63,7 +63,7 @@ def nested(root: Path, out: Path) -> Path:
     """A release: a tar.xz with a versioned top, which has an ISO, which has a tar."""
     tar(root, out.with_suffix(".tar"))
     iso9660.write(out.with_suffix(".iso"), {"00a.tar": out.with_suffix(".tar")}, "x", 0)
-    xztar.write_tar_xz([xztar.Entry("xcluster-1/w/x.iso", out.with_suffix(".iso"))], out, 0)
+    xztar.write_tar_xz([xztar.TarEntry("xcluster-1/w/x.iso", out.with_suffix(".iso"))], out, 0)
     return out
 
 
@@ -194,7 +194,7 @@ def test_releases_by_name(checkout: Checkout) -> None:
     for version, text in (("1", "a"), ("2", "b")):
         folder = checkout.workspace / "release" / version
         folder.mkdir(parents=True)
-        entry = xztar.Entry(f"xcluster-{version}/file", text.encode())
+        entry = xztar.TarEntry(f"xcluster-{version}/file", text.encode())
         xztar.write_tar_xz([entry], folder / f"xcluster-{version}.tar.xz", 0)
     ran = checkout.bad("diff", "1", "2", code=1, says=())
     assert ran.out == "content    xcluster.tar.xz!file  (1 bytes both)\n"
@@ -203,8 +203,8 @@ def test_releases_by_name(checkout: Checkout) -> None:
 def test_a_release_of_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xztar, "BLOCK", 5000)
     for name in ("1", "2"):
-        entries = [xztar.Entry(f"xcluster-{name}/{n}", bytes(3000 + n)) for n in range(9)]
-        entries.append(xztar.Entry(f"xcluster-{name}/last", name.encode()))
+        entries = [xztar.TarEntry(f"xcluster-{name}/{n}", bytes(3000 + n)) for n in range(9)]
+        entries.append(xztar.TarEntry(f"xcluster-{name}/last", name.encode()))
         xztar.write_tar_xz(entries, tmp_path / name, 1)
     assert found(tmp_path / "1", tmp_path / "2", tmp_path) == {("last", "content")}
 

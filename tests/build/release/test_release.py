@@ -24,24 +24,24 @@ sys.argv = ["xc"]
 import dodo
 from tasks.base import files
 from tasks.build.release import shipped
-place = shipped.Place(dodo.project.root, dodo.project.workspace)
+location = shipped.Location(dodo.project.root, dodo.project.workspace)
 tasks = shipped.closure(list(dodo._builds()), ["mkcdrom"])
-paths = [p for p in files.tree_files(place.root / "ovl")]
+paths = [p for p in files.tree_files(location.root / "ovl")]
 paths += [pathlib.Path(target) for task in tasks.values() for target in task["targets"]]
-made = shipped.manifest(tasks, place, {place.packed(path): path for path in paths})
-files.write_json(place.workspace.shipped, {"version": "1.0", "environ": {}, **made})
+manifest = shipped.manifest(tasks, location, {location.packed(path): path for path in paths})
+files.write_json(location.workspace.shipped, {"version": "1.0", "environ": {}, **manifest})
 """
 
 
-def entries(folder: Path) -> list[xztar.Entry]:
+def entries(folder: Path) -> list[xztar.TarEntry]:
     folder.mkdir(parents=True)
     (folder / "big").write_bytes(b"0123456789abcdef" * (3 << 20))  # three blocks
     (folder / "run").write_text("#!/bin/sh\n")
     return [
-        xztar.Entry("x/run", folder / "run", executable=True),
-        xztar.Entry("x/big", folder / "big"),
-        xztar.Entry("x/link", link="run"),
-        xztar.Entry("x.y/text", b"text"),
+        xztar.TarEntry("x/run", folder / "run", executable=True),
+        xztar.TarEntry("x/big", folder / "big"),
+        xztar.TarEntry("x/link", link="run"),
+        xztar.TarEntry("x.y/text", b"text"),
     ]
 
 

@@ -72,17 +72,17 @@ def test_other_copyright_files_are_not_guessed_at(text: str) -> None:
     assert ("GPL-2" in found.comment) == ("GPL-2" in text)
 
 
-def materials() -> list[spdx.Artifact]:
+def materials() -> list[spdx.BuiltFile]:
     """Two artifacts that share a part."""
-    libc = spdx.Part(
+    libc = spdx.Component(
         "deb", "libc6", "2.36-9+deb12u1", "1" * 64, licences.of_copyright("libc6", DEP5), "arch=amd64"
     )
-    epoch = spdx.Part("deb", "busybox", "1:1.35.0~4+b1", "2" * 64, licences.Licence(comment="unclear"))
-    wheel = spdx.Part("pypi", "PyYAML", "6.0", "3" * 64, licences.of_python({"License": "MIT"}, []))
-    unknown = spdx.Part("generic", "a b", "1", "")
+    epoch = spdx.Component("deb", "busybox", "1:1.35.0~4+b1", "2" * 64, licences.Licence(comment="unclear"))
+    wheel = spdx.Component("pypi", "PyYAML", "6.0", "3" * 64, licences.of_python({"License": "MIT"}, []))
+    unknown = spdx.Component("generic", "a b", "1", "")
     return [
-        spdx.Artifact("b.img", "b" * 64, [libc, epoch]),
-        spdx.Artifact("a.img", "a" * 64, [libc, wheel, unknown]),
+        spdx.BuiltFile("b.img", "b" * 64, [libc, epoch]),
+        spdx.BuiltFile("a.img", "a" * 64, [libc, wheel, unknown]),
     ]
 
 
@@ -106,7 +106,7 @@ def test_the_document_of_the_same_is_the_same() -> None:
 
 
 def test_package_urls() -> None:
-    urls = {part.purl for each in materials() for part in each.parts}
+    urls = {part.purl for each in materials() for part in each.components}
     assert "pkg:deb/debian/busybox@1%3A1.35.0~4%2Bb1" in urls
     assert "pkg:pypi/pyyaml@6.0" in urls
 
@@ -125,7 +125,7 @@ def test_wheels(tmp_path: Path) -> None:
 
 def test_provenance_has_no_place_and_no_time(tmp_path: Path) -> None:
     (tmp_path / "out.tar.xz").write_bytes(b"x")
-    source = bill.Source("1.0", "c" * 40, ("a.py",), "d" * 64, {"settings": {}})
+    source = bill.ReleaseSource("1.0", "c" * 40, ("a.py",), "d" * 64, {"settings": {}})
     said = bill.provenance(source, materials(), [tmp_path / "out.tar.xz"])
     assert said["subject"][0]["name"] == "out.tar.xz"
     dependencies = said["predicate"]["buildDefinition"]["resolvedDependencies"]
