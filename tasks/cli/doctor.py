@@ -47,7 +47,7 @@ OPTIONAL = {
     "dnsmasq": "names for guests, where there is no coredns",
     "sqfstar": "for container images before the start",
     "openssl": "for a private registry with https",
-    "xz": "disk images from outside",
+    "xz": "disk images from outside, releases",
     "zstd": "disk images from outside",
     "go": "programs from Go modules",
 }

@@ -11,7 +11,7 @@ from typing import Any
 from tasks.base import files, proc, progress
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.base.paths import Workspace
-from tasks.build.containers import oci, pull
+from tasks.build.containers import local_images, oci, pull
 from tasks.build.overlay import ovl
 from tasks.definitions import image_reference, iso_choice
 from tasks.definitions.schema import Overlay
@@ -179,7 +179,7 @@ def _mkimage(project: Project, source: str) -> None:
         _layer(project, source, tar, epoch)
         layout = oci.Layout(workspace.oci)
         digest = oci.make(layout, tar, _options(project.words.options), epoch)
-    pull.record(workspace, reference.text, digest, "made")
+    local_images.record(workspace, reference.text, digest, "made")
     progress.say(f"{reference.text} {digest}; in a definition: images: [{reference.text}]")
 
 
@@ -234,5 +234,5 @@ def _rm(project: Project, names: Sequence[str]) -> None:
             raise UserError(f"{ref} is used by {', '.join(here[ref]['used'])}")
     for text in names:
         project.workspace.pulled(_parse(text).text).unlink(missing_ok=True)
-    freed = pull.sweep(project.workspace)
+    freed = local_images.sweep(project.workspace)
     progress.say(f"{progress.amount(freed)} freed")

@@ -5,7 +5,6 @@ A container image is pulled from a registry, made here of packages, an overlay a
 """
 
 import tarfile
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import Any
 
 from tasks.base import files
 from tasks.base.errors import DefinitionError, UserError
-from tasks.base.paths import Site, Workspace
-from tasks.build.containers import oci, registry_api
+from tasks.base.paths import Site
+from tasks.build.containers import local_images, oci, registry_api
 from tasks.build.containers.registry_api import NotThere, Repository
 from tasks.build.containers.registry_places import RegistryAccess
 from tasks.build.overlay import ovl
@@ -63,9 +62,9 @@ def _recipe(project: Project, listed: Listed, chosen: iso_choice.IsoChoice) -> k
     if listed.image.made:
         return _making(project, listed, chosen)
     if listed.image.reference.local:
-        return kit.Recipe(recorded, [listed.image.ref, project.site], code=(oci,))
+        return kit.Recipe(local_images.recorded, [listed.image.ref, project.site], code=(oci,))
     args = [listed.image.ref, access(project), project.site]
-    return kit.Recipe(fetch, args, code=(oci, registry_api))
+    return kit.Recipe(fetch, args, code=(local_images, oci, registry_api))
 
 
 def every(project: Project, extra: Iterable[Overlay] = ()) -> dict[str, Listed]:
@@ -106,14 +105,14 @@ def fetch(ref: str, access: RegistryAccess, site: Site) -> None:
     with files.locked(stamp.with_suffix(".lock")):
         before = files.read_json(stamp).get("top")
         top = reference.digest or (str(before) if before else None)
-        if not (top and platform_of(layout, top)):
+        if not (top and local_images.platform_of(layout, top)):
             if site.offline:
                 raise UserError(
                     f"container image {ref} is not in the cache, and --offline is set",
                     f"once with a network: xc 'pull:{ref}'",
                 )
             top = _pull(reference, top, access, layout)
-        record(site.workspace, ref, top, "pulled")
+        local_images.record(site.workspace, ref, top, "pulled")
 
 
 def _pull(
@@ -157,51 +156,6 @@ def copy_here(
     return digest
 
 
-def platform_of(layout: oci.Layout, top: str) -> str | None:
-    """The manifest for our platform, when it and all its blobs are in the layout."""
-    if not layout.has(top):
-        return None
-    value = layout.json(top)
-    digest = oci.of_platform(value, top).digest if oci.is_index(value) else top
-    return digest if oci.missing(layout, digest) == [] else None
-
-
-def record(workspace: Workspace, ref: str, top: str, how: str) -> dict[str, Any]:
-    """Write the stamp of a complete image, and the layout's index."""
-    layout = oci.Layout(workspace.oci)
-    digest = platform_of(layout, top)
-    assert digest, "only complete images are recorded"
-    manifest = oci.Manifest.of(layout.json(digest), digest)
-    before = files.read_json(workspace.pulled(ref))
-    same = before.get("top") == top and "since" in before
-    stamp = {
-        "name": ref,
-        "top": top,
-        "digest": digest,
-        "size": manifest.size,
-        "layers": len(manifest.layers),
-        "how": how,
-        "since": before["since"] if same else int(time.time()),
-    }
-    files.write_json(workspace.pulled(ref), stamp)
-    write_index(workspace)
-    return stamp
-
-
-def write_index(workspace: Workspace) -> None:
-    """Make the layout name all images that are recorded."""
-    layout = oci.Layout(workspace.oci)
-    with files.locked(layout.root / "index.lock"):
-        named = {}
-        for path in sorted(workspace.pulled("x").parent.glob("*.json")):
-            stamp = files.read_json(path)
-            if "digest" in stamp and layout.has(stamp["digest"]):
-                size = layout.blob(stamp["digest"]).stat().st_size
-                media = layout.json(stamp["digest"]).get("mediaType") or oci.MANIFEST
-                named[stamp["name"]] = {"mediaType": media, "digest": stamp["digest"], "size": size}
-        layout.write_index(named)
-
-
 def renew(reference: image_reference.Reference, access: RegistryAccess, site: Site) -> str:
     """Pull what the tag stands for now, and record it; its digest."""
     if site.offline:
@@ -210,41 +164,10 @@ def renew(reference: image_reference.Reference, access: RegistryAccess, site: Si
     with files.locked(stamp.with_suffix(".lock")):
         now = resolve(reference, access)
         layout = oci.Layout(site.workspace.oci)
-        if not platform_of(layout, now):
+        if not local_images.platform_of(layout, now):
             registry_api.first(reference, access, lambda there: copy_here(there, reference, now, layout))
-        record(site.workspace, reference.text, now, "pulled")
+        local_images.record(site.workspace, reference.text, now, "pulled")
     return now
-
-
-def sweep(workspace: Workspace) -> int:
-    """Remove blobs that no recorded image has; the bytes that were freed."""
-    layout = oci.Layout(workspace.oci)
-    for lock in workspace.pulled("x").parent.glob("*.lock"):
-        with files.locked(lock, wait=False, busy="an image is being pulled"):
-            pass
-    needed = set()
-    for path in workspace.pulled("x").parent.glob("*.json"):
-        stamp = files.read_json(path)
-        manifest = oci.Manifest.of(layout.json(stamp["digest"]), stamp["name"])
-        blobs = (manifest.config, *manifest.layers)
-        needed |= {stamp["top"], stamp["digest"], *(blob.digest for blob in blobs)}
-    freed = 0
-    for path in layout.blob("sha256:x").parent.glob("*"):
-        if f"sha256:{path.name}" not in needed:
-            freed += path.stat().st_size
-            path.unlink()
-    write_index(workspace)
-    return freed
-
-
-def recorded(ref: str, site: Site) -> None:
-    """Look for the image that was made here"""
-    stamp = files.read_json(site.workspace.pulled(ref))
-    if not stamp or not platform_of(oci.Layout(site.workspace.oci), str(stamp["top"])):
-        raise UserError(
-            f"container image {ref} was not made yet",
-            f"xc images mkimage --tag={ref.partition('/')[2]} DIR, or say in the definition what is in it",
-        )
 
 
 def _making(project: Project, listed: Listed, chosen: iso_choice.IsoChoice) -> kit.Recipe:
@@ -264,7 +187,7 @@ def _making(project: Project, listed: Listed, chosen: iso_choice.IsoChoice) -> k
         [ContainerBuild(image, packages, folder, key, source_date_epoch(project.environ)), project.site],
         deps=deps,
         inputs={"tree": [files.tree_manifest(folder)] if folder else []},
-        code=(oci, tree, requested, apt),
+        code=(local_images, oci, tree, requested, apt),
         packages=[packages] if packages else [],
     )
 
@@ -290,7 +213,7 @@ def make(build: ContainerBuild, site: Site) -> None:
             if not tree.write_tar(root, work / "layer.tar", build.epoch):
                 raise UserError(f"container image {image.ref} has nothing in it")
             digest = oci.make(oci.Layout(workspace.oci), work / "layer.tar", _options(image), build.epoch)
-        record(workspace, image.ref, digest, "made")
+        local_images.record(workspace, image.ref, digest, "made")
 
 
 def _options(image: ContainerImage) -> dict[str, Any]:

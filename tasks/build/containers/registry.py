@@ -8,7 +8,7 @@ from pathlib import Path
 from tasks.base import files, proc, progress
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.base.paths import Site
-from tasks.build.containers import oci, pull, registry_api, registry_server
+from tasks.build.containers import local_images, oci, pull, registry_api, registry_server
 from tasks.build.containers.registry_places import Mirror
 from tasks.build.containers.registry_server import Server
 from tasks.build.sources import artifact, suite
@@ -159,7 +159,7 @@ def _cache(project: Project, server: Server, references: Sequence[image_referenc
     workspace = project.workspace
     for reference in references:
         if reference.local:
-            pull.recorded(reference.text, project.site)
+            local_images.recorded(reference.text, project.site)
         else:
             pull.fetch(reference.text, pull.access(project), project.site)
         known = files.read_json(workspace.pulled(reference.text))

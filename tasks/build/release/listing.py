@@ -108,7 +108,8 @@ def _directory(root: Path) -> Listing:
 
 def _tar(path: Path, scratch: Path) -> Listing:
     found: Listing = {}
-    with tarfile.open(path) as tar:  # not as a stream: tarfile would read the first stream of an xz file only
+    # Not as a stream: an xz file of an earlier version has several, of which tarfile would read the first.
+    with tarfile.open(path) as tar:
         for member in tar:
             name = member.name.removeprefix("./").strip("/")
             bits = {

@@ -128,6 +128,18 @@ def test_a_tar_and_a_directory(tmp_path: Path) -> None:
     assert {kind for _, kind in differ} <= {"owner"}, differ  # a directory of ours, and owner 0 in the tar
 
 
+def test_an_archive_of_an_earlier_version(tmp_path: Path) -> None:
+    """Those were rows of streams, one for each 16 MiB; the content is what counts."""
+    root = make_tree(tmp_path / "t")
+    (root / "big").write_bytes(b"0123456789abcdef" * (2 << 20))
+    new = tar_xz(root, tmp_path / "new.tar.xz")
+    data = new.with_suffix(".plain").read_bytes()
+    blocks = [lzma.compress(data[at : at + (16 << 20)], preset=1) for at in range(0, len(data), 16 << 20)]
+    assert len(blocks) == 3
+    (tmp_path / "old.tar.xz").write_bytes(b"".join(blocks))
+    assert found(tmp_path / "old.tar.xz", new, tmp_path) == {("new.tar.xz", "format")}
+
+
 def test_owners(tmp_path: Path) -> None:
     for uid in (0, 7):
         with tarfile.open(tmp_path / f"{uid}.tar", "w") as new:
