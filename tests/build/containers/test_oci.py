@@ -8,13 +8,13 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import zstandard
 
 from tasks.base import files
 from tasks.base.errors import UserError
@@ -26,6 +26,11 @@ from tasks.definitions import image_reference
 from tasks.formats import squashfs
 from tests.conftest import Checkout, Fakes, eventually
 from tests.containers import image, tar
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -193,12 +198,31 @@ def test_the_store_is_what_podman_and_skopeo_know(tmp_path: Path) -> None:
     assert (root / "overlay-images/images.lock").is_file(), "nobody can make it on a read-only disk"
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, zstandard.ZstdCompressor().compress, bytes])
+@pytest.mark.parametrize("pack", [gzip.compress, zstd.compress, bytes])
 def test_layers_of_every_compression(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     blob = tmp_path / "blob"
     plain = tar(("a", "a" * 100_000))
     blob.write_bytes(pack(plain))
     assert layers.check(blob, f"sha256:{hashlib.sha256(plain).hexdigest()}") == len(plain)
+
+
+def test_a_zstd_layer_of_several_frames(tmp_path: Path) -> None:
+    """As `pzstd` and zstd:chunked write them."""
+    plain = tar(("a", "a" * 100_000))
+    blob = tmp_path / "blob"
+    blob.write_bytes(zstd.compress(plain[:5000]) + zstd.compress(plain[5000:]))
+    assert layers.check(blob, f"sha256:{hashlib.sha256(plain).hexdigest()}") == len(plain)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstd.compress])
+@pytest.mark.parametrize("harm", [lambda data: data[:-20], lambda data: data[:20] + b"x" * 20 + data[40:]])
+def test_a_damaged_compression(
+    tmp_path: Path, pack: Callable[[bytes], bytes], harm: Callable[[bytes], bytes]
+) -> None:
+    blob = tmp_path / "blob"
+    blob.write_bytes(harm(pack(os.urandom(100_000))))
+    with pytest.raises(UserError, match="damaged"):
+        layers.check(blob, "sha256:0")
 
 
 def test_the_same_images_give_the_same_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
