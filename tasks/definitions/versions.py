@@ -36,7 +36,7 @@ def _plain(words: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class Words:
+class VersionWords:
     """What words in definitions stand for."""
 
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Words:
         return [_artifact(each, known) for each in artifacts]
 
 
-NONE = Words()
+NONE = VersionWords()
 
 
 def _artifact(value: Any, known: Mapping[str, str]) -> Any:

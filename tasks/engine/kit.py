@@ -16,8 +16,8 @@ from tasks.base import files
 from tasks.base.errors import UserError
 from tasks.definitions.artifact_sources import Artifact
 from tasks.definitions.package_request import PackageRequest
+from tasks.engine.exit_code import EXIT
 from tasks.engine.fresh import Encoder
-from tasks.engine.outcome import OUTCOME
 from tasks.project.command_line import Verb, Words
 
 Task = dict[str, Any]
@@ -142,7 +142,7 @@ def _as_task_result(func: Callable[..., None], args: list[Any]) -> TaskFailed | 
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except UserError as error:
-        OUTCOME.fail(error.exit_code)
+        EXIT.fail(error.exit_code)
         return TaskFailed(str(error))
     return None
 

@@ -62,7 +62,7 @@ def load(
     artifacts are those of the version `k8sver` of Kubernetes, and of the environment.
     """
     problems: list[str] = []
-    words = versions.Words(_versions(root, ovl_dirs(root, ovlpath), k8sver, problems), environ or {})
+    words = versions.VersionWords(_versions(root, ovl_dirs(root, ovlpath), k8sver, problems), environ or {})
     kernels = {}
     for file in sorted((root / "kernel").glob("*.yaml")):
         kernel = _read(Kernel, root, file, problems, name=file.stem)
@@ -103,7 +103,7 @@ def _versions(root: Path, folders: Iterable[Path], k8sver: str, problems: list[s
 
 
 def read_overlay(
-    root: Path, directory: Path, problems: list[str], words: versions.Words = versions.NONE
+    root: Path, directory: Path, problems: list[str], words: versions.VersionWords = versions.NONE
 ) -> Overlay | None:
     """The overlay in `directory`: one with an ovl.yaml, an executable `tar`, or a `default/` tree."""
     file = directory / "ovl.yaml"
@@ -154,7 +154,7 @@ def _read(
     root: Path,
     file: Path,
     problems: list[str],
-    words: versions.Words = versions.NONE,
+    words: versions.VersionWords = versions.NONE,
     **known: Any,
 ) -> D | None:
     label = _label(root, file)

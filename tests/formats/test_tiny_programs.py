@@ -33,7 +33,7 @@ def test_the_bytes_are_what_the_source_is_assembled_to(source: str, program: byt
     text = Path(tiny_programs.__file__).parent / "tiny" / f"{source}.S"
     subprocess.run(["gcc", "-c", '-DTEXT="some words\\n"', "-o", tmp_path / "x.o", text], check=True)
     place = f"-Ttext={BASE + HEADERS:#x}"
-    flat = ["ld", place, "--oformat=binary", "-o", tmp_path / "x", tmp_path / "x.o"]
+    flat = ["ld", place, "--oformat=binary", "-o", str(tmp_path / "x"), str(tmp_path / "x.o")]
     subprocess.run(flat, check=True)
     assert program[HEADERS:] == (tmp_path / "x").read_bytes()
 

@@ -49,7 +49,7 @@ class _Layer:
         return [f"l/{self.parent.link}", *self.parent.lower] if self.parent else []
 
 
-class Writer:
+class StorageWriter:
     """Writes a store to a tar, below the directory `root`."""
 
     def __init__(self, layout: oci.Layout, out: tarfile.TarFile, root: str, epoch: int) -> None:

@@ -99,7 +99,7 @@ def build(workspace: Workspace, name: str, contents: StoreContents, epoch: int) 
 
     def fill(tar: tarfile.TarFile) -> None:
         if USUAL in contents.forms:
-            containers_storage.Writer(layout, tar, STORAGE, epoch).write(images)
+            containers_storage.StorageWriter(layout, tar, STORAGE, epoch).write(images)
         if LAYOUT in contents.forms:
             oci_archive.write(layout, images, tar, LAYOUT, epoch)
 

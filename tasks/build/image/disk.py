@@ -153,9 +153,9 @@ class _Disk:
         self.sha256 = seen.hexdigest() if seen else ""
         self.size = 0 if isinstance(out, _Plain) else out.size
 
-    def _open(self) -> "contextlib.AbstractContextManager[_Plain | qcow2.Writer]":
+    def _open(self) -> "contextlib.AbstractContextManager[_Plain | qcow2.DiskWriter]":
         self._out.unlink(missing_ok=True)
-        return _Plain(self._out) if self._foreign else qcow2.Writer(self._out)
+        return _Plain(self._out) if self._foreign else qcow2.DiskWriter(self._out)
 
     def check(self, what: str) -> None:
         """Raise UserError when the image is not the one that was asked for, or none."""

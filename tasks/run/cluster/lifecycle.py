@@ -16,7 +16,7 @@ from tasks.definitions import image_chain, iso_choice
 from tasks.definitions.schema import Overlay
 from tasks.definitions.settings import PLAIN_TOPOLOGY, role_of
 from tasks.engine import kit
-from tasks.engine.outcome import OUTCOME
+from tasks.engine.exit_code import EXIT
 from tasks.project import command_line
 from tasks.project.project import Project
 from tasks.run.cluster import checkpoints, ending, launch, plan
@@ -238,7 +238,7 @@ def _status(project: Project) -> None:
     if kind not in ("", "json"):
         raise UsageError(f"-o: '{kind}' is not known (known: json)")
     if project.words.options.get("quiet"):
-        OUTCOME.end_with(min(len(running(project.workspace.cluster(project.settings.name))), 255))
+        EXIT.end_with(min(len(running(project.workspace.cluster(project.settings.name))), 255))
         return
     root = project.workspace.run
     names = sorted(path.parent.name for path in root.glob("*/cluster.json"))

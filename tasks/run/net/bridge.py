@@ -25,7 +25,7 @@ LARGEST_MTU = 65521  # of a tap
 HOST = 250  # the host's number on every net
 
 
-class Bridge:
+class BridgeNet:
     """The backend `bridge`."""
 
     def preflight(self, nodes: Sequence[Node], ports: Ports) -> list[str]:
@@ -196,4 +196,4 @@ def _check_same(known: dict[str, Any]) -> None:
         )
 
 
-BACKEND = Bridge()
+BACKEND = BridgeNet()

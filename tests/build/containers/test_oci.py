@@ -120,7 +120,7 @@ def write(layout: oci.Layout, images: list[Stored], out: Path) -> None:
     """The disk of these images."""
 
     def fill(made: tarfile.TarFile) -> None:
-        containers_storage.Writer(layout, made, "storage", 7).write(containers_storage.merged(images))
+        containers_storage.StorageWriter(layout, made, "storage", 7).write(containers_storage.merged(images))
 
     squashfs.write(out, fill, 7)
 
