@@ -96,8 +96,8 @@ def start(server: Server, program: str, port: int, *, tls: bool, htpasswd: str |
     while not _listens(port):
         if process.poll() is not None or time.monotonic() > end:
             stop(server)
-            said = server.log.read_text(errors="replace").strip().splitlines()[-3:]
-            raise UserError("the registry did not start:\n" + "\n".join(f"  {line}" for line in said))
+            lines = server.log.read_text(errors="replace").strip().splitlines()[-3:]
+            raise UserError("the registry did not start:\n" + "\n".join(f"  {line}" for line in lines))
         time.sleep(0.02)
     return saved
 

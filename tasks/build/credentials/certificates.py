@@ -77,10 +77,10 @@ class Authority:
         self._name = name
         self._key = key(secret, name)
         self._subject = Subject(name)
-        made = _builder(secret, self._subject, self._subject, self._key)
-        made = made.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        made = made.add_extension(_usage(authority=True), critical=True)
-        self._certificate = _signed(made, self._key)
+        builder = _builder(secret, self._subject, self._subject, self._key)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        builder = builder.add_extension(_usage(authority=True), critical=True)
+        self._certificate = _signed(builder, self._key)
 
     @property
     def pair(self) -> KeyPair:
@@ -90,18 +90,18 @@ class Authority:
     def issue(self, name: str, subject: Subject) -> KeyPair:
         """A certificate of a server, where the subject has hosts, else of a client; `name` names its key."""
         own = key(self._secret, f"{self._name}/{name}")
-        made = _builder(self._secret, subject, self._subject, own)
-        made = made.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        made = made.add_extension(_usage(authority=False), critical=True)
-        made = made.add_extension(
+        builder = _builder(self._secret, subject, self._subject, own)
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        builder = builder.add_extension(_usage(authority=False), critical=True)
+        builder = builder.add_extension(
             x509.ExtendedKeyUsage([SERVER if subject.hosts else CLIENT]), critical=False
         )
         above = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.private.public_key())
-        made = made.add_extension(above, critical=False)
+        builder = builder.add_extension(above, critical=False)
         if subject.hosts:
             names = x509.SubjectAlternativeName([_host(host) for host in subject.hosts])
-            made = made.add_extension(names, critical=False)
-        return KeyPair(_signed(made, self._key).public_bytes(serialization.Encoding.PEM), own.pem)
+            builder = builder.add_extension(names, critical=False)
+        return KeyPair(_signed(builder, self._key).public_bytes(serialization.Encoding.PEM), own.pem)
 
 
 def _builder(secret: Secret, subject: Subject, issuer: Subject, own: Key) -> x509.CertificateBuilder:
@@ -121,8 +121,8 @@ def _builder(secret: Secret, subject: Subject, issuer: Subject, own: Key) -> x50
     )
 
 
-def _signed(made: x509.CertificateBuilder, authority: Key) -> x509.Certificate:
-    return made.sign(authority.private, hashes.SHA256(), ecdsa_deterministic=True)
+def _signed(builder: x509.CertificateBuilder, authority: Key) -> x509.Certificate:
+    return builder.sign(authority.private, hashes.SHA256(), ecdsa_deterministic=True)
 
 
 def _usage(*, authority: bool) -> x509.KeyUsage:

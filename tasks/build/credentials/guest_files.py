@@ -40,9 +40,9 @@ def api(prefix: str, *, ipv6: bool) -> str:
     return f"https://[{_six(prefix, 1, CONTROL)}]:{PORT}" if ipv6 else f"https://192.168.1.{CONTROL}:{PORT}"
 
 
-def layout(made: Secret, prefix: str, nodes: int, *, ipv6: bool) -> Iterator[File]:
+def layout(shared: Secret, prefix: str, nodes: int, *, ipv6: bool) -> Iterator[File]:
     """All files, for nodes 1 to `nodes`; with `ipv6` the nodes reach the API by IPv6."""
-    authority, proxies = Authority(made, "kubernetes"), Authority(made, "front-proxy")
+    authority, proxies = Authority(shared, "kubernetes"), Authority(shared, "front-proxy")
     url = api(prefix, ipv6=ipv6)
     ca = authority.pair
     yield from _pair("pki/ca", ca)
@@ -53,7 +53,7 @@ def layout(made: Secret, prefix: str, nodes: int, *, ipv6: bool) -> Iterator[Fil
     )
     to_kubelets = Subject("kube-apiserver-kubelet-client", "system:masters")
     yield from _pair("pki/apiserver-kubelet-client", authority.issue("apiserver-kubelet-client", to_kubelets))
-    accounts = key(made, "service-accounts")
+    accounts = key(shared, "service-accounts")
     yield File(f"{FOLDER}/pki/sa.key", accounts.pem, secret=True)
     yield File(f"{FOLDER}/pki/sa.pub", accounts.public_pem)
     for name, subject in CLIENTS.items():
@@ -74,9 +74,9 @@ def layout(made: Secret, prefix: str, nodes: int, *, ipv6: bool) -> Iterator[Fil
         )
 
 
-def admin(made: Secret, name: str, url: str) -> kubeconfig.ApiAccess:
+def admin(secret: Secret, name: str, url: str) -> kubeconfig.ApiAccess:
     """How the administrator of the cluster `name` reaches its API at `url`."""
-    authority = Authority(made, "kubernetes")
+    authority = Authority(secret, "kubernetes")
     return kubeconfig.ApiAccess(name, url, authority.pair.certificate, authority.issue("admin", ADMIN))
 
 

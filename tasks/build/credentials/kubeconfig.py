@@ -57,8 +57,8 @@ def join(state: Path, path: Path, access: ApiAccess) -> None:
     """Put the context into a file, and note in `state` what has to be taken out of it again."""
     saved = files.read_json(state)
     before = merge(path, access)
-    known = {str(path): before, **saved.get("files", {})}
-    files.write_json(state, {"name": access.name, "authority": access.authority.decode(), "files": known})
+    joined = {str(path): before, **saved.get("files", {})}
+    files.write_json(state, {"name": access.name, "authority": access.authority.decode(), "files": joined})
 
 
 def leave(state: Path) -> None:
@@ -114,11 +114,11 @@ def _text(content: dict[str, Any]) -> str:
 
 
 def _merged(content: Mapping[str, Any], access: ApiAccess) -> dict[str, Any]:
-    made = {**EMPTY, **content}
+    merged = {**EMPTY, **content}
     for kind, entry in access.entries.items():
-        others = [each for each in made.get(kind) or [] if each.get("name") != access.name]
-        made[kind] = [*others, {"name": access.name, **entry}]
-    return {**made, "current-context": access.name}
+        others = [each for each in merged.get(kind) or [] if each.get("name") != access.name]
+        merged[kind] = [*others, {"name": access.name, **entry}]
+    return {**merged, "current-context": access.name}
 
 
 def _entry(content: Mapping[str, Any], kind: str, name: str) -> dict[str, Any] | None:
@@ -126,8 +126,8 @@ def _entry(content: Mapping[str, Any], kind: str, name: str) -> dict[str, Any] |
 
 
 def _is_ours(entry: Mapping[str, Any], authority: bytes) -> bool:
-    said = (entry.get("cluster") or {}).get("certificate-authority-data")
-    return bool(said == base64.b64encode(authority).decode())
+    encoded = (entry.get("cluster") or {}).get("certificate-authority-data")
+    return bool(encoded == base64.b64encode(authority).decode())
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -39,14 +39,14 @@ def has(header: str) -> bool:
 def unpack(tarball: Path, sha256: str, patches: Sequence[Path], source: Path) -> None:
     """Unpack the source once; a tree that is there and was unpacked from the same content is used again."""
     mark = source / ".xcluster"
-    wanted = files.digest([sha256, *(files.sha256(patch) for patch in patches)])
-    if mark.is_file() and mark.read_text() == wanted:
+    inputs = files.digest([sha256, *(files.sha256(patch) for patch in patches)])
+    if mark.is_file() and mark.read_text() == inputs:
         return
     with files.atomic(source, directory=True) as temp:
         proc.run(["tar", "-x", "--strip-components=1", "--no-same-owner", "-C", temp, "-f", tarball])
         for patch in patches:
             proc.run(["patch", "-p1", "-s", "-i", patch], cwd=temp)
-        (temp / ".xcluster").write_text(wanted)
+        (temp / ".xcluster").write_text(inputs)
 
 
 class Tree:

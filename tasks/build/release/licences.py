@@ -96,9 +96,11 @@ def of_python(metadata: Mapping[str, str | None], classifiers: list[str]) -> Lic
     if expression:
         return Licence(expression)
     names = [each.rpartition(" :: ")[2] for each in classifiers]
-    known = [_CLASSIFIERS[name] for name in names if name in _CLASSIFIERS]
-    if names and len(known) == len(names) and not text:
-        return Licence(" AND ".join(sorted(set(known))), comment=f"by its classifiers: {'; '.join(names)}")
+    expressions = [_CLASSIFIERS[name] for name in names if name in _CLASSIFIERS]
+    if names and len(expressions) == len(names) and not text:
+        return Licence(
+            " AND ".join(sorted(set(expressions))), comment=f"by its classifiers: {'; '.join(names)}"
+        )
     words = [text.splitlines()[0]] if text else names
     return Licence(comment=f"the package says: {'; '.join(words)}" if words else "")
 

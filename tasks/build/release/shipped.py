@@ -51,10 +51,10 @@ def identity(task: kit.Task, location: Location) -> str:
     return files.digest([_anywhere(config, location), deps])
 
 
-def environ(given: Mapping[str, str]) -> dict[str, str]:
+def environ(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment, with what decided the bytes of an unpacked release where it does not say it itself."""
-    manifest = files.read_json(Workspace.find(ROOT, given).shipped)
-    return {**manifest.get("environ", {}), **given}
+    manifest = files.read_json(Workspace.find(ROOT, environment).shipped)
+    return {**manifest.get("environ", {}), **environment}
 
 
 def closure(tasks: Iterable[kit.Task], names: Iterable[str]) -> dict[str, kit.Task]:

@@ -105,10 +105,10 @@ Got = tuple[Path, str, dict[str, str]]  # the file, the source it is from, what 
 def _agree(artifact: Artifact, site: Site) -> None:
     """The definition and xcluster.lock must not ask for different contents."""
     for source in artifact.sources:
-        said = source.sha256 or artifact.sha256
-        if said and not source.member:
+        expected = source.sha256 or artifact.sha256
+        if expected and not source.member:
             pinned = lockfile.of(site.lock, "artifacts", pin_name(artifact, source))
-            lockfile.compare("artifact", artifact.name, pinned, {"sha256": said})
+            lockfile.compare("artifact", artifact.name, pinned, {"sha256": expected})
 
 
 def _first(artifact: Artifact, base: Path, site: Site) -> Got:
@@ -148,16 +148,16 @@ def _from(source: Source, artifact: Artifact, base: Path, site: Site) -> tuple[P
         return _from_own_module(source.go, base / source.go.directory, artifact, site)
     if source.go:
         return _from_module(source.go, artifact, source, site)
-    wanted = artifact.model_copy(update={"sha256": source.sha256 or artifact.sha256})
+    expected = artifact.model_copy(update={"sha256": source.sha256 or artifact.sha256})
     if source.url:
-        path = _from_url(source, str(wanted.sha256), site)
+        path = _from_url(source, str(expected.sha256), site)
         return (_member(path, source, artifact, site) if source.member else path), {}
     if source.file and source.member:
         path = _keep_file(base / source.file, artifact.model_copy(update={"sha256": source.sha256}), site)
         return _member(path, source, artifact, site), {}
     if source.file:
-        return _keep_file(base / source.file, wanted, site), {}
-    return _from_package(source, apt.archive(site, source.suite), wanted, site)
+        return _keep_file(base / source.file, expected, site), {}
+    return _from_package(source, apt.archive(site, source.suite), expected, site)
 
 
 def _from_url(source: Source, expected: str, site: Site) -> Path:
@@ -178,33 +178,33 @@ def _member(path: Path, source: Source, artifact: Artifact, site: Site) -> Path:
 
 
 def _from_module(
-    wanted: GoModule, artifact: Artifact, source: Source, site: Site
+    program: GoModule, artifact: Artifact, source: Source, site: Site
 ) -> tuple[Path, dict[str, str]]:
     """A command of a Go module; what it is made of is compared before and after it is built."""
     pinned = lockfile.of(site.lock, "artifacts", pin_name(artifact, source))
-    version = wanted.version or pinned.get("version")
+    version = program.version or pinned.get("version")
     if version is None:
         raise UserError(
             "nothing says which version",
             f"put `version` beside `module`, or `xc lock {artifact.name}` to pin the latest",
         )
-    module = golang.module(wanted, version, site)
+    module = golang.module(program, version, site)
     facts = {"version": module.version, "h1": module.h1}
     lockfile.compare("artifact", artifact.name, pinned, facts)
     with files.scratch(site.workspace.cache / "member" / artifact.name) as temp:
-        facts["deps"] = golang.build(wanted, module, temp, site)
+        facts["deps"] = golang.build(program, module, temp, site)
         kept = _keep(temp, artifact, site, source.text)
     return kept, facts
 
 
 def _from_own_module(
-    wanted: GoModule, directory: Path, artifact: Artifact, site: Site
+    program: GoModule, directory: Path, artifact: Artifact, site: Site
 ) -> tuple[Path, dict[str, str]]:
     """A command of a module that lies beside the definition."""
     if not (directory / "go.mod").is_file():
         raise UserError(f"there is no Go module in {directory}")
     with files.scratch(site.workspace.cache / "member" / artifact.name) as temp:
-        deps = golang.build_own(wanted, directory, temp, site)
+        deps = golang.build_own(program, directory, temp, site)
         return _keep(temp, artifact, site, str(directory)), {"deps": deps}
 
 
@@ -249,7 +249,7 @@ def _extract(deb: Path, member: str, target: Path) -> None:
         )
         assert unpack.stdout
         unpack.stdout.close()  # or the packer waits for us when tar ends early
-        said = taker.communicate()[1].decode(errors="replace")
+        message = taker.communicate()[1].decode(errors="replace")
     proc.finish(unpack)
     if taker.returncode:
-        raise UserError(f"{deb.name} has no file {member}: {said.strip()}")
+        raise UserError(f"{deb.name} has no file {member}: {message.strip()}")

@@ -49,7 +49,7 @@ def download(urls: str | Sequence[str], sha256: str, target: Path, sink: Sink | 
 
 def learn(urls: Sequence[str], name: str, folder: Path) -> str:
     """Fetch something whose content nobody knows; keep it in `folder` by its sha256, which is returned."""
-    with files.explained(folder / name), PartialDownload(folder / f"{name}.part", None, known=False) as part:
+    with files.explained(folder / name), PartialDownload(folder / f"{name}.part", None, fixed=False) as part:
         _first(list(urls), part, lambda _: True)
         actual = part.sha256
         part.become(folder / actual)
@@ -147,10 +147,10 @@ def _refuse(url: str, reply: "requests.Response") -> None:
             f"{shown(url)}: the proxy wants a password (407)",
             "put it into http_proxy and https_proxy: http://USER:PASSWORD@HOST:PORT",
         )
-    said = f"the server answered {reply.status_code} {reply.reason}"
+    answer = f"the server answered {reply.status_code} {reply.reason}"
     if reply.status_code not in BUSY:
-        raise UserError(f"{shown(url)}: {said}")
-    error = requests.ConnectionError(said)
+        raise UserError(f"{shown(url)}: {answer}")
+    error = requests.ConnectionError(answer)
     after = reply.headers.get("Retry-After", "")
     if after.isdigit():
         error.pause = min(int(after), LONGEST_PAUSE)  # type: ignore[attr-defined]
