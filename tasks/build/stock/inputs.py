@@ -31,7 +31,8 @@ def recipes(project: Project, chosen: IsoChoice, extra: Mapping[str, Overlay]) -
 
 
 def overlays(project: Project) -> Mapping[str, Overlay]:
-    """The overlays on the ISO, by directory. Raises UserError when one of them is not there."""
+    """The overlays on the ISO, by directory. Raises UserError where definitions are wrong."""
+    _refuse_wrong(project)
     return iso.overlays_of(iso.iso_parts(project, iso.choose(project)))
 
 
@@ -40,9 +41,13 @@ def packages(project: Project, extra: Mapping[str, Overlay]) -> Iterator[tuple[s
 
     Raises UserError when definitions are wrong: then nobody knows all of it.
     """
-    if project.definitions.problems:
-        raise DefinitionError(list(project.definitions.problems))
+    _refuse_wrong(project)
     for task in recipes(project, IsoChoice(), extra):
         recipe = kit.recipe_of(task)
         for request in recipe.packages if recipe else ():
             yield record.name_of(task), request
+
+
+def _refuse_wrong(project: Project) -> None:
+    if project.definitions.problems:
+        raise DefinitionError(list(project.definitions.problems))

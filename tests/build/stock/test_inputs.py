@@ -182,8 +182,10 @@ def test_an_overlay_of_the_command_line(
 def test_nobody_knows_what_wrong_definitions_need(checkout: Checkout, lists: Project, debian: Debian) -> None:  # noqa: F811
     run(lock.tasks(lists, {}), "fetch")
     checkout.write("ovl/b/ovl.yaml", "alias: nothing\n")
+    checkout.write("ovl/a/ovl.yaml", "needs: [nothing]\n")
     checkout.write("images/whole/image.yaml", "summary: w\nextends: nothing\n")
     wrong = of(checkout, debian)
+    wrong = replace(wrong, settings=wrong.settings.model_copy(update={"ovls": "a b"}))
     with pytest.raises(UserError, match="nothing"):
         list(inputs.packages(wrong, {}))
     users = [each.users for each in cache.entries(wrong) if each.path.endswith(".deb")]
