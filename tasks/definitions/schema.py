@@ -74,7 +74,7 @@ class ContainerImage(Definition):
     user: str = ""
 
     @property
-    def made(self) -> bool:
+    def is_made_here(self) -> bool:
         """Whether the definition says what it is made of."""
         return bool(self.packages or self.overlay or self.tree)
 
@@ -85,12 +85,12 @@ class ContainerImage(Definition):
 
     @model_validator(mode="after")
     def _pulled_or_made(self) -> Self:
-        if self.made and (not self.reference.local or self.reference.digest):
+        if self.is_made_here and (not self.reference.local or self.reference.digest):
             raise ValueError(
                 f"an image that is made here is called {image_reference.LOCAL}/NAME:TAG, not '{self.ref}'"
             )
         own = sorted(self.model_fields_set - {"ref"})
-        if own and not self.made:
+        if own and not self.is_made_here:
             raise ValueError(f"'{own[0]}' is for images made here, of 'packages', 'overlay' or 'tree'")
         return self
 

@@ -168,7 +168,7 @@ def _mkimage(project: Project, source: str) -> None:
     reference, workspace = _new_name(project), project.workspace
     stamp = workspace.pulled(reference.text)
     declared = pull.every(project).get(reference.text)
-    if declared and declared.image.made:
+    if declared and declared.image.is_made_here:
         raise UserError(
             f"{reference.text} is made by a definition: {', '.join(declared.users)}", "use another name"
         )

@@ -59,7 +59,7 @@ def tasks(project: Project, chosen: iso_choice.IsoChoice, extra: Mapping[str, Ov
 
 def _recipe(project: Project, listed: Listed, chosen: iso_choice.IsoChoice) -> kit.Recipe:
     """Whether the image is made of its definition, was made by `xc images mkimage`, or is pulled."""
-    if listed.image.made:
+    if listed.image.is_made_here:
         return _making(project, listed, chosen)
     if listed.image.reference.local:
         return kit.Recipe(local_images.recorded, [listed.image.ref, project.site], code=(oci,))
@@ -86,11 +86,13 @@ def every(project: Project, extra: Iterable[Overlay] = ()) -> dict[str, Listed]:
 def _merged(first: Listed, second: Listed, problems: list[str]) -> Listed:
     """An image that two definitions list: what one of them says of how it is made counts."""
     users = (*first.users, *second.users)
-    both = first.image.made and second.image.made
+    both = first.image.is_made_here and second.image.is_made_here
     if both and (first.image, first.directory) != (second.image, second.directory):
         name = first.image.ref
         problems.append(f"container image '{name}' is made in two ways: {' and '.join(users)}")
-    return replace(first if first.image.made or not second.image.made else second, users=users)
+    return replace(
+        first if first.image.is_made_here or not second.image.is_made_here else second, users=users
+    )
 
 
 def access(project: Project) -> RegistryAccess:
