@@ -4,14 +4,14 @@ import os
 import sys
 
 from tasks.base.errors import UserError
-from tasks.build.containers import images, pull, registry, store
+from tasks.build.containers import images, registry, store
 from tasks.build.credentials import pki
-from tasks.build.image import compose, disk
+from tasks.build.image import disk
 from tasks.build.kernel import kernel
-from tasks.build.overlay import iso, mkovl, ovl
+from tasks.build.overlay import iso, mkovl
 from tasks.build.release import diff, release, shipped
-from tasks.build.sources import artifact, suite
-from tasks.build.stock import cache, lock
+from tasks.build.sources import suite
+from tasks.build.stock import cache, inputs, lock
 from tasks.cli import doctor, selftest
 from tasks.cli.upstream import build_words
 from tasks.cli.verbs import VERBS
@@ -31,10 +31,10 @@ try:
     project = load(sys.argv[1:], shipped.environ(os.environ), VERBS, settings_of)
     # A verb that builds nothing needs no definitions: a mistake in one keeps nobody from stopping a cluster.
     builds = project.words.verb is None or VERBS[project.words.verb].builds
-    chosen = iso.choose(project) if builds else iso_choice.Choice()
-    parts = iso.parts(project, chosen)
+    chosen = iso.choose(project) if builds else iso_choice.IsoChoice()
+    parts = iso.iso_parts(project, chosen)
     overlays = iso.overlays_of(parts)
-    containers = store.wanted(project, overlays.values()) if builds else store.Wanted()
+    containers = store.contents(project, overlays.values()) if builds else store.StoreContents()
     lifecycle.refuse_clean(project, sys.argv[1:])
 except UserError as error:
     print(f"error: {error}", file=sys.stderr)
@@ -52,19 +52,15 @@ def task_builds() -> kit.Tasks:
 
 
 def _builds() -> kit.Tasks:
-    made = [
-        *suite.tasks(project),
-        *artifact.tasks(project),
-        *kernel.tasks(project),
-        *compose.tasks(project, chosen),
-        *ovl.tasks(project, chosen, overlays),
+    built = [
+        *suite.tasks(project, overlays.values()),
+        *inputs.recipes(project, chosen, overlays),
         *pki.tasks(project),
         *iso.tasks(project, chosen, parts),
     ]
-    yield from shipped.adopted(made, shipped.Place(project.root, project.workspace))
-    yield from release.tasks(project, chosen, made)
+    yield from shipped.adopted(built, shipped.Location(project.root, project.workspace))
+    yield from release.tasks(project, chosen, built)
     yield from disk.tasks(project)
-    yield from pull.tasks(project, chosen, overlays)
     yield from store.tasks(project, containers)
     yield from golden.tasks(
         project, [project.workspace.stored(project.settings.name)] if containers.refs else []
@@ -95,7 +91,7 @@ def _verbs() -> kit.Tasks:
     yield from registry.tasks(project)
     yield from kernel.verb_tasks(project)
     yield from suite.verb_tasks(project)
-    yield from lock.tasks(project)
+    yield from lock.tasks(project, overlays)
     yield from cache.tasks(project)
     yield from diff.tasks(project)
     yield from doctor.tasks(project)

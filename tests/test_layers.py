@@ -6,7 +6,7 @@ The order of the folders is one line, ORDER; tests/test_architecture.py compares
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,7 +27,8 @@ ONLY_IMPORTERS = {
     "cryptography": {"tasks/build/credentials/certificates.py"},
     "pycdlib": {"tasks/formats/iso9660.py"},
     "requests": {"tasks/build/sources/download.py", "tasks/build/containers/registry_api.py"},
-    "zstandard": {"tasks/build/containers/layers.py"},
+    "backports": {"tasks/build/containers/layers.py"},
+    "compression": {"tasks/build/containers/layers.py"},
     "tqdm": {"tasks/base/progress.py"},
     "qemu": {"tasks/run/node/qmp.py"},
     "pyroute2": {"tasks/run/net/programs/links.py"},
@@ -254,3 +255,32 @@ def test_no_two_modules_have_one_name() -> None:
     """But for what a folder's keys and its interface are called."""
     names = Counter(Path(path).stem for path, _ in sources())
     assert {name for name, count in names.items() if count > 1} == {"__init__", "schema", "protocol"}
+
+
+def classes(path: str, text: str) -> Iterator[tuple[str, str]]:
+    """The public classes of a module, also those inside of others: name and where."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield node.name, path
+
+
+def twice(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """The names that stand for more than one thing, and where."""
+    places: dict[str, list[str]] = {}
+    for name, path in named:
+        places.setdefault(name, []).append(path)
+    return {name: paths for name, paths in places.items() if len(paths) > 1}
+
+
+def test_no_two_classes_have_one_name() -> None:
+    """Whoever reads a name knows which thing it is."""
+    assert twice(each for path, text in sources() for each in classes(path, text)) == {}
+
+
+def test_a_class_name_that_stands_twice_is_found() -> None:
+    texts = {
+        "tasks/a.py": "class A:\n    class B: ...",
+        "tasks/b.py": "class B: ...\nclass _C: ...\nclass _C: ...",
+    }
+    found = twice(each for path, text in texts.items() for each in classes(path, text))
+    assert found == {"B": ["tasks/a.py", "tasks/b.py"]}

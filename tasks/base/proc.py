@@ -140,11 +140,14 @@ def pipe(
     return process
 
 
-def filter(argv: Argv) -> subprocess.Popen[bytes]:
-    """Start `argv` between two pipes, with its stderr captured; the caller writes, reads, calls `finish`."""
+def filter(argv: Argv, stdout: IO[bytes] | int = subprocess.PIPE) -> subprocess.Popen[bytes]:
+    """Start `argv` between two pipes, or from a pipe to `stdout`, with its stderr captured.
+
+    The caller writes, reads and calls `finish`.
+    """
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
+        command, stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.PIPE, bufsize=0,
         start_new_session=True, env={**os.environ, "LC_ALL": "C.UTF-8"},
     )  # fmt: skip
     _running.add(process)

@@ -47,7 +47,7 @@ OPTIONAL = {
     "dnsmasq": "names for guests, where there is no coredns",
     "sqfstar": "for container images before the start",
     "openssl": "for a private registry with https",
-    "xz": "disk images from outside",
+    "xz": "disk images from outside, releases",
     "zstd": "disk images from outside",
     "go": "programs from Go modules",
 }
@@ -176,7 +176,7 @@ def _release(project: Project) -> list[Finding]:
     version = files.read_json(project.workspace.shipped).get("version")
     if version is None:
         return []
-    damaged, edited = shipped.changed(shipped.Place(project.root, project.workspace))
+    damaged, edited = shipped.changed(shipped.Location(project.root, project.workspace))
     text = f"{version}, {len(edited)} files edited: {', '.join(edited[:5])}" if edited else str(version)
     found = [Finding("release", "ok", text)]
     hint = "not as the release brought it; if it was not made anew here, unpack the release again"

@@ -14,8 +14,10 @@ from doit.tools import config_changed
 
 from tasks.base import files
 from tasks.base.errors import UserError
+from tasks.definitions.artifact_sources import Artifact
+from tasks.definitions.package_request import PackageRequest
+from tasks.engine.exit_code import EXIT
 from tasks.engine.fresh import Encoder
-from tasks.engine.outcome import OUTCOME
 from tasks.project.command_line import Verb, Words
 
 Task = dict[str, Any]
@@ -35,6 +37,14 @@ class Recipe:
     deps: Iterable[Path] = ()
     inputs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     code: Iterable[ModuleType] = ()
+    packages: Sequence[PackageRequest] = ()  # Debian packages that `func` takes
+    artifacts: Sequence[Artifact] = ()  # files from outside that it takes
+    reads: Sequence[str] = ()  # files of this host that it may depend on
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The values that decide what comes out."""
+        return {"args": self.args, "inputs": self.inputs}
 
     def sources(self) -> list[Path]:
         """The files of the code that counts."""
@@ -51,18 +61,23 @@ def task(
     """
     outputs = [Path(target) for target in targets]
     names = {"basename": basename} if name is None else {"basename": basename, "name": name}
-    config = {"args": recipe.args, "inputs": recipe.inputs}
     return names | {
         "actions": [(_as_task_result, [recipe.func, list(recipe.args)])],
         "targets": [str(target) for target in outputs],
         "file_dep": list(dict.fromkeys(str(dep) for dep in [*recipe.deps, *recipe.sources()])),
-        "uptodate": [config_changed(config, encoder=Encoder)],
-        "meta": {"config": config},
+        "uptodate": [config_changed(recipe.config, encoder=Encoder)],
+        "meta": {"recipe": recipe},
         "clean": [(_clean, [[*outputs, *also]])],
         "doc": _first_line(recipe.func),
         "io": {"capture": False},
         "verbosity": 2,
     }
+
+
+def recipe_of(task: Task) -> Recipe | None:
+    """The recipe of a task that builds; None for other tasks."""
+    recipe = (task.get("meta") or {}).get("recipe")
+    return recipe if isinstance(recipe, Recipe) else None
 
 
 def leftovers(name: str, paths: Callable[[], list[Path]]) -> Task:
@@ -127,7 +142,7 @@ def _as_task_result(func: Callable[..., None], args: list[Any]) -> TaskFailed | 
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except UserError as error:
-        OUTCOME.fail(error.exit_code)
+        EXIT.fail(error.exit_code)
         return TaskFailed(str(error))
     return None
 

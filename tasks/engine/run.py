@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Any
 
 from tasks.base.errors import UserError
+from tasks.engine.exit_code import EXIT
 from tasks.engine.fresh import SizedChecker
 from tasks.engine.kit import Tasks
-from tasks.engine.outcome import OUTCOME
 from tasks.engine.reporter import Reporter
 
 
@@ -51,7 +51,7 @@ def run(dodo: Path, words: list[str]) -> int:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     main.DOIT_CMDS = (*(each for each in main.DOIT_CMDS if each is not Info), CheckedInfo)
     code = int(main.run(words) or 0)
-    return 2 if code == 3 else OUTCOME.code or code
+    return 2 if code == 3 else EXIT.code or code
 
 
 def reported(tasks: Tasks) -> Tasks:

@@ -45,10 +45,10 @@ def _mkovl(project: Project) -> None:
     overlays = project.definitions.overlays
     if template not in overlays:
         raise UsageError(unknown("template", template, overlays))
-    given = project.words.options.get("ovldir")
+    ovldir = project.words.options.get("ovldir")
     folder = (
-        Path(given)
-        if given
+        Path(ovldir)
+        if ovldir
         else definition_files.ovl_dirs(project.root, project.environ.get("XCLUSTER_OVLPATH", ""))[0]
     )
     target = folder.resolve() / name

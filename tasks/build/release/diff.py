@@ -51,16 +51,16 @@ def _diff(project: Project) -> None:
         raise UsageError(f"-o: '{form}' is not known (known: json)")
     one, other = (_named(project, word) for word in project.words.args)
     with files.scratch(project.workspace.root / "diff") as scratch:
-        found = list(compare(one, other, scratch))
+        differences = list(compare(one, other, scratch))
     if form == "json":
-        json.dump([asdict(each) for each in found], sys.stdout, indent=1)
+        json.dump([asdict(each) for each in differences], sys.stdout, indent=1)
         sys.stdout.write("\n")
     else:
-        for each in found:
+        for each in differences:
             sys.stdout.write(f"{each.kind:<10} {each.path}{f'  ({each.detail})' if each.detail else ''}\n")
-    if found:
+    if differences:
         sys.stdout.flush()
-        raise UserError(f"{len(found)} {'difference' if len(found) == 1 else 'differences'}")
+        raise UserError(f"{len(differences)} {'difference' if len(differences) == 1 else 'differences'}")
 
 
 def _named(project: Project, word: str) -> Path:
@@ -91,15 +91,15 @@ def _compare(one: Path, other: Path, where: str, room: Room) -> Iterator[Differe
         return
     left, right = (listing.look(path, room()) for path in (one, other))
     inside = f"{where}!" if where else ""
-    found = False
+    differ = False
     for name in sorted(left.keys() | right.keys()):
         above = name.rpartition("/")[0]
         if above and (above in left) != (above in right):
             continue  # its directory was told
         for each in _entry(left.get(name), right.get(name), inside + name, room):
-            found = True
+            differ = True
             yield each
-    if not found and "directory" not in kinds:
+    if not differ and "directory" not in kinds:
         yield Difference(
             where or other.name, "format", "the same files: order, times or the container differ"
         )

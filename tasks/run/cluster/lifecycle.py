@@ -13,7 +13,7 @@ from tasks.base.node_names import node_name, number_of
 from tasks.definitions.roles import COLOUR, role_of
 from tasks.definitions.schema import Node
 from tasks.engine import kit
-from tasks.engine.outcome import OUTCOME
+from tasks.engine.exit_code import EXIT
 from tasks.project import command_line
 from tasks.project.project import Project
 from tasks.run.cluster import checkpoints, checks, ending, iso_checks, launch, plan
@@ -205,7 +205,7 @@ def _status(project: Project) -> None:
         raise UsageError(f"-o: '{kind}' is not known (known: json)")
     name = project.settings.name
     if project.words.options.get("quiet"):
-        OUTCOME.end_with(min(len(running(project.workspace.cluster(name))), 255))
+        EXIT.end_with(min(len(running(project.workspace.cluster(name))), 255))
         return
     if project.words.options.get("all"):
         clusters = [status.of(each) for each in Running.all_left(project.workspace)]

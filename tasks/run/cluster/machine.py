@@ -61,10 +61,10 @@ def tasks(project: Project, builds: Iterable[str]) -> kit.Tasks:
     yield kit.verb(VERBS["inject"], words, _inject, [project, tars], needed)
 
 
-def injected(project: Project) -> list[ovl.Recipe]:
+def injected(project: Project) -> list[ovl.OverlayBuild]:
     """The overlays that `inject` names, as they are packed for the environment of this run."""
     chosen = iso.choose(project)
-    parts = iso.parts(project, chosen)
+    parts = iso.iso_parts(project, chosen)
     return [ovl.recipe(project, part.overlay, chosen) for part in parts if part.overlay]
 
 

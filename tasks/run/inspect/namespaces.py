@@ -75,7 +75,7 @@ def _nsadd(project: Project) -> None:
     progress.say(f"namespace {space.name}: {space.own} and {space.own6}, bridges xcbr0 xcbr1 xcbr2")
 
 
-def _add(space: numbered.Named, prefix: str, folder: Path) -> None:
+def _add(space: numbered.NumberedNamespace, prefix: str, folder: Path) -> None:
     for command in numbered.add(space):
         _as_root(command)
     inside = ["ip", "netns", "exec", space.name]
@@ -135,21 +135,21 @@ def _nsdel(project: Project) -> None:
     progress.say(f"namespace {space.name} is removed")
 
 
-def _remove(space: numbered.Named) -> None:
+def _remove(space: numbered.NumberedNamespace) -> None:
     """Remove what is there of it."""
     for command in numbered.remove(space):
         with contextlib.suppress(CommandError):
             _as_root(command)
 
 
-def _space(project: Project) -> numbered.Named:
+def _space(project: Project) -> numbered.NumberedNamespace:
     options = project.words.options
     base = options.get("ipv4_base", "172.30.0.0/24")
     base = f"{base}.0.0/24" if base.count(".") == 1 else base  # upstream's older form, 172.30
     return numbered.named(project.words.args[0], _user(), base, options.get("ipv6_prefix", "fd00:1723::"))
 
 
-def _existing(word: str) -> numbered.Named:
+def _existing(word: str) -> numbered.NumberedNamespace:
     """A namespace that is there; its addresses do not matter."""
     space = numbered.named(word, _user(), "172.30.0.0/16", "fd00:1723::")
     if space.name not in _spaces():

@@ -32,7 +32,7 @@ def tasks(project: Project) -> kit.Tasks:
     yield kit.verb(VERBS["kubeconfig"], project.words, _kubeconfig, [project])
 
 
-def access(workspace: Workspace, name: str) -> kubeconfig.Access:
+def access(workspace: Workspace, name: str) -> kubeconfig.ApiAccess:
     """How the administrator reaches the API of a running cluster. UserError where there is none."""
     running = Running.find(workspace, name)
     if running is None or not running.alive():
