@@ -16,7 +16,7 @@ from tasks.cli import doctor, selftest
 from tasks.cli.upstream import build_words
 from tasks.cli.verbs import VERBS
 from tasks.definitions import iso_choice
-from tasks.engine import kit
+from tasks.engine import kit, run
 from tasks.project.project import load
 from tasks.run.cluster import checkpoints, lifecycle, machine
 from tasks.run.inspect import capture, graph, link, namespaces
@@ -39,15 +39,15 @@ except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
 
-kit.end_well()
+run.end_well()
 BUILDS = [f"kernel:{project.settings.kernel}", f"image:{project.settings.image}", "mkcdrom"]
 BUILDS += [*(["store"] if store.is_due(project, containers) else []), "golden"]
-DOIT_CONFIG = kit.config(project.workspace.db, BUILDS if builds else [])
+DOIT_CONFIG = run.config(project.workspace.db, BUILDS if builds else [])
 
 
 def task_builds() -> kit.Tasks:
     """Everything that is made from definitions"""
-    yield from kit.told(_builds()) if builds else ()
+    yield from run.reported(_builds()) if builds else ()
 
 
 def _builds() -> kit.Tasks:
@@ -73,7 +73,7 @@ def _builds() -> kit.Tasks:
 
 def task_verbs() -> kit.Tasks:
     """Everything that acts"""
-    yield from kit.told(_verbs())
+    yield from run.reported(_verbs())
 
 
 def _verbs() -> kit.Tasks:

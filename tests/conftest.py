@@ -23,7 +23,7 @@ from tasks.base import files
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("tasks", "dodo.py", "xc", "pyproject.toml")
 TASK_LINE = re.compile(r"^([a-z]+(?::\S+)?) {2,}(?!done in )\S")
-MACHINES = ("boot", "overlays", "k8s")  # directories
+MACHINES = ("boot", "overlays", "k8s", "kernels")  # directories
 OURS = (
     "__",
     "xcluster_",

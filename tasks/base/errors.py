@@ -1,13 +1,13 @@
-"""What can go wrong for a user: each error says what failed and what to do next."""
+"""Errors that a user can do something about: each says what failed and what to do next."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """A mistake or a condition a user can do something about; shown without a traceback.
+    """A mistake, or a condition that the user can change. It is shown without a traceback.
 
-    `hint` is the next step, shown on a line of its own. The process ends with `exit_code`.
+    `hint` is the next step; it is shown on a line of its own. The process ends with `exit_code`.
     """
 
     exit_code = 1
@@ -41,9 +41,9 @@ class CommandError(UserError):
     """A program we ran failed: the quoted command, its exit code and its last lines."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """One sentence for a name that does not exist: what is known, and the nearest match."""
-    names = sorted(known)
-    near = get_close_matches(name, names, n=1)
+def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
+    """One sentence for a name that does not exist: it lists the valid names and proposes the nearest one."""
+    choices = sorted(choices)
+    near = get_close_matches(name, choices, n=1)
     meant = f" Did you mean '{near[0]}'?" if near else ""
-    return f"unknown {kind} '{name}' (known: {', '.join(names) or 'none'}).{meant}"
+    return f"unknown {kind} '{name}' (known: {', '.join(choices) or 'none'}).{meant}"

@@ -16,9 +16,9 @@ from tasks.base.errors import UserError
 
 @contextlib.contextmanager
 def atomic(path: Path, *, directory: bool = False) -> Iterator[Path]:
-    """A temporary path beside `path`; it becomes `path` when the block ends well, else it is removed.
+    """A temporary path beside `path`. It becomes `path` when the block ends well; otherwise it is removed.
 
-    With `directory`, it is an (existing, empty) directory that replaces the directory `path`. Leftovers of
+    With `directory`, it is an existing, empty directory, which replaces the directory `path`. Leftovers of
     earlier writers that were killed are removed first. Raises UserError on a full or read-only disk.
     """
     with explained(path):
@@ -75,7 +75,7 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def sweep(folder: Path, name: str = "*") -> None:
-    """Remove what killed writers of the file or directory `name` left in `folder`; by default of any."""
+    """Remove what killed writers of `name` left in `folder`; by default the leftovers of all names."""
     for stale in folder.glob(f".{name}.*.tmp"):
         pid = stale.name.split(".")[-2]
         if not (pid.isdigit() and Path(f"/proc/{pid}").exists()):
@@ -83,9 +83,9 @@ def sweep(folder: Path, name: str = "*") -> None:
 
 
 def held(path: Path, folder: Path) -> Path:
-    """A name in `folder` for what `path` is now, which stays when `path` is replaced or removed.
+    """A name in `folder` for the present content of `path`, which stays when `path` is replaced or removed.
 
-    A hard link; a copy where there can be none.
+    It is a hard link, or a copy where the file system allows no hard link.
     """
     info = path.stat()
     mark = f"-{digest([info.st_ino, info.st_mtime_ns])[:8]}"
@@ -97,7 +97,7 @@ def held(path: Path, folder: Path) -> Path:
 
 
 def keep(path: Path, link: Path) -> None:
-    """Give `path` a second name, or a copy where the file system has no second names."""
+    """Give `path` a second name (a hard link), or make a copy where the file system allows no hard link."""
     try:
         os.link(path, link)
     except OSError:
@@ -106,7 +106,7 @@ def keep(path: Path, link: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a tree; nothing there is fine. Directories without w are made writable first."""
+    """Remove a file or a tree, if it is there. Directories that are not writable are made writable first."""
     if path.is_dir() and not path.is_symlink():
         for folder, _, _ in os.walk(path):
             if not os.access(folder, os.W_OK | os.X_OK):
@@ -117,7 +117,7 @@ def remove(path: Path) -> None:
 
 
 def copy_sparse(source: Path, target: Path) -> None:
-    """Copy a file and its holes; where the file system can, both share the blocks."""
+    """Copy a file and its holes; the two share their blocks where the file system can do that."""
     with source.open("rb") as old, target.open("wb") as new:
         size = os.fstat(old.fileno()).st_size
         new.truncate(size)
@@ -159,10 +159,10 @@ def write_private(path: Path, text: str) -> None:
 
 
 def write_stamp(path: Path, outputs: dict[str, Path], **facts: Any) -> None:
-    """The stamp of an artifact: each output's sha256 and size, and facts consumers want to know.
+    """Write the stamp of an artifact: the sha256 and size of each output, and facts that consumers use.
 
-    Consumers depend on this small file, not on the artifact: nothing large is hashed when nothing changed,
-    and a rebuild that gives the same bytes goes no further.
+    Consumers depend on this small file, not on the artifact. So nothing large is hashed when nothing changed,
+    and when a rebuild gives the same bytes, its consumers are not built again.
     """
     files = {
         name: {"sha256": sha256(file), "size": file.stat().st_size} for name, file in sorted(outputs.items())
@@ -180,7 +180,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def tree_manifest(root: Path) -> list[tuple[str, str, str]]:
-    """(path, kind and mode, link target) of all below `root`, sorted: what doit does not look at."""
+    """(path, mode, link target) of everything below `root`, sorted: what doit itself does not compare."""
     entries = []
     for path in sorted(root.rglob("*")):
         info = path.lstat()
@@ -220,9 +220,9 @@ def _lock(path: Path, wait: bool, busy: str) -> int:
             owner = os.pread(handle, 20, 0).decode(errors="replace").strip()
             os.close(handle)
             raise UserError(
-                busy + (f" (process {owner})" if owner else ""), "wait for it, or end it"
+                busy + (f" (process {owner})" if owner else ""), "wait until it has ended, or end it"
             ) from None
-        # The one before us removed the file it held: what we locked may no longer be what others find there.
+        # The previous holder removes the file: the one that we locked may not be the one that others see.
         with contextlib.suppress(FileNotFoundError):
             same = os.fstat(handle).st_ino == path.stat().st_ino
         if same:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tasks.base.node_names import node_name
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -162,8 +164,8 @@ class Workspace:
             kept |= {self.keys, self.k8s, self.accel}
         if (self.registry / "registry.json").exists():  # it runs
             kept.add(self.registry)
-        found = [path for path in self.root.iterdir() if path not in kept]
-        return [path for path in found if not path.name.startswith(self.db.name)]  # sqlite has a journal
+        others = [path for path in self.root.iterdir() if path not in kept]
+        return [path for path in others if not path.name.startswith(self.db.name)]  # sqlite has a journal
 
     def cluster(self, name: str) -> "ClusterDir":
         """The directory of one cluster."""
@@ -235,7 +237,7 @@ class ClusterDir:
 
     def node(self, number: int) -> "NodeDir":
         """The directory of one node."""
-        return NodeDir(self.root / f"vm-{number:03d}")
+        return NodeDir(self.root / node_name(number))
 
     def scratch(self, number: int) -> "NodeDir":
         """The directory of a machine that never runs; it gives a saved node its last form."""

@@ -17,7 +17,7 @@ from tasks.base.errors import CommandError, UserError
 
 Argv = Sequence[str | os.PathLike[str]]
 
-# The Debian package of each program we call; `doctor` and `need` tell it to the user.
+# The Debian package of each program that we call; messages of `doctor` and `need` name it.
 DEBIAN_PACKAGE = {
     "apt-get": "apt", "bc": "bc", "bison": "bison", "debugfs": "e2fsprogs", "depmod": "kmod",
     "dnsmasq": "dnsmasq-base", "dot": "graphviz", "dpkg-deb": "dpkg", "flex": "flex", "gcc": "gcc",
@@ -30,29 +30,29 @@ DEBIAN_PACKAGE = {
 }  # fmt: skip
 
 INSTALL = "apt-get install --no-install-recommends"
-# Before a command: it ends with the thread that started it, also when that is killed.
+# Put before a command: the command then ends when the thread that started it ends, even if that is killed.
 MORTAL = ("setpriv", "--pdeathsig", "KILL")
 
 _running: set[subprocess.Popen[bytes]] = set()
 
 
 def quoted(argv: Argv) -> str:
-    """The command as one can paste it into a shell."""
+    """The command in a form that can be pasted into a shell."""
     return shlex.join(str(word) for word in argv)
 
 
 def find(program: str) -> str | None:
-    """Where `program` is; /usr/sbin and /sbin count even where a user's PATH lacks them."""
+    """The path of `program`, or None. /usr/sbin and /sbin are searched even if they are not in PATH."""
     return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
 def need(program: str) -> str:
-    """The path of `program`, or a UserError that names the Debian package which has it."""
-    found = find(program)
-    if found is None:
+    """The path of `program`. Raises a UserError that names the Debian package with it if it is missing."""
+    path = find(program)
+    if path is None:
         package = DEBIAN_PACKAGE.get(program, program)
         raise UserError(f"the program '{program}' is missing", f"{INSTALL} {package}")
-    return found
+    return path
 
 
 def run(
@@ -66,9 +66,9 @@ def run(
 ) -> str:
     """Run `argv` to its end and return its stdout and stderr together.
 
-    With `log`, the quoted command and all output go to that file (appended). `on_line` sees each line as it
-    comes. `env` is added to ours, or with `clean_env` is all there is. Raises CommandError when it fails,
-    UserError when the program is missing.
+    With `log`, the quoted command and all output are appended to that file. `on_line` is called with each
+    line as it comes. `env` is added to our own environment, or with `clean_env` replaces it. Raises
+    CommandError when the program fails, UserError when it is missing.
     """
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     lines: list[str] = []
@@ -115,9 +115,9 @@ def output(argv: Argv, *, env: Mapping[str, str] | None = None, cwd: Path | None
 def spawn(
     argv: Argv, log: Path, *, env: Mapping[str, str] | None = None, listens: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Start a process that outlives us: own session, nothing inherited but a log file.
+    """Start a process that outlives us: it has a session of its own and inherits nothing but a log file.
 
-    One that `listens` has its stdin from us, and sees it end when we do.
+    With `listens`, its stdin is a pipe from us, so it sees the end of its input when we end.
     """
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     with log.open("ab") as sink:
@@ -130,7 +130,7 @@ def spawn(
 def pipe(
     argv: Argv, *, env: Mapping[str, str] | None = None, stdout: IO[bytes] | int
 ) -> subprocess.Popen[bytes]:
-    """Start `argv` with its stdout to `stdout` and stderr captured; the caller calls `finish`."""
+    """Start `argv` with `stdout` as its stdout and with its stderr captured; the caller calls `finish`."""
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, start_new_session=True,
@@ -141,7 +141,7 @@ def pipe(
 
 
 def filter(argv: Argv) -> subprocess.Popen[bytes]:
-    """Start `argv` between two pipes, stderr captured; the caller writes, reads and calls `finish`."""
+    """Start `argv` between two pipes, with its stderr captured; the caller writes, reads, calls `finish`."""
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
@@ -152,11 +152,11 @@ def filter(argv: Argv) -> subprocess.Popen[bytes]:
 
 
 def finish(process: subprocess.Popen[bytes]) -> tuple[int, str]:
-    """Wait for a process made by `pipe`: its exit code and what it said on stderr."""
+    """Wait for a process that `pipe` or `filter` started: its exit code and its stderr."""
     try:
         assert process.stderr is not None
-        said = process.stderr.read().decode(errors="replace")
-        return process.wait(), said
+        text = process.stderr.read().decode(errors="replace")
+        return process.wait(), text
     finally:
         _end(process)
 
@@ -172,7 +172,7 @@ def started_at(pid: int) -> int | None:
 
 
 def real_memory(pid: int) -> int:
-    """KiB of memory of a process, pages shared with others counted in part (PSS); 0 when it does not run."""
+    """The memory of a process in KiB, with its share of shared pages (PSS); 0 when it does not run."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
@@ -181,23 +181,26 @@ def real_memory(pid: int) -> int:
 
 
 def mark(pid: int) -> dict[str, int | None]:
-    """What a state file keeps of a process, for `recorded` and `kill_recorded`."""
+    """What a state file keeps about a process, for `recorded` and `kill_recorded`."""
     return {"pid": pid, "start": started_at(pid)}
 
 
 def recorded(saved: Mapping[str, Any]) -> int | None:
-    """The pid in a state file ({"pid", "start"}), if that very process still runs."""
+    """The pid in a state file ({"pid", "start"}), if the same process still runs."""
     return int(saved["pid"]) if saved and started_at(int(saved["pid"])) == saved["start"] else None
 
 
 def kill_recorded(saved: Mapping[str, Any]) -> None:
-    """End the process of a state file, if it is still the one."""
+    """End the process that a state file names, if it is still the same process."""
     if saved:
         kill(int(saved["pid"]), int(saved["start"] or -1))
 
 
 def kill(pid: int, start: int, grace: float = 2.0) -> None:
-    """End process `pid` if it is still the one that started at `start`: SIGTERM, after `grace` s SIGKILL."""
+    """End process `pid`, if it is still the one that started at `start`.
+
+    It gets SIGTERM, and SIGKILL if it still runs after `grace` seconds.
+    """
     for sign, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
         if started_at(pid) != start:
             return
@@ -212,7 +215,7 @@ def kill(pid: int, start: int, grace: float = 2.0) -> None:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGTERM ends whatever runs in the block, an event loop too, as Ctrl-C does."""
+    """In the block SIGTERM does what Ctrl-C does, so that it ends an event loop too."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -224,18 +227,21 @@ def interruptible() -> Iterator[None]:
 
 
 def _interrupt(*_: object) -> None:
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell has it for what runs in the background
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell sets this for background jobs
         signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.raise_signal(signal.SIGINT)
 
 
 @contextlib.contextmanager
 def _startable(command: list[str]) -> Iterator[None]:
-    """A file that is no program is the user's mistake: no #! line, or an interpreter that is not there."""
+    """A file that cannot be executed (no #! line, or a missing interpreter) is the user's mistake."""
     try:
         yield
     except OSError as error:
-        raise UserError(f"{command[0]} does not start: {error.strerror}", "look at its first line") from error
+        raise UserError(
+            f"cannot start {command[0]}: {error.strerror}",
+            "if it is a script, look at its first line: it must name an interpreter that is there",
+        ) from error
 
 
 def _open_log(log: Path | None, command: list[str]) -> IO[bytes] | None:
@@ -260,7 +266,7 @@ def _failure(command: list[str], code: int, lines: list[str]) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Nothing of a program is left when we go on, also when we are interrupted."""
+    """Nothing of the program is left afterwards, also when we were interrupted."""
     if process.poll() is None:
         try:
             os.killpg(process.pid, signal.SIGKILL)

@@ -5,7 +5,7 @@ import sys
 from tasks.base.errors import unknown
 from tasks.cli.verbs import VERBS
 from tasks.definitions import settings
-from tasks.engine import kit
+from tasks.engine import run
 from tasks.project import command_line
 from tasks.project.project import ROOT
 
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
     if wrong:
         sys.stderr.write(f"error: {wrong}\n  hint: xc help\n")
         return 2
-    return kit.run(ROOT / "dodo.py", _doit_words(argv))
+    return run.run(ROOT / "dodo.py", _doit_words(argv))
 
 
 def _unknown(argv: list[str]) -> str | None:

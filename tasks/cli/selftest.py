@@ -12,14 +12,23 @@ from tasks.project.project import Project
 VERBS: Mapping[str, command_line.Verb] = {
     "test": command_line.Verb(
         "test",
-        "run all tests, those that boot virtual machines too; `test overlays` those of every overlay, "
-        "`test k8s` those of Kubernetes",
-        "[overlays|k8s] [PYTEST WORDS...]",
+        "run what CI runs, which boots virtual machines; `test quick` what boots none, `test overlays`, "
+        "`test kernels` and `test k8s` all overlays, all kernels and Kubernetes, `test all` everything",
+        "[quick|overlays|kernels|k8s|all] [PYTEST WORDS...]",
         raw=True,
     ),
 }
 
-SETS: Mapping[str, str] = {"overlays": "tests/overlays", "k8s": "tests/k8s"}
+TWO = "--numprocesses=2"  # one of the processes has all tests that boot machines (tests/conftest.py)
+LONG = ("tests/overlays", "tests/kernels", "tests/k8s")  # left out of a run that does not name them
+# What each set is to pytest; docs/testing.md says what it proves.
+SETS: Mapping[str, Sequence[str]] = {
+    "quick": (TWO, "-m", "not boot"),
+    "overlays": LONG[:1],
+    "kernels": LONG[1:2],
+    "k8s": LONG[2:],
+    "all": (TWO, "tests", *LONG),
+}
 
 
 def tasks(project: Project) -> kit.Tasks:
@@ -38,11 +47,7 @@ def _test(project: Project) -> None:
 
 
 def pytest_words(words: Sequence[str]) -> list[str]:
-    """What pytest is told: the first word may name a set of tests.
-
-    Without words it runs all, in two processes: one has those that boot machines (tests/conftest.py).
-    """
+    """What pytest is told: the first word may name a set of tests; without words it is what CI runs."""
     if not words:
-        return ["--numprocesses=2"]
-    first = [SETS.get(word, word) for word in words[:1]]
-    return [*first, *words[1:]]
+        return [TWO]
+    return [*SETS.get(words[0], words[:1]), *words[1:]]

@@ -1,4 +1,4 @@
-"""Where a file comes from: what a definition may say of artifacts and their sources."""
+"""The keys with which a definition describes artifacts (files from outside) and their sources."""
 
 from typing import Annotated, Self
 
@@ -21,10 +21,10 @@ class GoModule(Definition):
     """A command of a Go module, to be compiled; exactly one of `module`, `directory`."""
 
     module: ModulePath | None = None  # e.g. github.com/coredns/coredns
-    version: ModuleVersion | None = None  # e.g. v1.10.1; without it xcluster.lock has to say it
+    version: ModuleVersion | None = None  # e.g. v1.10.1; without it xcluster.lock must have the version
     directory: ModuleDirectory | None = None  # a module of ours beside the definition, pinned by its go.sum
-    command: ModuleDirectory = "."  # directory in the module; of ours, also a package of one it requires
-    variables: dict[str, str] = {}  # strings set in the program: PACKAGE.NAME to value
+    command: ModuleDirectory = "."  # directory in the module; with `directory`, or a package that it requires
+    variables: dict[str, str] = {}  # strings that are set in the program: PACKAGE.NAME to value
 
     @property
     def text(self) -> str:
@@ -34,14 +34,14 @@ class GoModule(Definition):
     @model_validator(mode="after")
     def _one_module(self) -> Self:
         if (self.module is None) == (self.directory is None):
-            raise ValueError("exactly one of module, directory is needed")
+            raise ValueError("exactly one of 'module' and 'directory' is needed")
         if self.directory and self.version:
-            raise ValueError("'version' is for 'module': what is in a 'directory' is what it is")
+            raise ValueError("'version' goes with 'module' only: a 'directory' has no version")
         return self
 
 
 class Source(Definition):
-    """One place an artifact can come from; exactly one of `deb`, `url`, `file`, `go`."""
+    """One place that an artifact can come from: exactly one of `deb`, `url`, `file`, `go`."""
 
     deb: Name | None = None  # a Debian package, verified by apt
     suite: Name | None = None  # of `deb`; default: the settings' suite
@@ -49,20 +49,19 @@ class Source(Definition):
     url: str | None = None  # http, https or file URL
     file: str | None = None  # path; relative to the directory of the definition
     go: GoModule | None = None  # a command of a Go module, built here
-    sha256: Sha256 | None = (
-        None  # of what this source gives, where sources differ; with `member` of the archive
-    )
+    # Of what this source gives, where sources give different bytes; with `member`, of the archive.
+    sha256: Sha256 | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         if sum(kind is not None for kind in (self.deb, self.url, self.file, self.go)) != 1:
-            raise ValueError("exactly one of deb, url, file, go is needed")
+            raise ValueError("exactly one of 'deb', 'url', 'file' and 'go' is needed")
         if self.deb and not self.member:
-            raise ValueError("'deb' needs 'member', the file inside the package")
+            raise ValueError("'deb' needs 'member', the path of the file in the package")
         if self.go and self.member:
             raise ValueError("'member' (a file inside an archive) does not go with 'go'")
         if self.member and self.url and not self.sha256:
-            raise ValueError("a 'url' with 'member' needs 'sha256', that of the archive, beside it")
+            raise ValueError("a 'url' with 'member' needs 'sha256' beside it: the sha256 of the archive")
         return self
 
     @property
@@ -74,7 +73,7 @@ class Source(Definition):
 
 
 class Artifact(Definition):
-    """A file from outside: sources tried in order, one expected content."""
+    """A file from outside: its sources are tried in order; the content is always the same."""
 
     name: Name
     sources: Annotated[tuple[Source, ...], Field(min_length=1, strict=False)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
+from tasks.base.node_names import node_name
 from tasks.definitions import kubernetes
 from tasks.definitions.schema import Image, Kubernetes, Overlay
 from tasks.definitions.settings import Layer, Settings
@@ -44,7 +45,7 @@ def too_small(images: Mapping[str, Image], chosen: Settings) -> list[str]:
     return [
         f"a node of {mem} MiB is too small for Kubernetes, which needs {needed} MiB"
         + (
-            f" on vm-{kubernetes.CONTROL:03d}: --mem{kubernetes.CONTROL}={needed}"
+            f" on {node_name(kubernetes.CONTROL)}: --mem{kubernetes.CONTROL}={needed}"
             if needed == least.control
             else f": --mem={needed}"
         )

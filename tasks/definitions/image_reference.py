@@ -16,7 +16,7 @@ _REFERENCE = re.compile(
 
 @dataclass(frozen=True)
 class Reference:
-    """An image's full name; `digest` counts more than `tag`."""
+    """The full name of a container image; where both are there, `digest` decides and not `tag`."""
 
     registry: str
     repository: str
@@ -49,14 +49,16 @@ def parse(text: str) -> Reference:
 
     Raises ValueError with one sentence.
     """
-    found = _REFERENCE.fullmatch(text)
-    if not found:
-        raise ValueError(f"'{text}' is no image: expected [REGISTRY/]NAME[:TAG][@sha256:HEX], in lower case")
-    registry, path, tag, digest = found.group("registry", "path", "tag", "digest")
+    match = _REFERENCE.fullmatch(text)
+    if not match:
+        raise ValueError(
+            f"'{text}' is no image name: expected [REGISTRY/]NAME[:TAG][@sha256:HEX], in lower case"
+        )
+    registry, path, tag, digest = match.group("registry", "path", "tag", "digest")
     if registry and not (re.search(r"[.:\[]", registry) or registry == LOCAL):
-        registry, path = None, f"{registry}/{path}"  # the first part of a name at the hub
+        registry, path = None, f"{registry}/{path}"  # it was no host, but the first part of a hub's name
     if path != path.lower():
-        raise ValueError(f"'{text}' is no image: its name has to be in lower case")
+        raise ValueError(f"'{text}' is no image name: names are in lower case")
     if registry in (None, HUB):
         registry, path = HUB, path if "/" in path else f"library/{path}"
     return Reference(registry, path, tag or (None if digest else "latest"), digest)

@@ -38,9 +38,10 @@ class Choice:
 
 
 def variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """The part of an environment that overlays are known to read.
+    """The variables of an environment that overlays may read.
 
-    Of the settings (`__mem` and so on) only how many nodes there are: others must not re-pack an overlay.
+    Of the settings (`__mem` and so on) only the numbers of nodes are among them: a change of another setting
+    must not pack overlays again.
     """
     return {k: v for k, v in environ.items() if k in NAMES or (k.startswith(PREFIXES) and not _is_ours(k))}
 
@@ -50,7 +51,7 @@ def _is_ours(name: str) -> bool:
 
 
 def without(environ: Mapping[str, str]) -> dict[str, str]:
-    """An environment less what a choice says."""
+    """An environment without the variables that a choice records."""
     chosen = variables(environ)
     return {k: v for k, v in environ.items() if k not in chosen}
 
@@ -64,7 +65,7 @@ def recorded(path: Path) -> Choice | None:
 
 
 def to_json(chosen: Choice) -> dict[str, Any]:
-    """For the record."""
+    """The choice as `recorded` reads it."""
     return {
         "words": list(chosen.words),
         "env": dict(sorted(chosen.env.items())),

@@ -5,4 +5,4 @@ CONTROL = 1  # the node with the control plane
 DOMAIN = "xcluster"
 SERVICES = ("12.0.0.1", "fd00:4000::1")  # the API as a service: first addresses of the service ranges
 FOLDER = "etc/kubernetes"
-FEWEST = 100  # nodes that have credentials, also where fewer are started: they may be added
+FEWEST = 100  # nodes get credentials at least, also where fewer are started: more may be added later

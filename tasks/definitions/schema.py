@@ -1,4 +1,4 @@
-"""What a definition may say. A field's comment is its documentation; unknown keys are errors."""
+"""The keys of definitions. A field's comment is its documentation; unknown keys are errors."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -11,8 +11,10 @@ from pydantic import (
     model_validator,
 )
 
+from tasks.base.node_names import node_name
 from tasks.definitions import image_reference
 from tasks.definitions.artifact_sources import Artifact, Definition, Name, Sha256, Source
+from tasks.definitions.roles import Role
 
 Fragment = Name
 Mode = Annotated[str, StringConstraints(pattern=r"^[0-7]{3,4}$")]
@@ -22,7 +24,7 @@ Size = Annotated[str, StringConstraints(pattern=r"^[0-9]+[MG]$")]
 class Prebuilt(Definition):
     """A kernel as a Debian package."""
 
-    package: Name  # e.g. linux-image-cloud-amd64; a metapackage is followed
+    package: Name  # e.g. linux-image-cloud-amd64; of a metapackage, the package that it depends on
     suite: Name | None = None  # default: the settings' suite
 
 
@@ -35,15 +37,16 @@ class Kernel(Definition):
     source: Artifact | None = None  # a tarball of the source
     fragments: Annotated[tuple[Fragment, ...], Field(strict=False)] = ()  # kernel/fragments/<f>.config
     patches: Annotated[tuple[str, ...], Field(strict=False)] = ()  # files beside the definition, patch -p1
-    initramfs_modules: Annotated[tuple[str, ...], Field(strict=False)] = ()  # loaded before the root disk is
+    # Loaded before the root disk is mounted.
+    initramfs_modules: Annotated[tuple[str, ...], Field(strict=False)] = ()
     cmdline: str = ""  # added to the kernel command line
-    # MiB that a node must have for this kernel to come up. Not built from, so it is no input of the build.
+    # MiB that a node must have for this kernel to come up. The build does not use it, so it is no input.
     mem: Annotated[int, Field(ge=1, exclude=True)] = 1
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         if (self.prebuilt is None) == (self.source is None):
-            raise ValueError("exactly one of prebuilt, source is needed")
+            raise ValueError("exactly one of 'prebuilt' and 'source' is needed")
         if self.source and not self.fragments:
             raise ValueError("a kernel built from source needs 'fragments'")
         return self
@@ -58,7 +61,7 @@ def _by_name(value: object) -> object:
 
 
 class ContainerImage(Definition):
-    """A container image: pulled by name, or with one of `packages`, `overlay`, `tree` made here."""
+    """A container image. It is pulled by name, or made here if it has `packages`, `overlay` or `tree`."""
 
     ref: Annotated[str, AfterValidator(_full_name)]  # e.g. registry.k8s.io/pause:3.9@sha256:...
     suite: Name | None = None  # of `packages`; default: the settings' suite
@@ -66,7 +69,7 @@ class ContainerImage(Definition):
     exclude: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     drop: Annotated[tuple[str, ...], Field(strict=False)] = ()
     overlay: Name | None = None  # unpacked over them
-    tree: str | None = None  # directory beside the definition, laid over all that
+    tree: str | None = None  # directory beside the definition; its files come last
     entrypoint: Annotated[tuple[str, ...], Field(strict=False)] = ()
     command: Annotated[tuple[str, ...], Field(strict=False)] = ()
     env: dict[str, str] = {}
@@ -75,7 +78,7 @@ class ContainerImage(Definition):
 
     @property
     def made(self) -> bool:
-        """Whether the definition says what it is made of."""
+        """Whether the image is made here, from parts that the definition names."""
         return bool(self.packages or self.overlay or self.tree)
 
     @property
@@ -87,11 +90,13 @@ class ContainerImage(Definition):
     def _pulled_or_made(self) -> Self:
         if self.made and (not self.reference.local or self.reference.digest):
             raise ValueError(
-                f"an image that is made here is called {image_reference.LOCAL}/NAME:TAG, not '{self.ref}'"
+                f"an image made here is called {image_reference.LOCAL}/NAME:TAG, not '{self.ref}'"
             )
         own = sorted(self.model_fields_set - {"ref"})
         if own and not self.made:
-            raise ValueError(f"'{own[0]}' is for images made here, of 'packages', 'overlay' or 'tree'")
+            raise ValueError(
+                f"'{own[0]}' is only for images made here, which need 'packages', 'overlay' or 'tree'"
+            )
         return self
 
 
@@ -104,7 +109,7 @@ class Disk(Definition):
     """A finished disk image from outside: raw or qcow2, plain or packed with xz, zstd or gzip."""
 
     sources: Annotated[tuple[Source, ...], Field(min_length=1, strict=False)]  # `url` and `file`
-    sha256: Sha256 | None = None  # of what is downloaded; without it xcluster.lock has to say it
+    sha256: Sha256 | None = None  # of what is downloaded; without it xcluster.lock must have it
     unpacked: Sha256 | None = None  # of the image in it
     member: str | None = None  # path of the image where the download is a tar
     root: Annotated[str, StringConstraints(pattern=r"^/dev/vda[0-9]*$")] = "/dev/vda"  # the root file system
@@ -113,14 +118,16 @@ class Disk(Definition):
     def _whole_files(self) -> Self:
         odd = [source.text for source in self.sources if not (source.url or source.file)]
         if odd:
-            raise ValueError(f"a disk comes from 'url' or 'file', not from {', '.join(odd)}")
+            raise ValueError(f"the sources of a disk are 'url' and 'file', not {', '.join(odd)}")
         if any(source.member or source.sha256 for source in self.sources):
-            raise ValueError("'member' and 'sha256' stand beside 'sources': all of them give the same file")
+            raise ValueError(
+                "'member' and 'sha256' stand beside 'sources', not in one: all sources give the same file"
+            )
         return self
 
 
 class Kubernetes(Definition):
-    """What nodes with Kubernetes must have. Not built from, so it is no input of the build."""
+    """The memory that nodes with Kubernetes must have. The build does not use it, so it is no input."""
 
     mem: Annotated[int, Field(ge=1)] = 384  # MiB of a cluster node
     control: Annotated[int, Field(ge=1)] = 640  # MiB of vm-001, which has the control plane
@@ -150,15 +157,18 @@ class Image(Definition):
     links: dict[str, str] = {}  # symbolic links, where nothing of that name is yet
     modes: dict[str, Mode] = {}  # of files that are neither 644 nor 755
     devices: dict[str, Annotated[tuple[Literal["c", "b"], int, int, Mode], Field(strict=False)]] = {}
-    owners: dict[str, Annotated[tuple[int, int], Field(strict=False)]] = {}  # uid and gid where not root
+    owners: dict[
+        str, Annotated[tuple[int, int], Field(strict=False)]
+    ] = {}  # [uid, gid] of what is not root's
     no_applets: Annotated[tuple[str, ...], Field(strict=False)] = ()  # busybox applets without a link
     images: ContainerImages = ()  # container images that its nodes have before the start
-    # Container images of its overlays are in it, not on the cluster's disk: for one that others download.
+    # The container images of its overlays are in the image itself, not on the cluster's disk of them. This is
+    # for an image that others download.
     self_contained: bool = False
     size: Size = "2G"  # of the disk, sparse
     # Its nodes run Kubernetes: true, or how much memory they must have.
     kubernetes: Annotated[Kubernetes | None, BeforeValidator(_as_usual), Field(exclude=True)] = None
-    # What its nodes have unless something else is said; counts more than the topology's.
+    # Settings of its nodes where nothing else sets them; they count more than those of the topology.
     settings: Annotated[dict[str, int | str | bool], Field(exclude=True)] = {}
 
     @model_validator(mode="after")
@@ -169,12 +179,14 @@ class Image(Definition):
         )
         if self.extends and lost:
             names = ", ".join(f"'{key}'" for key in lost)
-            raise ValueError(f"with 'extends' the base image decides {names}: put that into an overlay")
+            raise ValueError(
+                f"an image with 'extends' takes {names} from its base image: put the change into an overlay"
+            )
         mixed = sorted(self.model_fields_set - any_kind - {"disk"})
         if self.disk and mixed:
-            raise ValueError(f"with 'disk' the image is made elsewhere: remove {', '.join(mixed)}")
+            raise ValueError(f"an image with 'disk' is not built here: remove {', '.join(mixed)}")
         if not self.extends and not self.packages and not self.disk:
-            raise ValueError("one of 'packages', 'extends', 'disk' is needed")
+            raise ValueError("one of 'packages', 'extends' and 'disk' is needed")
         return self
 
 
@@ -201,7 +213,7 @@ class Overlay(Definition):
         tuple[Literal["containers-storage", "oci"], ...], Field(strict=False)
     ] = ()  # the forms in which it reads container images; default: containers-storage
     allow_empty: bool = False  # an empty tar is meant
-    # What a `tar` script may do: print errors and end well, make an empty tar.
+    # What the `tar` script may do: print errors and still end with 0 (stderr), make an empty tar (empty).
     allow: Annotated[tuple[Literal["stderr", "empty"], ...], Field(strict=False)] = ()
 
     @property
@@ -214,15 +226,12 @@ class Overlay(Definition):
     def _artifacts_have_a_place(self) -> Self:
         homeless = [artifact.name for artifact in self.artifacts if not artifact.dest]
         if homeless:
-            raise ValueError(f"'dest' is missing in artifact {', '.join(homeless)}")
+            raise ValueError(f"an artifact of an overlay needs 'dest': {', '.join(homeless)}")
         return self
 
 
-Role = Literal["vm", "router", "tester"]
-
-
 class Node(Definition):
-    """One node of a cluster, fully decided: all that a node backend has to know."""
+    """One node of a cluster with all its settings: everything that a node backend has to know."""
 
     number: int  # 1-200 vm, 201-220 router, 221-240 tester
     role: Role
@@ -235,7 +244,7 @@ class Node(Definition):
     @property
     def name(self) -> str:
         """The hostname."""
-        return f"vm-{self.number:03d}"
+        return node_name(self.number)
 
     def mac(self, net: int) -> str:
         """The MAC address on `net`; its last byte is the number, from which a guest knows who it is."""

@@ -1,7 +1,7 @@
-"""Settings: command line, environment (`__name`), xcluster.yaml, defaults, in this order.
+"""Settings. First to last count: the command line, the environment (`__name`), xcluster.yaml, the defaults.
 
-What the topology asks for counts less than the environment, and more than an xcluster.yaml that does not
-name it.
+What a topology sets counts less than the environment. It counts more than an xcluster.yaml that does not name
+the topology.
 """
 
 import ipaddress
@@ -13,8 +13,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from tasks.base.errors import unknown
+from tasks.definitions.addresses import v6
 from tasks.definitions.artifact_sources import Name
-from tasks.definitions.schema import Node, Role
+from tasks.definitions.roles import FIRST, Role, role_of
+from tasks.definitions.schema import Node
 
 Nets = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,2}(,[0-9]{1,2})*$")]
 Prefix = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]+:[0-9a-fA-F:]*$")]
@@ -26,8 +28,6 @@ UrlList = Annotated[
     tuple[Url, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 ]
 
-FIRST = {"vm": 1, "router": 201, "tester": 221}
-MOST = {"vm": 200, "router": 20, "tester": 20}
 # Settings that can be given for one node: --mem201=384, __smp3=1, __nets10=0,3, __append2=debug.
 PER_NODE = ("mem", "smp", "nets", "append")
 _PER_NODE = re.compile(rf"^({'|'.join(PER_NODE)})([1-9][0-9]{{0,2}})$")
@@ -35,7 +35,7 @@ PLAIN_TOPOLOGY = "xnet"
 
 
 def topology_name(name: Any) -> Any:
-    """Upstream's second name of the default topology is understood."""
+    """The name of a topology; upstream also calls the default topology `default`."""
     return PLAIN_TOPOLOGY if name == "default" else name
 
 
@@ -59,7 +59,7 @@ class Settings(BaseModel):
     mem: int = Field(128, ge=32, le=65536, description="memory of a node in MiB")
     smp: int = Field(2, ge=1, le=8, description="CPUs of a node")
     topology: Annotated[Name, BeforeValidator(topology_name)] = Field(
-        PLAIN_TOPOLOGY, description="nets, routers and routes; sets nets, counts and memory (see xc graph)"
+        PLAIN_TOPOLOGY, description="nets, routers and routes; it sets nets, counts and memory (see xc graph)"
     )
     nets_vm: Nets = Field("0,1", description="nets of a cluster node: eth0 on the first, and so on")
     nets_router: Nets = Field("0,1,2", description="nets of a router")
@@ -78,31 +78,33 @@ class Settings(BaseModel):
         "auto", description="auto boots a tiny guest to see if KVM works"
     )
     net: Literal["auto", "userspace", "bridge", "custom"] = Field(
-        "auto", description="network backend; auto takes bridges where they can be made"
+        "auto", description="network backend; auto takes bridge where it works, else userspace"
     )
-    net_setup: str = Field("", description="program that sets up each NIC: called NODE NET, prints options")
+    net_setup: str = Field("", description="program that sets up each NIC: called with NODE NET")
     dns: Literal["auto", "on", "off"] = Field(
-        "auto", description="DNS server on the host, port 10053; auto goes without where it cannot be"
+        "auto", description="DNS server on the host, port 10053; auto: none if it cannot be started"
     )
-    dns_hosts: str = Field("", description="file like /etc/hosts: more names that the DNS server knows")
+    dns_hosts: str = Field("", description="file of more names for the DNS server, as in /etc/hosts")
     name: ClusterName = Field("xcluster", description="name of the cluster; several run side by side")
     timeout: int = Field(
-        120, ge=1, le=86400, description="seconds until every node must answer, and Kubernetes be ready"
+        120, ge=1, le=86400, description="seconds to wait for the nodes, and then for Kubernetes"
     )
-    kubernetes: bool = Field(False, description="nodes run Kubernetes; an image may say so itself")
+    kubernetes: bool = Field(False, description="nodes run Kubernetes; an image may set this itself")
     k8s_family: Literal["dual", "ipv4", "ipv6"] = Field(
-        "dual", description="addresses of Kubernetes; SETUP=ipv4 and SETUP=ipv6 say it too"
+        "dual", description="address families of Kubernetes; SETUP=ipv4 or SETUP=ipv6 sets it too"
     )
     k8s_proxy_mode: Literal["iptables", "ipvs", "nftables"] = Field(
-        "iptables", description="how kube-proxy leads to services; K8S_PROXY_MODE says it too"
+        "iptables", description="mode of kube-proxy; the variable K8S_PROXY_MODE sets it too"
     )
     wait: Literal["nodes", "ready"] = Field(
-        "nodes", description="until nodes answer, or until Kubernetes in them is ready too"
+        "nodes", description="wait until the nodes answer, or until Kubernetes is ready too"
     )
     api_base: int = Field(7443, ge=1024, le=65000, description="first port to try for the Kubernetes API")
     cold: bool = Field(False, description="boot every node; do not clone the golden snapshot")
-    keep: bool = Field(False, description="leave a cluster that did not come up as it is, to look at")
-    xterm: bool = Field(True, description="consoles in xterm windows where there is a display (start only)")
+    keep: bool = Field(False, description="keep a cluster that did not come up, to look at it")
+    xterm: bool = Field(
+        True, description="open consoles in xterm windows where there is a display (start only)"
+    )
     telnet: bool = Field(False, description="telnet without password, forwarded at 127.0.0.1:12000+N")
     blank_password: bool = Field(False, description="root logs in by ssh with an empty password")
     ssh_base: int = Field(12300, ge=1024, le=65000, description="ssh to node N is at 127.0.0.1 port base+N")
@@ -117,18 +119,15 @@ class Settings(BaseModel):
         "", description="hosts of container registries without a trusted certificate"
     )
     mirrors: dict[Url, UrlList] = Field(
-        default_factory=dict, description="other places for URLs with a prefix; only in xcluster.yaml"
+        default_factory=dict, description="mirrors of URLs, by prefix; only in xcluster.yaml"
     )
     offline: bool = Field(False, description="never use the network: what is not in the cache is an error")
     per_node: dict[str, str] = Field(default_factory=dict, description="mem201: 384 and the like")
 
     def nodes(self) -> tuple[Node, ...]:
         """All nodes that these settings ask for."""
-        return tuple(
-            self.node(FIRST[role] + i)
-            for role, count in (("vm", self.nvm), ("router", self.nrouters), ("tester", self.ntesters))
-            for i in range(count)
-        )
+        counts: dict[Role, int] = {"vm": self.nvm, "router": self.nrouters, "tester": self.ntesters}
+        return tuple(self.node(FIRST[role] + i) for role, count in counts.items() for i in range(count))
 
     def plain_node(self, number: int) -> Node:
         """Node `number` as it is without settings of its own, but for its nets."""
@@ -151,16 +150,8 @@ class Settings(BaseModel):
         )
 
 
-def role_of(number: int) -> Role:
-    """The role of a node number; ValueError for a number that has none."""
-    for role, first in FIRST.items():
-        if first <= number < first + MOST[role]:
-            return role  # type: ignore[return-value]
-    raise ValueError(f"{number} is no node number (1-200 nodes, 201-220 routers, 221-240 testers)")
-
-
 def is_setting(name: str) -> bool:
-    """Whether `name` (without dashes, - as _) is a setting, of all or of one node."""
+    """Whether `name` (without leading dashes, and with _ for -) is a setting, of all nodes or of one."""
     return (name in Settings.model_fields and name != "per_node") or _PER_NODE.match(name) is not None
 
 
@@ -175,11 +166,11 @@ def load(
     file: Mapping[str, Any],
     *others: Layer,
 ) -> tuple[Settings, list[str]]:
-    """The effective settings, and all that is wrong with them (then the settings are the defaults).
+    """The effective settings and a list of problems. If a value is wrong, the settings are the defaults.
 
-    `words` are command line options, `environ` the process environment, `file` the content of xcluster.yaml,
-    `others` what topology and image ask for, the least first.
-    Environment names that are no setting are left to overlays; in the other two they are errors.
+    `words` are the options of the command line, `environ` is the process environment, `file` the content of
+    xcluster.yaml. `others` are the settings of topology and image; the one that counts least comes first.
+    A variable that is no setting is left to overlays; an unknown option or key of the file is a problem.
     """
     layers: list[tuple[str, dict[str, Any]]] = [
         *((each.where, dict(each.values)) for each in others if not each.above_file),
@@ -218,7 +209,7 @@ def _put(merged: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _outdo(merged: dict[str, Any], origin: Mapping[str, str], name: str, where: str) -> None:
-    """A setting for all nodes, or all of a role, is more than what `where` said below it of single ones."""
+    """A setting for all nodes, or for a role, replaces what the lower layer `where` sets for single nodes."""
     kind, _, role = name.partition("_")
     for key in list(merged.get("per_node", {})):
         own, number = _PER_NODE.match(key).groups()  # type: ignore[union-attr]
@@ -238,25 +229,26 @@ def _check(settings: Settings, origin: Mapping[str, str]) -> list[str]:
         if kind in ("mem", "smp"):
             problems += _check_number(kind, value, origin[key])
         elif kind == "nets" and not re.fullmatch(r"[0-9]{1,2}(,[0-9]{1,2})*", value):
-            problems.append(f"{origin[key]}: not a list of nets as 0,1,2: '{value}'")
+            problems.append(f"{origin[key]}: expected a list of nets such as 0,1,2, got '{value}'")
         try:
             role_of(int(number))
         except ValueError as error:
             problems.append(f"{origin[key]}: {error}")
     try:
-        ipaddress.IPv6Address(f"{settings.prefix}:192.168.0.1")
+        ipaddress.IPv6Address(v6(settings.prefix, 0, 1))
     except ValueError:
         where = origin.get("prefix", "prefix")
         problems.append(
-            f"{where}: '{settings.prefix}:192.168.0.1' is no IPv6 address; good are fd00: and 1000::1"
+            f"{where}: '{v6(settings.prefix, 0, 1)}' is no IPv6 address; "
+            "examples of a good prefix are fd00: and 1000::1"
         )
     if not settings.nvm + settings.nrouters + settings.ntesters:
-        problems.append("a cluster of 0 nodes: set at least one of nvm, nrouters, ntesters above 0")
+        problems.append("the cluster would have 0 nodes: set at least one of nvm, nrouters, ntesters above 0")
     return problems
 
 
 def _check_number(kind: str, value: str, where: str) -> list[str]:
-    """A node's own number has the bounds of the number for all."""
+    """A number for one node has the same bounds as the number for all nodes."""
     try:
         Settings.model_validate({kind: value})
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""What upstream's words for settings mean here: images and kernels have names, not paths."""
+"""Upstream's variables translated to our settings: here images and kernels have names, not paths."""
 
 import os
 import re
@@ -14,7 +14,7 @@ def image_name(value: str) -> str:
 
 
 def kernel_name(environ: Mapping[str, str], root: str) -> str:
-    """The kernel that the environment asks for: __kernel, or __kver where that is one of ours; or ""."""
+    """The kernel that the environment names: __kernel, or __kver if we have a kernel of that name; or ""."""
     version = environ.get("__kver", "")
     if environ.get("__kernel") or not re.fullmatch(r"[\w.+-]+", version):
         return environ.get("__kernel", "")
@@ -22,20 +22,20 @@ def kernel_name(environ: Mapping[str, str], root: str) -> str:
 
 
 def family(setup: str) -> str:
-    """What SETUP says of the addresses of Kubernetes: ipv4, ipv6, or nothing."""
-    said = [part for part in setup.split(",") if part in ("ipv4", "ipv6")]
-    return said[-1] if said else ""
+    """The address family of Kubernetes that SETUP names: ipv4, ipv6, or ""."""
+    families = [part for part in setup.split(",") if part in ("ipv4", "ipv6")]
+    return families[-1] if families else ""
 
 
 def translated(environ: Mapping[str, str], root: str) -> dict[str, str]:
-    """An environment in which upstream's variables are our settings."""
-    found = {"__k8s_family": family(environ.get("SETUP", "")), **environ}
+    """The environment with upstream's variables added as our settings."""
+    settings = {"__k8s_family": family(environ.get("SETUP", "")), **environ}
     if environ.get("K8S_PROXY_MODE") and not environ.get("__k8s_proxy_mode"):
-        found["__k8s_proxy_mode"] = environ["K8S_PROXY_MODE"]
+        settings["__k8s_proxy_mode"] = environ["K8S_PROXY_MODE"]
     if environ.get("__image"):
-        found["__image"] = image_name(environ["__image"])
+        settings["__image"] = image_name(environ["__image"])
     if kernel_name(environ, root):
-        found["__kernel"] = kernel_name(environ, root)
+        settings["__kernel"] = kernel_name(environ, root)
     if environ.get("xcluster_PREFIX") and not environ.get("__prefix"):
-        found["__prefix"] = environ["xcluster_PREFIX"]
-    return found
+        settings["__prefix"] = environ["xcluster_PREFIX"]
+    return settings

@@ -1,6 +1,7 @@
-"""Words in artifacts: `${minor}` is of ovl/kubernetes/versions.yaml, `${KUBERNETESD}` of the environment.
+"""Words in artifacts: `${minor}` is from ovl/kubernetes/versions.yaml, `${KUBERNETESD}` from the environment.
 
-A source with a word that nothing says is left out: a build directory or an archive counts where there is one.
+A source with a word that has no value is left out. So a build directory, or an archive, is used only if it is
+named.
 """
 
 import re
@@ -15,16 +16,16 @@ FILE = Path("kubernetes", "versions.yaml")  # in a directory of overlays
 _WORD = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
-def chosen(table: Mapping[str, Any], wanted: str, label: str, problems: list[str]) -> dict[str, str]:
-    """The words of the version `wanted`, or of the first one; those that only others have are empty."""
+def chosen(table: Mapping[str, Any], version: str, label: str, problems: list[str]) -> dict[str, str]:
+    """The words of `version` ("": the first one) and their texts; words of other versions only are empty."""
     if not table:
         return {}
-    name = wanted or next(iter(table))
+    name = version or next(iter(table))
     if name not in table:
         problems.append(f"k8sver: {unknown('version', name, table)} (they are in {label})")
         name = next(iter(table))
     wrong = [version for version, words in table.items() if not _plain(words)]
-    problems += [f"{label}: {version}: expected words and their text" for version in wrong]
+    problems += [f"{label}: {version}: expected lines of the form WORD: TEXT" for version in wrong]
     if wrong:
         return {}
     every = {word for words in table.values() for word in words}
@@ -43,36 +44,36 @@ class Words:
     environ: Mapping[str, str] = field(default_factory=dict)
 
     def applied(self, artifacts: Any, problems: list[str]) -> Any:
-        """The list `artifacts` of a definition, words replaced; those nobody knows go to `problems`."""
+        """The list `artifacts` of a definition with its words replaced; unknown words go to `problems`."""
         if not isinstance(artifacts, list):
             return artifacts
-        known = {**{name: text for name, text in self.environ.items() if name.isupper()}, **self.versions}
-        said = {word for text in _texts(artifacts) for word in _WORD.findall(text)}
-        wrong = sorted(word for word in said if word not in self.versions and not word.isupper())
+        values = {**{name: text for name, text in self.environ.items() if name.isupper()}, **self.versions}
+        words = {word for text in _texts(artifacts) for word in _WORD.findall(text)}
+        wrong = sorted(word for word in words if word not in self.versions and not word.isupper())
         problems += [unknown("word", word, self.versions) for word in wrong]
-        return [_artifact(each, known) for each in artifacts]
+        return [_artifact(each, values) for each in artifacts]
 
 
 NONE = Words()
 
 
-def _artifact(value: Any, known: Mapping[str, str]) -> Any:
+def _artifact(value: Any, values: Mapping[str, str]) -> Any:
     if not isinstance(value, dict) or not isinstance(value.get("sources"), list):
-        return _replaced(value, known)
-    said = [
+        return _replaced(value, values)
+    usable = [
         each
         for each in value["sources"]
-        if all(known.get(word) for text in _texts(each) for word in _WORD.findall(text))
+        if all(values.get(word) for text in _texts(each) for word in _WORD.findall(text))
     ]
-    return _replaced({**value, "sources": said}, known)
+    return _replaced({**value, "sources": usable}, values)
 
 
-def _replaced(value: Any, known: Mapping[str, str]) -> Any:
+def _replaced(value: Any, values: Mapping[str, str]) -> Any:
     if isinstance(value, str):
-        return _WORD.sub(lambda match: known.get(match.group(1), ""), value)
+        return _WORD.sub(lambda match: values.get(match.group(1), ""), value)
     if isinstance(value, dict):
-        return {key: _replaced(each, known) for key, each in value.items()}
-    return [_replaced(each, known) for each in value] if isinstance(value, list) else value
+        return {key: _replaced(each, values) for key, each in value.items()}
+    return [_replaced(each, values) for each in value] if isinstance(value, list) else value
 
 
 def _texts(value: Any) -> Iterable[str]:

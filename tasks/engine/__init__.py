@@ -1,1 +1,1 @@
-"""The only folder that knows doit."""
+"""The only folder that imports doit."""

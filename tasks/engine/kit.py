@@ -1,106 +1,25 @@
-"""The only module that knows doit: tasks as dictionaries, what is up to date, what the user sees."""
+"""Tasks for doit, made of recipes: what is built, of what, and what the verbs do."""
 
 import dataclasses
-import importlib
 import inspect
-import json
 import os
-import signal
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 
-from doit.dependency import MD5Checker
 from doit.exceptions import TaskFailed
-from doit.reporter import ConsoleReporter
 from doit.tools import config_changed
-from pydantic import BaseModel
 
 from tasks.base import files
 from tasks.base.errors import UserError
-from tasks.base.paths import Site, Workspace
+from tasks.engine.fresh import Encoder
+from tasks.engine.outcome import OUTCOME
 from tasks.project.command_line import Verb, Words
 
 Task = dict[str, Any]
 Tasks = Iterator[Task]
-_exit_code = 0  # of the task that failed; doit knows only 1
-LARGE = 8 << 20  # bytes; a larger file is checked by size and time
-
-
-class SizedChecker(MD5Checker):  # type: ignore[misc]
-    """Small files by content, large ones by size and modification time."""
-
-    def check_modified(self, file_path: str, file_stat: os.stat_result, state: Any) -> bool:
-        """Whether the file differs from what was recorded."""
-        if file_stat.st_size <= LARGE:
-            return bool(super().check_modified(file_path, file_stat, state))
-        return bool(tuple(state) != (file_stat.st_mtime, file_stat.st_size, "large"))
-
-    def get_state(self, dep: str, current_state: Any) -> Any:
-        """What to record of a file; None when it is as recorded."""
-        stat = os.stat(dep)
-        if stat.st_size <= LARGE:
-            return super().get_state(dep, current_state)
-        state = (stat.st_mtime, stat.st_size, "large")
-        return None if current_state and tuple(current_state) == state else state
-
-
-class Encoder(json.JSONEncoder):
-    """Definitions and paths as JSON, for the digest that says whether a task's inputs changed."""
-
-    def default(self, value: Any) -> Any:
-        """Anything json does not know."""
-        if isinstance(value, (Site, Workspace)) or getattr(value, "NO_INPUT", False):
-            return None  # where a thing is built does not change it
-        if isinstance(value, BaseModel):
-            return value.model_dump(mode="json")
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return dataclasses.asdict(value)
-        return str(value)
-
-
-class Reporter(ConsoleReporter):  # type: ignore[misc]
-    """One line on stderr for each task that did something; stdout belongs to the data."""
-
-    desc = "one line a task that ran, with its time"
-
-    def __init__(self, outstream: Any, options: Any) -> None:
-        super().__init__(sys.stderr, options)
-        self._started: dict[str, float] = {}
-
-    def execute_task(self, task: Any) -> None:
-        """A task begins."""
-        self._started[task.name] = time.monotonic()
-        if task.actions and not _is_quiet(task):
-            self.write(f"{task.name:<24} {task.doc or ''}\n")
-
-    def add_success(self, task: Any) -> None:
-        """A task ended well."""
-        took = time.monotonic() - self._started.get(task.name, time.monotonic())
-        if task.actions and not _is_quiet(task) and took >= 1:
-            self.write(f"{task.name:<24} done in {took:.1f} s\n")
-
-    def skip_uptodate(self, task: Any) -> None:
-        """Nothing to do is nothing to say."""
-
-    def _write_failure(self, result: Any, write_exception: bool = True) -> None:
-        fail = result["exception"]
-        if isinstance(fail, TaskFailed):
-            self.write(f"error: {result['task'].name}: {fail.message}\n")
-        else:
-            super()._write_failure(result, write_exception)
-
-    def complete_run(self) -> None:
-        """Everything was said when it happened, but for doit's own errors."""
-        for message in self.runtime_errors:
-            self.write(f"{message}\n")
-
-
-def _is_quiet(task: Any) -> bool:
-    return bool(task.name.startswith("_") or (task.meta or {}).get("verb"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,16 +49,16 @@ def task(
 
     `clean` removes these, and the work directories and caches in `also`.
     """
-    made = [Path(target) for target in targets]
-    named = {"basename": basename} if name is None else {"basename": basename, "name": name}
+    outputs = [Path(target) for target in targets]
+    names = {"basename": basename} if name is None else {"basename": basename, "name": name}
     config = {"args": recipe.args, "inputs": recipe.inputs}
-    return named | {
+    return names | {
         "actions": [(_as_task_result, [recipe.func, list(recipe.args)])],
-        "targets": [str(target) for target in made],
+        "targets": [str(target) for target in outputs],
         "file_dep": list(dict.fromkeys(str(dep) for dep in [*recipe.deps, *recipe.sources()])),
         "uptodate": [config_changed(config, encoder=Encoder)],
         "meta": {"config": config},
-        "clean": [(_clean, [[*made, *also]])],
+        "clean": [(_clean, [[*outputs, *also]])],
         "doc": _first_line(recipe.func),
         "io": {"capture": False},
         "verbosity": 2,
@@ -147,11 +66,11 @@ def task(
 
 
 def leftovers(name: str, paths: Callable[[], list[Path]]) -> Task:
-    """A task that does nothing; `clean` removes what `paths` finds then."""
+    """A task that does nothing; `clean` removes what `paths` gives then."""
     return {
         "basename": name,
         "actions": None,
-        "clean": [(_clean_found, [paths])],
+        "clean": [(_clean_listed, [paths])],
         "doc": "what clean removes last",
     }
 
@@ -162,10 +81,10 @@ def alias(basename: str, name: str, other: str) -> Task:
 
 
 def verb(
-    what: Verb, said: Words, func: Callable[..., None], args: Iterable[Any], after: Iterable[str] = ()
+    what: Verb, words: Words, func: Callable[..., None], args: Iterable[Any], after: Iterable[str] = ()
 ) -> Task:
     """The task of a verb: never up to date, run after the tasks `after`."""
-    made = {
+    acting = {
         "basename": what.name,
         "actions": [(_as_task_result, [func, list(args)])],
         "uptodate": [False],
@@ -175,11 +94,11 @@ def verb(
         "verbosity": 2,
         "meta": {"verb": True},
     }
-    return accepting(made, what, said)
+    return accepting(acting, what, words)
 
 
-def accepting(made: Task, what: Verb, said: Words) -> Task:
-    """`made`, as a task whose words and options doit accepts; they were read before, its copy is not used."""
+def accepting(task: Task, what: Verb, words: Words) -> Task:
+    """`task`, as a task whose words and options doit accepts; they were read before, its copy is not used."""
     params = [
         {
             "name": f"opt_{name}",
@@ -188,9 +107,9 @@ def accepting(made: Task, what: Verb, said: Words) -> Task:
             "default": "" if takes_value else False,
             "help": "",
         }
-        for name, takes_value in said.accepted(what).items()
+        for name, takes_value in words.accepted(what).items()
     ]
-    return {**made, "params": params, **({"pos_arg": "words"} if what.args else {})}
+    return {**task, "params": params, **({"pos_arg": "words"} if what.args else {})}
 
 
 def group(basename: str, doc: str) -> Task:
@@ -198,87 +117,17 @@ def group(basename: str, doc: str) -> Task:
     return {"basename": basename, "name": None, "doc": doc}
 
 
-def config(db: Path, default_tasks: list[str]) -> dict[str, Any]:
-    """doit's settings. Sequential on purpose: each recipe uses all cores by itself."""
-    return {
-        "backend": "sqlite3",
-        "dep_file": str(db),
-        "default_tasks": default_tasks,
-        "check_file_uptodate": SizedChecker,
-        "reporter": Reporter,
-        "cleanforget": True,
-        "cleanall": True,
-        "minversion": "0.37.0",
-        "action_string_formatting": "new",
-    }
-
-
-def run(dodo: Path, words: list[str]) -> int:
-    """Let doit do `words` with the tasks of `dodo`; its exit code 3 (wrong words) is our 2."""
-    from doit.cmd_base import ModuleTaskLoader, check_tasks_exist
-    from doit.cmd_info import Info
-    from doit.doit_cmd import DoitMain
-
-    class Known(Info):  # type: ignore[misc]
-        """doit's own ends with a traceback for a task that is not there."""
-
-        name = "info"
-
-        def _execute(self, pos_args: list[str], hide_status: bool = False) -> int:
-            check_tasks_exist({task.name: task for task in self.task_list}, pos_args)
-            return int(super()._execute(pos_args, hide_status))
-
-    module = importlib.import_module(dodo.stem)
-    main = DoitMain(ModuleTaskLoader(module), config_filenames=())
-    main.BIN_NAME = "xc"
-    if words[:1] in (["list"], ["info"], ["help"]):  # they change nothing: whoever reads may have seen enough
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    main.DOIT_CMDS = (*(each for each in main.DOIT_CMDS if each is not Info), Known)
-    code = int(main.run(words) or 0)
-    return 2 if code == 3 else _exit_code or code
-
-
-def told(tasks: Tasks) -> Tasks:
-    """`tasks`, where a user's mistake found while they are made ends the run with a message."""
-    try:
-        yield from tasks
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-
-
-def end_well() -> None:
-    """SIGTERM comes to doit's end, where it writes its state, as Ctrl-C does; neither shows a traceback."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    shown = sys.excepthook
-
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if issubclass(kind, KeyboardInterrupt):
-            print("interrupted", file=sys.stderr)
-        else:
-            shown(kind, error, trace)
-
-    sys.excepthook = hook
-
-
-def end_with(code: int) -> None:
-    """The exit code of a run in which nothing fails."""
-    global _exit_code
-    _exit_code = code
-
-
 def _first_line(func: Callable[..., None]) -> str:
     return (func.__doc__ or "").strip().partition("\n")[0].rstrip(".")
 
 
 def _as_task_result(func: Callable[..., None], args: list[Any]) -> TaskFailed | None:
-    global _exit_code
     try:
         func(*args)
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except UserError as error:
-        _exit_code = max(_exit_code, error.exit_code)
+        OUTCOME.fail(error.exit_code)
         return TaskFailed(str(error))
     return None
 
@@ -293,5 +142,5 @@ def _clean(targets: list[Path], dryrun: bool = False) -> None:
             target.parent.rmdir()
 
 
-def _clean_found(paths: Callable[[], list[Path]], dryrun: bool = False) -> None:
+def _clean_listed(paths: Callable[[], list[Path]], dryrun: bool = False) -> None:
     _clean(paths(), dryrun)

@@ -1,4 +1,4 @@
-"""Tells doit that a task is done that it has not done itself. With lib/kit.py the only importer of doit."""
+"""Tells doit that a task is done that it has not done itself."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -7,7 +7,8 @@ from pathlib import Path
 from doit.dependency import Dependency, SqliteDB
 from doit.task import dict_to_task
 
-from tasks.engine.kit import SizedChecker, Task
+from tasks.engine.fresh import SizedChecker
+from tasks.engine.kit import Task
 
 
 def name_of(task: Task) -> str:
@@ -15,7 +16,7 @@ def name_of(task: Task) -> str:
     return f"{task['basename']}:{task['name']}" if task.get("name") else str(task["basename"])
 
 
-def known(db: Path) -> set[str]:
+def recorded(db: Path) -> set[str]:
     """The names of the tasks that doit has a record of."""
     if not db.is_file():
         return set()
@@ -32,10 +33,10 @@ def done(db: Path, tasks: Iterable[Task]) -> None:
     """Record `tasks` as done with their inputs as they are now."""
     state = Dependency(SqliteDB, str(db), SizedChecker)
     for each in tasks:
-        made = dict_to_task({**{k: v for k, v in each.items() if k != "basename"}, "name": name_of(each)})
-        for check, args, words in made.uptodate:
-            check(made, {}, *args, **words)  # it computes what it is going to save
-        made.save_extra_values()
-        state.remove(made.name)
-        state.save_success(made)
+        task = dict_to_task({**{k: v for k, v in each.items() if k != "basename"}, "name": name_of(each)})
+        for check, args, words in task.uptodate:
+            check(task, {}, *args, **words)  # it computes what it is going to save
+        task.save_extra_values()
+        state.remove(task.name)
+        state.save_success(task)
     state.close()

@@ -1,4 +1,4 @@
-"""One file out of a tar or zip archive; its path in there never decides where anything is written."""
+"""Takes one file out of a tar or zip archive; its path in there never decides where anything is written."""
 
 import lzma
 import shutil
@@ -23,13 +23,13 @@ def extract(source: Path, member: str, target: Path, what: str) -> None:
         EOFError,
         RuntimeError,
     ) as error:
-        raise UserError(f"{what}: damaged, or neither a tar nor a zip: {error}") from error
+        raise UserError(f"{what}: this archive is damaged, or neither a tar nor a zip: {error}") from error
     if names:
         raise UserError(f"{what} has no file '{member}'", f"it has: {', '.join(names[:20])}")
 
 
 def _from_tar(source: Path, member: str, target: Path) -> list[str]:
-    """Nothing when it went well, else the names in the archive."""
+    """Empty when the file was written, else the names in the archive."""
     names = []
     with tarfile.open(source) as tar:
         for entry in tar:

@@ -1,4 +1,4 @@
-"""File capabilities on their way into a guest, whose tar knows nothing of them: a script there sets them."""
+"""File capabilities for guests: the guest's tar does not know them, so a script in the guest sets them."""
 
 import os
 import shlex
@@ -13,7 +13,7 @@ PROGRAM = "usr/sbin/xc-setcap"
 
 
 def of_file(path: Path) -> bytes | None:
-    """The capabilities of a file, as the kernel keeps them."""
+    """The capabilities of a file in the kernel's binary form; None if it has none."""
     try:
         return os.getxattr(path, ATTRIBUTE, follow_symlinks=False)
     except OSError:  # none, or a file system without
@@ -21,17 +21,17 @@ def of_file(path: Path) -> bytes | None:
 
 
 def of_member(member: tarfile.TarInfo) -> bytes | None:
-    """The same of an entry in a tar that GNU tar or bsdtar wrote with --xattrs."""
+    """The same for an entry of a tar that GNU tar or bsdtar wrote with --xattrs."""
     value = member.pax_headers.get(f"SCHILY.xattr.{ATTRIBUTE}")
     return value.encode("utf-8", "surrogateescape") if value else None
 
 
-def carriers(found: Mapping[str, bytes], name: str) -> dict[str, bytes]:
-    """Files, by path, that set these capabilities (by path) at each boot: a program, and a script for rcS.
+def carriers(values: Mapping[str, bytes], name: str) -> dict[str, bytes]:
+    """The files that set these capabilities (by path) at each boot: a program, and a script for rcS.
 
-    A script that fails is told by `start`.
+    Returns content by path. If the script fails in the guest, `start` reports it.
     """
-    if not found:
+    if not values:
         return {}
     lines = [
         "#!/bin/sh",
@@ -40,7 +40,7 @@ def carriers(found: Mapping[str, bytes], name: str) -> dict[str, bytes]:
         '[ "$1" = start ] || exit 2',
         "failed=0",
     ]
-    for path, value in sorted(found.items()):
+    for path, value in sorted(values.items()):
         octal = "".join(f"\\{byte:03o}" for byte in value)
         place = shlex.quote("/" + path.removeprefix("./"))
         lines.append(

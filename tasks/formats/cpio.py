@@ -18,15 +18,15 @@ class Entry:
 
 
 def write(out: Path, entries: Iterable[Entry]) -> None:
-    """Write `entries`, sorted by path, with the directories above them."""
-    known = {entry.path.strip("/"): entry for entry in entries}
-    for path in list(known):
+    """Write `entries`, sorted by path; the directories above them are added."""
+    by_path = {entry.path.strip("/"): entry for entry in entries}
+    for path in list(by_path):
         for parent in Path(path).parents:
-            if str(parent) != "." and str(parent) not in known:
-                known[str(parent)] = Entry(str(parent))
+            if str(parent) != "." and str(parent) not in by_path:
+                by_path[str(parent)] = Entry(str(parent))
     with out.open("wb") as file:
-        for number, path in enumerate(sorted(known), start=1):
-            file.write(_record(path, known[path], number))
+        for number, path in enumerate(sorted(by_path), start=1):
+            file.write(_record(path, by_path[path], number))
         file.write(_record("TRAILER!!!", Entry("TRAILER!!!", 0), 0))
 
 

@@ -1,4 +1,4 @@
-"""What is compressed is unpacked while it comes: xz, zstd and gzip by their programs, on all cores."""
+"""Unpacks a compressed stream while it comes: xz, zstd and gzip by their programs, on all cores."""
 
 import contextlib
 import fcntl
@@ -25,10 +25,10 @@ Take = Callable[[IO[bytes]], None]
 
 
 class Unpacker:
-    """A sink of a download. `take` gets what is unpacked as a file to read, in a thread of its own.
+    """A sink of a download. `take` reads the unpacked bytes from a file, in a thread of its own.
 
-    Trouble is told by `finish`, not at once: if the download itself is wrong, that is the better news. Only
-    what no further byte can mend (a full disk) ends the download too.
+    `finish` raises the errors of unpacking, not `write`: if the download itself is wrong, that is the more
+    useful error. Only an error that no further byte can mend (a full disk) ends the download at once.
     """
 
     def __init__(self, take: Take, what: str, out: Path) -> None:
@@ -54,7 +54,7 @@ class Unpacker:
         self._push(chunk)
 
     def finish(self) -> None:
-        """All has come. Raises UserError if it was damaged, or `take` was not content with it."""
+        """Call it after the last byte. Raises UserError if the bytes were damaged, or what `take` raised."""
         if self._run is None:
             self._push(self._begin())
         run, self._run = self._run, None
@@ -62,7 +62,7 @@ class Unpacker:
             run.end(self._what)
 
     def abort(self) -> None:
-        """Stop; what was taken is of no use."""
+        """Stop; what `take` has read is of no use."""
         run, self._run = self._run, None
         if run:
             run.kill()
@@ -96,7 +96,7 @@ class _Run:
         else:
             reader, self._feed = os.pipe()
         for end in (self._feed, reader):
-            with contextlib.suppress(OSError):  # more than an ordinary user may have
+            with contextlib.suppress(OSError):  # it may be more than an ordinary user is allowed
                 fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, PIPE)
         self._error: UserError | None = None
         self._reader = os.fdopen(os.dup(reader), "rb", buffering=0)
@@ -129,7 +129,7 @@ class _Run:
             view = view[os.write(self._feed, view) :]
 
     def hopeless(self) -> None:
-        """Raise what the taker says, if that is why nobody reads."""
+        """Raise the error of `take`, if that error is why nobody reads any more."""
         self._thread.join(5)
         if self._error and isinstance(self._error.__cause__, OSError):
             raise self._error
@@ -137,13 +137,16 @@ class _Run:
     def end(self, what: str) -> None:
         self._close()
         self._thread.join()
-        code, said = proc.finish(self._process) if self._process else (0, "")
+        code, complaint = proc.finish(self._process) if self._process else (0, "")
         if self._error and isinstance(self._error.__cause__, OSError):
             raise self._error
         if self._error:
             raise UserError(f"{what}: {self._error.args[0]}", self._error.hint)
         if code:
-            raise UserError(f"{what} cannot be unpacked, though it is what was asked for: {said.strip()}")
+            raise UserError(
+                f"{what} came completely, but it cannot be unpacked: {complaint.strip()}",
+                "the file is damaged at its source: take another version of it",
+            )
 
     def kill(self) -> None:
         if self._process:

@@ -1,6 +1,6 @@
-"""Reads and changes what a program says about its loader; finds the libraries it would be given.
+"""Reads and changes the loader that a program names, and lists the libraries that the program would load.
 
-The loader itself resolves libraries (`ld.so --list`), so the answer is what a run of the program would get.
+The loader itself resolves them (`ld.so --list`), so the answer is what a run of the program would get.
 """
 
 import os
@@ -22,7 +22,7 @@ _VERSION = re.compile(rb"release version (\d+\.\d+)")
 
 
 def foreign(path: Path) -> str:
-    """What a program is for, when that is not x86-64; "" for programs of x86-64 and what is no program."""
+    """The machine of a program that is not for x86-64; "" for a program for x86-64 and for any other file."""
     with path.open("rb") as file:
         head = file.read(20)
     if len(head) < 20 or not head.startswith(_MAGIC[:4]) or (head.startswith(_MAGIC) and head[18] == X86_64):
@@ -32,7 +32,7 @@ def foreign(path: Path) -> str:
 
 
 def segments(path: Path) -> dict[int, tuple[int, int]]:
-    """The program headers of a file by type: (offset, size) in bytes. Empty for what is not of x86-64."""
+    """The program headers of a file by type: (offset, size) in bytes. Empty if it is not for x86-64."""
     try:
         with path.open("rb") as file:
             head = file.read(64)
@@ -61,12 +61,12 @@ def is_dynamic(path: Path) -> bool:
 
 def interpreter(path: Path) -> str:
     """The loader that a program asks for; "" when it asks for none."""
-    found = segments(path).get(PT_INTERP)
-    if not found:
+    place = segments(path).get(PT_INTERP)
+    if not place:
         return ""
     with path.open("rb") as file:
-        file.seek(found[0])
-        return file.read(found[1]).rstrip(b"\0").decode(errors="replace")
+        file.seek(place[0])
+        return file.read(place[1]).rstrip(b"\0").decode(errors="replace")
 
 
 def set_interpreter(path: Path, loader: str) -> None:
@@ -81,21 +81,21 @@ def set_interpreter(path: Path, loader: str) -> None:
 
 
 def libraries(path: Path, env: Mapping[str, str] | None = None) -> list[str]:
-    """Absolute paths of the libraries that `path` needs, in the loader's order; those not found are left out.
+    """Absolute paths of the libraries that `path` needs, in the loader's order, without missing ones.
 
-    Empty for what is no dynamic program or library.
+    Empty if the file is no dynamic program or library.
     """
     if not is_dynamic(path):
         return []
     try:
-        said = proc.output([LOADER, "--list", str(path.absolute())], env=env)
+        listing = proc.output([LOADER, "--list", str(path.absolute())], env=env)
     except CommandError:  # it was made for another loader
         return []
-    matches = (_FOUND.search(line) for line in said.decode(errors="replace").splitlines())
+    matches = (_FOUND.search(line) for line in listing.decode(errors="replace").splitlines())
     return [match.group(1) for match in matches if match and match.group(1) != LOADER]
 
 
 def glibc(libc: Path) -> str:
     """The version in a libc.so.6, as 2.36; "" when there is none."""
-    found = _VERSION.search(libc.read_bytes()) if libc.is_file() else None
-    return found.group(1).decode() if found else ""
+    match = _VERSION.search(libc.read_bytes()) if libc.is_file() else None
+    return match.group(1).decode() if match else ""

@@ -13,8 +13,8 @@ from tasks.base import files, proc
 from tasks.base.errors import UserError
 
 UUID = "6b1b6c3e-0f5c-4b5e-9d53-786366c7573a"
-# Written out, not taken from the host's mke2fs.conf, which differs between releases. No checksums: every
-# inode is changed by debugfs afterwards, and a guest's disk lives for one run.
+# The features are named here because the host's mke2fs.conf differs between releases. There are no checksums,
+# because debugfs changes every inode afterwards, and because a guest's disk lives for one run only.
 FEATURES = (
     "none,has_journal,ext_attr,dir_index,filetype,extent,flex_bg,"
     "sparse_super,large_file,huge_file,dir_nlink,extra_isize"
@@ -37,7 +37,10 @@ def make(
     devices: Devices | None = None,
     owners: Owners | None = None,
 ) -> None:
-    """Write the tree as ext4 of `size` (as 2G) to the sparse file `out`; `devices` and `owners` by path."""
+    """Write the tree as an ext4 of `size` (such as 2G) to the sparse file `out`.
+
+    The keys of `devices` and `owners` are paths in it.
+    """
     config = out.with_name(f".{out.name}.mke2fs.conf")
     script = out.with_name(f".{out.name}.debugfs")
     env = {
@@ -83,10 +86,10 @@ def _inodes(tree: Path) -> int:
     return len({path.lstat().st_ino for path in tree.rglob("*")})
 
 
-def _check(said: str, out: Path) -> None:
+def _check(output: str, out: Path) -> None:
     odd = [
         line
-        for line in said.splitlines()
+        for line in output.splitlines()
         if not line.startswith(("debugfs", "Allocated inode:")) and line.strip()
     ]
     if odd:

@@ -1,22 +1,24 @@
 """The overlay ISO: Rock Ridge and Joliet, the same bytes for the same files. The only importer of pycdlib."""
 
 import contextlib
+import errno
 import io
 import os
 import stat
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO, cast
 
 from tasks.base.errors import UserError
 from tasks.base.progress import amount
 
-STEP = 1 << 20  # bytes; every ISO is a multiple, so that a changed overlay rarely changes the disk's size
+STEP = 1 << 20  # bytes; ISO sizes are multiples, so that a changed overlay rarely changes the disk's size
 BLOCK = 4096
-LARGEST = 8 << 30  # bytes; guests know a disk of this size, whatever the ISO has
+LARGEST = 8 << 30  # bytes; guests see a disk of this size, whatever the size of the ISO
 LABEL_LENGTH = 32
-JOLIET_LENGTH = 64  # characters of a name there; Rock Ridge has the whole
+_ZEROS = bytes(32 << 10)  # as much as pycdlib copies at a time
+JOLIET_LENGTH = 64  # characters of a name in Joliet; Rock Ridge has the whole name
 
 
 def write(out: Path, files: Mapping[str, Path], label: str, epoch: int) -> None:
@@ -29,22 +31,21 @@ def write(out: Path, files: Mapping[str, Path], label: str, epoch: int) -> None:
     total = sum(path.stat().st_size for path in files.values())
     if total > LARGEST - STEP:
         raise UserError(
-            f"the overlays have {amount(total)} together, an ISO may have {amount(LARGEST)}",
-            "install large overlays in an image: `extends`, `overlays` and `size` in its image.yaml",
+            f"the overlays have {amount(total)} together, but an ISO may have only {amount(LARGEST)}",
+            "install large overlays in an image: use `extends`, `overlays` and `size` in an image.yaml",
         )
-    with _clock_at(epoch):
+    with _clock_at(epoch), contextlib.ExitStack() as sources:
         iso = PyCdlib()
         iso.new(interchange_level=4, vol_ident=label, rock_ridge="1.09", joliet=3)
+        sparse = {name for name, path in files.items() if _is_sparse(path)}
         for name, path in files.items():
-            iso.add_file(
-                str(path),
-                iso_path=f"/{name}",
-                rr_name=name,
-                joliet_path=f"/{name[-JOLIET_LENGTH:]}",
-                file_mode=0o100444,
-            )
+            names = (f"/{name}", name, f"/{name[-JOLIET_LENGTH:]}")  # plain, Rock Ridge, Joliet
+            if name in sparse:
+                source = cast(BinaryIO, sources.enter_context(_SparseReader(path)))
+                iso.add_fp(source, path.stat().st_size, *names, file_mode=0o100444)
+            else:
+                iso.add_file(str(path), *names, file_mode=0o100444)
         with out.open("wb") as plain:
-            sparse = any(path.stat().st_blocks * 512 < path.stat().st_size - STEP for path in files.values())
             iso.write_fp(_Holes(plain) if sparse else plain)  # type: ignore[arg-type]
         iso.close()
     size = out.stat().st_size
@@ -52,8 +53,58 @@ def write(out: Path, files: Mapping[str, Path], label: str, epoch: int) -> None:
         file.truncate(-(-size // STEP) * STEP)
 
 
+def _is_sparse(path: Path) -> bool:
+    info = path.stat()
+    return info.st_blocks * 512 < info.st_size - STEP
+
+
+class _SparseReader(io.RawIOBase):
+    """A file to read from whose holes are not read: to be given their zeros would take most of the time."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._size = path.stat().st_size
+        self._at = 0
+        self._data = 0  # up to here there are only zeros
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """As a file's."""
+        self._at = self._data = self._file.seek(offset, whence)
+        return self._at
+
+    def tell(self) -> int:
+        """As a file's."""
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        """As a file's: fewer than `size` bytes at the end of the file alone."""
+        left = self._size - self._at
+        size = left if size < 0 else min(size, left)
+        if self._at >= self._data:
+            self._data = self._next_data()
+        if self._at + size > self._data:
+            data = os.pread(self._file.fileno(), size, self._at)
+        else:
+            data = _ZEROS if size == len(_ZEROS) else bytes(size)
+        self._at += len(data)
+        return data
+
+    def close(self) -> None:
+        """As a file's."""
+        self._file.close()
+        super().close()
+
+    def _next_data(self) -> int:
+        try:
+            return os.lseek(self._file.fileno(), self._at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # there is no data from here on
+                raise
+            return self._size
+
+
 class _Holes:
-    """A file to write to in which zeros become holes. Slower than a plain one: for sources with holes."""
+    """A file to write to, in which zeros become holes. It is slow, so it is only used for sparse sources."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -61,7 +112,7 @@ class _Holes:
 
     def write(self, data: bytes) -> int:
         """As a file's."""
-        if len(data) > BLOCK and data.count(0) == len(data):
+        if len(data) > BLOCK and (data is _ZEROS or data == bytes(len(data))):
             end = self._file.seek(len(data), os.SEEK_CUR)
             if end > os.fstat(self._file.fileno()).st_size:
                 self._file.truncate(end)
@@ -71,7 +122,7 @@ class _Holes:
 
 @contextlib.contextmanager
 def _clock_at(epoch: int) -> Iterator[None]:
-    """pycdlib takes the volume's times from the clock, in the host's zone, and has no option for it."""
+    """pycdlib has no option for the times of the volume: it takes them from the clock, in the host's zone."""
     now, local = time.time, time.localtime
     time.time, time.localtime = lambda: float(epoch), time.gmtime
     try:
@@ -87,19 +138,18 @@ def names(path: Path) -> list[str]:
     iso = PyCdlib()
     iso.open(str(path))
     try:
-        found = [
+        children = [
             child.rock_ridge.name().decode() for child in iso.list_children(iso_path="/") if child.rock_ridge
         ]
     finally:
         iso.close()
-    return sorted(name for name in found if name not in ("", ".", ".."))
+    return sorted(name for name in children if name not in ("", ".", ".."))
 
 
 def contents(path: Path) -> Iterator[tuple[str, int, str | None, bytes]]:
-    """Every file, directory and link of an ISO: path, mode, target of a link, content. The mode is 0 without
-    Rock Ridge.
+    """Every file, directory and link of an ISO: path, mode, target of a link, content.
 
-    Raises ValueError when it is no ISO.
+    Without Rock Ridge the mode has the type only. Raises ValueError when it is no ISO.
     """
     from pycdlib import PyCdlib
     from pycdlib.pycdlibexception import PyCdlibException

@@ -1,4 +1,4 @@
-"""Files of frames (pcap), as they grow."""
+"""Files of captured frames (pcap) that are read while they grow."""
 
 import struct
 import sys
@@ -10,7 +10,10 @@ FRAME = struct.Struct("=IIII")  # before each: seconds, microseconds, bytes here
 
 
 class Copy:
-    """Copies whole frames of a growing pcap, as many as are wanted, less `surplus` bytes before each."""
+    """Copies whole frames of a growing pcap, at most `most` of them (0: all).
+
+    The first `surplus` bytes of each frame are left out.
+    """
 
     def __init__(self, source: IO[bytes], sink: IO[bytes], most: int, surplus: int = 0) -> None:
         self.source = source
@@ -31,22 +34,22 @@ class Copy:
                 self.sink.flush()
 
     def _frames(self) -> bytes:
-        """The waiting bytes that are whole frames and wanted; they wait no longer."""
-        at, found = 0, bytearray()
+        """Take the complete frames out of the waiting bytes, at most as many as are left to copy."""
+        at, frames = 0, bytearray()
         if not self._begun and len(self._waiting) >= HEADER:
             self._begun, at = True, HEADER
-            found += self._waiting[:HEADER]
+            frames += self._waiting[:HEADER]
         while self._begun and self.left and len(self._waiting) - at >= FRAME.size:
             seconds, micros, length, on_wire = FRAME.unpack_from(self._waiting, at)
             start, end = at + FRAME.size, at + FRAME.size + length
             if len(self._waiting) < end:
                 break
             less = min(self.surplus, length)
-            found += (
+            frames += (
                 FRAME.pack(seconds, micros, length - less, on_wire - less) + self._waiting[start + less : end]
             )
             at = end
             self.left -= 1
             self.got += 1
         del self._waiting[:at]
-        return bytes(found)
+        return bytes(frames)

@@ -1,4 +1,4 @@
-"""A raw disk image as it comes ──> a qcow2 in which zeros take no room. And what a foreign qcow2 may say.
+"""A stream of a raw disk image ──> a qcow2 in which zeros take no room; checks of qcow2 files made by others.
 
 Format: QEMU's docs/interop/qcow2.txt, version 3. `qemu-img convert` would need the whole raw image first.
 """
@@ -20,7 +20,7 @@ COUNTS = CLUSTER // 2  # reference counts in one cluster
 COPIED = 1 << 63  # an entry whose cluster has one reference
 HEADER = struct.Struct(">4sIQIIQIIQQIIQQQQII")
 HEADER_LENGTH = 104
-MOST = 64 << 40  # bytes of a disk; more is garbage, or a trap
+MOST = 64 << 40  # bytes of a disk; a header with more is damaged or malicious
 ZERO = bytes(CLUSTER)
 BATCH = 1 << 20  # bytes; the best size of what is written
 NOTHING = bytes(BATCH)
@@ -28,7 +28,7 @@ DATA_FILE = 4  # incompatible feature: the data is in another file
 
 
 class Writer:
-    """Writes a qcow2; the bytes of the disk come in order. Only complete after the block has ended well."""
+    """Writes a qcow2 from the bytes of the disk in order; complete once the `with` block has ended well."""
 
     def __init__(self, out: Path) -> None:
         self.size = 0  # bytes of the disk so far
@@ -127,26 +127,26 @@ def _big(numbers: "array[int]") -> bytes:
 
 
 def refuse(path: Path, what: str) -> None:
-    """Raise UserError for a qcow2 that leads to other files, or is none: a guest would read those files."""
+    """Raise UserError for a damaged qcow2, and for one that names other files, which a guest could read."""
     with path.open("rb") as file:
         head = file.read(HEADER_LENGTH)
     facts = header(head)
     if not facts or facts["version"] not in (2, 3) or not 9 <= facts["bits"] <= 21 or facts["disk"] > MOST:
-        raise UserError(f"{what}: a damaged qcow2")
+        raise UserError(f"{what}: this qcow2 is damaged", "fetch or make it again")
     if facts["backing"]:
         raise UserError(
-            f"{what}: this qcow2 needs a backing file, which is not in it",
-            "make it whole: qemu-img convert -O qcow2 OLD NEW",
+            f"{what}: this qcow2 needs a backing file, so it is not complete by itself",
+            "make a complete one: qemu-img convert -O qcow2 OLD NEW",
         )
     if facts["crypt"] or facts["features"] & DATA_FILE:
         raise UserError(
             f"{what}: this qcow2 is encrypted, or has its data in another file",
-            "make it whole: qemu-img convert -O qcow2 OLD NEW",
+            "make a complete one: qemu-img convert -O qcow2 OLD NEW",
         )
 
 
 def header(head: bytes) -> Mapping[str, int]:
-    """What matters of a header; empty when it is none."""
+    """The fields of a qcow2 header that matter here; empty when `head` is no such header."""
     if not head.startswith(MAGIC) or len(head) < 72:
         return {}
     _, version, backing, _, bits, disk, crypt = struct.unpack_from(">4sIQIIQI", head)

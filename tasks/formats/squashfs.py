@@ -1,6 +1,6 @@
 """A tar stream ──> squashfs, without root: owners, modes, times, devices and attributes are those in the tar.
 
-Not compressed: the file is read through the host's page cache by all nodes, and guests are slow at unpacking.
+It is not compressed: all nodes read the file through the host's page cache, and guests are slow at unpacking.
 """
 
 import os
@@ -21,7 +21,7 @@ DIRECTORY = (1, 8)  # inode types, basic and extended
 
 
 def write(out: Path, fill: Callable[[tarfile.TarFile], None], epoch: int) -> None:
-    """Let `fill` write the tar. The same tar gives the same bytes."""
+    """Write to `out` the file system of the tar that `fill` writes. The same tar gives the same bytes."""
     options = ["-quiet", "-no-progress", *PLAIN, *MODE, "-mkfs-time", str(epoch)]
     command = [*_as_root(), proc.need("sqfstar"), *options, str(out)]
     with tempfile.TemporaryFile() as log, files.explained(out):
@@ -43,15 +43,15 @@ def write(out: Path, fill: Callable[[tarfile.TarFile], None], epoch: int) -> Non
             code = process.wait()
         if code or broken:
             log.seek(0)
-            said = log.read().decode(errors="replace").strip().splitlines()[-5:]
-            raise CommandError(f"'{proc.quoted(command)}' failed with exit code {code}: {' '.join(said)}")
+            lines = log.read().decode(errors="replace").strip().splitlines()[-5:]
+            raise CommandError(f"'{proc.quoted(command)}' failed with exit code {code}: {' '.join(lines)}")
         _settle_root(out, epoch)
 
 
 def _as_root() -> Sequence[str]:
-    """What makes sqfstar think that it is root's: the top directory, and only that, belongs to who runs it.
+    """What to put before sqfstar so that it runs as root: the top directory belongs to whoever runs it.
 
-    Nothing, where a user may not have a namespace: then the disk is as good, but has other bytes.
+    Empty where a user may not make a namespace: the disk is as good then, but its bytes differ.
     """
     if os.geteuid() == 0:
         return ()
@@ -63,9 +63,9 @@ def _as_root() -> Sequence[str]:
 
 
 def _settle_root(out: Path, epoch: int) -> None:
-    """Give the top directory a fixed time: sqfstar 4.5 takes an option for it, and does not use it.
+    """Give the top directory a fixed time: sqfstar 4.5 accepts an option for it, but ignores it.
 
-    Places as in the kernel's squashfs_fs.h. The inode table is not compressed.
+    The offsets are those of the kernel's squashfs_fs.h. The inode table is not compressed.
     """
     with out.open("r+b") as file:
         head = file.read(96)
@@ -74,6 +74,9 @@ def _settle_root(out: Path, epoch: int) -> None:
         file.seek(at)
         (kind,) = struct.unpack("<H", file.read(2))
         if head[:4] != b"hsqs" or kind not in DIRECTORY:
-            raise UserError(f"sqfstar has written a file system of an unknown form to {out}")
+            raise UserError(
+                f"sqfstar wrote {out} in a form that is not known here",
+                "install squashfs-tools 4.5 or 4.6, as Debian has it",
+            )
         file.seek(at + 8)
         file.write(struct.pack("<I", epoch))

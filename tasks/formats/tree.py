@@ -1,6 +1,6 @@
-"""Trees of files for images and overlays: packages unpacked, trees laid over each other, tars written.
+"""Trees of files for images and overlays: unpacks packages, lays trees over each other, writes tars.
 
-Nothing here needs root: owners are not kept on disk, they are 0 in what is written out.
+Nothing here needs root: the trees on disk keep no owners, and in a tar every owner is 0.
 """
 
 import gzip
@@ -20,7 +20,7 @@ from tasks.base import proc
 from tasks.base.errors import UserError
 from tasks.formats import capabilities
 
-# Never of use in a guest that is looked at from outside.
+# Of no use in a guest: people read these files on the host.
 DOCS = (
     "usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/lintian",
     "usr/share/bash-completion", "usr/share/doc-base", "usr/share/bug", "usr/share/menu", "usr/share/pixmaps",
@@ -29,9 +29,9 @@ DOCS = (
 
 
 def unpack(debs: Iterable[str | Path], into: Path, drop: Iterable[str] = ()) -> None:
-    """Unpack .deb files into the directory `into`, less documentation and the globs in `drop`.
+    """Unpack .deb files into the directory `into`, without documentation and without the globs in `drop`.
 
-    Several at once: no two packages of Debian have the same file.
+    Several are unpacked at once, which is safe because no two Debian packages have the same file.
     """
     excludes = [f"--exclude=./{path.strip('/')}" for path in (*DOCS, *drop)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -49,21 +49,21 @@ def _unpack(deb: str | Path, into: Path, excludes: list[str]) -> None:
         stdin=source.stdout, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert source.stdout
-    source.stdout.close()  # or the packer waits for us when tar ends early
-    said = taker.communicate()[1].decode(errors="replace")
+    source.stdout.close()  # otherwise dpkg-deb would not notice that tar ended early
+    complaint = taker.communicate()[1].decode(errors="replace")
     code, reason = proc.finish(source)
     if code or taker.returncode:
-        raise UserError(f"cannot unpack {deb}: {(said or reason).strip()}")
+        raise UserError(f"cannot unpack {deb}: {(complaint or reason).strip()}")
 
 
 def lay_over(source: Path, target: Path) -> dict[str, bytes]:
     """Copy the tree `source` over the tree `target`: links stay, modes become 755 or 644, setuid is kept.
 
-    Returns the files that have capabilities, by path, with their value: our tree cannot have them. Raises
-    UserError for what is neither file, directory nor symbolic link.
+    Returns the capabilities of files by path, because only root could set them in the copy. Raises UserError
+    for anything that is neither a file, a directory nor a symbolic link.
     """
     linked: dict[tuple[int, int], Path] = {}
-    found: dict[str, bytes] = {}
+    capable: dict[str, bytes] = {}
     for folder, folders, names in os.walk(source):
         here = target / os.path.relpath(folder, source)
         _make_directory(here, os.lstat(folder).st_mode)
@@ -72,14 +72,15 @@ def lay_over(source: Path, target: Path) -> dict[str, bytes]:
             _put(path, here / name, linked)
             value = capabilities.of_file(path)
             if value:
-                found[os.path.relpath(path, source)] = value
-    return found
+                capable[os.path.relpath(path, source)] = value
+    return capable
 
 
 def unmerge(root: Path) -> None:
-    """Let a C library that comes in usr/lib be found first by a guest whose own is in lib.
+    """Link a C library in usr/lib into lib too, so that a guest finds it before its own, which is in lib.
 
-    Debian moved it with trixie: programs of that suite, and newer, would find the base image's older one.
+    Debian moved the library with trixie: programs of that suite and of newer ones would otherwise load the
+    older library of the base image.
     """
     libraries = root / "usr" / "lib" / "x86_64-linux-gnu"
     if not (libraries / "libc.so.6").is_file():
@@ -107,7 +108,7 @@ def link_file(first: Path, target: Path) -> None:
 
 
 def _make_room(target: Path) -> None:
-    """The directories above, and nothing in the place itself."""
+    """Make the directories above `target`, and remove what is at `target` itself."""
     for parent in reversed(target.parents):
         _make_directory(parent)
     target.unlink(missing_ok=True)
@@ -118,12 +119,12 @@ def _make_directory(path: Path, mode: int = 0) -> None:
         path.unlink(missing_ok=True)
         path.mkdir()
         path.chmod(0o755)
-    if mode & stat.S_ISVTX:  # as /tmp: for all to write
+    if mode & stat.S_ISVTX:  # writable for everybody, as /tmp is
         path.chmod(0o1777)
 
 
 def _put(source: Path, target: Path, linked: dict[tuple[int, int], Path]) -> None:
-    """Copy one file or link; a file with several names in the tree stays one file."""
+    """Copy one file or link; a file that has several names in the tree stays one file."""
     if target.is_dir() and not target.is_symlink():
         raise UserError(f"{source} is a file, but it would replace the directory {target.name}")
     target.unlink(missing_ok=True)
@@ -188,11 +189,11 @@ def _check_member(member: tarfile.TarInfo, what: str) -> None:
 def adopt_tar(
     source: Path, out: Path, what: str, epoch: int, *, name: str = "tar", allow_empty: bool = False
 ) -> int:
-    """Rewrite a tar made by somebody else as `write_tar` would: order kept, owner 0, one time.
+    """Rewrite a tar that somebody else made with owner 0 and one time; the order of its entries is kept.
 
-    Any compression that tarfile knows is undone. File capabilities are set by a script that is called after
-    `name`. Returns the number of entries; raises UserError when the tar
-    is damaged, empty, or has a path that leads out of the tree.
+    Any compression that tarfile knows is undone. File capabilities become a script in the new tar, whose name
+    contains `name`. Returns the number of entries. Raises UserError when the tar is damaged or empty, or has
+    a path that leads out of the tree.
     """
     count = 0
     capable: dict[str, bytes] = {}
@@ -215,6 +216,6 @@ def adopt_tar(
             raise UserError(f"{what}: damaged, or not a tar file: {error}") from error
     if not count and not allow_empty:
         raise UserError(
-            f"{what}: the tar is empty", "is that meant? then put `allow_empty: true` into its ovl.yaml"
+            f"{what}: the tar is empty", "if that is intended, put `allow_empty: true` into its ovl.yaml"
         )
     return count

@@ -1,51 +1,52 @@
-"""Everything that is wrong with a topology, found before anything starts: its definition, then its plans.
+"""All that is wrong with a topology, found before anything starts: in its definition, then in its plans.
 
-The plans are made twice, as guests have none of the topology's variables set, and as they have all.
+The plans are made twice: once with none of the topology's guest variables set, and once with all of them.
 """
 
 import ipaddress
 from collections.abc import Iterator, Mapping
 
 from tasks.base.errors import unknown
-from tasks.definitions.settings import FIRST
+from tasks.definitions.addresses import HOST
+from tasks.definitions.roles import FIRST, LAST
 from tasks.topology import netplan, reachability
-from tasks.topology.netplan import Given, NodePlan
-from tasks.topology.schema import LAST, Group, Route, Topology
+from tasks.topology.netplan import ClusterShape, NodePlan
+from tasks.topology.schema import Group, Route, Topology
 
 
 def problems(topology: Topology) -> list[str]:
-    """All problems, each with its key."""
-    found = list(dict.fromkeys((*_groups(topology), *_whole(topology))))
-    if found:
-        return found
-    given = as_defined(topology)
+    """All problems, each with the key that it concerns."""
+    lines = list(dict.fromkeys((*_groups(topology), *_whole(topology))))
+    if lines:
+        return lines
+    shape = as_defined(topology)
     for variables in ({}, dict(topology.variables)) if topology.variables else ({},):
-        found += in_cluster(topology, Given(**{**vars(given), "variables": variables}))
-    return list(dict.fromkeys(found))
+        lines += in_cluster(topology, ClusterShape(**{**vars(shape), "variables": variables}))
+    return list(dict.fromkeys(lines))
 
 
-def as_defined(topology: Topology) -> Given:
-    """The cluster that the topology itself asks for; with a tester if it can have one."""
+def as_defined(topology: Topology) -> ClusterShape:
+    """The shape that the topology itself asks for, with a tester if it has a place for one."""
     nvm, nrouters, ntesters = (
-        topology.asked.get(key, usual) for key, usual in (("nvm", 4), ("nrouters", 2), ("ntesters", 1))
+        topology.node_counts.get(key, usual) for key, usual in (("nvm", 4), ("nrouters", 2), ("ntesters", 1))
     )
-    return Given(nvm, nrouters, ntesters, topology.scaleout)
+    return ClusterShape(nvm, nrouters, ntesters, topology.scaleout)
 
 
-def in_cluster(topology: Topology, given: Given) -> list[str]:
+def in_cluster(topology: Topology, shape: ClusterShape) -> list[str]:
     """What is wrong with the topology for these nodes."""
     try:
-        made = netplan.plans(topology, given)
+        plans = netplan.plans(topology, shape)
     except ValueError as error:
         return [f"variables: {error}"]
-    found = [*_addresses(made), *_subnets(made), *_hops(made)]
-    if not found:
+    lines = [*_addresses(plans), *_subnets(plans), *_hops(plans)]
+    if not lines:
         shown: set[str] = set()
-        for pair, why in reachability.broken(topology, made, given):
+        for pair, why in reachability.broken(topology, plans, shape):
             if pair.key not in shown:
-                found.append(f"{pair.key}: {why}")
+                lines.append(f"{pair.key}: {why}")
                 shown.add(pair.key)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(lines))
 
 
 def _groups(topology: Topology) -> Iterator[str]:
@@ -53,10 +54,10 @@ def _groups(topology: Topology) -> Iterator[str]:
     for name, group in topology.groups.items():
         where = f"groups.{name}"
         bad = [f"{a}-{b}" if a != b else str(a) for a, b in group.ranges if not 1 <= a <= b <= LAST]
-        yield from (f"{where}.nodes: {text} are no numbers of nodes (1-{LAST})" for text in bad)
+        yield from (f"{where}.nodes: {text}: node numbers are 1-{LAST}" for text in bad)
         own = {number for number in left if group.has(number)}
         if not own and not bad:
-            yield f"{where}.nodes: the groups before it have all of {group.nodes}"
+            yield f"{where}.nodes: earlier groups already have all nodes of '{group.nodes}'"
         left -= own
         yield from _links(topology, group, where)
         for i, route in enumerate(group.routes):
@@ -73,7 +74,7 @@ def _links(topology: Topology, group: Group, where: str) -> Iterator[str]:
         subnet = [] if link.subnet is None or link.address is None else [link.subnet]
         yield from _unknown_nets(topology, f"{where}.links.{i}.address", subnet)
         if link.host is not None and not 1 <= link.host <= 254:
-            yield f"{where}.links.{i}.address: {link.host} is no host of a /24 (1-254)"
+            yield f"{where}.links.{i}.address: a host number in a /24 is 1-254, not {link.host}"
         yield from _unknown_variable(topology, f"{where}.links.{i}.template", link.template)
     for name, bridge in group.bridges.items():
         yield from _unknown_nets(topology, f"{where}.bridges.{name}.address", [bridge.address])
@@ -89,11 +90,11 @@ def _route(topology: Topology, group: Group, route: Route, where: str) -> Iterat
     if route.to != "default":
         yield from _unknown_nets(topology, f"{where}.to", [int(net)])
     if host.isdigit() and not 1 <= int(host) <= 254:
-        yield f"{where}.to: {host} is no host of a /24 (1-254)"
+        yield f"{where}.to: a host number in a /24 is 1-254, not {host}"
     for via in route.via:
         who, _, net = via.partition("@")
         if who.isdigit() and not 1 <= int(who) <= LAST:
-            yield f"{where}.via: {who} is no number of a node (1-{LAST})"
+            yield f"{where}.via: node numbers are 1-{LAST}, not {who}"
         yield from _unknown_nets(topology, f"{where}.via", [int(net)])
     wires = [link.net for link in group.links]
     for key, net_ in (("direct", route.direct), ("bound_to", route.bound_to)):
@@ -104,7 +105,7 @@ def _route(topology: Topology, group: Group, route: Route, where: str) -> Iterat
 
 def _whole(topology: Topology) -> Iterator[str]:
     used = {link.net for group in topology.groups.values() for link in group.links}
-    yield from (f"nets: nobody is on net {net}" for net in sorted(set(topology.nets) - used))
+    yield from (f"nets: no group has a link to net {net}" for net in sorted(set(topology.nets) - used))
     for i, promise in enumerate(topology.reachable):
         for key, name in (("from", promise.source), ("to", promise.to)):
             if name not in topology.groups:
@@ -116,14 +117,14 @@ def _whole(topology: Topology) -> Iterator[str]:
         count = getattr(topology.counts, key) or 0
         homeless = [n for n in range(FIRST[role], FIRST[role] + count) if topology.group_of(n) is None]
         if homeless:
-            yield f"counts.{key}: {count}, and no group has node {homeless[0]}"
+            yield f"counts.{key}: a count of {count} includes node {homeless[0]}, which is in no group"
     for number in topology.scaleout:
         if topology.group_of(number) is None:
             yield f"scaleout: no group has node {number}"
 
 
 def _not_there(topology: Topology, index: int) -> Iterator[str]:
-    """A promise of an address that nobody has would be kept by nobody."""
+    """A promise names a net on which the group has no address."""
     promise = topology.reachable[index]
     group = topology.groups.get(promise.to)
     if group is None:
@@ -146,22 +147,22 @@ def _unknown_variable(topology: Topology, where: str, name: str | None) -> Itera
         yield f"{where}: {unknown('variable', name, topology.variables)}"
 
 
-def _addresses(made: Mapping[int, NodePlan]) -> Iterator[str]:
+def _addresses(plans: Mapping[int, NodePlan]) -> Iterator[str]:
     owners: dict[str, list[str]] = {}
-    for node in made.values():
+    for node in plans.values():
         for dev in node.interfaces:
             for own in dev.addresses:
                 has = owners.setdefault(own.v4, [])
                 has.append(f"{node.name} {dev.name}")
-                if len(has) == 2:  # that there are more is the same problem
+                if len(has) == 2:  # more nodes with the same address would be the same problem
                     yield f"groups.{node.group}.links: {' and '.join(has)} both have {own.v4}"
 
 
-def _subnets(made: Mapping[int, NodePlan]) -> Iterator[str]:
-    """A subnet is on one segment, and overlaps no other."""
-    fabric = reachability.fabric(made)
+def _subnets(plans: Mapping[int, NodePlan]) -> Iterator[str]:
+    """A subnet must be on one segment, and must not overlap another subnet."""
+    fabric = reachability.fabric(plans)
     places: dict[ipaddress.IPv4Network, dict[int | None, str]] = {}
-    for node in made.values():
+    for node in plans.values():
         for dev in node.interfaces:
             for own in dev.addresses:
                 subnet = ipaddress.IPv4Interface(own.interface(4)).network
@@ -170,7 +171,7 @@ def _subnets(made: Mapping[int, NodePlan]) -> Iterator[str]:
     for subnet, on in places.items():
         if len(on) > 1:
             nets = " and ".join(str(net) for net in on)
-            yield f"{list(on.values())[-1]}: {subnet} is on nets {nets}, which nobody bridges"
+            yield f"{list(on.values())[-1]}: {subnet} is on nets {nets}, which no bridge joins"
     ordered = sorted(places)
     for i, one in enumerate(ordered):
         for other in ordered[i + 1 :]:
@@ -178,28 +179,30 @@ def _subnets(made: Mapping[int, NodePlan]) -> Iterator[str]:
                 yield f"{list(places[other].values())[0]}: {other} overlaps {one}"
 
 
-def _hops(made: Mapping[int, NodePlan]) -> Iterator[str]:
-    """Every next hop is the address of a node on a net that both are on."""
-    fabric = reachability.fabric(made)
-    found: dict[tuple[str, netplan.Hop], str] = {}  # what one node of a group lacks, the others lack too
-    for node in made.values():
+def _hops(plans: Mapping[int, NodePlan]) -> Iterator[str]:
+    """Every next hop must be the address of a node that is on the same net."""
+    fabric = reachability.fabric(plans)
+    gaps: dict[tuple[str, netplan.Hop], str] = {}  # what one node of a group lacks, the others lack too
+    for node in plans.values():
         for way in node.routes:
-            for hop in (hop for hop in way.hops if hop.address and hop.number != netplan.HOST):
+            for hop in (hop for hop in way.hops if hop.address and hop.number != HOST):
                 why = _lost(fabric, node, hop)
                 if why:
-                    found.setdefault((f"{way.key}.via", hop), why)
-    yield from (f"{where}: {why}" for (where, _), why in found.items())
+                    gaps.setdefault((f"{way.key}.via", hop), why)
+    yield from (f"{where}: {why}" for (where, _), why in gaps.items())
 
 
 def _lost(fabric: reachability.Fabric, node: NodePlan, hop: netplan.Hop) -> str | None:
     assert hop.address
     dev = next((each for each in node.interfaces if each.name == hop.dev), None)
     if dev is None:
-        return f"{node.name} has no address on net {hop.net}, to go to {hop.address.v4}"
+        return f"{node.name} has no address on net {hop.net}, so it cannot send to {hop.address.v4}"
     key = (4, fabric.segment(node, dev) or 0, int(ipaddress.ip_address(hop.address.v4)))
-    return None if key in fabric.owners else f"nobody has {hop.address.v4} on net {hop.net}, for {node.name}"
+    if key in fabric.owners:
+        return None
+    return f"no node has {hop.address.v4} on net {hop.net}, the next hop of {node.name}"
 
 
 def beyond(topology: Topology, numbers: tuple[int, ...]) -> list[int]:
-    """Nodes that the topology has no place for."""
+    """Those of the nodes `numbers` that the topology has no place for."""
     return [number for number in numbers if topology.group_of(number) is None]

@@ -1,23 +1,23 @@
-"""Plans of nodes -> a drawing as text for Graphviz (dot) or Mermaid: nets are bars, nodes stand between."""
+"""Plans of nodes -> a drawing as text for Graphviz (dot) or Mermaid: nets are bars, nodes are boxes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.topology.netplan import Given, Interface, NodePlan, address
+from tasks.definitions.roles import COLOUR
+from tasks.topology.netplan import ClusterShape, Interface, NodePlan, address
 from tasks.topology.schema import Topology
 
-COLOUR = {"vm": "#c8f0c8", "router": "#f0c8c8", "tester": "#c8d8f0"}
 NET_COLOUR = "#eeeeee"
 DEAD, DOWN = "#d0d0d0", "#c00000"
-SINGLE = 6  # nodes of a group; more of them are drawn as one
+SINGLE = 6  # nodes of a group that are drawn one by one; if there are more, all are drawn as one box
 
 
 @dataclass(frozen=True)
 class State:
-    """What is known of a running cluster."""
+    """What runs of a cluster, and which of its links are up."""
 
     alive: frozenset[int]
-    links: Mapping[tuple[int, str], bool]  # (node, interface) -> up; what is not in it is not known
+    links: Mapping[tuple[int, str], bool]  # (node, interface) -> up; a missing one is unknown
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Box:
     """One or more nodes that are drawn as one."""
 
     nodes: tuple[NodePlan, ...]
-    planned: bool = False  # made for, but not among those that are started
+    planned: bool = False  # the topology has a place for it, but `start` does not start it
 
     @property
     def first(self) -> NodePlan:
@@ -47,7 +47,7 @@ class Drawing:
     """All that is drawn."""
 
     topology: Topology
-    given: Given
+    shape: ClusterShape
     boxes: tuple[Box, ...]
     state: State | None = None
 
@@ -58,30 +58,30 @@ class Drawing:
 
     @property
     def order(self) -> list[str]:
-        """Nets and nodes, those first that are near to the first role."""
+        """Nets and nodes, beginning with the cluster nodes and what is near to them."""
         neighbours: dict[str, list[str]] = {box.first.name: [] for box in self.boxes}
         for box in self.boxes:
             for dev in wired(box.first):
                 neighbours[box.first.name].append(f"net{dev.net}")
                 neighbours.setdefault(f"net{dev.net}", []).append(box.first.name)
-        found = dict.fromkeys(box.first.name for box in self.boxes if box.first.role == "vm")
+        order = dict.fromkeys(box.first.name for box in self.boxes if box.first.role == "vm")
         rest = [box.first.name for box in self.boxes]
-        while len(found) < len(neighbours):
-            near = [name for one in found for name in neighbours.get(one, ()) if name not in found]
-            found |= dict.fromkeys(near or [name for name in rest if name not in found][:1])
-        return list(found)
+        while len(order) < len(neighbours):
+            near = [name for one in order for name in neighbours.get(one, ()) if name not in order]
+            order |= dict.fromkeys(near or [name for name in rest if name not in order][:1])
+        return list(order)
 
 
 def drawing(
-    topology: Topology, given: Given, plans: Mapping[int, NodePlan], state: State | None = None
+    topology: Topology, shape: ClusterShape, plans: Mapping[int, NodePlan], state: State | None = None
 ) -> Drawing:
-    """What is to be drawn; nodes that are not among the counts of `given` are planned ones, if none runs."""
+    """The drawing. Without `state`, the nodes that are only in `shape.more` are drawn as planned."""
     groups: dict[tuple[str, bool], list[NodePlan]] = {}
     for node in plans.values():
-        planned = state is None and node.number in given.more
+        planned = state is None and node.number in shape.more
         groups.setdefault((node.group or node.name, planned), []).append(node)
     boxes = [box for (_, planned), nodes in groups.items() for box in _boxes(nodes, planned)]
-    return Drawing(topology, given, tuple(sorted(boxes, key=lambda box: box.first.number)), state)
+    return Drawing(topology, shape, tuple(sorted(boxes, key=lambda box: box.first.number)), state)
 
 
 def _boxes(nodes: Sequence[NodePlan], planned: bool) -> list[Box]:
@@ -95,56 +95,56 @@ def wired(node: NodePlan) -> Iterator[Interface]:
     yield from (dev for dev in node.interfaces if dev.net)
 
 
-def dot(made: Drawing) -> str:
+def dot(picture: Drawing) -> str:
     """For Graphviz."""
     lines = [
-        f"graph {_quoted(made.topology.name)} {{",
+        f"graph {_quoted(picture.topology.name)} {{",
         '  graph [rankdir=TB, ranksep=0.45, nodesep=0.35, fontname="Helvetica", bgcolor="white"];',
         '  node [shape=box, style="filled,rounded", fontname="Helvetica", fontsize=11, margin="0.12,0.06"];',
         '  edge [fontname="Helvetica", fontsize=9, color="#606060"];',
     ]
-    boxes = {box.first.name: box for box in made.boxes}
-    for name in made.order:
-        lines.append(_dot_box(made, boxes[name]) if name in boxes else _dot_net(made, int(name[3:])))
-    lines += [_dot_edge(made, box, dev, upwards) for box, dev, upwards in _edges(made)]
+    boxes = {box.first.name: box for box in picture.boxes}
+    for name in picture.order:
+        lines.append(_dot_box(picture, boxes[name]) if name in boxes else _dot_net(picture, int(name[3:])))
+    lines += [_dot_edge(picture, box, dev, upwards) for box, dev, upwards in _edges(picture)]
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _edges(made: Drawing) -> Iterator[tuple[Box, Interface, bool]]:
-    """Every interface with the end of its line that is further up: the net, or (False) the node."""
-    rank = {name: i for i, name in enumerate(made.order)}
-    for box in made.boxes:
+def _edges(picture: Drawing) -> Iterator[tuple[Box, Interface, bool]]:
+    """Every interface, and whether its net (True) or its node (False) is further up in the picture."""
+    rank = {name: i for i, name in enumerate(picture.order)}
+    for box in picture.boxes:
         for dev in wired(box.first):
             yield box, dev, rank[f"net{dev.net}"] < rank[box.first.name]
 
 
-def _dot_net(made: Drawing, net: int) -> str:
-    label = _quoted("\n".join(_net_lines(made, net)))
+def _dot_net(picture: Drawing, net: int) -> str:
+    label = _quoted("\n".join(_net_lines(picture, net)))
     return (
         f'  "net{net}" [label={label}, style="filled", fillcolor="{NET_COLOUR}", color="#808080", '
         'fontsize=10, margin="0.3,0.04"];'
     )
 
 
-def _net_lines(made: Drawing, net: int) -> list[str]:
+def _net_lines(picture: Drawing, net: int) -> list[str]:
     """The title and the subnets that are on the wire."""
-    title = f"net {net}: {made.topology.nets.get(net, 'not of the topology')}"
-    used = {d.subnet for box in made.boxes for d in box.first.interfaces if d.net == net and d.addresses}
-    subnets = [address(subnet, 0, made.given.prefix) for subnet in sorted(used, key=str) if subnet]
+    title = f"net {net}: {picture.topology.nets.get(net, 'not of the topology')}"
+    used = {d.subnet for box in picture.boxes for d in box.first.interfaces if d.net == net and d.addresses}
+    subnets = [address(subnet, 0, picture.shape.prefix) for subnet in sorted(used, key=str) if subnet]
     return [title, *(f"{each.interface(4)}  {each.interface(6)}" for each in subnets)]
 
 
-def _dot_box(made: Drawing, box: Box) -> str:
-    alive = _alive(made, box)
+def _dot_box(picture: Drawing, box: Box) -> str:
+    alive = _alive(picture, box)
     colour = COLOUR[box.first.role] if alive is None or alive else DEAD
     style = "filled,rounded,dashed" if box.planned else "filled,rounded"
-    label = _quoted("\n".join([*box.lines, *_count(made, box)]))
+    label = _quoted("\n".join([*box.lines, *_count(picture, box)]))
     return f'  "{box.first.name}" [label={label}, fillcolor="{colour}", style="{style}"];'
 
 
-def _dot_edge(made: Drawing, box: Box, dev: Interface, upwards: bool) -> str:
+def _dot_edge(picture: Drawing, box: Box, dev: Interface, upwards: bool) -> str:
     ends = [f'"{box.first.name}"', f'"net{dev.net}"']
-    down = _is_down(made, box, dev)
+    down = _is_down(picture, box, dev)
     look = f', color="{DOWN}", fontcolor="{DOWN}", style=dashed' if down else ""
     label = _quoted("\n".join(f"  {line}" for line in _edge_lines(box, dev, down)))  # not on the line itself
     return f"  {' -- '.join(reversed(ends) if upwards else ends)} [label={label}{look}];"
@@ -156,40 +156,40 @@ def _edge_lines(box: Box, dev: Interface, down: bool) -> list[str]:
     return [f"{title} (down)" if down else title, *(own.v4 + more for own in dev.addresses)]
 
 
-def _alive(made: Drawing, box: Box) -> bool | None:
-    """Whether one of the nodes runs; None when that is not asked."""
-    return None if made.state is None else any(node.number in made.state.alive for node in box.nodes)
+def _alive(picture: Drawing, box: Box) -> bool | None:
+    """Whether one of the nodes runs; None in a drawing of the topology alone."""
+    return None if picture.state is None else any(node.number in picture.state.alive for node in box.nodes)
 
 
-def _count(made: Drawing, box: Box) -> list[str]:
-    if made.state is None:
+def _count(picture: Drawing, box: Box) -> list[str]:
+    if picture.state is None:
         return [f"{len(box.nodes)} nodes"] if len(box.nodes) > 1 else []
-    running = sum(node.number in made.state.alive for node in box.nodes)
+    running = sum(node.number in picture.state.alive for node in box.nodes)
     if len(box.nodes) > 1:
         return [f"{running} of {len(box.nodes)} alive"]
     return [] if running else ["dead"]
 
 
-def _is_down(made: Drawing, box: Box, dev: Interface) -> bool:
-    known = made.state.links if made.state else {}
-    return any(known.get((node.number, dev.name)) is False for node in box.nodes)
+def _is_down(picture: Drawing, box: Box, dev: Interface) -> bool:
+    links = picture.state.links if picture.state else {}
+    return any(links.get((node.number, dev.name)) is False for node in box.nodes)
 
 
-def mermaid(made: Drawing) -> str:
+def mermaid(picture: Drawing) -> str:
     """For Mermaid, as Markdown pages of many sites show it."""
     lines = ["flowchart TD"]
-    boxes = {box.first.name: box for box in made.boxes}
-    for name in made.order:
+    boxes = {box.first.name: box for box in picture.boxes}
+    for name in picture.order:
         if name not in boxes:
-            label = "<br/>".join(_net_lines(made, int(name[3:])))
+            label = "<br/>".join(_net_lines(picture, int(name[3:])))
             lines.append(f'  {name}[["{_entities(label)}"]]:::net')
             continue
         box = boxes[name]
-        kind = "dead" if _alive(made, box) is False else "planned" if box.planned else box.first.role
-        label = "<br/>".join([*box.lines, *_count(made, box)])
+        kind = "dead" if _alive(picture, box) is False else "planned" if box.planned else box.first.role
+        label = "<br/>".join([*box.lines, *_count(picture, box)])
         lines.append(f'  {_word(name)}["{_entities(label)}"]:::{kind}')
-    for box, dev, upwards in _edges(made):
-        down = _is_down(made, box, dev)
+    for box, dev, upwards in _edges(picture):
+        down = _is_down(picture, box, dev)
         ends = [_word(box.first.name), f"net{dev.net}"]
         label = _entities("<br/>".join(_edge_lines(box, dev, down)))
         line = "-.-" if down else "---"
@@ -214,7 +214,7 @@ def _quoted(text: str) -> str:
 
 
 def _entities(text: str) -> str:
-    """Mermaid has no quotes in quotes; it takes entities."""
+    """Mermaid knows no escaped quotes, only entities."""
     return text.replace('"', "#quot;")
 
 

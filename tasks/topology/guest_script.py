@@ -1,15 +1,16 @@
-"""topology -> the shell functions by which guests set themselves up (/usr/lib/network-topology/<name>.sh).
+"""topology -> the shell functions with which guests set up their nets (/usr/lib/network-topology/<name>.sh).
 
-A guest knows its number and the counts, so one file does for all nodes, and for those added later. What the
-commands in it do is in the library of the overlay network-topology. They say the same as netplan does.
+A guest knows its number and the counts, so one file serves all nodes, also those added later. The commands in
+it are functions of a library in the overlay network-topology. The result is what netplan plans.
 """
 
+from tasks.definitions.roles import LAST, RANGES
 from tasks.topology.netplan import TABLE, device
-from tasks.topology.schema import ROLES, Group, Link, Route, Topology
+from tasks.topology.schema import Group, Link, Route, Topology
 
 
 def script(topology: Topology) -> str:
-    """The file: where names lead, and a function for each role."""
+    """The file: the nets that host names stand for, and a function for each role."""
     lines = [
         "# shellcheck shell=sh disable=SC2034,SC2154 # set for, and by, network-topology.sh",
         f"# Made from topology/{topology.name}.yaml.",
@@ -17,21 +18,21 @@ def script(topology: Topology) -> str:
         f"nt_names='{' '.join(names(topology))}'",
         f"nt_scaleout='{' '.join(map(str, topology.scaleout))}'",
     ]
-    for role in ROLES:
+    for role in RANGES:
         lines += ["", f"{role}() {{", *_role(topology, role), "}"]
     return "\n".join(lines) + "\n"
 
 
 def names(topology: Topology) -> list[str]:
-    """FIRST-LAST:NET, of all nodes that have an address there which is their first."""
-    nets = [_first_net(topology, number) for number in range(1, max(last for _, last in ROLES.values()) + 1)]
+    """FIRST-LAST:NET, where NET is the first net on which these nodes have an address."""
+    nets = [_first_net(topology, number) for number in range(1, LAST + 1)]
     starts = [i for i, net in enumerate(nets) if i == 0 or net != nets[i - 1] or i + 1 in _firsts()]
     ends = [*starts[1:], len(nets)]
     return [f"{a + 1}-{b}:{nets[a]}" for a, b in zip(starts, ends, strict=True) if nets[a]]
 
 
 def _firsts() -> set[int]:
-    return {first for first, _ in ROLES.values()}
+    return {first for first, _ in RANGES.values()}
 
 
 def _first_net(topology: Topology, number: int) -> int | None:
@@ -47,7 +48,7 @@ def _first_net(topology: Topology, number: int) -> int | None:
 
 def _role(topology: Topology, role: str) -> list[str]:
     """The body of a role's function: one case for each of its groups, the most general last."""
-    first, last = ROLES[role]
+    first, last = RANGES[role]
     groups = [g for g in topology.groups.values() if any(a <= last and b >= first for a, b in g.ranges)]
     if len(groups) == 1 and groups[0].role:
         return ["\t" + line for line in commands(groups[0])] or ["\t:"]
@@ -107,7 +108,7 @@ def _route(route: Route, devices: dict[int, str], tables: dict[int, int]) -> str
     guard = f'[ "${route.when}" != yes ] || ' if route.when else ""
     if route.direct is not None:
         return f"{guard}linkroute {to} {devices[route.direct]}"
-    if who in ROLES:
+    if who in RANGES:
         return f"{guard}hostroutes {who} {net} {route.via[0].partition('@')[2]}"
     every = " ".join(_hop(via) for via in route.via)
     if route.bound_to:
@@ -116,6 +117,6 @@ def _route(route: Route, devices: dict[int, str], tables: dict[int, int]) -> str
 
 
 def _hop(via: str) -> str:
-    """`201@1` as the library has it, 1.201."""
+    """`201@1` in the notation of the library, 1.201."""
     who, _, net = via.partition("@")
     return f"{net}.{who}"

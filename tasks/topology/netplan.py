@@ -1,23 +1,24 @@
-"""topology + what a cluster is given -> a plan for each node: interfaces, addresses, routes, forwarding, NAT.
+"""topology + shape of a cluster -> a plan for each node: interfaces, addresses, routes, forwarding, NAT.
 
-All else is derived from plans: reachability, pictures, what is to be verified. The guest's own scripts
-(guestnet) do the same in shell; a test compares the two.
+Everything else is derived from the plans: reachability, pictures, the checks of `verify`. The scripts of the
+guests (guest_script) do the same in shell; a test compares the two.
 """
 
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tasks.definitions.settings import FIRST, role_of
+from tasks.base.node_names import node_name
+from tasks.definitions.addresses import BITS4, BITS6, HOST, v4, v6
+from tasks.definitions.roles import FIRST, role_of
 from tasks.topology.schema import Group, Link, Route, Topology
 
-HOST = 250  # the host's number on net 0
-TABLE = 300  # of the first bound route, IPv4; IPv6 takes the next number
+TABLE = 300  # routing table of the first bound route, IPv4; IPv6 takes the next number
 
 
 @dataclass(frozen=True)
-class Given:
-    """What a cluster adds to its topology."""
+class ClusterShape:
+    """What a cluster adds to its topology: how many nodes, their prefix and MTU, the guests' variables."""
 
     nvm: int = 4
     nrouters: int = 2
@@ -34,7 +35,7 @@ class Given:
         return tuple(sorted({n for role in counts for n in self.of(role)} | set(self.more)))
 
     def of(self, role: str) -> range:
-        """The numbers that the counts say of a role."""
+        """The node numbers of a role, by its count."""
         count = {"vm": self.nvm, "router": self.nrouters, "tester": self.ntesters}[role]
         return range(FIRST[role], FIRST[role] + count)
 
@@ -97,7 +98,7 @@ class Way:
 
 @dataclass(frozen=True)
 class NodePlan:
-    """All that a topology says of one node."""
+    """Everything that a topology decides about one node."""
 
     number: int
     role: str
@@ -111,16 +112,16 @@ class NodePlan:
     @property
     def name(self) -> str:
         """The hostname."""
-        return f"vm-{self.number:03d}"
+        return node_name(self.number)
 
     @property
     def bridges(self) -> Mapping[str, tuple[str, ...]]:
         """Bridges and their ports."""
-        found: dict[str, tuple[str, ...]] = {}
+        ports: dict[str, tuple[str, ...]] = {}
         for each in self.interfaces:
             if each.bridge:
-                found[each.bridge] = (*found.get(each.bridge, ()), each.name)
-        return found
+                ports[each.bridge] = (*ports.get(each.bridge, ()), each.name)
+        return ports
 
     @property
     def sysctls(self) -> Mapping[str, str]:
@@ -140,40 +141,40 @@ class NodePlan:
         return next((each for each in self.interfaces if each.net == net), None)
 
 
-def plans(topology: Topology, given: Given) -> dict[int, NodePlan]:
+def plans(topology: Topology, shape: ClusterShape) -> dict[int, NodePlan]:
     """The plan of every node of a cluster."""
-    return {number: plan(topology, number, given) for number in given.numbers}
+    return {number: plan(topology, number, shape) for number in shape.numbers}
 
 
-def plan(topology: Topology, number: int, given: Given) -> NodePlan:
+def plan(topology: Topology, number: int, shape: ClusterShape) -> NodePlan:
     """The plan of one node."""
     name = topology.group_of(number)
     role = role_of(number)
     if name is None:
-        return NodePlan(number, role, None, (_net0(number, given),))
+        return NodePlan(number, role, None, (_net0(number, shape),))
     group = topology.groups[name]
-    bare = NodePlan(number, role, name, (_net0(number, given), *_interfaces(group, number, given)))
+    bare = NodePlan(number, role, name, (_net0(number, shape), *_interfaces(group, number, shape)))
     ways = [
         way
         for i, route in enumerate(group.routes)
-        if not route.when or given.variables.get(route.when) == "yes"
-        for way in _ways(bare, f"groups.{name}.routes.{i}", route, given)
+        if not route.when or shape.variables.get(route.when) == "yes"
+        for way in _ways(bare, f"groups.{name}.routes.{i}", route, shape)
     ]
     return NodePlan(
-        number, role, name, bare.interfaces, (*_tabled(ways), *_uplink(group, given)), group.forward,
+        number, role, name, bare.interfaces, (*_tabled(ways), *_uplink(group, shape)), group.forward,
         group.uplink, group.nat,
     )  # fmt: skip
 
 
 def address(net: int, host: int, prefix: str) -> Address:
     """The address of `host` in the subnet of `net`."""
-    return Address(f"192.168.{net}.{host}", 24, f"{prefix}:192.168.{net}.{host}", 120)
+    return Address(v4(net, host), BITS4, v6(prefix, net, host), BITS6)
 
 
 def from_template(template: str, net: int, number: int, prefix: str) -> Address:
-    """Of `NET/N/H` the subnet number `net` of H bits, and in it the address `number`.
+    """The template `NET/N/H` divides NET/N into subnets of H bits: the address `number` in subnet `net`.
 
-    ValueError when the template is none, or its subnets have no room for the number.
+    Raises ValueError when it is no such template, or when its subnets have no room for the number.
     """
     base, _, inner = template.rpartition("/")
     try:
@@ -181,11 +182,13 @@ def from_template(template: str, net: int, number: int, prefix: str) -> Address:
     except ValueError:
         top, bits = ipaddress.IPv4Network("0.0.0.0/32"), 0
     if "/" not in base or not top.prefixlen <= bits <= 30:
-        raise ValueError(f"'{template}' is no NET/N/H with N <= H <= 30, as 169.254.0.0/20/24")
+        raise ValueError(
+            f"'{template}' is no NET/N/H with N <= H <= 30; an example of one is 169.254.0.0/20/24"
+        )
     if net >= 1 << (bits - top.prefixlen) or number >= (1 << (32 - bits)) - 1:
         raise ValueError(f"{template} has no room for node {number} on net {net}")
-    v4 = str(top.network_address + (net << (32 - bits)) + number)
-    return Address(v4, bits, f"{prefix}:{v4}", bits + 96)
+    address4 = str(top.network_address + (net << (32 - bits)) + number)
+    return Address(address4, bits, f"{prefix}:{address4}", bits + 96)
 
 
 def device(index: int) -> str:
@@ -193,77 +196,77 @@ def device(index: int) -> str:
     return f"eth{index + 1}"
 
 
-def _net0(number: int, given: Given) -> Interface:
-    return Interface("eth0", 0, 0, (address(0, number, given.prefix),), given.mtu)
+def _net0(number: int, shape: ClusterShape) -> Interface:
+    return Interface("eth0", 0, 0, (address(0, number, shape.prefix),), shape.mtu)
 
 
-def _interfaces(group: Group, number: int, given: Given) -> list[Interface]:
+def _interfaces(group: Group, number: int, shape: ClusterShape) -> list[Interface]:
     ports = {net: name for name, bridge in group.bridges.items() for net in bridge.links}
-    found = []
+    interfaces = []
     for i, link in enumerate(group.links):
         port = ports.get(link.net)
-        own = () if port else _addresses(link, number, given)
+        own = () if port else _addresses(link, number, shape)
         subnet = (link.net if link.subnet is None else link.subnet) if own else None
-        found.append(Interface(device(i), link.net, subnet, own, given.mtu, port))
+        interfaces.append(Interface(device(i), link.net, subnet, own, shape.mtu, port))
     for name, bridge in group.bridges.items():
-        own = (address(bridge.address, number, given.prefix),)
-        found.append(Interface(name, None, bridge.address, own, given.mtu))
-    return found
+        own = (address(bridge.address, number, shape.prefix),)
+        interfaces.append(Interface(name, None, bridge.address, own, shape.mtu))
+    return interfaces
 
 
-def _addresses(link: Link, number: int, given: Given) -> tuple[Address, ...]:
-    found = []
+def _addresses(link: Link, number: int, shape: ClusterShape) -> tuple[Address, ...]:
+    addresses = []
     if link.subnet is not None:
-        found.append(address(link.subnet, number if link.host is None else link.host, given.prefix))
-    template = given.variables.get(link.template) if link.template else None
+        addresses.append(address(link.subnet, number if link.host is None else link.host, shape.prefix))
+    template = shape.variables.get(link.template) if link.template else None
     if template:
-        found.append(from_template(template, link.net, number, given.prefix))
-    return tuple(found)
+        addresses.append(from_template(template, link.net, number, shape.prefix))
+    return tuple(addresses)
 
 
-def _ways(node: NodePlan, key: str, route: Route, given: Given) -> list[Way]:
+def _ways(node: NodePlan, key: str, route: Route, shape: ClusterShape) -> list[Way]:
     if route.direct is not None:
         dev = node.on_net(route.direct)
         return [
-            Way(key, *_destination(route.to, given), (Hop(None, dev.name if dev else None, route.direct),))
+            Way(key, *_destination(route.to, shape), (Hop(None, dev.name if dev else None, route.direct),))
         ]
     who, _, net = route.to.partition("@")
     if who in FIRST:  # one route for each node of a role, over its other address
         via = int(route.via[0].partition("@")[2])
         return [
-            Way(key, *_destination(f"{n}@{net}", given), (_hop(node, n, via, given),)) for n in given.of(who)
+            Way(key, *_destination(f"{n}@{net}", shape), (_hop(node, n, via, shape),)) for n in shape.of(who)
         ]
-    hops = tuple(hop for text in route.via for hop in _hops(node, text, given))
+    hops = tuple(hop for text in route.via for hop in _hops(node, text, shape))
     bound = node.on_net(route.bound_to) if route.bound_to else None
     if not hops:
         return []
-    return [Way(key, *_destination(route.to, given), hops, bound.name if bound else None)]
+    return [Way(key, *_destination(route.to, shape), hops, bound.name if bound else None)]
 
 
-def _hops(node: NodePlan, text: str, given: Given) -> list[Hop]:
+def _hops(node: NodePlan, text: str, shape: ClusterShape) -> list[Hop]:
     who, _, net = text.partition("@")
-    numbers = given.of(who) if who in FIRST else [int(who)]
-    return [_hop(node, number, int(net), given) for number in numbers]
+    numbers = shape.of(who) if who in FIRST else [int(who)]
+    return [_hop(node, number, int(net), shape) for number in numbers]
 
 
-def _hop(node: NodePlan, number: int, net: int, given: Given) -> Hop:
+def _hop(node: NodePlan, number: int, net: int, shape: ClusterShape) -> Hop:
     dev = node.in_subnet(net)
-    return Hop(address(net, number, given.prefix), dev.name if dev else None, net, number)
+    return Hop(address(net, number, shape.prefix), dev.name if dev else None, net, number)
 
 
-def _destination(to: str, given: Given) -> tuple[str, str]:
+def _destination(to: str, shape: ClusterShape) -> tuple[str, str]:
     if to == "default":
         return "0.0.0.0/0", "::/0"
     host, _, net = to.rpartition("@")
     if host:
-        one = address(int(net), int(host), given.prefix)
+        one = address(int(net), int(host), shape.prefix)
         return f"{one.v4}/32", f"{one.v6}/128"
-    all_ = address(int(net), 0, given.prefix)
+    all_ = address(int(net), 0, shape.prefix)
     return all_.interface(4), all_.interface(6)
 
 
 def _tabled(ways: list[Way]) -> list[Way]:
-    """Bound routes get a table for each interface."""
+    """Give the bound routes of each interface a routing table."""
     devices = list(dict.fromkeys(way.bound_to for way in ways if way.bound_to))
     tables = {dev: TABLE + 2 * i for i, dev in enumerate(devices)}
     return [
@@ -271,7 +274,7 @@ def _tabled(ways: list[Way]) -> list[Way]:
     ]
 
 
-def _uplink(group: Group, given: Given) -> list[Way]:
-    if not group.uplink or given.variables.get("DHCP_eth0") == "yes":
+def _uplink(group: Group, shape: ClusterShape) -> list[Way]:
+    if not group.uplink or shape.variables.get("DHCP_eth0") == "yes":
         return []
-    return [Way("uplink", "0.0.0.0/0", None, (Hop(address(0, HOST, given.prefix), "eth0", 0, HOST),))]
+    return [Way("uplink", "0.0.0.0/0", None, (Hop(address(0, HOST, shape.prefix), "eth0", 0, HOST),))]

@@ -1,11 +1,12 @@
-"""Plans of nodes -> who reaches whom, found by walking their routes, there and back, in both families."""
+"""Plans of nodes -> who reaches whom: their routes are walked, there and back, in both families."""
 
 import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from tasks.topology.netplan import Given, Hop, Interface, NodePlan
+from tasks.base.node_names import node_name
+from tasks.topology.netplan import ClusterShape, Hop, Interface, NodePlan
 from tasks.topology.schema import Topology
 
 FAMILIES = (4, 6)
@@ -15,14 +16,14 @@ Step = tuple[int, int, int, bool]  # node, family, target, whether the packet is
 
 
 @dataclass(frozen=True)
-class Pair:
-    """What a topology promises: node `source` reaches node `to` at these addresses."""
+class Promised:
+    """One promise of a topology: node `source` reaches node `to` at these addresses."""
 
     source: int
     to: int
     v4: str
     v6: str
-    net: int  # on which the address is
+    net: int  # the net that the addresses are on
     key: str  # the promise in the definition
 
     def address(self, family: int) -> str:
@@ -41,13 +42,13 @@ class Leg:
 
 @dataclass
 class Fabric:
-    """Plans, looked at by address."""
+    """The plans of all nodes as one network, with tables to look up addresses and routes."""
 
     plans: Mapping[int, NodePlan]
     segments: Mapping[int, int]  # wire -> a wire that stands for all that bridges connect
     owners: dict[tuple[int, int, int], int] = field(default_factory=dict)  # family, segment, address -> node
     tables: dict[tuple[int, int], list[tuple[Bits, list[Leg]]]] = field(default_factory=dict)
-    known: dict[Step, str | None] = field(default_factory=dict)
+    walks: dict[Step, str | None] = field(default_factory=dict)
 
     def segment(self, node: NodePlan, dev: Interface) -> int | None:
         """The segment an interface is on; a bridge is where its ports are."""
@@ -57,11 +58,11 @@ class Fabric:
         return self.segments.get(ports[0], ports[0]) if ports else None
 
 
-def promised(topology: Topology, plans: Mapping[int, NodePlan], given: Given) -> list[Pair]:
-    """Every pair of nodes that the topology promises, among the nodes that there are."""
+def promised(topology: Topology, plans: Mapping[int, NodePlan], shape: ClusterShape) -> list[Promised]:
+    """Every pair of nodes that the topology promises, among the nodes of these plans."""
     pairs = []
     for i, promise in enumerate(topology.reachable):
-        if promise.when and not given.variables.get(promise.when):
+        if promise.when and not shape.variables.get(promise.when):
             continue
         for source in (node for node in plans.values() if node.group == promise.source):
             for to in (node for node in plans.values() if node.group == promise.to and node != source):
@@ -69,18 +70,20 @@ def promised(topology: Topology, plans: Mapping[int, NodePlan], given: Given) ->
     return pairs
 
 
-def _pairs(source: NodePlan, to: NodePlan, nets: tuple[int, ...], key: str) -> list[Pair]:
+def _pairs(source: NodePlan, to: NodePlan, nets: tuple[int, ...], key: str) -> list[Promised]:
     placed = {each.subnet: each for each in to.interfaces if each.subnet and each.addresses}
     chosen = nets or tuple(placed)[:1]
-    found = [(net, placed[net].addresses[0]) for net in chosen if net in placed]
-    return [Pair(source.number, to.number, own.v4, own.v6, net, key) for net, own in found]
+    ends = [(net, placed[net].addresses[0]) for net in chosen if net in placed]
+    return [Promised(source.number, to.number, own.v4, own.v6, net, key) for net, own in ends]
 
 
-def broken(topology: Topology, plans: Mapping[int, NodePlan], given: Given) -> Iterator[tuple[Pair, str]]:
-    """The promised pairs that do not come about, each with the reason; a sample of large groups."""
+def broken(
+    topology: Topology, plans: Mapping[int, NodePlan], shape: ClusterShape
+) -> Iterator[tuple[Promised, str]]:
+    """The promised pairs that do not reach each other, each with the reason; of large groups a sample."""
     walked = fabric(plans)
     ends = _sample(plans)
-    for pair in promised(topology, plans, given):
+    for pair in promised(topology, plans, shape):
         if pair.source not in ends or pair.to not in ends:
             continue
         for family in FAMILIES:
@@ -92,14 +95,14 @@ def broken(topology: Topology, plans: Mapping[int, NodePlan], given: Given) -> I
 
 def fabric(plans: Mapping[int, NodePlan]) -> Fabric:
     """The nodes as one network."""
-    made = Fabric(plans, segments(plans))
+    network = Fabric(plans, segments(plans))
     for node in plans.values():
         for dev in node.interfaces:
-            at = made.segment(node, dev)
+            at = network.segment(node, dev)
             for own in dev.addresses if at is not None else ():
                 for family in FAMILIES:
-                    made.owners[family, at or 0, _number(own.text(family))] = node.number
-    return made
+                    network.owners[family, at or 0, _number(own.text(family))] = node.number
+    return network
 
 
 def segments(plans: Mapping[int, NodePlan]) -> dict[int, int]:
@@ -115,28 +118,28 @@ def segments(plans: Mapping[int, NodePlan]) -> dict[int, int]:
 
 
 def reaches(walked: Fabric, family: int, source: int, target: str) -> str | None:
-    """None when every path leads to `target` and every answer back; else why not."""
+    """None when every path leads to `target` and every answer comes back; else the reason."""
     goal = _number(target)
     why = _walk(walked, family, source, goal)
     if why:
-        return f"vm-{source:03d} does not reach {target}: {why}"
+        return f"{node_name(source)} does not reach {target}: {why}"
     end = next(node for (kind, _, own), node in walked.owners.items() if (kind, own) == (family, goal))
     for leg in _lookup(walked, family, source, goal):
         if leg.source is None:
-            return f"vm-{source:03d} has no address on {leg.dev.name} to be answered at"
+            return f"{node_name(source)} has no address on {leg.dev.name}, so it cannot be answered"
         why = _walk(walked, family, end, _number(leg.source))
         if why:
-            return f"vm-{end:03d} cannot answer {leg.source}: {why}"
+            return f"{node_name(end)} cannot answer {leg.source}: {why}"
     return None
 
 
 def _walk(walked: Fabric, family: int, at: int, goal: int, *, transit: bool = False) -> str | None:
     """None when all paths from node `at` lead to `goal`; `transit`: the packet is not its own."""
     key = (at, family, goal, transit)
-    if key not in walked.known:
-        walked.known[key] = f"the routes go in a circle at vm-{at:03d}"  # as long as it is looked at
-        walked.known[key] = _step(walked, key)
-    return walked.known[key]
+    if key not in walked.walks:
+        walked.walks[key] = f"the routes go in a circle at {node_name(at)}"  # until the walk below has ended
+        walked.walks[key] = _step(walked, key)
+    return walked.walks[key]
 
 
 def _step(walked: Fabric, key: Step) -> str | None:
@@ -154,7 +157,7 @@ def _step(walked: Fabric, key: Step) -> str | None:
         segment = walked.segment(node, leg.dev)
         owner = walked.owners.get((family, -1 if segment is None else segment, gateway))
         if owner is None:
-            return f"nobody at {node.name}'s {leg.dev.name} has {_text(gateway, family)}"
+            return f"no node on the net of {leg.dev.name} of {node.name} has {_text(gateway, family)}"
         why = _walk(walked, family, owner, goal, transit=True)
         if why:
             return why
@@ -183,7 +186,7 @@ def _table(node: NodePlan, family: int) -> list[tuple[Bits, list[Leg]]]:
 
 
 def _leg(dev: Interface, hop: Hop, family: int) -> Leg:
-    """The subnet of the next hop is the first of its interface."""
+    """The leg to a next hop; its source is the first address of the interface."""
     source = dev.addresses[0].text(family) if dev.addresses else None
     return Leg(dev, _number(hop.address.text(family)) if hop.address else None, source)
 

@@ -1,7 +1,7 @@
-"""What a topology may say: ovl/<overlay>/topology/<name>.yaml. A field's comment is its documentation.
+"""The keys of a topology: ovl/<overlay>/topology/<name>.yaml. A field's comment is its documentation.
 
-A net is a wire and, mostly, the subnet 192.168.<net>.0/24 on it. Places are written `201@3` (node 201's
-address on net 3) and `router@1` (every router on net 1).
+A net is a wire and, usually, the subnet 192.168.<net>.0/24 on it. `201@3` is the address of node 201 on net
+3, and `router@1` is every router on net 1.
 """
 
 import re
@@ -11,10 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from tasks.definitions.artifact_sources import Definition, Name
-from tasks.definitions.settings import FIRST, MOST
-
-ROLES = {role: (first, first + MOST[role] - 1) for role, first in FIRST.items()}  # their first and last
-LAST = max(last for _, last in ROLES.values())
+from tasks.definitions.roles import FIRST, LAST, RANGES
 
 Net = Annotated[int, Field(ge=1, le=99)]
 Number = Annotated[int, Field(ge=1, le=LAST)]
@@ -22,7 +19,7 @@ Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 
 def _text(value: Any) -> Any:
-    """A bare number, where a word may stand too."""
+    """YAML reads a bare number as an integer; these keys are texts."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -45,23 +42,23 @@ Numbers = Annotated[
     BeforeValidator(_text),
     _word(
         r"vm|router|tester|[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*",
-        "neither a role (vm, router, tester) nor numbers, as 201, 10-19 or 201,203",
+        "neither a role (vm, router, tester) nor numbers such as 201, 10-19 or 201,203",
     ),
 ]
 Address = Annotated[
     str,
     BeforeValidator(_text),
-    _word(r"none|[0-9]+|[0-9]+@[0-9]+", "neither a net, nor an address as 5@2, nor none"),
+    _word(r"none|[0-9]+|[0-9]+@[0-9]+", "neither a net, nor an address such as 5@2, nor 'none'"),
 ]
 Target = Annotated[
     str,
     BeforeValidator(_text),
     _word(
         r"default|[0-9]+|([0-9]+|vm|router|tester)@[0-9]+",
-        "neither default, nor a net, nor addresses as 5@2 or vm@2",
+        "neither 'default', nor a net, nor addresses such as 5@2 or vm@2",
     ),
 ]
-Hop = Annotated[str, _word(r"([0-9]+|router|same)@[0-9]+", "no next hop, as 201@1 or router@1")]
+Hop = Annotated[str, _word(r"([0-9]+|router|same)@[0-9]+", "no next hop; examples are 201@1 and router@1")]
 
 
 class Link(Definition):
@@ -75,8 +72,8 @@ class Link(Definition):
     @property
     def subnet(self) -> int | None:
         """The net whose subnet the interface is in; None if it has no address."""
-        said = str(self.net) if self.address is None else self.address
-        return None if said == "none" else int(said.rpartition("@")[2])
+        text = str(self.net) if self.address is None else self.address
+        return None if text == "none" else int(text.rpartition("@")[2])
 
     @property
     def host(self) -> int | None:
@@ -103,14 +100,16 @@ class Route(Definition):
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if bool(self.via) == (self.direct is not None):
-            raise ValueError("exactly one of via, direct is needed")
-        every = self.to.partition("@")[0] in ROLES
+            raise ValueError("exactly one of 'via' and 'direct' is needed")
+        every = self.to.partition("@")[0] in RANGES
         if every != (bool(self.via) and self.via[0].startswith("same@")):
-            raise ValueError("'same@NET' goes with a 'to' of every node, as in {to: vm@4, via: [same@1]}")
+            raise ValueError(
+                "'same@NET' and a 'to' of a whole role go together, as in {to: vm@4, via: [same@1]}"
+            )
         if every and len(self.via) > 1:
-            raise ValueError("a 'to' of every node takes one 'via'")
+            raise ValueError("a 'to' of a whole role takes one 'via'")
         if self.bound_to is not None and (every or self.direct is not None or self.when):
-            raise ValueError("'bound_to' goes with 'to' and 'via' only")
+            raise ValueError("beside 'bound_to' a route has only 'to' and 'via'; 'to' is not a whole role")
         return self
 
 
@@ -122,21 +121,22 @@ class Group(Definition):
     bridges: dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,14}$")], Bridge] = {}
     forward: bool = False  # forwards packets
     uplink: bool = False  # IPv4 default route to the host, on net 0
-    nat: Annotated[tuple[Net, ...], Field(strict=False)] = ()  # what comes from these leaves eth0 as its own
+    # Packets from these subnets leave on eth0 with the node's own address.
+    nat: Annotated[tuple[Net, ...], Field(strict=False)] = ()
     routes: Annotated[tuple[Route, ...], Field(strict=False)] = ()
     mem: Annotated[int, Field(ge=32, le=65536)] | None = None  # MiB
     smp: Annotated[int, Field(ge=1, le=8)] | None = None
 
     @property
     def role(self) -> str | None:
-        """The role that the group is the rest of; None for single numbers."""
-        return self.nodes if self.nodes in ROLES else None
+        """The role whose nodes the group has, less those of earlier groups; None for single numbers."""
+        return self.nodes if self.nodes in RANGES else None
 
     @property
     def ranges(self) -> tuple[tuple[int, int], ...]:
         """The numbers, as first and last."""
-        if self.nodes in ROLES:
-            return (ROLES[self.nodes],)
+        if self.nodes in RANGES:
+            return (RANGES[self.nodes],)
         pairs = [re.split("-", part) for part in self.nodes.split(",")]
         return tuple((int(pair[0]), int(pair[-1])) for pair in pairs)
 
@@ -175,8 +175,9 @@ class Topology(Definition):
     counts: Counts = Counts()
     mem: Annotated[int, Field(ge=32, le=65536)] | None = None  # MiB of a node whose group does not say
     smp: Annotated[int, Field(ge=1, le=8)] | None = None
-    scaleout: Annotated[tuple[Number, ...], Field(strict=False)] = ()  # nodes it is made for, beyond counts
-    variables: dict[Variable, str] = {}  # of guests, that it looks at: an example of each
+    # Nodes beyond the counts that it has a place for; `xc scaleout` starts them.
+    scaleout: Annotated[tuple[Number, ...], Field(strict=False)] = ()
+    variables: dict[Variable, str] = {}  # variables of guests that it uses, each with an example
     reachable: Annotated[tuple[Promise, ...], Field(strict=False)] = ()
 
     @property
@@ -185,8 +186,8 @@ class Topology(Definition):
         return f"{self.directory.parent.name}/{self.directory.name}/topology/{self.name}.yaml"
 
     @property
-    def asked(self) -> dict[str, int]:
-        """The counts that it asks for: its own, and 0 of a role whose first node it has no place for."""
+    def node_counts(self) -> dict[str, int]:
+        """How many nodes it asks for: its own counts, and 0 of a role whose first node has no group."""
         own = self.counts.model_dump(exclude_none=True)
         keys = {"vm": "nvm", "router": "nrouters", "tester": "ntesters"}
         return {**{key: 0 for role, key in keys.items() if not self.group_of(FIRST[role])}, **own}

@@ -1,4 +1,4 @@
-"""Topologies -> the page that describes them, and the mark by which a picture is known to be up to date."""
+"""Topologies -> the page that describes them, and the mark that shows whether a picture is up to date."""
 
 import hashlib
 import re
@@ -14,8 +14,8 @@ _COMMENTS = re.compile(r"<!--.*?-->\n?", re.S)
 
 def drawn(topology: Topology) -> drawing.Drawing:
     """The topology as its definition has it."""
-    given = check.as_defined(topology)
-    return drawing.drawing(topology, given, netplan.plans(topology, given))
+    shape = check.as_defined(topology)
+    return drawing.drawing(topology, shape, netplan.plans(topology, shape))
 
 
 def source_mark(source: str) -> str:
@@ -24,7 +24,7 @@ def source_mark(source: str) -> str:
 
 
 def marked(svg: str, source: str) -> str:
-    """An SVG of Graphviz with our comment instead of its own, which tell versions."""
+    """An SVG of Graphviz with our comment in place of its comments, which contain its version."""
     head, _, body = svg.partition("<svg")
     return head + source_mark(source) + "\n<svg" + _COMMENTS.sub("", body)
 
@@ -46,18 +46,18 @@ def _part(topology: Topology) -> str:
         f"![{topology.name}](topologies/{topology.name}.svg)",
         "",
     ]
-    lines += drawing.markdown_table(("node", "addresses", "routes", "besides"), [row for row in rows if row])
+    lines += drawing.markdown_table(("node", "addresses", "routes", "also"), [row for row in rows if row])
     promises = [_promise(each) for each in topology.reachable]
     lines += ["", f"Promised: {'; '.join(promises)}."] if promises else []
     lines += [
-        f"Of guests' variables it looks at `{name}`, for example `{value}`."
+        f"It uses the guests' variable `{name}`, for example `{value}`."
         for name, value in topology.variables.items()
     ]
     return "\n".join(lines) + "\n"
 
 
-def _row(topology: Topology, name: str, made: drawing.Drawing) -> list[str]:
-    nodes = [node for box in made.boxes for node in box.nodes if node.group == name]
+def _row(topology: Topology, name: str, picture: drawing.Drawing) -> list[str]:
+    nodes = [node for box in picture.boxes for node in box.nodes if node.group == name]
     if not nodes:
         return []
     first = nodes[0]
@@ -71,14 +71,14 @@ def _row(topology: Topology, name: str, made: drawing.Drawing) -> list[str]:
 
 
 def _addresses(node: NodePlan) -> list[str]:
-    found = []
+    parts = []
     for dev in node.interfaces[1:]:
         where = f" on net {dev.net}" if dev.net and dev.net != dev.subnet else ""
         own = ", ".join(one.interface(4) for one in dev.addresses) or (
             "in " + dev.bridge if dev.bridge else "none"
         )
-        found.append(f"{dev.name}{where}: {own}")
-    return found
+        parts.append(f"{dev.name}{where}: {own}")
+    return parts
 
 
 def _routes(node: NodePlan) -> list[str]:
@@ -94,9 +94,9 @@ def _route(way: Way) -> str:
 
 
 def _besides(node: NodePlan) -> list[str]:
-    found = [f"{name} joins {', '.join(ports)}" for name, ports in node.bridges.items()]
-    found += ["forwards"] if node.forward else []
-    return found + ([f"NAT of net {', '.join(map(str, node.nat))}"] if node.nat else [])
+    parts = [f"{name} joins {', '.join(ports)}" for name, ports in node.bridges.items()]
+    parts += ["forwards"] if node.forward else []
+    return parts + ([f"NAT of net {', '.join(map(str, node.nat))}"] if node.nat else [])
 
 
 def _promise(each: Promise) -> str:

@@ -3,6 +3,7 @@
 import re
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
@@ -98,13 +99,18 @@ def test_two_starts_at_once_one_wins_and_one_says_so() -> None:
     assert_nothing_left("t-twice")
 
 
+def starting(cluster: Cluster, *words: str) -> "subprocess.Popen[str]":
+    """A start whose first machine is there, and that is not done yet."""
+    process = cluster.spawn("starts", *words)
+    while not any("qemu-system" in line for line in processes_of(cluster.name)) and process.poll() is None:
+        time.sleep(0.01)
+    assert process.poll() is None
+    return process
+
+
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_start_leaves_nothing(sign: signal.Signals) -> None:
-    cluster = Cluster("t-intr")
-    process = cluster.spawn("starts", "--nvm=2", "--nrouters=0")
-    while len(processes_of("t-intr")) < 3 and process.poll() is None:
-        time.sleep(0.02)
-    code, said = interrupt(process, sign)
+    code, said = interrupt(starting(Cluster("t-intr"), "--nvm=2", "--nrouters=0"), sign)
     assert code != 0
     assert "Traceback" not in said
     assert_nothing_left("t-intr")
@@ -112,10 +118,7 @@ def test_an_interrupted_start_leaves_nothing(sign: signal.Signals) -> None:
 
 def test_stop_cleans_up_after_a_start_that_was_killed() -> None:
     cluster = Cluster("t-kill")
-    process = cluster.spawn("starts", "--nvm=2", "--nrouters=0")
-    while len(processes_of("t-kill")) < 3 and process.poll() is None:
-        time.sleep(0.02)
-    interrupt(process, signal.SIGKILL)
+    interrupt(starting(cluster, "--nvm=2", "--nrouters=0"), signal.SIGKILL)
     assert processes_of("t-kill")
     cluster.xc("stop")
     assert_nothing_left("t-kill")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tasks.definitions import settings
+from tasks.definitions import roles, settings
 from tasks.definitions.settings import Layer, Settings
 from tasks.topology.choice import Named, named
 from tests.conftest import ROOT
@@ -149,11 +149,11 @@ def test_what_is_no_per_node_setting(name: str) -> None:
 
 
 def test_roles() -> None:
-    roles = {number: settings.role_of(number) for number in (1, 200, 201, 220, 221, 240)}
-    assert list(roles.values()) == ["vm", "vm", "router", "router", "tester", "tester"]
+    by_number = {number: roles.role_of(number) for number in (1, 200, 201, 220, 221, 240)}
+    assert list(by_number.values()) == ["vm", "vm", "router", "router", "tester", "tester"]
     for number in (0, 241, -1):
         with pytest.raises(ValueError, match="no node number"):
-            settings.role_of(number)
+            roles.role_of(number)
 
 
 TOPOLOGY = {"nrouters": 4, "nets_vm": "0,1,4", "mem201": 192, "mem202": 192, "nets201": "0,1,3", "smp": 3}

@@ -141,6 +141,23 @@ def test_a_file_of_more_than_4_gib(tmp_path: Path) -> None:
     assert iso9660.names(tmp_path / "x.iso") == ["00big.tar", "01small.tar"]
 
 
+def test_a_file_with_holes_is_the_same_as_one_without(tmp_path: Path) -> None:
+    """Data in the middle of what is copied at a time, and a hole at the end."""
+    for name, filling in (("holes", False), ("plain", True)):
+        with (tmp_path / name).open("wb") as file:
+            if filling:
+                file.write(bytes(9 << 20))
+            for at in (0, 100_001, (3 << 20) - 1, 5 << 20):
+                file.seek(at)
+                file.write(b"data")
+            file.truncate(9 << 20)
+        iso9660.write(
+            tmp_path / f"{name}.iso", {"a.tar": tmp_path / name, "b.tar": tmp_path / name}, "x", EPOCH
+        )
+    assert (tmp_path / "holes").stat().st_blocks < (tmp_path / "plain").stat().st_blocks
+    assert (tmp_path / "holes.iso").read_bytes() == (tmp_path / "plain.iso").read_bytes()
+
+
 def test_more_than_guests_can_see(tmp_path: Path) -> None:
     """The disk that guests know is 8 GiB; a larger ISO would end in the middle of a tar."""
     paths = {}

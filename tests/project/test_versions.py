@@ -70,7 +70,7 @@ def test_a_word_that_no_version_says(root: Path) -> None:
 def test_a_version_that_is_no_mapping(root: Path) -> None:
     (root / "ovl" / "kubernetes" / "versions.yaml").write_text("v2.0.0: 7\n")
     problems = definition_files.load(root).problems
-    assert "ovl/kubernetes/versions.yaml: v2.0.0: expected words and their text" in problems
+    assert "ovl/kubernetes/versions.yaml: v2.0.0: expected lines of the form WORD: TEXT" in problems
 
 
 def test_all_versions_here_have_a_module() -> None:

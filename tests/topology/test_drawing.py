@@ -8,7 +8,7 @@ import pytest
 from tasks.project import definition_files
 from tasks.topology import check, drawing, netplan, web_page
 from tasks.topology.drawing import State
-from tasks.topology.netplan import Given
+from tasks.topology.netplan import ClusterShape
 from tasks.topology.schema import Group
 from tests.conftest import ROOT, Checkout, Fakes
 
@@ -16,20 +16,20 @@ TOPOLOGIES = definition_files.load(ROOT).topologies
 TINY = 'summary: "x"\nnets: {1: the "first"}\ngroups: {vm: {nodes: vm, links: [1]}}\n'
 
 
-def drawn(name: str, given: Given | None = None, state: State | None = None) -> drawing.Drawing:
+def drawn(name: str, shape: ClusterShape | None = None, state: State | None = None) -> drawing.Drawing:
     """A drawing of one of our topologies."""
     topology = TOPOLOGIES[name]
-    given = given or check.as_defined(topology)
-    return drawing.drawing(topology, given, netplan.plans(topology, given), state)
+    shape = shape or check.as_defined(topology)
+    return drawing.drawing(topology, shape, netplan.plans(topology, shape), state)
 
 
 @pytest.mark.parametrize("name", sorted(TOPOLOGIES))
 @pytest.mark.parametrize("text", [drawing.dot, drawing.mermaid])
 def test_every_node_net_and_address_is_there(name: str, text: object) -> None:
-    made = drawn(name)
-    written = text(made)  # type: ignore[operator]
-    given = check.as_defined(TOPOLOGIES[name])
-    for node in netplan.plans(TOPOLOGIES[name], given).values():
+    picture = drawn(name)
+    written = text(picture)  # type: ignore[operator]
+    shape = check.as_defined(TOPOLOGIES[name])
+    for node in netplan.plans(TOPOLOGIES[name], shape).values():
         assert node.name in written
         for dev in node.interfaces[1:]:
             assert dev.name in written
@@ -39,11 +39,11 @@ def test_every_node_net_and_address_is_there(name: str, text: object) -> None:
 
 
 def test_the_lines_go_from_nodes_to_testers() -> None:
-    assert drawn("multihop", Given(1, 3, 1)).order == [
+    assert drawn("multihop", ClusterShape(1, 3, 1)).order == [
         "vm-001", "net1", "vm-201", "net3", "vm-202", "net4", "vm-203", "net2", "vm-221",
     ]  # fmt: skip
-    assert drawn("multihop", Given(1, 3, 1)).nets == [1, 3, 4, 2]
-    assert drawn("xnet", Given(0, 1, 1)).order == ["vm-201", "net1", "net2", "vm-221"]
+    assert drawn("multihop", ClusterShape(1, 3, 1)).nets == [1, 3, 4, 2]
+    assert drawn("xnet", ClusterShape(0, 1, 1)).order == ["vm-201", "net1", "net2", "vm-221"]
 
 
 def test_dot_is_understood_by_graphviz() -> None:
@@ -52,13 +52,13 @@ def test_dot_is_understood_by_graphviz() -> None:
         plain = subprocess.run(["dot", "-Tplain"], input=source, capture_output=True, text=True, check=True)
         assert plain.stderr == ""
         kinds = [line.split()[0] for line in plain.stdout.splitlines()]
-        made = drawn(name)
-        assert kinds.count("node") == len(made.boxes) + len(made.nets)
-        assert kinds.count("edge") == sum(len(list(drawing.wired(box.first))) for box in made.boxes)
+        picture = drawn(name)
+        assert kinds.count("node") == len(picture.boxes) + len(picture.nets)
+        assert kinds.count("edge") == sum(len(list(drawing.wired(box.first))) for box in picture.boxes)
 
 
 def test_many_nodes_are_one_box() -> None:
-    written = drawing.dot(drawn("xnet", Given(50, 2, 1)))
+    written = drawing.dot(drawn("xnet", ClusterShape(50, 2, 1)))
     assert "vm-001 ... vm-050\\n50 nodes" in written
     assert '"vm-002"' not in written
     assert "192.168.1.1 ..." in written
@@ -68,36 +68,36 @@ def test_planned_dead_and_cut() -> None:
     zones = drawing.dot(drawn("zones"))
     assert re.search(r'"vm-010" \[.*dashed', zones) and not re.search(r'"vm-001" \[.*dashed', zones)
     state = State(frozenset({1, 201, 202, 203, 221}), {(201, "eth2"): False, (201, "eth3"): True})
-    made = drawn("diamond", Given(1, 4, 1), state)
-    written = drawing.dot(made)
+    picture = drawn("diamond", ClusterShape(1, 4, 1), state)
+    written = drawing.dot(picture)
     assert "vm-204\\ndead" in written and drawing.DEAD in written
     (down,) = [line for line in written.splitlines() if "(down)" in line]
     assert down.startswith('  "vm-201" -- "net3"') and drawing.DOWN in down
-    text = drawing.mermaid(made)
+    text = drawing.mermaid(picture)
     assert 'vm204["vm-204<br/>dead"]:::dead' in text
     assert 'vm201 -.-|"eth2 (down)<br/>192.168.3.201"| net3' in text
-    many = drawing.dot(drawn("xnet", Given(10, 1, 0), State(frozenset({1, 2}), {})))
+    many = drawing.dot(drawn("xnet", ClusterShape(10, 1, 0), State(frozenset({1, 2}), {})))
     assert "2 of 10 alive" in many
 
 
 def test_nodes_on_no_net_are_drawn_too() -> None:
     """As one that a topology has no place for."""
     topology = TOPOLOGIES["bridge"]
-    given = Given(1, 2, 1)
-    made = drawing.drawing(topology, given, netplan.plans(topology, given))
-    assert made.order == ["vm-001", "net1", "vm-201", "net2", "vm-221", "vm-202"]
-    assert '"vm-202"' in drawing.dot(made)
+    shape = ClusterShape(1, 2, 1)
+    picture = drawing.drawing(topology, shape, netplan.plans(topology, shape))
+    assert picture.order == ["vm-001", "net1", "vm-201", "net2", "vm-221", "vm-202"]
+    assert '"vm-202"' in drawing.dot(picture)
     lonely = topology.model_copy(update={"groups": {"vm": Group(nodes="vm")}})
-    made = drawing.drawing(lonely, given, netplan.plans(lonely, Given(2, 0, 0)))
-    assert made.order == ["vm-001", "vm-002"] and made.nets == []
+    picture = drawing.drawing(lonely, shape, netplan.plans(lonely, ClusterShape(2, 0, 0)))
+    assert picture.order == ["vm-001", "vm-002"] and picture.nets == []
 
 
 def test_quotes_in_words() -> None:
     topology = TOPOLOGIES["xnet"].model_copy(update={"nets": {1: 'a "b" \\c', 2: "d"}})
-    given = Given(1, 1, 0)
-    made = drawing.drawing(topology, given, netplan.plans(topology, given))
-    assert 'net 1: a \\"b\\" \\\\c\\n' in drawing.dot(made)
-    assert "net 1: a #quot;b#quot;" in drawing.mermaid(made)
+    shape = ClusterShape(1, 1, 0)
+    picture = drawing.drawing(topology, shape, netplan.plans(topology, shape))
+    assert 'net 1: a \\"b\\" \\\\c\\n' in drawing.dot(picture)
+    assert "net 1: a #quot;b#quot;" in drawing.mermaid(picture)
 
 
 @pytest.mark.parametrize("name", sorted(TOPOLOGIES))

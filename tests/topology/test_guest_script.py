@@ -8,7 +8,7 @@ import pytest
 
 from tasks.project import definition_files
 from tasks.topology import check, guest_script, netplan
-from tasks.topology.netplan import Given, NodePlan, Way
+from tasks.topology.netplan import ClusterShape, NodePlan, Way
 from tests.conftest import ROOT
 
 OVERLAY = ROOT / "ovl/network-topology"
@@ -63,14 +63,14 @@ class Guest:
         return (self.root / "proc/sys/net" / name).read_text().strip()
 
 
-def made(folder: Path, topology: str, number: int, given: Given, devices: int = 8) -> Guest:
+def set_up(folder: Path, topology: str, number: int, shape: ClusterShape, devices: int = 8) -> Guest:
     """A guest that knows what real ones are told."""
     guest = Guest(folder)
-    counts = f"__nvm={given.nvm}\n__nrouters={given.nrouters}\n__ntesters={given.ntesters}\n"
-    told = "".join(f"{name}='{value}'\n" for name, value in given.variables.items())
-    guest.put("etc/profile", f"{counts}PREFIX={given.prefix}\nTOPOLOGY={topology}\n{told}")
+    counts = f"__nvm={shape.nvm}\n__nrouters={shape.nrouters}\n__ntesters={shape.ntesters}\n"
+    told = "".join(f"{name}='{value}'\n" for name, value in shape.variables.items())
+    guest.put("etc/profile", f"{counts}PREFIX={shape.prefix}\nTOPOLOGY={topology}\n{told}")
     guest.put("proc/sys/kernel/hostname", f"vm-{number:03d}\n")
-    mtus = " ".join(f"mtu{net}={given.mtu}" for net in range(13)) if given.mtu != 1500 else ""
+    mtus = " ".join(f"mtu{net}={shape.mtu}" for net in range(13)) if shape.mtu != 1500 else ""
     guest.put("proc/cmdline", f"root=/dev/vda {mtus}\n")
     for name in SYSCTLS:
         guest.put(f"proc/sys/net/{name}", "0\n")
@@ -87,9 +87,9 @@ def made(folder: Path, topology: str, number: int, given: Given, devices: int = 
     return guest
 
 
-def expected(plan: NodePlan, given: Given) -> list[str]:
+def expected(plan: NodePlan, shape: ClusterShape) -> list[str]:
     """The commands of iproute2 that make a plan true."""
-    mtu = f" mtu {given.mtu}" if given.mtu != 1500 else ""
+    mtu = f" mtu {shape.mtu}" if shape.mtu != 1500 else ""
     lines = []
     for dev in plan.interfaces[1:]:
         if dev.name in plan.bridges:
@@ -120,7 +120,7 @@ def route(way: Way) -> list[str]:
     return lines
 
 
-def givens(name: str) -> list[Given]:
+def shapes(name: str) -> list[ClusterShape]:
     """Clusters to try: as defined; with the topology's variables, another prefix and MTU."""
     plain = check.as_defined(TOPOLOGIES[name])
     other = replace(plain, prefix="2001:db8:", mtu=9000, variables=TOPOLOGIES[name].variables)
@@ -129,12 +129,12 @@ def givens(name: str) -> list[Given]:
 
 @pytest.mark.parametrize("name", sorted(TOPOLOGIES))
 def test_guests_do_what_is_planned(name: str, tmp_path: Path) -> None:
-    for i, given in enumerate(givens(name)):
-        for number, plan in netplan.plans(TOPOLOGIES[name], given).items():
-            guest = made(tmp_path / f"{i}-{number}", name, number, given)
+    for i, shape in enumerate(shapes(name)):
+        for number, plan in netplan.plans(TOPOLOGIES[name], shape).items():
+            guest = set_up(tmp_path / f"{i}-{number}", name, number, shape)
             done = guest.run("11xnet.rc")
             assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), plan.name
-            assert sorted(guest.lines("ip")) == sorted(expected(plan, given)), plan.name
+            assert sorted(guest.lines("ip")) == sorted(expected(plan, shape)), plan.name
             assert len(guest.lines("ip.calls")) == (1 if len(plan.interfaces) > 1 else 0)
             nat = [line.split()[4] for line in guest.lines("nft") if "saddr" in line]
             assert nat == [f"192.168.{net}.0/24" for net in plan.nat]
@@ -144,10 +144,10 @@ def test_guests_do_what_is_planned(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(TOPOLOGIES))
 def test_names_lead_to_addresses_that_nodes_have(name: str, tmp_path: Path) -> None:
-    given = check.as_defined(TOPOLOGIES[name])
-    plans = netplan.plans(TOPOLOGIES[name], given)
+    shape = check.as_defined(TOPOLOGIES[name])
+    plans = netplan.plans(TOPOLOGIES[name], shape)
     number = max(plans)
-    guest = made(tmp_path / "guest", name, number, given)
+    guest = set_up(tmp_path / "guest", name, number, shape)
     assert guest.run("11hosts.rc").returncode == 0
     rows = [line.split() for line in guest.lines("etc/hosts") if " vm-" in line]
     own = {
@@ -159,8 +159,8 @@ def test_names_lead_to_addresses_that_nodes_have(name: str, tmp_path: Path) -> N
 
 
 def test_nodes_beyond_the_counts(tmp_path: Path) -> None:
-    given = Given(nvm=1, nrouters=2)
-    guest = made(tmp_path / "g", "xnet", 77, given)
+    shape = ClusterShape(nvm=1, nrouters=2)
+    guest = set_up(tmp_path / "g", "xnet", 77, shape)
     assert guest.run("11xnet.rc").returncode == 0
     assert guest.run("11hosts.rc").returncode == 0
     assert "address replace 192.168.1.77/24 broadcast + dev eth1" in guest.lines("ip")
@@ -169,14 +169,14 @@ def test_nodes_beyond_the_counts(tmp_path: Path) -> None:
 
 
 def test_no_routers_no_default_route(tmp_path: Path) -> None:
-    guest = made(tmp_path / "g", "xnet", 1, Given(nrouters=0))
+    guest = set_up(tmp_path / "g", "xnet", 1, ClusterShape(nrouters=0))
     assert guest.run("11xnet.rc").returncode == 0
     assert not [line for line in guest.lines("ip") if line.startswith("route")]
 
 
 @pytest.mark.parametrize("name", ["", "default"])
 def test_the_default_topology(name: str, tmp_path: Path) -> None:
-    guest = made(tmp_path / "g", name, 221, Given())
+    guest = set_up(tmp_path / "g", name, 221, ClusterShape())
     assert guest.run("11xnet.rc").returncode == 0
     assert "address replace 192.168.2.221/24 broadcast + dev eth1" in guest.lines("ip")
 
@@ -188,7 +188,7 @@ def settings(guest: Guest, **values: str) -> None:
 
 
 def test_dhcp_and_no_masquerade(tmp_path: Path) -> None:
-    guest = made(tmp_path / "g", "xnet", 201, Given())
+    guest = set_up(tmp_path / "g", "xnet", 201, ClusterShape())
     settings(guest, DHCP_eth0="yes", DISABLE_MASQUERADE="yes")
     assert guest.run("11xnet.rc").returncode == 0
     assert not [line for line in guest.lines("ip") if line.startswith("route")]
@@ -196,19 +196,19 @@ def test_dhcp_and_no_masquerade(tmp_path: Path) -> None:
 
 
 def test_failures_are_loud(tmp_path: Path) -> None:
-    unknown = made(tmp_path / "unknown", "nonsense", 1, Given())
+    unknown = set_up(tmp_path / "unknown", "nonsense", 1, ClusterShape())
     done = unknown.run("11xnet.rc")
     assert done.returncode == 1
     assert "ERROR" in done.stdout and "nonsense.sh" in done.stdout and "xnet.sh" in done.stdout
-    homeless = made(tmp_path / "homeless", "bridge", 202, Given())
+    homeless = set_up(tmp_path / "homeless", "bridge", 202, ClusterShape())
     done = homeless.run("11xnet.rc")
     assert done.returncode == 1
     assert "bridge has no place for vm-202" in done.stdout
-    broken = made(tmp_path / "broken", "diamond", 201, Given())
+    broken = set_up(tmp_path / "broken", "diamond", 201, ClusterShape())
     broken.put("usr/sbin/ip", "#!/bin/sh\ncat >/dev/null\nexit 1\n", 0o755)
     done = broken.run("11xnet.rc")
     assert done.returncode == 1 and "ip failed" in done.stdout
-    numbers = made(tmp_path / "numbers", "xnet", 1, Given())
+    numbers = set_up(tmp_path / "numbers", "xnet", 1, ClusterShape())
     settings(numbers, __nrouters="two")
     done = numbers.run("11xnet.rc")
     assert done.returncode == 1 and "__nrouters" in done.stdout
@@ -217,14 +217,14 @@ def test_failures_are_loud(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("template", ["lan", "10.0.0.0/8", "10.0.0/8/24", "10.0.0.0/8/24/28", "fd00::/8/16"])
 def test_a_template_that_is_none(template: str, tmp_path: Path) -> None:
-    guest = made(tmp_path / "g", "multilan-router", 1, Given(variables={"XLAN_TEMPLATE": template}))
+    guest = set_up(tmp_path / "g", "multilan-router", 1, ClusterShape(variables={"XLAN_TEMPLATE": template}))
     done = guest.run("11xnet.rc")
     assert done.returncode == 1 and template in done.stdout and done.stderr == ""
     assert "address replace 192.168.1.1/24 broadcast + dev eth1" in guest.lines("ip")
 
 
 def test_a_missing_interface_is_left_out_and_its_routes_too(tmp_path: Path) -> None:
-    guest = made(tmp_path / "g", "dual-path", 1, Given(nrouters=4), devices=2)
+    guest = set_up(tmp_path / "g", "dual-path", 1, ClusterShape(nrouters=4), devices=2)
     done = guest.run("11xnet.rc")
     assert done.returncode == 0
     assert "no eth2, net 4 is left out" in done.stdout
@@ -232,11 +232,11 @@ def test_a_missing_interface_is_left_out_and_its_routes_too(tmp_path: Path) -> N
 
 
 def test_a_second_run_makes_no_second_rule_or_bridge(tmp_path: Path) -> None:
-    guest = made(tmp_path / "rule", "dual-path", 1, Given(nrouters=4))
+    guest = set_up(tmp_path / "rule", "dual-path", 1, ClusterShape(nrouters=4))
     guest.run("11xnet.rc")
     guest.run("11xnet.rc")
     assert len([line for line in guest.lines("ip") if line.startswith("rule add")]) == 1
-    guest = made(tmp_path / "bridge", "bridge", 201, Given(nrouters=1))
+    guest = set_up(tmp_path / "bridge", "bridge", 201, ClusterShape(nrouters=1))
     guest.run("11xnet.rc")
     guest.put("sys/class/net/br1/address", "")
     guest.run("11xnet.rc")

@@ -9,7 +9,7 @@ import yaml
 
 from tasks.project import definition_files
 from tasks.topology import check, netplan, reachability
-from tasks.topology.netplan import Given, NodePlan, Way
+from tasks.topology.netplan import ClusterShape, NodePlan, Way
 from tasks.topology.schema import Topology
 from tests.conftest import ROOT, Checkout
 
@@ -137,16 +137,16 @@ def test_all_eleven_are_there() -> None:
 @pytest.mark.parametrize("name", FACTS)
 def test_facts(name: str) -> None:
     topology = TOPOLOGIES[name]
-    given = check.as_defined(topology)
-    assert {number: short(netplan.plan(topology, number, given)) for number in FACTS[name]} == FACTS[name]
+    shape = check.as_defined(topology)
+    assert {number: short(netplan.plan(topology, number, shape)) for number in FACTS[name]} == FACTS[name]
     counts = topology.counts
     assert (counts.nvm, counts.nrouters, counts.ntesters) == COUNTS[name]
 
 
 def test_both_families_have_the_same_addresses_and_routes() -> None:
     for topology in TOPOLOGIES.values():
-        given = Given(**{**vars(check.as_defined(topology)), "prefix": "2001:db8::"})
-        for node in netplan.plans(topology, given).values():
+        shape = ClusterShape(**{**vars(check.as_defined(topology)), "prefix": "2001:db8::"})
+        for node in netplan.plans(topology, shape).values():
             for dev in node.interfaces:
                 for own in dev.addresses:
                     assert own.v6 == f"2001:db8:::{own.v4}" and own.bits6 == own.bits4 + 96
@@ -160,8 +160,8 @@ def _six(to4: str) -> str:
 
 
 def test_crossroute_adds_a_route_to_each_node() -> None:
-    given = Given(nvm=2, nrouters=4, ntesters=2, variables={"CROSSROUTE": "yes"})
-    plans = netplan.plans(TOPOLOGIES["dual-path"], given)
+    shape = ClusterShape(nvm=2, nrouters=4, ntesters=2, variables={"CROSSROUTE": "yes"})
+    plans = netplan.plans(TOPOLOGIES["dual-path"], shape)
     assert "4.1/32 via 1.1; 4.2/32 via 1.2" in short(plans[201])
     assert "1.1/32 via 4.1; 1.2/32 via 4.2" in short(plans[202])
     assert "6.221/32 via 2.221; 6.222/32 via 2.222" in short(plans[203])
@@ -169,8 +169,8 @@ def test_crossroute_adds_a_route_to_each_node() -> None:
 
 
 def test_templates() -> None:
-    given = Given(variables={"XLAN_TEMPLATE": "169.254.0.0/20/24"})
-    node = netplan.plan(TOPOLOGIES["multilan-router"], 3, given)
+    shape = ClusterShape(variables={"XLAN_TEMPLATE": "169.254.0.0/20/24"})
+    node = netplan.plan(TOPOLOGIES["multilan-router"], 3, shape)
     assert [one.interface(4) for one in node.interfaces[3].addresses] == ["169.254.4.3/24"]
     assert node.interfaces[3].addresses[0].interface(6) == "fd00::169.254.4.3/120"
     assert netplan.from_template("192.168.7.9/16/24", 5, 2, "fd00:").v4 == "192.168.5.2"
@@ -184,10 +184,10 @@ def test_templates() -> None:
 def test_what_is_promised_is_reached(name: str) -> None:
     topology = TOPOLOGIES[name]
     for variables in ({}, dict(topology.variables)):
-        given = Given(**{**vars(check.as_defined(topology)), "variables": variables})
-        plans = netplan.plans(topology, given)
+        shape = ClusterShape(**{**vars(check.as_defined(topology)), "variables": variables})
+        plans = netplan.plans(topology, shape)
         fabric = reachability.fabric(plans)
-        pairs = reachability.promised(topology, plans, given)
+        pairs = reachability.promised(topology, plans, shape)
         assert {(1, 221), (221, 1)} <= {(pair.source, pair.to) for pair in pairs}
         for pair in pairs:
             assert reachability.reaches(fabric, 4, pair.source, pair.v4) is None
@@ -197,13 +197,13 @@ def test_what_is_promised_is_reached(name: str) -> None:
 def test_what_is_not_reached_is_told() -> None:
     """In dual-path a node's second address is behind the second path only; without a router nothing is."""
     topology = TOPOLOGIES["diamond"]
-    given = Given(nvm=1, nrouters=3, ntesters=1)
-    problems = check.in_cluster(topology, given)
+    shape = ClusterShape(nvm=1, nrouters=3, ntesters=1)
+    problems = check.in_cluster(topology, shape)
     assert problems == [
-        "groups.vm-201.routes.0.via: nobody has 192.168.4.204 on net 4, for vm-201",
-        "groups.vm-202.routes.0.via: nobody has 192.168.6.204 on net 6, for vm-202",
+        "groups.vm-201.routes.0.via: no node has 192.168.4.204 on net 4, the next hop of vm-201",
+        "groups.vm-202.routes.0.via: no node has 192.168.6.204 on net 6, the next hop of vm-202",
     ]
-    plans = netplan.plans(topology, Given(nvm=1, nrouters=4, ntesters=1))
+    plans = netplan.plans(topology, ClusterShape(nvm=1, nrouters=4, ntesters=1))
     fabric = reachability.fabric(plans)
     assert "vm-203 has no route" in str(reachability.reaches(fabric, 4, 203, "10.0.0.1"))
     deaf = {**plans, 204: NodePlan(**{**vars(plans[204]), "forward": False})}
@@ -213,21 +213,23 @@ def test_what_is_not_reached_is_told() -> None:
 
 
 def test_a_segment_goes_through_bridges() -> None:
-    plans = netplan.plans(TOPOLOGIES["bridge"], Given(nrouters=1, ntesters=1))
+    plans = netplan.plans(TOPOLOGIES["bridge"], ClusterShape(nrouters=1, ntesters=1))
     assert reachability.segments(plans) == {1: 1, 2: 1}
     assert reachability.reaches(reachability.fabric(plans), 4, 1, "192.168.1.221") is None
     without = {number: node for number, node in plans.items() if number != 201}
-    assert "nobody" in str(reachability.reaches(reachability.fabric(without), 4, 1, "192.168.1.221"))
+    assert "no node on the net of" in str(
+        reachability.reaches(reachability.fabric(without), 4, 1, "192.168.1.221")
+    )
 
 
 def test_chains_of_bridges_are_one_segment() -> None:
-    made = Path("bridges.yaml")
+    file = Path("bridges.yaml")
     text = "\n".join(
         f"  n{n}: {{nodes: {n}, links: [{a}, {b}], bridges: {{br0: {{links: [{a}, {b}], address: 1}}}}}}"
         for n, a, b in ((1, 1, 2), (2, 3, 4), (3, 2, 3))
     )
-    topology = _parsed(made, f"summary: x\nnets: {{1: a, 2: b, 3: c, 4: d}}\ngroups:\n{text}\n")
-    plans = netplan.plans(topology, Given(nvm=3, nrouters=0))
+    topology = _parsed(file, f"summary: x\nnets: {{1: a, 2: b, 3: c, 4: d}}\ngroups:\n{text}\n")
+    plans = netplan.plans(topology, ClusterShape(nvm=3, nrouters=0))
     assert set(reachability.segments(plans).values()) == {1}
     assert reachability.reaches(reachability.fabric(plans), 4, 1, "192.168.1.2") is None
 
@@ -237,8 +239,8 @@ def _parsed(file: Path, text: str) -> Topology:
 
 
 def test_many_nodes_are_checked_by_a_sample() -> None:
-    given = Given(nvm=200, nrouters=20, ntesters=20)
-    assert check.in_cluster(TOPOLOGIES["xnet"], given) == []
+    shape = ClusterShape(nvm=200, nrouters=20, ntesters=20)
+    assert check.in_cluster(TOPOLOGIES["xnet"], shape) == []
 
 
 def test_topologies_of_other_overlays(tmp_path: Path) -> None:
@@ -337,8 +339,8 @@ def test_another_topology_makes_no_other_iso(checkout: Checkout) -> None:
 
 def test_plans_as_json(checkout: Checkout) -> None:
     checkout.write("ovl/a/topology/tiny.yaml", TINY + "reachable: [{from: vm, to: vm}]\n")
-    made = json.loads(checkout.good("graph", "tiny", "--nvm=2", "--nrouters=0", "-o", "json").out)
-    assert [node["name"] for node in made["nodes"]] == ["vm-001", "vm-002"]
-    assert made["reachable"][0] == {
+    document = json.loads(checkout.good("graph", "tiny", "--nvm=2", "--nrouters=0", "-o", "json").out)
+    assert [node["name"] for node in document["nodes"]] == ["vm-001", "vm-002"]
+    assert document["reachable"][0] == {
         "source": 1, "to": 2, "v4": "192.168.1.2", "v6": "fd00::192.168.1.2", "net": 1, "key": "reachable.0",
     }  # fmt: skip

@@ -16,9 +16,10 @@ from typing import Any
 from tasks.base import files, proc
 from tasks.base.errors import UserError
 from tasks.build.containers import oci
+from tasks.definitions import addresses
 
 HOST = "127.0.0.1"
-FOR_GUESTS = "192.168.0.250"
+FOR_GUESTS = addresses.v4(0, addresses.HOST)
 PATIENCE = 15.0  # seconds until it listens
 DAYS = "3650"  # that its certificate is good for
 

@@ -7,9 +7,11 @@ all: they are on one ISO.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tasks.base.node_names import node_name
 from tasks.build.credentials import kubeconfig
 from tasks.build.credentials.certificates import Authority, Subject, key
 from tasks.build.credentials.keys import Pair, Secret
+from tasks.definitions.addresses import v4, v6
 from tasks.definitions.kubernetes import CONTROL, DOMAIN, FOLDER, PORT, SERVICES
 
 ADMIN = Subject("kubernetes-admin", "system:masters")
@@ -37,7 +39,7 @@ class File:
 
 def api(prefix: str, *, ipv6: bool) -> str:
     """The URL of the API for nodes; `prefix` is that of IPv6 addresses."""
-    return f"https://[{_six(prefix, 1, CONTROL)}]:{PORT}" if ipv6 else f"https://192.168.1.{CONTROL}:{PORT}"
+    return f"https://[{v6(prefix, 1, CONTROL)}]:{PORT}" if ipv6 else f"https://{v4(1, CONTROL)}:{PORT}"
 
 
 def layout(made: Secret, prefix: str, nodes: int, *, ipv6: bool) -> Iterator[File]:
@@ -61,13 +63,13 @@ def layout(made: Secret, prefix: str, nodes: int, *, ipv6: bool) -> Iterator[Fil
             f"{name}.conf", kubeconfig.Access(name, url, ca.certificate, authority.issue(name, subject))
         )
     for number in range(1, nodes + 1):
-        name = f"vm-{number:03d}"
+        name = node_name(number)
         own = authority.issue(f"{name} client", Subject(f"system:node:{name}", "system:nodes"))
         yield _config(f"nodes/{name}.conf", kubeconfig.Access(name, url, ca.certificate, own))
         hosts = [
             name,
-            *(f"192.168.{net}.{number}" for net in (1, 0)),
-            *(_six(prefix, net, number) for net in (1, 0)),
+            *(v4(net, number) for net in (1, 0)),
+            *(v6(prefix, net, number) for net in (1, 0)),
         ]
         yield from _pair(
             f"nodes/{name}", authority.issue(name, Subject(f"system:node:{name}", "system:nodes", hosts))
@@ -87,13 +89,8 @@ def _api_hosts(prefix: str) -> list[str]:
         "kubernetes.default.svc",
         f"kubernetes.default.svc.{DOMAIN}",
     ]
-    own = [f"192.168.{net}.{CONTROL}" for net in (0, 1)] + [_six(prefix, net, CONTROL) for net in (0, 1)]
-    return [*inside, f"vm-{CONTROL:03d}", "localhost", "127.0.0.1", "::1", *own, *SERVICES]
-
-
-def _six(prefix: str, net: int, number: int) -> str:
-    """As in guests: the last 32 bits are the IPv4 address."""
-    return f"{prefix}:192.168.{net}.{number}"
+    own = [v4(net, CONTROL) for net in (0, 1)] + [v6(prefix, net, CONTROL) for net in (0, 1)]
+    return [*inside, node_name(CONTROL), "localhost", "127.0.0.1", "::1", *own, *SERVICES]
 
 
 def _pair(name: str, pair: Pair) -> Iterator[File]:

@@ -12,7 +12,7 @@ from tasks.base import files
 from tasks.base.paths import Workspace
 from tasks.build.credentials import keys
 from tasks.definitions import kubernetes
-from tasks.definitions.settings import MOST
+from tasks.definitions.roles import MOST
 from tasks.engine import kit
 from tasks.project.project import Project, source_date_epoch
 

@@ -16,6 +16,7 @@ from tasks.base import files
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.engine import kit, record
+from tasks.engine.fresh import Encoder
 from tasks.project.project import ROOT
 
 # Of the environment, what decides the bytes of artifacts: a release says with what it was made.
@@ -44,7 +45,7 @@ class Place:
 
 def identity(task: kit.Task, place: Place) -> str:
     """All that decides what a task makes, as a digest that is the same in every place."""
-    config = json.loads(json.dumps(task["meta"]["config"], cls=kit.Encoder))
+    config = json.loads(json.dumps(task["meta"]["config"], cls=Encoder))
     config.get("inputs", {}).pop("mirror", None)  # where a thing comes from, not what it is
     deps = {place.anywhere(dep): _content(Path(dep)) for dep in task["file_dep"]}
     return files.digest([_anywhere(config, place), deps])
@@ -125,7 +126,7 @@ def _adopt(tasks: Sequence[kit.Task], place: Place, shipped: Mapping[str, Any]) 
     here = files.read_json(place.workspace.adopted)
     moved = bool(here) and here.get("place") != str(place.root)
     before = [] if moved else here.get("tasks", [])
-    known = set() if moved else record.known(place.workspace.db)
+    known = set() if moved else record.recorded(place.workspace.db)
     same = []
     for task in tasks:
         name = record.name_of(task)

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from tasks.base import files, proc
-from tasks.base.errors import UserError
+from tasks.base.errors import UsageError, UserError
 from tasks.base.paths import Site
 from tasks.build.sources import apt, download, golang
 from tasks.definitions import lockfile
@@ -45,15 +45,22 @@ def _facts(artifact: Artifact, project: Project) -> dict[str, object]:
 
 
 def named(project: Project) -> dict[str, tuple[Artifact, Path]]:
-    """Every artifact by name, with the directory its `file` sources are relative to."""
-    found: dict[str, tuple[Artifact, Path]] = {}
-    for kernel in project.definitions.kernels.values():
-        if kernel.source:
-            found[kernel.source.name] = (kernel.source, project.root / "kernel")
-    for overlay in project.definitions.overlays.values():
-        for artifact in overlay.artifacts:
-            found[artifact.name] = (artifact, overlay.directory)
-    return found
+    """Every artifact by name, with the directory its `file` sources are relative to.
+
+    Raises UsageError when two definitions give one name to artifacts from different sources.
+    """
+    kernels, overlays = project.definitions.kernels.values(), project.definitions.overlays.values()
+    uses = [(each.source, project.root / "kernel" / f"{each.name}.yaml") for each in kernels if each.source]
+    uses += [(each, overlay.directory / "ovl.yaml") for overlay in overlays for each in overlay.artifacts]
+    first: dict[str, tuple[Artifact, Path]] = {}
+    for artifact, file in uses:
+        other, place = first.setdefault(artifact.name, (artifact, file))
+        if (artifact.sources, artifact.sha256) != (other.sources, other.sha256):
+            raise UsageError(
+                f"the artifact '{artifact.name}' has other sources in {file} than in {place}",
+                "give both the same `sources` and `sha256`, or one of them another name",
+            )
+    return {name: (artifact, file.parent) for name, (artifact, file) in first.items()}
 
 
 def _lists(artifact: Artifact, project: Project) -> set[Path]:

@@ -18,8 +18,8 @@ def warn(project: Project) -> None:
     """Counts that a topology is not made for may be meant, but break what it promises."""
     topology = project.definitions.topologies.get(project.settings.topology)
     packed = iso_choice.recorded(project.workspace.choice(project.settings.name))
-    given = choice.given(project.settings, packed=packed.env if packed else {})
-    problems = check.in_cluster(topology, given) if topology else []
+    shape = choice.shape(project.settings, packed=packed.env if packed else {})
+    problems = check.in_cluster(topology, shape) if topology else []
     problems = problems[:WARNINGS] + (_not_packed(project, topology) if topology else [])
     for problem in problems:
         progress.say(f"warning: topology {project.settings.topology}: {problem}")

@@ -10,9 +10,11 @@ from typing import Any
 
 from tasks.base import files, proc, progress
 from tasks.base.errors import UsageError, UserError
+from tasks.base.node_names import node_name, number_of
+from tasks.definitions.roles import COLOUR, role_of
 from tasks.definitions.schema import Node
-from tasks.definitions.settings import role_of
 from tasks.engine import kit
+from tasks.engine.outcome import OUTCOME
 from tasks.project import command_line
 from tasks.project.project import Project
 from tasks.run.cluster import checkpoints, checks, ending, iso_checks, launch, plan
@@ -145,9 +147,7 @@ def _windows(project: Project) -> None:
         return
     for each in project.settings.nodes():
         own = project.workspace.cluster(project.settings.name).node(each.number)
-        reach.window(
-            own, each.name, reach.console_command(own, terminal=True), reach.WINDOW_COLOUR[each.role]
-        )
+        reach.window(own, each.name, reach.console_command(own, terminal=True), COLOUR[each.role])
 
 
 def _scaleout(project: Project) -> None:
@@ -180,7 +180,7 @@ def _scalein(project: Project) -> None:
         for word in project.words.args:
             number = reach.node_number(project, word)
             ending.remove_node(directory, number)
-            progress.say(f"vm-{number:03d} removed")
+            progress.say(f"{node_name(number)} removed")
     dns.refresh_if_possible(project.workspace)
 
 
@@ -188,7 +188,7 @@ def _numbers(project: Project) -> list[int]:
     numbers = []
     for word in project.words.args:
         try:
-            numbers.append(int(word.removeprefix("vm-")))
+            numbers.append(number_of(word))
             role_of(numbers[-1])
         except ValueError as error:
             raise UsageError(f"scaleout: '{word}': {error}") from None
@@ -205,7 +205,7 @@ def _status(project: Project) -> None:
     if kind not in ("", "json"):
         raise UsageError(f"-o: '{kind}' is not known (known: json)")
     if project.words.options.get("quiet"):
-        kit.end_with(min(len(running(project.workspace.cluster(project.settings.name))), 255))
+        OUTCOME.end_with(min(len(running(project.workspace.cluster(project.settings.name))), 255))
         return
     root = project.workspace.run
     names = sorted(path.parent.name for path in root.glob("*/cluster.json"))

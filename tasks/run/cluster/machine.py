@@ -8,10 +8,12 @@ from pathlib import Path
 
 from tasks.base import proc, progress
 from tasks.base.errors import UsageError, UserError
+from tasks.base.node_names import node_name, number_of
 from tasks.base.paths import NodeDir
 from tasks.build.overlay import iso, ovl
+from tasks.definitions.roles import role_of
 from tasks.definitions.schema import Node
-from tasks.definitions.settings import Settings, role_of
+from tasks.definitions.settings import Settings
 from tasks.engine import kit
 from tasks.project import command_line
 from tasks.project.project import Project
@@ -120,10 +122,11 @@ def _console(place: NodeDir) -> list[str]:
 
 def _number(word: str) -> int:
     try:
-        role_of(int(word.removeprefix("vm-")))
+        number = number_of(word)
+        role_of(number)
     except ValueError as error:
         raise UsageError(f"boot_vm: '{word}': {error}") from None
-    return int(word.removeprefix("vm-"))
+    return number
 
 
 def _stop_vm(project: Project) -> None:
@@ -148,7 +151,7 @@ def _do(project: Project, action: Callable[[int, qmp.Monitor], Awaitable[None]])
     try:
         subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SYNC, check=False)
     except subprocess.TimeoutExpired:
-        progress.say(f"vm-{number:03d} does not answer: what it has not written yet may be lost")
+        progress.say(f"{node_name(number)} does not answer: what it has not written yet may be lost")
     qmp.each([project.workspace.cluster(project.settings.name).node(number).qmp], action)
 
 

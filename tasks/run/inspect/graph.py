@@ -20,7 +20,7 @@ from tasks.project.project import Project, of_topology
 from tasks.run.running import reach
 from tasks.run.running.cluster import running
 from tasks.topology import choice, drawing, netplan, reachability, web_page
-from tasks.topology.netplan import Given, NodePlan
+from tasks.topology.netplan import ClusterShape, NodePlan
 from tasks.topology.schema import Topology
 
 FORMATS = ("svg", "png", "dot", "mermaid", "json")
@@ -80,19 +80,19 @@ def _picture(project: Project) -> tuple[drawing.Drawing, dict[int, NodePlan]]:
         return _running(project, Settings(**saved))
     chosen = of_topology(project, wanted or project.settings.topology).settings
     topology = project.definitions.topologies[chosen.topology]
-    given = choice.given(chosen, topology.scaleout, project.environ)
-    plans = _known(topology, given)
-    return drawing.drawing(topology, given, plans), plans
+    shape = choice.shape(chosen, topology.scaleout, project.environ)
+    plans = _known(topology, shape)
+    return drawing.drawing(topology, shape, plans), plans
 
 
 def _running(project: Project, chosen: Settings) -> tuple[drawing.Drawing, dict[int, NodePlan]]:
-    topology, given, plans = standing(project, chosen)
+    topology, shape, plans = standing(project, chosen)
     alive = frozenset(running(project.workspace.cluster(chosen.name)))
     state = drawing.State(alive, link_states(project, alive))
-    return drawing.drawing(topology, given, plans, state), plans
+    return drawing.drawing(topology, shape, plans, state), plans
 
 
-def standing(project: Project, chosen: Settings) -> tuple[Topology, Given, dict[int, NodePlan]]:
+def standing(project: Project, chosen: Settings) -> tuple[Topology, ClusterShape, dict[int, NodePlan]]:
     """What the topology of the running cluster says of its nodes."""
     directory = project.workspace.cluster(chosen.name)
     numbers = tuple(sorted(int(folder.name[3:]) for folder in directory.root.glob("vm-*")))
@@ -100,12 +100,12 @@ def standing(project: Project, chosen: Settings) -> tuple[Topology, Given, dict[
     if topology is None:
         raise UserError(f"the cluster's topology '{chosen.topology}' is not defined any more")
     packed = iso_choice.recorded(project.workspace.choice(chosen.name))
-    given = choice.given(chosen, numbers, packed.env if packed else {})
-    return topology, given, {number: netplan.plan(topology, number, given) for number in numbers}
+    shape = choice.shape(chosen, numbers, packed.env if packed else {})
+    return topology, shape, {number: netplan.plan(topology, number, shape) for number in numbers}
 
 
-def _known(topology: Topology, given: Given) -> dict[int, NodePlan]:
-    plans = netplan.plans(topology, given)
+def _known(topology: Topology, shape: ClusterShape) -> dict[int, NodePlan]:
+    plans = netplan.plans(topology, shape)
     return {number: node for number, node in plans.items() if node.group is not None}
 
 
@@ -150,7 +150,7 @@ def rendered(made: drawing.Drawing, kind: str, project: Project) -> bytes:
 
 
 def _plans_json(made: drawing.Drawing, plans: Mapping[int, NodePlan]) -> str:
-    pairs = reachability.promised(made.topology, plans, made.given)
+    pairs = reachability.promised(made.topology, plans, made.shape)
     return (
         json.dumps(
             {

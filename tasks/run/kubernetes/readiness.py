@@ -4,6 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.base.node_names import node_name
+from tasks.definitions import kubernetes
+
+CONTROL = node_name(kubernetes.CONTROL)  # whose logs tell of the API
+
 
 @dataclass(frozen=True)
 class Lack:
@@ -38,7 +43,7 @@ def of_pods(answer: Any) -> list[Lack]:
     """Pods that do not run, or are not ready; `answer` is a PodList, which must not be empty."""
     items = answer.get("items") or []
     if not items:
-        return [Lack("kube-system has no pods yet", "vm-001", ("kube-addons", "kube-controller-manager"))]
+        return [Lack("kube-system has no pods yet", CONTROL, ("kube-addons", "kube-controller-manager"))]
     found = []
     for pod in items:
         why = _of_pod(pod)
@@ -46,7 +51,7 @@ def of_pods(answer: Any) -> list[Lack]:
             name, node = pod["metadata"]["name"], pod.get("spec", {}).get("nodeName", "")
             logs = ("kubelet",) if node else ("kube-scheduler", "kube-controller-manager")
             found.append(
-                Lack(f"pod {name}{f' on {node}' if node else ''}: {why}", node or "vm-001", logs, name)
+                Lack(f"pod {name}{f' on {node}' if node else ''}: {why}", node or CONTROL, logs, name)
             )
     return found
 

@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 
 from tasks.base import files, proc, progress
 from tasks.base.errors import UserError
+from tasks.base.node_names import node_name, number_of
 from tasks.definitions import kubernetes
-from tasks.definitions.settings import role_of
+from tasks.definitions.roles import role_of
 from tasks.project.project import Project
 from tasks.run.kubernetes import kube_context, readiness
 from tasks.run.kubernetes.api import Api, Unanswered
-from tasks.run.kubernetes.readiness import Lack
+from tasks.run.kubernetes.readiness import CONTROL, Lack
 from tasks.run.running import reach
 from tasks.run.running.cluster import running
 
@@ -70,9 +71,9 @@ class Watch:
         try:
             nodes = self._api.get("/api/v1/nodes")
         except Unanswered as error:
-            return 0, [Lack(str(error), "vm-001", ("etcd", "kube-apiserver"))]
+            return 0, [Lack(str(error), CONTROL, ("etcd", "kube-apiserver"))]
         looks: Sequence[Callable[[], list[Lack]]] = (
-            lambda: readiness.of_nodes(nodes, [f"vm-{number:03d}" for number in self._numbers]),
+            lambda: readiness.of_nodes(nodes, [node_name(number) for number in self._numbers]),
             lambda: readiness.of_pods(self._api.get(SYSTEM)),
             self._names,
         )
@@ -80,7 +81,7 @@ class Watch:
             try:
                 lacks = look()
             except Unanswered as error:
-                lacks = [Lack(str(error), "vm-001", ("etcd", "kube-apiserver"))]
+                lacks = [Lack(str(error), CONTROL, ("etcd", "kube-apiserver"))]
             if lacks:
                 return done, lacks
         return len(PHASES), []
@@ -101,8 +102,8 @@ class Watch:
             )
         return [
             Lack(
-                f"vm-{number:03d} does not find {NAME}: {_last(text)}",
-                f"vm-{number:03d}",
+                f"{node_name(number)} does not find {NAME}: {_last(text)}",
+                node_name(number),
                 ("kube-proxy", "dnsmasq"),
             )
             for number, text in zip(self._numbers, said, strict=True)
@@ -117,7 +118,7 @@ class Watch:
                 lines = []
             if lines:
                 return lines
-        number = int(lack.node.removeprefix("vm-") or kubernetes.CONTROL)
+        number = number_of(lack.node or CONTROL)
         paths = [f"/var/log/{name}.log" for name in lack.logs]
         command = f"for i in {shlex.join(paths)}; do [ ! -s $i ] || {{ echo $i:; tail -n {LINES} $i; }}; done"
         return self._on(number, command).splitlines()

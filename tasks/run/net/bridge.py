@@ -15,6 +15,7 @@ from typing import Any
 from tasks.base import files, proc, progress
 from tasks.base.errors import CommandError, UserError
 from tasks.base.paths import ClusterDir
+from tasks.definitions.addresses import BITS4, BITS6, HOST, v4, v6
 from tasks.definitions.schema import Node
 from tasks.run.net import forwards, host_support, namespace
 from tasks.run.net.protocol import Nic, Ports, TapNic
@@ -22,7 +23,6 @@ from tasks.run.net.userspace import check_length
 
 LINKS = Path(__file__).parent / "programs" / "links.py"
 LARGEST_MTU = 65521  # of a tap
-HOST = 250  # the host's number on every net
 
 
 class Bridge:
@@ -94,7 +94,7 @@ class Bridge:
         """A port of the host; in a shared namespace the node itself."""
         known = files.read_json(cluster.net / "place.json")
         if known and not known["own"]:
-            return f"192.168.0.{number}", 22
+            return v4(0, number), 22
         return "127.0.0.1", ports.ssh + number
 
     def processes(self, cluster: ClusterDir) -> dict[str, int | None]:
@@ -150,7 +150,7 @@ def bridges(nets: Sequence[int], prefix: str, mtu: int) -> list[list[Any]]:
         [
             f"xcbr{net}",
             f"00:00:00:01:{net:02x}:{HOST:02x}",
-            [f"192.168.{net}.{HOST}/24", f"{prefix}:192.168.{net}.{HOST}/120"],
+            [f"{v4(net, HOST)}/{BITS4}", f"{v6(prefix, net, HOST)}/{BITS6}"],
             mtu,
         ]
         for net in nets
@@ -168,7 +168,7 @@ def plan(nodes: Sequence[Node], prefix: str) -> dict[str, Any]:
 
 def _forwards(nodes: Sequence[Node], ports: Ports) -> list[list[Any]]:
     return [
-        [forward.host_port, f"192.168.0.{node.number}", forward.guest_port]
+        [forward.host_port, v4(0, node.number), forward.guest_port]
         for node in nodes
         if 0 in node.nets
         for forward in ports.of(node.number)

@@ -12,6 +12,7 @@ from pathlib import Path
 from tasks.base import files, proc
 from tasks.base.errors import CommandError, UserError
 from tasks.base.paths import ClusterDir
+from tasks.definitions import addresses
 from tasks.definitions.schema import Node
 from tasks.run.net import host_support
 from tasks.run.net.protocol import Nic, Ports, ScriptNic
@@ -58,7 +59,7 @@ class Custom:
 
     def ssh(self, cluster: ClusterDir, number: int, ports: Ports) -> tuple[str, int]:
         """The node itself where there are bridges; else the program has to forward a port."""
-        return (f"192.168.0.{number}", 22) if host_support.here() else ("127.0.0.1", ports.ssh + number)
+        return (addresses.v4(0, number), 22) if host_support.here() else ("127.0.0.1", ports.ssh + number)
 
     def processes(self, cluster: ClusterDir) -> dict[str, int | None]:
         """None of ours."""

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from tasks.base import files, proc
 from tasks.base.errors import UserError
+from tasks.definitions import addresses
 
 ADDRESS = "203.0.113.80"  # of everything that is pretended (TEST-NET-3, RFC 5737)
-HOST = "192.168.0.250"
+HOST = addresses.v4(0, addresses.HOST)
 PROGRAM = Path(__file__).parent / "programs" / "pretend.py"
 PATIENCE = 10.0  # seconds for the program to listen
 

@@ -15,6 +15,7 @@ from tasks.base import files, proc
 from tasks.base.errors import UserError
 from tasks.base.paths import ClusterDir
 from tasks.build.containers.registry_server import Server
+from tasks.definitions import addresses
 from tasks.run.net import host_support
 
 HOLDER = Path(__file__).parent / "programs" / "holder.py"
@@ -24,8 +25,8 @@ OUTSIDE = {  # how each of the programs connects a namespace with the outside
     "slirp4netns": ["--configure", "--mtu=65520", "{pid}", host_support.UP],
     "pasta": [
         "--foreground", "--quiet", "--ipv4-only", "--config-net", "--ns-ifname", host_support.UP,
-        "--address", "10.0.2.100", "--netmask", "24", "--gateway", "10.0.2.2", "--mtu", "65520",
-        "--dns-forward", "10.0.2.3",
+        "--address", "10.0.2.100", "--netmask", "24", "--gateway", addresses.UPLINK_HOST, "--mtu", "65520",
+        "--dns-forward", addresses.UPLINK_DNS,
         "-t", "none", "-u", "none", "-T", "none", "-U", "none",
         "--userns", "/proc/{pid}/ns/user", "--netns", "/proc/{pid}/ns/net",
     ],
@@ -43,11 +44,11 @@ def rules(registry: set[int]) -> str:
     return f"""table ip xcluster {{
   chain in {{
     type nat hook prerouting priority dstnat
-    ip daddr 192.168.0.250 tcp dport {{ {ports} }} dnat to 10.0.2.2
+    ip daddr {addresses.v4(0, addresses.HOST)} tcp dport {{ {ports} }} dnat to {addresses.UPLINK_HOST}
   }}
   chain out {{
     type nat hook postrouting priority srcnat
-    oifname {host_support.UP} ip saddr 192.168.0.0/24 masquerade
+    oifname {host_support.UP} ip saddr {addresses.subnet4(0)} masquerade
   }}
 }}
 """

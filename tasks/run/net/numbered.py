@@ -12,6 +12,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from tasks.base.errors import UsageError
+from tasks.definitions import addresses
 
 NETS = (0, 1, 2)  # that have a bridge from the beginning
 
@@ -103,8 +104,8 @@ def rules(space: Named) -> str:
 
 def inner_rules(space: Named, prefix: str) -> str:
     """For nft in the namespace: what guests send out has the namespace's address."""
-    net0 = str(ipaddress.ip_network(f"{prefix}:192.168.0.0/120"))
-    return _masquerade("xcluster", f'oifname "{space.inner}"', "192.168.0.0/24", net0)
+    net0 = str(ipaddress.ip_network(addresses.subnet6(prefix, 0)))
+    return _masquerade("xcluster", f'oifname "{space.inner}"', addresses.subnet4(0), net0)
 
 
 def _masquerade(table: str, out: str, sources: str, sources6: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from tasks.base import files, proc
 from tasks.base.errors import UserError
 from tasks.base.paths import ClusterDir
+from tasks.definitions.addresses import HOST, v4, v6
 from tasks.definitions.schema import Node
 from tasks.run.net import forwards
 from tasks.run.net.protocol import Nic, Ports, SwitchNic, UserNic
@@ -80,14 +81,14 @@ class Userspace:
         if net:
             return SwitchNic(net, node.mac(net), str(cluster.net / str(net)))
         return UserNic(
-            0, node.mac(0), guest=f"192.168.0.{node.number}", host="192.168.0.250",
-            host6=f"{prefix}:192.168.0.250", prefix6=_net64(prefix), forwards=ports.of(node.number),
+            0, node.mac(0), guest=v4(0, node.number), host=v4(0, HOST), host6=v6(prefix, 0, HOST),
+            prefix6=_net64(prefix), forwards=ports.of(node.number),
         )  # fmt: skip
 
 
 def _net64(prefix: str) -> str:
     """The network of our addresses behind `prefix`."""
-    return str(ipaddress.IPv6Interface(f"{prefix}:192.168.0.250/64").network.network_address)
+    return str(ipaddress.IPv6Interface(f"{v6(prefix, 0, HOST)}/64").network.network_address)
 
 
 def _answers(path: Path) -> bool:

@@ -6,16 +6,17 @@ Host keys are made here, not inside slow guests, and each node has its own.
 import base64
 import os
 import secrets
-import shlex
 import struct
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tasks.base import files, proc
+from tasks.base.node_names import node_name
 from tasks.base.paths import Workspace
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
+from tasks.run.node import control_port
 
 _MAGIC = b"openssh-key-v1\0"
 
@@ -36,7 +37,7 @@ def host_key(workspace: Workspace, cluster: str, node: Node) -> Path:
 
 def alias(cluster: str, number: int) -> str:
     """The name under which a node's host key is known."""
-    return f"{cluster}-vm-{number:03d}"
+    return f"{cluster}-{node_name(number)}"
 
 
 def known_hosts(workspace: Workspace, cluster: str) -> Path:
@@ -48,7 +49,7 @@ def write_known_hosts(workspace: Workspace, cluster: str) -> None:
     """Make the known_hosts file anew."""
     folder = workspace.keys / cluster
     lines = []
-    for public in sorted(folder.glob("vm-*.pub")):
+    for public in sorted(folder.glob("*.pub")):
         lines.append(f"{cluster}-{public.stem} {' '.join(public.read_text().split()[:2])}\n")
     with files.atomic(known_hosts(workspace, cluster)) as temp:
         temp.write_text("".join(lines))
@@ -102,7 +103,7 @@ def message(workspace: Workspace, settings: Settings, node: Node, authorized: st
         "xc_telnet": "yes" if settings.telnet else "",
         "xc_blank_password": "yes" if settings.blank_password else "",
     }
-    return b"go\n" + _lines(values)
+    return control_port.identity(values)
 
 
 def dropbear_key(openssh_key: Path) -> bytes:
@@ -117,10 +118,6 @@ def dropbear_key(openssh_key: Path) -> bytes:
     _, rest = _string(rest)
     both, _ = _string(rest)
     return struct.pack(">I", len(kind)) + kind + struct.pack(">I", len(both)) + both
-
-
-def _lines(values: Mapping[str, str]) -> bytes:
-    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()).encode() + b"end\n"
 
 
 def _octal(blob: bytes) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tasks.base import files, proc
 from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir
+from tasks.definitions import addresses
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.run.net.protocol import LooseNic, Nic, ScriptNic, SwitchNic, TapNic, UserNic
@@ -185,7 +186,8 @@ def _netdev(name: str, nic: UserNic | SwitchNic | TapNic | LooseNic) -> str:
         f",hostfwd=tcp:127.0.0.1:{f.host_port}-{nic.guest}:{f.guest_port}" for f in nic.forwards
     )
     return (
-        f"user,id={name},net=192.168.0.0/24,host={nic.host},dns=192.168.0.249,dhcpstart={nic.guest},"
+        f"user,id={name},net={addresses.subnet4(0)},host={nic.host},"
+        f"dns={addresses.v4(0, addresses.QEMU_DNS)},dhcpstart={nic.guest},"
         f"ipv6-net={nic.prefix6}/64,ipv6-host={nic.host6}{forwards}"
     )
 

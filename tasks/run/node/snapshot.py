@@ -6,7 +6,6 @@ a clone costs what it changes. Its disk is the backing file of theirs; its ISO i
 
 import contextlib
 import os
-import re
 import shutil
 import socket
 import time
@@ -19,7 +18,7 @@ from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir
 from tasks.definitions.schema import Node
 from tasks.run.net.protocol import Nic, loose
-from tasks.run.node import qemu, qmp
+from tasks.run.node import control_port, qemu, qmp
 from tasks.run.node.protocol import Boot, Frozen, NodeRun
 
 ISO_SIZE = "8G"  # of the disk that holds the ISO, for every ISO: the frozen kernel knows its size
@@ -86,7 +85,7 @@ def make(boot: Boot, shape: Shape, identity: str, folder: Path) -> None:
         _empty_iso(temp / "cdrom.qcow2", None)
         template = replace(boot, iso=temp / "cdrom.qcow2", frozen=Frozen(temp / "ram", None))
         with _template(template, shape, own) as ended:
-            heard = _until(own, b"hello", ended)
+            heard = _until(own, control_port.HELLO.encode(), ended)
             time.sleep(SETTLE)
             qmp.each([own.qmp], lambda _, monitor: _freeze(monitor, temp / "state"))
         _finish(temp, own, identity, heard)
@@ -107,11 +106,10 @@ def unpack(boot: Boot, shape: Shape, identity: str, source: Path, folder: Path) 
         frozen = Frozen(temp / "ram", source / "state", own=True)
         with _template(replace(boot, iso=temp / "cdrom.qcow2", frozen=frozen), shape, own) as ended:
             qmp.each([own.qmp], lambda _, monitor: _thaw(monitor, source / "state"))
-            heard = _until(own, b"who\n", ended, say=b"go\n")
-            failed = re.findall(rb"^overlay (\S+) ([1-9]\d*)", heard, re.M)
-            if failed:
-                name, code = failed[0]
-                raise UserError(f"overlay {name.decode()} fails in the guest ({code.decode()})")
+            go, who = control_port.line(control_port.GO), control_port.line(control_port.WHO)
+            heard = _until(own, who, ended, say=go)
+            if failed := control_port.failed_overlay(heard):
+                raise UserError(f"overlay {failed[0]} fails in the guest ({failed[1]})")
             time.sleep(SETTLE_UNPACKED)
             qmp.each([own.qmp], lambda _, monitor: _freeze(monitor, temp / "state"))
         _finish(temp, own, identity, heard)

@@ -1,7 +1,7 @@
 """Follows nodes while they boot: answers their question who they are, notes their phases, waits for ssh.
 
-The guest speaks first, line by line, on its control port (hvc0): `phase NAME`, `hello VERSION` (the launcher
-answers), `overlay NAME EXITCODE`, `rc NAME EXITCODE`. A guest that does not speak is only judged by ssh.
+The guest speaks first, line by line, on its control port; control_port.py has the words. A guest that does
+not speak is only judged by ssh.
 A node is up when its ssh server says what it is through the forwarded port: "SSH-2.0-..." (RFC 4253, 4.2).
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.base import files
+from tasks.run.node import control_port
 from tasks.run.node.protocol import NodeRun
 
 ANSWER = 5.0  # seconds for a guest to take the answer
@@ -21,6 +22,7 @@ SILENT = 15.0  # seconds after which ssh is tried with a guest that says nothing
 RETRY = 0.1  # seconds between two tries of ssh
 PATIENT = 10.0  # seconds for one of them: QEMU connects at once, and the guest later
 CONSOLE_LINES = 15
+EVENTS = (control_port.PHASE, control_port.HELLO, control_port.OVERLAY, control_port.RC)  # that are noted
 
 
 @dataclass
@@ -28,7 +30,7 @@ class Watched:
     """What is known of one node while it boots."""
 
     run: NodeRun
-    phase: str = "start"
+    phase: str = control_port.START
     failed_rc: list[str] = field(default_factory=list)
     answered: float | None = None  # seconds after the start
     link: socket.socket | None = None
@@ -40,7 +42,7 @@ class Watched:
 
     def __post_init__(self) -> None:
         if self.run.frozen and self.run.frozen.booted:
-            self.phase = "ready"
+            self.phase = control_port.READY
 
 
 @dataclass(frozen=True)
@@ -129,20 +131,19 @@ class Watch:
             return
         *lines, node.buffer = (node.buffer + data).split(b"\n")
         for line in lines:
-            self._hear(node, line.decode(errors="replace").strip())
+            self._hear(node, control_port.parse(line))
 
-    def _hear(self, node: Watched, line: str) -> None:
-        word, _, rest = line.partition(" ")
-        if word in ("phase", "hello", "overlay", "rc"):
+    def _hear(self, node: Watched, line: control_port.Line) -> None:
+        if line.word in EVENTS:
             node.events.append(f"{self._now():.3f} {line}")
-        if word == "phase":
-            node.phase = rest
-        elif word in ("overlay", "rc"):
-            name, _, code = rest.rpartition(" ")
-            node.phase = f"{word} {name}"
+        if line.word == control_port.PHASE:
+            node.phase = line.rest
+        elif line.word in (control_port.OVERLAY, control_port.RC):
+            name, code = line.result
+            node.phase = f"{line.word} {name}"
             if code != "0":
                 node.failed_rc.append(f"{name} ({code})")
-        elif word == "hello" and node.link:
+        elif line.word == control_port.HELLO and node.link:
             self._tell(node)
 
     def _tell(self, node: Watched) -> None:
@@ -159,7 +160,7 @@ class Watch:
             if self._now() > node.next_try:
                 self._hang_up(node)
             return
-        may = node.phase == "ready" or (node.phase == "start" and self._now() > SILENT)
+        may = node.phase == control_port.READY or (node.phase == control_port.START and self._now() > SILENT)
         if may and self._now() >= node.next_try:
             node.ssh = socket.socket()
             node.ssh.setblocking(False)
@@ -197,7 +198,7 @@ class Watch:
             said = _tail(directory.qemu_log, 5, skip="$ ")
             return f"QEMU ended with exit code {code} in phase '{node.phase}'\n{said}{self._console(node)}"
         text = f"no answer after {self._now():.0f} s, in phase '{node.phase}'\n"
-        if node.phase == "ready":
+        if node.phase == control_port.READY:
             text += f"    its ssh port says {node.heard.decode(errors='replace')!r}\n"
         return text + self._console(node)
 

@@ -42,8 +42,6 @@ VERBS: Mapping[str, command_line.Verb] = {
     ),
 }
 
-WINDOW_COLOUR = {"vm": "#c8f0c8", "router": "#f0c8c8", "tester": "#c8d8f0"}
-
 
 def tasks(project: Project) -> kit.Tasks:
     """The verbs of this module."""

@@ -15,6 +15,8 @@ from typing import Any
 from tasks.base import files, progress
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.base.paths import ClusterDir, NodeDir, Workspace
+from tasks.definitions import addresses
+from tasks.definitions.addresses import v4, v6
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.engine import kit
@@ -34,8 +36,7 @@ VERBS: Mapping[str, command_line.Verb] = {
     ),
 }
 DOMAIN = "xcluster"
-HOST = "192.168.0.250"
-UPLINK = "10.0.2.3"  # answers in a cluster's own namespace, from the host's resolvers
+HOST = v4(0, addresses.HOST)
 HINT = "--dns=off, or `xc dns start` when that is settled"
 MISSING = "neither coredns nor dnsmasq is here: apt-get install --no-install-recommends dnsmasq-base"
 
@@ -100,7 +101,7 @@ def _inner(directory: ClusterDir) -> dns_server.Place | None:
         return None
     prefix = selection.get("bridge").inside(directory) if saved["net"] == "bridge" else []
     return dns_server.Place(
-        directory.dns, (HOST,), prefix=tuple(prefix), resolvers=(UPLINK,) if prefix else ()
+        directory.dns, (HOST,), prefix=tuple(prefix), resolvers=(addresses.UPLINK_DNS,) if prefix else ()
     )
 
 
@@ -152,7 +153,7 @@ def zone(users: list[ClusterDir]) -> dns_server.Zone:
             short = [] if node.name in known else [node.name]
             pairs += [
                 (address, name)
-                for address in addresses(node, settings.prefix)
+                for address in addresses_of(node, settings.prefix)
                 for name in (*short, f"{node.name}.{below}")
             ]
         kept = directory.root / "dns.hosts"
@@ -161,10 +162,10 @@ def zone(users: list[ClusterDir]) -> dns_server.Zone:
     return dns_server.Zone(tuple(dict.fromkeys(pairs)), (DOMAIN,), fakenet_server.ADDRESS if fake else None)
 
 
-def addresses(node: Node, prefix: str) -> tuple[str, str]:
+def addresses_of(node: Node, prefix: str) -> tuple[str, str]:
     """IPv4 and IPv6 of a node on its first net beyond net 0, where others reach it."""
     net = next((net for net in node.nets if net), 0)
-    return f"192.168.{net}.{node.number}", f"{prefix}:192.168.{net}.{node.number}"
+    return v4(net, node.number), v6(prefix, net, node.number)
 
 
 def _place(workspace: Workspace) -> dns_server.Place:

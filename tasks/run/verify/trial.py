@@ -9,8 +9,10 @@ from pathlib import Path
 
 from tasks.base import proc
 from tasks.base.errors import CommandError
+from tasks.base.node_names import node_name
 from tasks.definitions import iso_choice
-from tasks.definitions.settings import role_of
+from tasks.definitions.addresses import v4
+from tasks.definitions.roles import role_of
 from tasks.project.project import Project
 from tasks.run.inspect import graph
 from tasks.run.running import reach
@@ -47,7 +49,7 @@ def nodes(project: Project, only: int | None = None) -> Iterator[Finding]:
             yield from findings
 
 
-def _probes(source: NodePlan, pair: reachability.Pair, mtu: int) -> list[Probe]:
+def _probes(source: NodePlan, pair: reachability.Promised, mtu: int) -> list[Probe]:
     found = [Probe("ping", pair.address(family), family, mtu) for family in reachability.FAMILIES]
     return [*found, Probe("ssh", pair.v4)] if source.role == "tester" else found
 
@@ -63,7 +65,7 @@ def _names(project: Project, plans: Mapping[int, NodePlan], number: int) -> list
     numbers = sorted(plans)
     after = plans[numbers[(numbers.index(number) + 1) % len(numbers)]]
     own = [address.v4 for each in after.interfaces if each.name != "eth0" for address in each.addresses[:1]]
-    want = (own or [f"192.168.0.{after.number}"])[0]
+    want = (own or [v4(0, after.number)])[0]
     domain = "" if project.settings.name == dns.DOMAIN else f"{project.settings.name}."
     long = f"{after.name}.{domain}{dns.DOMAIN}"
     named = [after.name, long] if number == numbers[0] else [after.name]
@@ -72,7 +74,7 @@ def _names(project: Project, plans: Mapping[int, NodePlan], number: int) -> list
 
 def _ask(project: Project, number: int, probes: Sequence[Probe]) -> list[Finding]:
     """One login; all that this node has to try."""
-    name = f"vm-{number:03d}"
+    name = node_name(number)
     try:
         said = _run(project, number, f"hostname; {probe.script(probes)}")
     except CommandError as error:
@@ -105,14 +107,14 @@ def inside(project: Project) -> Iterator[Finding]:
     if pair is None:
         yield "a login from a tester", "skipped", "there is no tester", 0.0
         return
-    name = f"a login from vm-{pair.source:03d} to vm-{pair.to:03d} at {pair.v4}"
+    name = f"a login from {node_name(pair.source)} to {node_name(pair.to)} at {pair.v4}"
     way = reach.to_node(project, pair.source, ["nc", pair.v4, "22"])
     try:
         who = _run(project, pair.to, "hostname", through=["-o", f"ProxyCommand={shlex.join(way)}"]).strip()
     except CommandError as error:
         yield _finding(name, str(error))
         return
-    yield _finding(name, "" if who == f"vm-{pair.to:03d}" else f"it says it is {who}")
+    yield _finding(name, "" if who == node_name(pair.to) else f"it says it is {who}")
 
 
 def outside(project: Project) -> Iterator[Finding]:
@@ -127,7 +129,7 @@ def outside(project: Project) -> Iterator[Finding]:
         why = f"with net={project.settings.net} no server can be put outside of net 0"
         yield "a server outside", "skipped", why, 0.0
         return
-    gates = sorted({f"192.168.0.{number}" for number, node in plans.items() if node.nat})
+    gates = sorted({v4(0, number) for number, node in plans.items() if node.nat})
     log = directory.root / "outside.log"
     words = [sys.executable, "-I", "-S", str(SERVER), OUTSIDE, str(PORT), *gates]
     running = proc.spawn([*backend_of(directory).inside(directory), *words], log)
@@ -136,7 +138,7 @@ def outside(project: Project) -> Iterator[Finding]:
             ask = Probe("http", f"http://{OUTSIDE}:{PORT}/", want="translated")
             said = _run(project, number, probe.script([ask]))
             (why,) = probe.outcomes([ask], said)
-            yield _finding(f"vm-{number:03d} to a server outside, translated by a router", why)
+            yield _finding(f"{node_name(number)} to a server outside, translated by a router", why)
     finally:
         running.terminate()
         running.wait()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tasks.base import files, proc, progress
 from tasks.base.errors import CommandError, UsageError, UserError, unknown
+from tasks.base.node_names import node_name
 from tasks.definitions.settings import Settings
 from tasks.engine import kit
 from tasks.project import command_line
@@ -148,7 +149,7 @@ def _scaled(it: Verified, here: Project) -> Iterator[tuple[str, Outcome, str, fl
         yield from trial.nodes(here, only=number)
     yield _timed(f"scalein {number}", lambda: it.xc("scalein", str(number)))
     there = number in running(here.workspace.cluster(it.cluster))
-    yield f"vm-{number:03d} is gone", "failed" if there else "ok", "it still runs" if there else "", 0.0
+    yield f"{node_name(number)} is gone", "failed" if there else "ok", "it still runs" if there else "", 0.0
 
 
 def _timed(name: str, act: Callable[[], object]) -> tuple[str, Outcome, str, float]:

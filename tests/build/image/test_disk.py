@@ -304,7 +304,7 @@ def zipped(folder: Path) -> bytes:
         (lambda _: b"KDMV" + bytes(2000), "vmdk"),
         (lambda _: b"tiny", "no disk image"),
         (lambda _: b"", "no disk image"),
-        (lambda _: qcow2.MAGIC + b"\xff" * 4000, "damaged qcow2"),
+        (lambda _: qcow2.MAGIC + b"\xff" * 4000, "qcow2 is damaged"),
         (lambda folder: backed(folder)[:100], "qcow2"),
     ],
 )

@@ -10,6 +10,7 @@ from tasks.base.errors import UserError
 from tasks.base.paths import Site, Workspace
 from tasks.build.sources import artifact
 from tasks.definitions.artifact_sources import Artifact, Source
+from tests.conftest import Checkout
 
 BODY = b"a tool\n"
 SHA = hashlib.sha256(BODY).hexdigest()
@@ -115,6 +116,24 @@ def test_offline_names_every_source_and_the_file_that_would_do(site: Site, tmp_p
     text = str(caught.value)
     for part in ("offline", f"{web}tool", "file:nowhere", str(site.workspace.content(SHA))):
         assert part in text
+
+
+@pytest.mark.parametrize("differs", [True, False])
+def test_two_definitions_of_one_artifact_have_to_agree(checkout: Checkout, differs: bool) -> None:
+    """Else both would get the content of the one that is read last."""
+    for number, kernel in enumerate(("one", "two")):
+        checkout.write(f"kernel/{kernel}.tar", str(number))
+        source = f"{kernel}.tar" if differs else "one.tar"
+        checkout.write(
+            f"kernel/{kernel}.yaml",
+            f"summary: x\nsource: {{name: linux, sources: [{{file: {source}}}]}}\nfragments: [f]\n",
+        )
+    checkout.write("kernel/fragments/f.config", "CONFIG_A=y\n")
+    if differs:
+        says = ("artifact 'linux'", "kernel/one.yaml", "kernel/two.yaml", "`sources`")
+        checkout.bad("artifact:linux", code=2, says=says)
+    else:
+        checkout.good("artifact:linux")
 
 
 def test_a_changed_file_is_another_artifact(site: Site, tmp_path: Path) -> None:

@@ -1,0 +1,21 @@
+"""The exit code of a run: doit itself knows only that a task failed."""
+
+import dataclasses
+
+
+@dataclasses.dataclass
+class Outcome:
+    """The exit code that the tasks of a run ask for; 0 as long as none does."""
+
+    code: int = 0
+
+    def fail(self, code: int) -> None:
+        """A task failed with this exit code; of several the highest counts."""
+        self.code = max(self.code, code)
+
+    def end_with(self, code: int) -> None:
+        """No task failed, and the run ends with this exit code nevertheless."""
+        self.code = code
+
+
+OUTCOME = Outcome()  # of this process: doit makes a task's action where no other object of ours is at hand

@@ -1,0 +1,77 @@
+"""doit's settings, and a run of it: with our exit codes, and without tracebacks for a user's mistake."""
+
+import importlib
+import signal
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tasks.base.errors import UserError
+from tasks.engine.fresh import SizedChecker
+from tasks.engine.kit import Tasks
+from tasks.engine.outcome import OUTCOME
+from tasks.engine.reporter import Reporter
+
+
+def config(db: Path, default_tasks: list[str]) -> dict[str, Any]:
+    """doit's settings. Sequential on purpose: each recipe uses all cores by itself."""
+    return {
+        "backend": "sqlite3",
+        "dep_file": str(db),
+        "default_tasks": default_tasks,
+        "check_file_uptodate": SizedChecker,
+        "reporter": Reporter,
+        "cleanforget": True,
+        "cleanall": True,
+        "minversion": "0.37.0",
+        "action_string_formatting": "new",
+    }
+
+
+def run(dodo: Path, words: list[str]) -> int:
+    """Let doit do `words` with the tasks of `dodo`; its exit code 3 (wrong words) is our 2."""
+    from doit.cmd_base import ModuleTaskLoader, check_tasks_exist
+    from doit.cmd_info import Info
+    from doit.doit_cmd import DoitMain
+
+    class CheckedInfo(Info):  # type: ignore[misc]
+        """doit's own ends with a traceback for a task that is not there."""
+
+        name = "info"
+
+        def _execute(self, pos_args: list[str], hide_status: bool = False) -> int:
+            check_tasks_exist({task.name: task for task in self.task_list}, pos_args)
+            return int(super()._execute(pos_args, hide_status))
+
+    module = importlib.import_module(dodo.stem)
+    main = DoitMain(ModuleTaskLoader(module), config_filenames=())
+    main.BIN_NAME = "xc"
+    if words[:1] in (["list"], ["info"], ["help"]):  # they change nothing: whoever reads may have seen enough
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    main.DOIT_CMDS = (*(each for each in main.DOIT_CMDS if each is not Info), CheckedInfo)
+    code = int(main.run(words) or 0)
+    return 2 if code == 3 else OUTCOME.code or code
+
+
+def reported(tasks: Tasks) -> Tasks:
+    """`tasks`, where a user's mistake found while they are made ends the run with a message."""
+    try:
+        yield from tasks
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def end_well() -> None:
+    """SIGTERM comes to doit's end, where it writes its state, as Ctrl-C does; neither shows a traceback."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    shown = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print("interrupted", file=sys.stderr)
+        else:
+            shown(kind, error, trace)
+
+    sys.excepthook = hook

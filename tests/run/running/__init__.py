@@ -1,0 +1,1 @@
+"""Tests of a running cluster as an object: what is on the disk, and which processes there are."""
