@@ -166,10 +166,10 @@ def _inject(project: Project, tars: list[Path]) -> None:
         options["addr"].rpartition(":") if options["addr"].count(":") == 1 else (options["addr"], "", "")
     )
     # Behind a port of this host is now one guest, now another: their keys say nothing.
-    known = (
+    checking, hosts = (
         ["no", "/dev/null"] if address.rpartition("@")[2] in LOCAL else ["accept-new", "~/.ssh/known_hosts"]
     )
-    ssh += ["-o", f"StrictHostKeyChecking={known[0]}", "-o", f"UserKnownHostsFile={known[1]}"]
+    ssh += ["-o", f"StrictHostKeyChecking={checking}", "-o", f"UserKnownHostsFile={hosts}"]
     remote = [*shlex.split(options.get("sudo", "")), "tar", "-C", "/", "-x"]
     for tar in tars:
         with tar.open("rb") as file:
