@@ -18,6 +18,7 @@ from tasks.project.project import Project
 from tasks.run.net import host_support, selection
 from tasks.run.net.protocol import Ports
 from tasks.run.node import accel, qemu
+from tasks.run.running.cluster import Running
 
 VERBS: Mapping[str, command_line.Verb] = {
     "doctor": command_line.Verb(
@@ -184,5 +185,5 @@ def _release(project: Project) -> list[Finding]:
 
 
 def _clusters(project: Project) -> list[Finding]:
-    names = sorted(path.parent.name for path in project.workspace.run.glob("*/cluster.json"))
+    names = [each.name for each in Running.every(project.workspace)]
     return [Finding("clusters", "ok", ", ".join(names) or "none is running")]

@@ -141,10 +141,10 @@ def test_a_damaged_file_is_told_and_stopped(workspace: Workspace, file: str, how
     root = workspace.cluster("two").root
     (root / file).parent.mkdir(exist_ok=True)
     DAMAGES[how](root / file)
-    told = status.of(Running.get(workspace, "two"))
-    assert [each.file for each in told.damaged] == [str(root / file)]
-    assert str(root / file) in told.text() and "xc stop --name=two" in told.text()
-    json.dumps(told.as_dict())
+    shown = status.of(Running.get(workspace, "two"))
+    assert [each.file for each in shown.damaged] == [str(root / file)]
+    assert str(root / file) in shown.text() and "xc stop --name=two" in shown.text()
+    json.dumps(shown.as_dict())
     assert ending.stop(workspace, "two")
     assert list(workspace.run.iterdir()) == []
 
