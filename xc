@@ -175,7 +175,8 @@ set_up() {
 	make_venv "$2"
 }
 
-set_up tools ""
+# Pressing TAB must not set up anything.
+case ${1:-} in __complete) [ -f "$(stamp "")" ] || exit 0 ;; *) set_up tools "" ;; esac
 case ${1:-} in test) set_up test_tools test ;; esac
 
 # A caller's words may be paths relative to where it stands; the module is found by PYTHONPATH alone (-P).
@@ -183,4 +184,4 @@ export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
 # Compiled modules are kept, but beside the .venv, not all over the checkout.
 export PYTHONPYCACHEPREFIX="$venv/pycache"
 unset PYTHONDONTWRITEBYTECODE
-exec "$venv/bin/python" -P -m tasks.cli.quick "$@"
+exec "$venv/bin/python" -P -m tasks "$@"

@@ -2,7 +2,7 @@
 
 import sys
 
-from tasks.cli.main import main
+from tasks.cli.door import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -5,26 +5,9 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from tasks.base.errors import UserError
-from tasks.engine import kit
-from tasks.project import command_line
-from tasks.project.project import Project
-
-VERBS: Mapping[str, command_line.Verb] = {
-    "test": command_line.Verb(
-        "test",
-        "run all tests, those that boot virtual machines too; `test overlays` those of every overlay, "
-        "`test k8s` those of Kubernetes",
-        "[overlays|k8s] [PYTEST WORDS...]",
-        raw=True,
-    ),
-}
+from tasks.project.project import Does, Project
 
 SETS: Mapping[str, str] = {"overlays": "tests/overlays", "k8s": "tests/k8s"}
-
-
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module."""
-    yield kit.verb(VERBS["test"], project.words, _test, [project])
 
 
 def _test(project: Project) -> None:
@@ -46,3 +29,6 @@ def pytest_words(words: Sequence[str]) -> list[str]:
         return ["--numprocesses=2"]
     first = [SETS.get(word, word) for word in words[:1]]
     return [*first, *words[1:]]
+
+
+DOES: Does = {"test": _test}

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from tasks.base import files
 from tasks.base.errors import UserError
 from tasks.base.paths import Site, Workspace
+from tasks.engine.loader import Loader
 from tasks.project.command_line import Verb, Words
 
 Task = dict[str, Any]
@@ -161,36 +162,33 @@ def alias(basename: str, name: str, other: str) -> Task:
     return {"basename": basename, "name": name, "actions": None, "task_dep": [other], "doc": f"is {other}"}
 
 
-def verb(
-    what: Verb, said: Words, func: Callable[..., None], args: Iterable[Any], after: Iterable[str] = ()
-) -> Task:
-    """The task of a verb: never up to date, run after the tasks `after`."""
-    made = {
-        "basename": what.name,
+def always(name: str, func: Callable[..., None], args: Iterable[Any], after: Iterable[str] = ()) -> Task:
+    """The task `name`, never up to date, run after the tasks `after`."""
+    return {
+        "basename": name,
         "actions": [(_as_task_result, [func, list(args)])],
         "uptodate": [False],
         "task_dep": list(after),
-        "doc": what.doc,
+        "doc": _first_line(func),
         "io": {"capture": False},
         "verbosity": 2,
         "meta": {"verb": True},
     }
-    return accepting(made, what, said)
 
 
-def accepting(made: Task, what: Verb, said: Words) -> Task:
-    """`made`, as a task whose words and options doit accepts; they were read before, its copy is not used."""
-    params = [
-        {
-            "name": f"opt_{name}",
-            "short" if len(name) == 1 else "long": name.replace("_", "-"),
-            "type": str if takes_value else bool,
-            "default": "" if takes_value else False,
-            "help": "",
-        }
-        for name, takes_value in said.accepted(what).items()
-    ]
-    return {**made, "params": params, **({"pos_arg": "words"} if what.args else {})}
+def verb(
+    row: Verb, words: Words, func: Callable[..., None], args: Iterable[Any], after: Iterable[str] = ()
+) -> Task:
+    """The task of a verb."""
+    return accepting({**always(row.name, func, args, after), "doc": row.summary}, words)
+
+
+def accepting(task: Task, words: Words) -> Task:
+    """`task`, whose words and options doit accepts; they were read before, its copy is not used."""
+    if words.row is None or words.row.name != task["basename"]:
+        return task
+    params = words.doit_params()
+    return {**task, "params": params, **({"pos_arg": "words"} if words.row.args else {})}
 
 
 def group(basename: str, doc: str) -> Task:
@@ -215,26 +213,20 @@ def config(db: Path, default_tasks: list[str]) -> dict[str, Any]:
 
 def run(dodo: Path, words: list[str]) -> int:
     """Let doit do `words` with the tasks of `dodo`; its exit code 3 (wrong words) is our 2."""
-    from doit.cmd_base import ModuleTaskLoader, check_tasks_exist
-    from doit.cmd_info import Info
     from doit.doit_cmd import DoitMain
 
-    class Known(Info):  # type: ignore[misc]
-        """doit's own ends with a traceback for a task that is not there."""
-
-        name = "info"
-
-        def _execute(self, pos_args: list[str], hide_status: bool = False) -> int:
-            check_tasks_exist({task.name: task for task in self.task_list}, pos_args)
-            return int(super()._execute(pos_args, hide_status))
-
     module = importlib.import_module(dodo.stem)
-    main = DoitMain(ModuleTaskLoader(module), config_filenames=())
+    loader = Loader(module)
+    main = DoitMain(loader, config_filenames=())
     main.BIN_NAME = "xc"
     if words[:1] in (["list"], ["info"], ["help"]):  # they change nothing: whoever reads may have seen enough
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    main.DOIT_CMDS = (*(each for each in main.DOIT_CMDS if each is not Info), Known)
-    code = int(main.run(words) or 0)
+    try:
+        code = int(main.run(words) or 0)
+    except SystemExit:
+        if loader.problem is None:
+            raise
+        raise loader.problem from None
     return 2 if code == 3 else _exit_code or code
 
 
@@ -259,6 +251,11 @@ def end_well() -> None:
             shown(kind, error, trace)
 
     sys.excepthook = hook
+
+
+def exit_code() -> int:
+    """What the verb that ran asked for."""
+    return _exit_code
 
 
 def end_with(code: int) -> None:

@@ -75,6 +75,8 @@ def tasks(project: Project, made: Wanted) -> kit.Tasks:
     if not made.refs:
         if is_due(project, made):
             yield kit.task("store", None, kit.Recipe(forget, [workspace, name]), [])
+        else:
+            yield kit.group("store", "The disk of container images; this cluster has none")
         return
     recipe = kit.Recipe(
         build,

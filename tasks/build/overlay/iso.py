@@ -18,22 +18,8 @@ from tasks.definitions import iso_choice
 from tasks.definitions.schema import Overlay
 from tasks.engine import kit
 from tasks.formats import iso9660, tree
-from tasks.project import command_line, definition_files
+from tasks.project import definition_files
 from tasks.project.project import Project, source_date_epoch
-
-VERBS = {
-    "mkcdrom": command_line.Verb(
-        "mkcdrom",
-        "make the overlay ISO of these overlays; without words remove it",
-        "[OVL|DIR|TARFILE...]",
-        {
-            "label=": "volume id",
-            "cidata=": "directory whose files go on the ISO too",
-            "script=": "file to put on it",
-        },
-        builds=True,
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -93,7 +79,7 @@ def parts(project: Project, chosen: iso_choice.Choice) -> list[Part]:
     if chosen.script and not Path(chosen.script).is_file():
         problems.append(f"--script: there is no file {chosen.script}")
     if problems and project.words.verb == "mkcdrom":
-        raise UsageError("mkcdrom: " + "; ".join(problems), command_line.usage(VERBS["mkcdrom"]))
+        raise UsageError("mkcdrom: " + "; ".join(problems), project.words.usage)
     if problems:
         raise DefinitionError(problems)
     return found
@@ -104,7 +90,7 @@ def tasks(project: Project, chosen: iso_choice.Choice, found: list[Part]) -> kit
     workspace, name = project.workspace, project.settings.name
     private = [workspace.credentials(name)] if pki.wanted(project) else []
     if not chosen.words and not chosen.cidata and not chosen.script and not private:
-        yield kit.verb(VERBS["mkcdrom"], project.words, remove, [workspace, name, chosen])
+        yield kit.accepting(kit.always("mkcdrom", remove, [workspace, name, chosen]), project.words)
         return
     tars = [_tar(project, part, chosen) for part in found]
     deps = [tar.with_suffix(".json") if part.overlay else tar for tar, part in zip(tars, found, strict=True)]
@@ -122,7 +108,7 @@ def tasks(project: Project, chosen: iso_choice.Choice, found: list[Part]) -> kit
         code=(iso9660, tree),
     )
     made = kit.task("mkcdrom", None, recipe, [workspace.iso(name), workspace.choice(name)])
-    yield kit.accepting(made, VERBS["mkcdrom"], project.words)
+    yield kit.accepting(made, project.words)
 
 
 def write(

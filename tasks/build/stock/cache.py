@@ -5,7 +5,7 @@ import json
 import re
 import sys
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,21 +18,9 @@ from tasks.build.sources.suite import suites
 from tasks.build.stock import inputs
 from tasks.definitions import lockfile
 from tasks.definitions.artifact_sources import Artifact
-from tasks.engine import kit
 from tasks.project import command_line
-from tasks.project.project import Project, source_date_epoch
+from tasks.project.project import Does, Project, source_date_epoch
 
-VERBS: Mapping[str, command_line.Verb] = {
-    "cache": command_line.Verb(
-        "cache",
-        "downloads: ls, prune what nothing needs, export to or import from a tar",
-        "ls|prune|export FILE|import FILE",
-        {"o=": "json (ls)", "dry_run": "only say what would go (prune)"},
-        definitions=True,
-        least=1,
-        most=2,
-    )
-}
 ACTIONS = {
     "ls": command_line.Action(options=("o",)),
     "prune": command_line.Action(options=("dry_run",)),
@@ -63,13 +51,8 @@ class Entry:
     users: tuple[str, ...]  # tasks that need it; none: nothing does
 
 
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module."""
-    yield kit.verb(VERBS["cache"], project.words, _cache, [project])
-
-
 def _cache(project: Project) -> None:
-    word, rest = command_line.action(VERBS["cache"], project.words, ACTIONS)
+    word, rest = command_line.action(project.words, ACTIONS)
     acts: dict[str, Callable[..., None]] = {"ls": _ls, "prune": _prune, "export": _export, "import": _import}
     acts[word](project, *[Path(each).absolute() for each in rest])
 
@@ -271,3 +254,6 @@ def _check(path: Path, name: str, source: Path) -> None:
         raise UserError(f"{source}: '{name}' is no list of Debian archives; nothing was taken")
     signed = f"[signed-by={KEYRING}] " if KEYRING.is_file() else ""
     path.write_text("".join(f"deb {signed}{re.sub(SIGNED, '', line)}\n" for line in lines))
+
+
+DOES: Does = {"cache": _cache}

@@ -12,22 +12,8 @@ from tasks.build.sources.suite import suites
 from tasks.build.stock import inputs
 from tasks.definitions import lockfile
 from tasks.definitions.artifact_sources import Artifact, Source
-from tasks.engine import kit
 from tasks.project import command_line
-from tasks.project.project import Project
-
-VERBS: Mapping[str, command_line.Verb] = {
-    "lock": command_line.Verb(
-        "lock",
-        "write down in xcluster.lock what every input is; builds then compare",
-        "[NAME...]",
-        {"update": "accept what these (default: all) are now", "check": "change nothing; fail if it would"},
-        builds=True,
-    ),
-    "fetch": command_line.Verb(
-        "fetch", "get every input into the cache, for work with --offline", builds=True
-    ),
-}
+from tasks.project.project import After, Does, Project
 
 
 @dataclass(frozen=True)
@@ -43,14 +29,6 @@ class Input:
     def words(self) -> set[str]:
         """What a user may call it."""
         return {self.name, self.name.partition(" ")[0], self.suite} - {""}
-
-
-def tasks(project: Project) -> kit.Tasks:
-    """The verbs of this module."""
-    mine = project.words.verb in (None, *VERBS)  # other verbs may be without the tasks that build
-    lists = [f"suite:{suite}" for suite in suites(project)] if mine else []
-    yield kit.verb(VERBS["lock"], project.words, _lock, [project], lists)
-    yield kit.verb(VERBS["fetch"], project.words, _fetch, [project], lists)
 
 
 def _lock(project: Project) -> None:
@@ -219,3 +197,11 @@ def _open(project: Project, found: Artifact) -> bool:
         or (source.file and found.sha256 is None)
         for source in found.sources
     )
+
+
+def _lists(project: Project, cluster: list[str]) -> list[str]:
+    return [f"suite:{suite}" for suite in suites(project)]
+
+
+DOES: Does = {"lock": _lock, "fetch": _fetch}
+AFTER: After = {"lock": _lists, "fetch": _lists}

@@ -2,9 +2,10 @@
 
 import threading
 
-from tasks.base import files, proc
+from tasks.base import files, proc, progress
 from tasks.base.paths import ClusterDir, NodeDir, Workspace
 from tasks.build.credentials import kubeconfig
+from tasks.project.project import Does, Project
 from tasks.run.node import qemu
 from tasks.run.running.cluster import backend_of, locked
 from tasks.run.services import dns
@@ -48,3 +49,11 @@ def _remove(own: NodeDir) -> None:
         proc.kill_recorded(files.read_json(pidfile))
     qemu.BACKEND.stop(own)
     files.remove(own.root)
+
+
+def _stop(project: Project) -> None:
+    if not stop(project.workspace, project.settings.name):
+        progress.say(f"cluster '{project.settings.name}' is not running")
+
+
+DOES: Does = {"stop": _stop}

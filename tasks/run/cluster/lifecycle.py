@@ -1,12 +1,9 @@
 """The verbs that start, change and end a cluster. What they start is built first, by the tasks before."""
 
 import contextlib
-import json
 import os
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from tasks.base import files, proc, progress
 from tasks.base.errors import UsageError, UserError
@@ -15,14 +12,12 @@ from tasks.build.overlay import iso, ovl
 from tasks.definitions import image_chain, iso_choice
 from tasks.definitions.schema import Overlay
 from tasks.definitions.settings import PLAIN_TOPOLOGY, role_of
-from tasks.engine import kit
 from tasks.project import command_line
-from tasks.project.project import Project
+from tasks.project.project import After, Does, Project
 from tasks.run.cluster import checkpoints, ending, launch, plan
 from tasks.run.kubernetes import manifests, ready
-from tasks.run.net.protocol import Ports
 from tasks.run.running import reach
-from tasks.run.running.cluster import backend_of, running
+from tasks.run.running.cluster import running
 from tasks.run.services import dns
 from tasks.topology import check, choice
 from tasks.topology.schema import Topology
@@ -32,63 +27,6 @@ _FROM = {"from=": "a checkpoint to start from, instead of a boot"}
 WITH_FROM = ("name", "wait", "xterm", "offline")  # settings that go with it
 # Upstream looks for nodes up to these numbers; here it is known which ones there are.
 _COUNTS = {f"{name}=": "not needed, for upstream's scripts" for name in ("nvm", "nrouters", "ntesters")}
-VERBS: Mapping[str, command_line.Verb] = {
-    "start": command_line.Verb(
-        "start", "start a cluster, replacing a running one", options=_FROM, settings=True, builds=True
-    ),
-    "starts": command_line.Verb(
-        "starts",
-        "start a cluster, never with console windows",
-        options=_FROM,
-        settings=True,
-        builds=True,
-    ),
-    "k8s": command_line.Verb(
-        "k8s",
-        "start a cluster of the image k8s, and wait until Kubernetes is ready",
-        options=_FROM,
-        defaults={"image": "k8s", "wait": "ready"},
-        settings=True,
-        builds=True,
-    ),
-    "scaleout": command_line.Verb(
-        "scaleout",
-        "add nodes to the running cluster",
-        "N...",
-        running=True,
-        least=1,
-        settings=True,
-        builds=True,
-    ),
-    "scalein": command_line.Verb("scalein", "remove nodes from the running cluster", "N...", least=1),
-    "stop": command_line.Verb("stop", "stop the cluster and leave nothing behind", options=_COUNTS),
-    "status": command_line.Verb(
-        "status",
-        "the running nodes",
-        options={
-            "o=": "json",
-            "all": "of every cluster",
-            "quiet": "only the exit code: how many run",
-            **_COUNTS,
-        },
-    ),
-}
-
-
-def tasks(project: Project, builds: list[str]) -> kit.Tasks:
-    """The verbs of this module; `builds` are the tasks that make what a start needs."""
-    does = {
-        "start": _start,
-        "starts": _start,
-        "k8s": _start,
-        "scaleout": _scaleout,
-        "scalein": _scalein,
-        "stop": _stop,
-        "status": _status,
-    }
-    for name, verb in VERBS.items():
-        needed = builds if verb.builds and not _pointless(project, name) else ()
-        yield kit.verb(verb, project.words, does[name], [project], needed)
 
 
 def refuse_clean(project: Project, argv: list[str]) -> None:
@@ -96,13 +34,6 @@ def refuse_clean(project: Project, argv: list[str]) -> None:
     names = sorted(path.parent.name for path in project.workspace.run.glob("*/cluster.json"))
     if argv[:1] == ["clean"] and names:
         raise UserError(f"clusters are running: {', '.join(names)}", f"xc stop --name {names[0]}")
-
-
-def _pointless(project: Project, name: str) -> bool:
-    """Nothing needs to be built for a checkpoint, or for what is going to be refused."""
-    if "from" in project.words.options:
-        return True  # it is what it was
-    return name == "scaleout" and not running(project.workspace.cluster(project.settings.name))
 
 
 def _start(project: Project) -> None:
@@ -126,8 +57,8 @@ def _plan(project: Project) -> Iterator[plan.Plan]:
         yield plan.to_start(project.settings, project.workspace)
         return
     given = project.words.settings
-    verb = VERBS[str(project.words.verb)]
-    fixed = [key for key, value in given.items() if key not in WITH_FROM and verb.defaults.get(key) != value]
+    usual = project.words.row.defaults if project.words.row else {}
+    fixed = [key for key, value in given.items() if key not in WITH_FROM and usual.get(key) != value]
     if fixed:
         text = ", ".join(command_line.dashes(key) for key in fixed)
         raise UsageError(f"--from: a checkpoint has its own {text}", f"xc checkpoint restore {name}")
@@ -227,68 +158,13 @@ def _numbers(project: Project) -> list[int]:
     return numbers
 
 
-def _stop(project: Project) -> None:
-    if not ending.stop(project.workspace, project.settings.name):
-        progress.say(f"cluster '{project.settings.name}' is not running")
+def _built(project: Project, cluster: list[str]) -> list[str]:
+    """Nothing needs to be built for a checkpoint, or for what is going to be refused."""
+    if "from" in project.words.options:
+        return []  # it is what it was
+    own = project.workspace.cluster(project.settings.name)
+    return [] if project.words.verb == "scaleout" and not running(own) else cluster
 
 
-def _status(project: Project) -> None:
-    kind = project.words.options.get("o", "")
-    if kind not in ("", "json"):
-        raise UsageError(f"-o: '{kind}' is not known (known: json)")
-    if project.words.options.get("quiet"):
-        kit.end_with(min(len(running(project.workspace.cluster(project.settings.name))), 255))
-        return
-    root = project.workspace.run
-    names = sorted(path.parent.name for path in root.glob("*/cluster.json"))
-    if not project.words.options.get("all"):
-        names = [name for name in names if name == project.settings.name]
-    clusters = [_describe(project, name) for name in names]
-    if kind == "json":
-        one = clusters[0] if clusters else None
-        json.dump(clusters if project.words.options.get("all") else one, sys.stdout, indent=1)
-        sys.stdout.write("\n")
-        return
-    if not clusters:
-        progress.say(f"cluster '{project.settings.name}' is not running")
-    for each in clusters:
-        sys.stdout.write(
-            f"{each['name']}: kernel {each['kernel']}, image {each['image']}, "
-            f"accel {each['accel']}, net {each['net']}\n"
-        )
-        for name in each["dead"]:
-            sys.stdout.write(f"  nets: the {name} has died: xc stop, or xc start\n")
-        for one in each["nodes"]:
-            sys.stdout.write("  {name}  {role:<7} {state:<5} ssh {host}:{ssh}  pid {pid}\n".format_map(one))
-
-
-def _describe(project: Project, name: str) -> dict[str, Any]:
-    directory = project.workspace.cluster(name)
-    state = files.read_json(directory.state)
-    alive = running(directory)
-    numbers = sorted(int(folder.name[3:]) for folder in directory.root.glob("vm-*"))
-    backend = backend_of(directory)
-    at = {number: backend.ssh(directory, number, Ports(**state["ports"])) for number in numbers}
-    nodes = [
-        {
-            "name": f"vm-{number:03d}",
-            "number": number,
-            "role": role_of(number),
-            "pid": alive.get(number),
-            "state": "alive" if number in alive else "dead",
-            "host": at[number][0],
-            "ssh": at[number][1],
-        }
-        for number in numbers
-    ]
-    chosen = state["settings"]
-    return {
-        "name": name,
-        "kernel": chosen["kernel"],
-        "image": chosen["image"],
-        "accel": state["accel"],
-        "net": chosen["net"],
-        "dead": [each for each, pid in backend.processes(directory).items() if pid is None],
-        "started": state["started"],
-        "nodes": nodes,
-    }
+DOES: Does = {"start": _start, "starts": _start, "k8s": _start, "scaleout": _scaleout, "scalein": _scalein}
+AFTER: After = dict.fromkeys(("start", "starts", "k8s", "scaleout"), _built)

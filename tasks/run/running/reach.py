@@ -4,52 +4,18 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.base import files, proc
 from tasks.base.errors import UsageError, UserError
 from tasks.base.paths import NodeDir, Workspace
-from tasks.engine import kit
-from tasks.project import command_line
-from tasks.project.project import Project
+from tasks.project.project import Does, Project
 from tasks.run.net import selection
 from tasks.run.net.protocol import Ports
 from tasks.run.node import identity
 
-VERBS: Mapping[str, command_line.Verb] = {
-    "rsh": command_line.Verb(
-        "rsh",
-        "run a command on a node; its exit code is ours",
-        "N COMMAND...",
-        {"bg": "in background"},
-        least=2,
-    ),
-    "rcp": command_line.Verb("rcp", "copy a file from a node", "N REMOTE LOCAL", least=3, most=3),
-    "vm": command_line.Verb(
-        "vm", "a terminal on a node: a window where there is a display, else in place", "N", least=1, most=1
-    ),
-    "console": command_line.Verb(
-        "console", "the serial console of a node; Ctrl-] leaves it", "N", least=1, most=1
-    ),
-    "logs": command_line.Verb(
-        "logs",
-        "what the console of a node printed",
-        "N",
-        {"events": "the boot's phases with times"},
-        least=1,
-        most=1,
-    ),
-}
-
 WINDOW_COLOUR = {"vm": "#c8f0c8", "router": "#f0c8c8", "tester": "#c8d8f0"}
-
-
-def tasks(project: Project) -> kit.Tasks:
-    """The verbs of this module."""
-    does = {"rsh": _rsh, "rcp": _rcp, "vm": _vm, "console": _console, "logs": _logs}
-    for name, verb in VERBS.items():
-        yield kit.verb(verb, project.words, does[name], [project])
 
 
 def ssh_options(workspace: Workspace, cluster: str, number: int) -> list[str]:
@@ -182,3 +148,6 @@ def become(command: list[str]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(command[0], command)
+
+
+DOES: Does = {"rsh": _rsh, "rcp": _rcp, "vm": _vm, "console": _console, "logs": _logs}

@@ -8,7 +8,6 @@ is found out each time: the clusters with a running node, or somebody who said `
 import json
 import socket
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +16,15 @@ from tasks.base.errors import UsageError, UserError, unknown
 from tasks.base.paths import ClusterDir, NodeDir, Workspace
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
-from tasks.engine import kit
-from tasks.project import command_line
-from tasks.project.project import ROOT, Project
+from tasks.project.project import ROOT, Does, Project
 from tasks.run.net import dns_server, fakenet_server, selection
 from tasks.run.node import qemu
 
-VERBS: Mapping[str, command_line.Verb] = {
-    "dns": command_line.Verb(
-        "dns",
-        "the DNS server that guests ask",
-        "start|stop|status",
-        {"o=": "status: json"},
-        least=1,
-        most=1,
-    ),
-}
 DOMAIN = "xcluster"
 HOST = "192.168.0.250"
 UPLINK = "10.0.2.3"  # answers in a cluster's own namespace, from the host's resolvers
 HINT = "--dns=off, or `xc dns start` when that is settled"
 MISSING = "neither coredns nor dnsmasq is here: apt-get install --no-install-recommends dnsmasq-base"
-
-
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module."""
-    yield kit.verb(VERBS["dns"], project.words, _dns, [project])
 
 
 def preflight(settings: Settings, workspace: Workspace) -> list[str]:
@@ -224,11 +206,9 @@ def _static(settings: Settings) -> tuple[list[tuple[str, str]], list[str]]:
 def _dns(project: Project) -> None:
     action = project.words.args[0]
     if action not in ("start", "stop", "status"):
-        raise UsageError(
-            unknown("action", action, ("start", "stop", "status")), command_line.usage(VERBS["dns"])
-        )
+        raise UsageError(unknown("action", action, ("start", "stop", "status")), project.words.usage)
     if project.words.options.get("o", "json") != "json" or (project.words.options and action != "status"):
-        raise UsageError("-o json is for 'dns status', and nothing else is", command_line.usage(VERBS["dns"]))
+        raise UsageError("-o json is for 'dns status', and nothing else is", project.words.usage)
     if action == "status":
         _status(project)
         return
@@ -276,3 +256,6 @@ def _status(project: Project) -> None:
     elif not told["own"]:
         why = _obstacle(project.workspace)
         sys.stdout.write(f"not running{f': {why}' if why else ''}\n")
+
+
+DOES: Does = {"dns": _dns}

@@ -2,42 +2,24 @@
 
 import json
 import sys
-from collections.abc import Mapping
 
 from tasks.base import files, progress
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.base.paths import ClusterDir, NodeDir
 from tasks.definitions.schema import Node
-from tasks.engine import kit
-from tasks.project import command_line
-from tasks.project.project import Project
+from tasks.project.project import Does, Project
 from tasks.run.net import fakenet_server
 from tasks.run.node import filters, qmp
 from tasks.run.running.cluster import backend_of, locked
 from tasks.run.services import dns
 
-VERBS: Mapping[str, command_line.Verb] = {
-    "fakenet": command_line.Verb(
-        "fakenet",
-        "pretend an internet: every name resolves, and http answers",
-        "start|stop|status",
-        {"o=": "status: json"},
-        least=1,
-        most=1,
-    ),
-}
 FILTER = "fakenet"
 BACKENDS = ("bridge", "userspace")  # of others it is not known where net 0 leads
 
 
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module."""
-    yield kit.verb(VERBS["fakenet"], project.words, _fakenet, [project])
-
-
 def _fakenet(project: Project) -> None:
     action = project.words.args[0]
-    usage = command_line.usage(VERBS["fakenet"])
+    usage = project.words.usage
     if action not in ("start", "stop", "status"):
         raise UsageError(unknown("action", action, ("start", "stop", "status")), usage)
     if project.words.options.get("o", "json") != "json" or (project.words.options and action != "status"):
@@ -110,3 +92,6 @@ def _stop(directory: ClusterDir) -> None:
 def _nodes(directory: ClusterDir) -> list[tuple[Node, NodeDir]]:
     """The running nodes that are on net 0."""
     return [(node, directory.node(node.number)) for node in dns.nodes(directory) if 0 in node.nets]
+
+
+DOES: Does = {"fakenet": _fakenet}
