@@ -16,12 +16,12 @@ from tasks.cli.table import VERBS
 from tasks.definitions import iso_choice
 from tasks.engine import kit
 from tasks.project.command_line import Needs, parse
-from tasks.project.project import load
+from tasks.project.project import environment, load
 from tasks.run.cluster import lifecycle
 from tasks.run.node import golden
 
 try:
-    project = load(parse(sys.argv[1:], VERBS), shipped.environ(os.environ))
+    project = load(parse(sys.argv[1:], VERBS), environment(os.environ))
     # A verb that builds nothing needs no definitions: a mistake in one keeps nobody from stopping a cluster.
     builds = project.words.needs is Needs.BUILDS
     chosen = iso.choose(project) if builds else iso_choice.Choice()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from tasks.base import output, progress
 from tasks.base.errors import UsageError, UserError, unknown
@@ -122,6 +123,23 @@ def _act(words: Words) -> int:
 
         version.tell(words)
         return 0
-    from tasks.cli import verb_tasks
+    code = _at_once(words)
+    if code is None:
+        from tasks.cli import verb_tasks
 
-    return verb_tasks.act(words)
+        code = verb_tasks.act(words)
+    return code
+
+
+def _at_once(words: Words) -> int | None:
+    """Do a verb in the ordinary case; None where it takes more than a glance."""
+    if not words.row or not words.row.at_once:
+        return None
+    from tasks.project import place
+
+    here = place.of(words, os.environ)
+    try:
+        return import_module(words.row.at_once).answer(words, here) if here else None
+    except UserError as error:
+        output.error(error, words.row.name)
+        return error.exit_code

@@ -6,6 +6,7 @@ from tasks.project.command_line import DRY_RUN, JSON, Needs, Option, Takes, Verb
 
 CLUSTER = "tasks.run.cluster"
 INSPECT = "tasks.run.inspect"
+AT_ONCE = f"{INSPECT}.at_once"
 FROM = Option("from", "a checkpoint to start from, instead of a boot", "NAME", kind="checkpoint")
 # Upstream looks for nodes up to these numbers; here it is known which ones there are.
 COUNTS = tuple(
@@ -46,6 +47,7 @@ VERBS = (
         f"{CLUSTER}.ending",
         "stop the cluster and leave nothing behind",
         options=(JSON, DRY_RUN, *COUNTS),
+        at_once=AT_ONCE,
         examples=("xc stop", "xc stop --name=two"),
     ),
     Verb(
@@ -58,6 +60,7 @@ VERBS = (
             Option("quiet", "only the exit code: how many run"),
             *COUNTS,
         ),
+        at_once=AT_ONCE,
         examples=("xc status --all", "xc status -o json"),
     ),
     Verb(

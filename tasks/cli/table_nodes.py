@@ -5,6 +5,7 @@ from __future__ import annotations
 from tasks.project.command_line import JSON, Needs, Option, Reads, Takes, Verb
 
 INSPECT = "tasks.run.inspect"
+AT_ONCE = f"{INSPECT}.at_once"
 REACH = "tasks.run.running.reach"
 
 VERBS = (
@@ -14,6 +15,7 @@ VERBS = (
         "run a command on a node; its exit code is ours",
         "N COMMAND...",
         options=(Option("bg", "in background"),),
+        at_once=AT_ONCE,
         examples=("xc rsh 1 uname -a", "xc rsh --bg 2 'sleep 9; reboot'"),
         reads=Reads.COMMAND,
         least=2,
@@ -55,6 +57,7 @@ VERBS = (
         "what the console of a node printed",
         "N",
         options=(Option("events", "the boot's phases with times"),),
+        at_once=AT_ONCE,
         examples=("xc logs 1", "xc logs 2 --events"),
         least=1,
         most=1,

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 
-from tasks.base import output
+from tasks.base import later, output
 from tasks.base.errors import UserError
-from tasks.build.release import shipped
 from tasks.cli import table
 from tasks.engine import kit
 from tasks.project import project
@@ -19,7 +18,7 @@ def act(words: Words) -> int:
     """Do a verb that builds nothing; the exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        _call(words.verb or "", project.load(words, shipped.environ(os.environ)))
+        _call(words.verb or "", project.load(words, project.environment(os.environ)))
     except UserError as error:
         output.error(error, words.verb or "")
         return error.exit_code
@@ -57,4 +56,5 @@ def _call(name: str, loaded: project.Project) -> None:
             raise UserError(f"'{name}' failed")
         return
     does: project.Does = import_module(row.module).DOES
+    later.loaded()
     does[name](loaded)

@@ -40,7 +40,7 @@ class Reads(Enum):
     DOIT = "doit"  # a word of doit, which reads the rest itself
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Option:
     """An option of a verb: `name` with _ for -, one letter for a short one; `value` "" for one without."""
 
@@ -57,7 +57,7 @@ class Option:
         return f"{dashes(self.name)}{joint}{self.value}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Verb:
     """A word that acts and is never cached: one row of the table in cli/table.py."""
 
@@ -75,6 +75,7 @@ class Verb:
     defaults: Mapping[str, str] = field(default_factory=dict)  # settings that it has unless words differ
     kinds: tuple[str, ...] = ()  # of names that its args are, for completion; the last one repeats
     upstream: str = ""  # the module that answers it as upstream's word
+    at_once: str = ""  # the module that answers in the ordinary case, without settings and definitions
     actions: tuple[str, ...] = ()  # first words; of an upstream word, those that are ours
 
     def option(self, name: str) -> Option | None:
@@ -82,7 +83,7 @@ class Verb:
         return next((each for each in self.options if each.name == name), None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Action:
     """One of the things a verb does, named by its first word."""
 

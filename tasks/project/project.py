@@ -75,6 +75,12 @@ def load(words: command_line.Words, environ: Mapping[str, str]) -> Project:
     return Project(ROOT, sources.workspace, effective, sources.words, sources.definitions, environ)
 
 
+def environment(given: Mapping[str, str]) -> dict[str, str]:
+    """The environment, with what decided the bytes of an unpacked release where it does not say it itself."""
+    manifest = files.read_json(Workspace.find(ROOT, given).shipped)
+    return {**manifest.get("environ", {}), **given}
+
+
 def read(words: command_line.Words, environ: Mapping[str, str]) -> Sources:
     """Step 1: the words, the environment, xcluster.yaml, and the definitions if the verb looks at them."""
     sources = _asked(words, environ)

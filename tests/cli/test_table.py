@@ -32,6 +32,8 @@ def test_the_module_of_a_row_does_it(row: Verb) -> None:
         return
     module = import_module(row.module)
     assert callable((module.WORDS if row.upstream == row.module else module.DOES)[row.name])
+    if row.at_once:
+        assert callable(import_module(row.at_once).VERBS[row.name])
     if row.upstream:
         assert callable(import_module(row.upstream).WORDS[row.name])
 

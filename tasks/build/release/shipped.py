@@ -16,7 +16,6 @@ from tasks.base import files
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.engine import kit, record
-from tasks.project.project import ROOT
 
 # Of the environment, what decides the bytes of artifacts: a release says with what it was made.
 DECISIVE = ("SOURCE_DATE_EPOCH", "XCLUSTER_VERSION")
@@ -48,12 +47,6 @@ def identity(task: kit.Task, place: Place) -> str:
     config.get("inputs", {}).pop("mirror", None)  # where a thing comes from, not what it is
     deps = {place.anywhere(dep): _content(Path(dep)) for dep in task["file_dep"]}
     return files.digest([_anywhere(config, place), deps])
-
-
-def environ(given: Mapping[str, str]) -> dict[str, str]:
-    """The environment, with what decided the bytes of an unpacked release where it does not say it itself."""
-    manifest = files.read_json(Workspace.find(ROOT, given).shipped)
-    return {**manifest.get("environ", {}), **given}
 
 
 def closure(tasks: Iterable[kit.Task], names: Iterable[str]) -> dict[str, kit.Task]:

@@ -1,7 +1,6 @@
 """Reaching into a running cluster: rsh, rcp, vm, console, logs. Each ends as the program it becomes."""
 
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -14,27 +13,15 @@ from tasks.project.project import Does, Project
 from tasks.run.net import selection
 from tasks.run.net.protocol import Ports
 from tasks.run.node import identity
+from tasks.run.running import ssh_words
 
 WINDOW_COLOUR = {"vm": "#c8f0c8", "router": "#f0c8c8", "tester": "#c8d8f0"}
 
 
 def ssh_options(workspace: Workspace, cluster: str, number: int) -> list[str]:
     """Options that make ssh and scp use our key and know the node's host key."""
-    values = {
-        "IdentityFile": identity.user_key(workspace),
-        "IdentitiesOnly": "yes",
-        "UserKnownHostsFile": identity.known_hosts(workspace, cluster),
-        "StrictHostKeyChecking": "yes",
-        "HostKeyAlias": identity.alias(cluster, number),
-        "LogLevel": "ERROR",
-        "ConnectTimeout": "10",
-        "PasswordAuthentication": "no",
-        "GSSAPIAuthentication": "no",
-        # The first choice of newer clients, a post-quantum exchange, takes emulated guests a second.
-        "KexAlgorithms": "curve25519-sha256",
-        "UpdateHostKeys": "no",
-    }
-    return ["-F", "/dev/null", *(word for key, value in values.items() for word in ("-o", f"{key}={value}"))]
+    key, hosts = identity.user_key(workspace), identity.known_hosts(workspace, cluster)
+    return ssh_words.options(str(key), str(hosts), identity.alias(cluster, number))
 
 
 def ssh_command(
@@ -82,7 +69,7 @@ def _rsh(project: Project) -> None:
     number = node_number(project, project.words.args[0])
     command = list(project.words.args[1:])
     if project.words.options.get("bg"):
-        command = [f"sh -c {shlex.quote(' '.join(command))} >/dev/null 2>&1 &"]
+        command = ssh_words.background(command)
     become(to_node(project, number, command))
 
 
