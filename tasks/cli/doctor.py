@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,22 +11,12 @@ from tasks.base import files, proc
 from tasks.base.errors import UserError
 from tasks.build.kernel import kbuild
 from tasks.build.release import shipped
-from tasks.engine import kit
-from tasks.project import command_line
-from tasks.project.project import Project
+from tasks.project.project import Does, Project
 from tasks.run.net import host_support, selection
 from tasks.run.net.protocol import Ports
 from tasks.run.node import accel, qemu
 from tasks.run.running.cluster import Running
 
-VERBS: Mapping[str, command_line.Verb] = {
-    "doctor": command_line.Verb(
-        "doctor",
-        "what is there, what is missing and how to get it",
-        options={"o=": "json"},
-        definitions=True,
-    ),
-}
 FOR_START = (
     "qemu-system-x86_64",
     "qemu-img",
@@ -62,11 +51,6 @@ class Finding:
     what: str
     state: str
     text: str
-
-
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module."""
-    yield kit.verb(VERBS["doctor"], project.words, _doctor, [project])
 
 
 def _doctor(project: Project) -> None:
@@ -187,3 +171,6 @@ def _release(project: Project) -> list[Finding]:
 def _clusters(project: Project) -> list[Finding]:
     names = [each.name for each in Running.every(project.workspace)]
     return [Finding("clusters", "ok", ", ".join(names) or "none is running")]
+
+
+DOES: Does = {"doctor": _doctor}

@@ -95,36 +95,33 @@ def alias(basename: str, name: str, other: str) -> Task:
     return {"basename": basename, "name": name, "actions": None, "task_dep": [other], "doc": f"is {other}"}
 
 
-def verb(
-    what: Verb, words: Words, func: Callable[..., None], args: Iterable[Any], after: Iterable[str] = ()
-) -> Task:
-    """The task of a verb: never up to date, run after the tasks `after`."""
-    acting = {
-        "basename": what.name,
+def always(name: str, func: Callable[..., None], args: Iterable[Any], after: Iterable[str] = ()) -> Task:
+    """The task `name`, never up to date, run after the tasks `after`."""
+    return {
+        "basename": name,
         "actions": [(_as_task_result, [func, list(args)])],
         "uptodate": [False],
         "task_dep": list(after),
-        "doc": what.doc,
+        "doc": _first_line(func),
         "io": {"capture": False},
         "verbosity": 2,
         "meta": {"verb": True},
     }
-    return accepting(acting, what, words)
 
 
-def accepting(task: Task, what: Verb, words: Words) -> Task:
-    """`task`, as a task whose words and options doit accepts; they were read before, its copy is not used."""
-    params = [
-        {
-            "name": f"opt_{name}",
-            "short" if len(name) == 1 else "long": name.replace("_", "-"),
-            "type": str if takes_value else bool,
-            "default": "" if takes_value else False,
-            "help": "",
-        }
-        for name, takes_value in words.accepted(what).items()
-    ]
-    return {**task, "params": params, **({"pos_arg": "words"} if what.args else {})}
+def verb(
+    row: Verb, words: Words, func: Callable[..., None], args: Iterable[Any], after: Iterable[str] = ()
+) -> Task:
+    """The task of a verb."""
+    return accepting({**always(row.name, func, args, after), "doc": row.summary}, words)
+
+
+def accepting(task: Task, words: Words) -> Task:
+    """`task`, whose words and options doit accepts; they were read before, its copy is not used."""
+    if words.row is None or words.row.name != task["basename"]:
+        return task
+    params = words.doit_params()
+    return {**task, "params": params, **({"pos_arg": "words"} if words.row.args else {})}
 
 
 def group(basename: str, doc: str) -> Task:

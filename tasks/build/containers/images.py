@@ -15,27 +15,11 @@ from tasks.build.containers import local_images, oci, pull
 from tasks.build.overlay import ovl
 from tasks.definitions import image_reference, iso_choice
 from tasks.definitions.schema import Overlay
-from tasks.engine import kit
 from tasks.formats import tree
 from tasks.project import command_line
-from tasks.project.project import Project, source_date_epoch
+from tasks.project.project import After, Does, Project, source_date_epoch
 
 ARGS = "[ls | check | update REF... | mkimage DIR|OVL|TAR | rm REF...]"
-VERBS: Mapping[str, command_line.Verb] = {
-    "images": command_line.Verb(
-        "images",
-        "container images: list them, look for moved tags, make one",
-        ARGS,
-        {
-            "o=": "ls: json",
-            "tag=": "mkimage: NAME:TAG",
-            "entrypoint=": "mkimage: the program it runs",
-            "command=": "mkimage: the words of that, or the program",
-            "force": "mkimage: replace an image of this name",
-        },
-        builds=True,
-    ),
-}
 ACTIONS = {
     "ls": command_line.Action(options=("o",)),
     "check": command_line.Action(),
@@ -43,15 +27,6 @@ ACTIONS = {
     "mkimage": command_line.Action(1, 1, ("tag", "entrypoint", "command", "force")),
     "rm": command_line.Action(1, None),
 }
-
-
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module; `mkimage OVL` comes after the overlay is packed."""
-    after = []
-    overlay = _overlay(project)
-    if overlay:
-        after = [f"ovl:{_key(project, overlay)}"]
-    yield kit.verb(VERBS["images"], project.words, _images, [project], after)
 
 
 def _overlay(project: Project) -> Overlay | None:
@@ -71,7 +46,7 @@ def _key(project: Project, overlay: Overlay) -> str:
 
 
 def _images(project: Project) -> None:
-    action, names = command_line.action(VERBS["images"], project.words, ACTIONS, "ls")
+    action, names = command_line.action(project.words, ACTIONS, "ls")
     if action == "ls":
         _ls(project)
     elif action == "check":
@@ -189,7 +164,7 @@ def _new_name(project: Project) -> image_reference.Reference:
     own = project.words.settings.get("name")
     text = tag if ":" in tag else f"{own}:{tag or 'latest'}" if own else ""
     if not text:
-        raise UsageError("images mkimage: give --tag=NAME:TAG", command_line.usage(VERBS["images"]))
+        raise UsageError("images mkimage: give --tag=NAME:TAG", project.words.usage)
     return _parse(text if text.startswith(f"{image_reference.LOCAL}/") else f"{image_reference.LOCAL}/{text}")
 
 
@@ -236,3 +211,13 @@ def _rm(project: Project, names: Sequence[str]) -> None:
         project.workspace.pulled(_parse(text).text).unlink(missing_ok=True)
     freed = local_images.sweep(project.workspace)
     progress.say(f"{progress.amount(freed)} freed")
+
+
+def _packed(project: Project, cluster: list[str]) -> list[str]:
+    """`mkimage OVL` comes after the overlay is packed."""
+    overlay = _overlay(project)
+    return [f"ovl:{_key(project, overlay)}"] if overlay else []
+
+
+DOES: Does = {"images": _images}
+AFTER: After = {"images": _packed}

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.base import files, proc, progress
@@ -14,25 +14,10 @@ from tasks.build.containers.registry_server import Server
 from tasks.build.sources import artifact, suite
 from tasks.definitions import image_reference
 from tasks.definitions.artifact_sources import Artifact, Source
-from tasks.engine import kit
 from tasks.project import command_line
-from tasks.project.project import Project
+from tasks.project.project import Does, Project
 
 ARGS = "start | stop | status | ls | cache REF... | rm REF..."
-VERBS: Mapping[str, command_line.Verb] = {
-    "registry": command_line.Verb(
-        "registry",
-        "a private registry on the host, which guests pull from",
-        ARGS,
-        {
-            "port=": "start: TCP port on 127.0.0.1 [5000]",
-            "tls": "start: https, with a certificate made for it",
-            "htpasswd=": "start: file with users and bcrypt passwords; without one nobody logs in",
-            "o=": "status, ls: json",
-        },
-        least=1,
-    ),
-}
 ACTIONS = {
     "start": command_line.Action(options=("port", "tls", "htpasswd")),
     "stop": command_line.Action(),
@@ -44,13 +29,8 @@ ACTIONS = {
 PORT = "5000"
 
 
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module."""
-    yield kit.verb(VERBS["registry"], project.words, _registry, [project])
-
-
 def _registry(project: Project) -> None:
-    action, names = command_line.action(VERBS["registry"], project.words, ACTIONS)
+    action, names = command_line.action(project.words, ACTIONS)
     server = Server(project.workspace.registry)
     does = {"start": _start, "stop": _stop, "status": _status, "ls": _ls}
     if action in does:
@@ -194,3 +174,6 @@ def _rm(project: Project, server: Server, references: Sequence[image_reference.R
             progress.say(f"{reference.named} removed")
         registry_server.collect(server)
     progress.say(f"{progress.amount(before - server.size())} freed")
+
+
+DOES: Does = {"registry": _registry}

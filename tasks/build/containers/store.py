@@ -72,6 +72,8 @@ def tasks(project: Project, contents: StoreContents) -> kit.Tasks:
     if not contents.refs:
         if is_due(project, contents):
             yield kit.task("store", None, kit.Recipe(forget, [workspace, name]), [])
+        else:
+            yield kit.group("store", "The disk of container images; this cluster has none")
         return
     recipe = kit.Recipe(
         build,

@@ -6,7 +6,7 @@ Prebuilt (a Debian package) or from source; both end in the same files and one s
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.base import files, proc
@@ -18,19 +18,8 @@ from tasks.definitions.package_request import PackageRequest
 from tasks.definitions.schema import Kernel
 from tasks.engine import kit
 from tasks.formats import cpio, ext4, tree
-from tasks.project import command_line
-from tasks.project.project import ROOT, Project, source_date_epoch
+from tasks.project.project import ROOT, After, Does, Project, source_date_epoch
 
-VERBS: Mapping[str, command_line.Verb] = {
-    "menuconfig": command_line.Verb(
-        "menuconfig",
-        "look at a kernel's configuration; prints what you changed, for a fragment",
-        "KERNEL",
-        builds=True,
-        least=1,
-        most=1,
-    ),
-}
 # What the packages of a prebuilt kernel depend on for booting a whole Debian.
 NOT_WITH_KERNEL = (
     "kmod",
@@ -52,12 +41,6 @@ def tasks(project: Project) -> kit.Tasks:
         targets = [workspace.stamp("kernel", kernel.name), workspace.kernel(kernel.name) / "bzImage"]
         also = [workspace.kernel(kernel.name), _work(project.site, kernel)]
         yield kit.task("kernel", kernel.name, _recipe(project, kernel), targets, also)
-
-
-def verb_tasks(project: Project) -> kit.Tasks:
-    """The verb `menuconfig`."""
-    after = [f"artifact:{kernel.source.name}" for kernel in _named(project) if kernel.source]
-    yield kit.verb(VERBS["menuconfig"], project.words, _menuconfig, [project], after)
 
 
 def _recipe(project: Project, kernel: Kernel) -> kit.Recipe:
@@ -210,3 +193,11 @@ def _menuconfig(project: Project) -> None:
         s: v for s, v in kconfig.read(config).items() if before.get(s, "n") != v and re.match("CONFIG_", s)
     }
     print(kconfig.text(changed), end="")
+
+
+def _sources(project: Project, cluster: list[str]) -> list[str]:
+    return [f"artifact:{kernel.source.name}" for kernel in _named(project) if kernel.source]
+
+
+DOES: Does = {"menuconfig": _menuconfig}
+AFTER: After = {"menuconfig": _sources}

@@ -19,22 +19,8 @@ from tasks.definitions.iso_choice import IsoChoice
 from tasks.definitions.schema import Overlay
 from tasks.engine import kit
 from tasks.formats import iso9660, tree
-from tasks.project import command_line, definition_files
+from tasks.project import definition_files
 from tasks.project.project import Project, source_date_epoch
-
-VERBS = {
-    "mkcdrom": command_line.Verb(
-        "mkcdrom",
-        "make the overlay ISO of these overlays; without words remove it",
-        "[OVL|DIR|TARFILE...]",
-        {
-            "label=": "volume id",
-            "cidata=": "directory whose files go on the ISO too",
-            "script=": "file to put on it",
-        },
-        builds=True,
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -102,7 +88,7 @@ def iso_parts(project: Project, chosen: IsoChoice) -> list[IsoPart]:
             parts.append(part)
     problems += _wrong_options(chosen)
     if problems and project.words.verb == "mkcdrom":
-        raise UsageError("mkcdrom: " + "; ".join(problems), command_line.usage(VERBS["mkcdrom"]))
+        raise UsageError("mkcdrom: " + "; ".join(problems), project.words.usage)
     if problems:
         raise DefinitionError(problems)
     return parts
@@ -128,7 +114,7 @@ def tasks(project: Project, chosen: IsoChoice, parts: list[IsoPart]) -> kit.Task
     workspace, name = project.workspace, project.settings.name
     private = [workspace.credentials(name)] if pki.is_due(project) else []
     if not chosen.words and not chosen.cidata and not chosen.script and not private:
-        yield kit.verb(VERBS["mkcdrom"], project.words, remove, [workspace, name, chosen])
+        yield kit.accepting(kit.always("mkcdrom", remove, [workspace, name, chosen]), project.words)
         return
     tars = [_tar(project, part, chosen) for part in parts]
     deps = [tar.with_suffix(".json") if part.overlay else tar for tar, part in zip(tars, parts, strict=True)]
@@ -146,7 +132,7 @@ def tasks(project: Project, chosen: IsoChoice, parts: list[IsoPart]) -> kit.Task
         code=(iso9660, tree),
     )
     task = kit.task("mkcdrom", None, recipe, [workspace.iso(name), workspace.choice(name)])
-    yield kit.accepting(task, VERBS["mkcdrom"], project.words)
+    yield kit.accepting(task, project.words)
 
 
 def write(

@@ -7,27 +7,15 @@ same; 1: they differ; 2: wrong words, or something that cannot be read.
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tasks.base import files
 from tasks.base.errors import UsageError, UserError
 from tasks.build.release import listing
-from tasks.engine import kit
-from tasks.project import command_line
-from tasks.project.project import Project
+from tasks.project.project import Does, Project
 
-VERBS: Mapping[str, command_line.Verb] = {
-    "diff": command_line.Verb(
-        "diff",
-        "which files differ between two releases, archives, ISOs, disks or directories",
-        "A B",
-        {"o=": "json"},
-        least=2,
-        most=2,
-    ),
-}
 Room = Callable[[], Path]  # gives a new place for what is looked into
 
 
@@ -38,11 +26,6 @@ class Difference:
     path: str  # with ! where a container is entered
     kind: str
     detail: str = ""
-
-
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module."""
-    yield kit.verb(VERBS["diff"], project.words, _diff, [project])
 
 
 def _diff(project: Project) -> None:
@@ -70,7 +53,7 @@ def _named(project: Project, word: str) -> Path:
         return Path(word)
     if "/" not in word and release.is_dir():
         return release
-    raise UsageError(f"diff: there is no file and no release {word}", command_line.usage(VERBS["diff"]))
+    raise UsageError(f"diff: there is no file and no release {word}", project.words.usage)
 
 
 def compare(one: Path, other: Path, scratch: Path) -> Iterator[Difference]:
@@ -131,3 +114,6 @@ def _entry(
 
 def _sizes(one: int, other: int) -> str:
     return f"{one}, {other} bytes" if one != other else f"{one} bytes both"
+
+
+DOES: Does = {"diff": _diff}

@@ -20,19 +20,8 @@ from tasks.definitions import image_chain, iso_choice
 from tasks.definitions.settings import Settings
 from tasks.engine import kit, record
 from tasks.formats import xztar
-from tasks.project import command_line
 from tasks.project.project import Project, source_date_epoch
 
-VERBS: Mapping[str, command_line.Verb] = {
-    "release": command_line.Verb(
-        "release",
-        "archives that start a cluster elsewhere, without network; OVL: more overlays to bring along",
-        "[OVL...]",
-        {"version=": "name of the release [what git describe says]"},
-        settings=True,
-        builds=True,
-    ),
-}
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}")
 # Settings that decide what a start needs; where they are not the default, the release says so.
 DECIDING = ("kernel", "image", "ovls", "suite", "name")
@@ -73,7 +62,7 @@ class ReleaseTasks:
 def tasks(project: Project, chosen: iso_choice.IsoChoice, built: list[kit.Task]) -> kit.Tasks:
     """The task `release` and that of its wheels, where they are asked for: git has to be asked too."""
     if project.words.verb != "release":
-        yield kit.group("release", VERBS["release"].doc)
+        yield kit.group("release", "Archives that start a cluster elsewhere")
         return
     checkout = git.look(project.root)
     names = _names(project, chosen)
@@ -100,7 +89,7 @@ def tasks(project: Project, chosen: iso_choice.IsoChoice, built: list[kit.Task])
         code=(xztar, bill, licences, parts, spdx, shipped),
     )
     task = kit.task("release", None, recipe, [folder / name for name in outputs], also=[folder])
-    yield kit.accepting(task, VERBS["release"], project.words)
+    yield kit.accepting(task, project.words)
 
 
 def _names(project: Project, chosen: iso_choice.IsoChoice) -> list[str]:

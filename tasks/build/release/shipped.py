@@ -17,7 +17,6 @@ from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.engine import kit, record
 from tasks.engine.fresh import Encoder
-from tasks.project.project import ROOT
 
 # Of the environment, what decides the bytes of artifacts: a release says with what it was made.
 DECISIVE = ("SOURCE_DATE_EPOCH", "XCLUSTER_VERSION")
@@ -49,12 +48,6 @@ def identity(task: kit.Task, location: Location) -> str:
     config.get("inputs", {}).pop("mirror", None)  # where a thing comes from, not what it is
     deps = {location.anywhere(dep): _content(Path(dep)) for dep in task["file_dep"]}
     return files.digest([_anywhere(config, location), deps])
-
-
-def environ(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment, with what decided the bytes of an unpacked release where it does not say it itself."""
-    manifest = files.read_json(Workspace.find(ROOT, environment).shipped)
-    return {**manifest.get("environ", {}), **environment}
 
 
 def closure(tasks: Iterable[kit.Task], names: Iterable[str]) -> dict[str, kit.Task]:

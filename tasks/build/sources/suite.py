@@ -12,14 +12,7 @@ from tasks.build.sources import apt
 from tasks.definitions import lockfile
 from tasks.definitions.schema import Overlay
 from tasks.engine import kit
-from tasks.project import command_line
-from tasks.project.project import Project
-
-VERBS = {
-    "update": command_line.Verb(
-        "update", "fetch newer package lists; the next build uses them", definitions=True
-    ),
-}
+from tasks.project.project import Does, Project
 
 
 def tasks(project: Project, extra: Iterable[Overlay] = ()) -> kit.Tasks:
@@ -31,11 +24,6 @@ def tasks(project: Project, extra: Iterable[Overlay] = ()) -> kit.Tasks:
         recipe = kit.Recipe(get, [suite, project.site], inputs=inputs)
         stamp, cache = project.workspace.stamp("suite", suite), project.workspace.apt(suite)
         yield kit.task("suite", suite, recipe, [stamp], also=[cache])
-
-
-def verb_tasks(project: Project) -> kit.Tasks:
-    """The verb `update`."""
-    yield kit.verb(VERBS["update"], project.words, _update, [project])
 
 
 def suites(project: Project, extra: Iterable[Overlay] = ()) -> list[str]:
@@ -75,3 +63,6 @@ def _stamp(archive: apt.Archive, site: Site) -> None:
     locked = {"locked": files.digest(archive.locked)} if archive.locked else {}
     lists = {"lists": apt.lists_digest(archive)}
     files.write_json(site.workspace.stamp("suite", archive.suite), {**lists, **locked})
+
+
+DOES: Does = {"update": _update}

@@ -15,21 +15,9 @@ from tasks.build.stock import inputs, transfer
 from tasks.definitions import lockfile
 from tasks.definitions.artifact_sources import Artifact
 from tasks.definitions.schema import Overlay
-from tasks.engine import kit
 from tasks.project import command_line
-from tasks.project.project import Project
+from tasks.project.project import Does, Project
 
-VERBS: Mapping[str, command_line.Verb] = {
-    "cache": command_line.Verb(
-        "cache",
-        "downloads: ls, prune what nothing needs, export to or import from a tar",
-        "ls|prune|export FILE|import FILE",
-        {"o=": "json (ls)", "dry_run": "only say what would go (prune)"},
-        definitions=True,
-        least=1,
-        most=2,
-    )
-}
 ACTIONS = {
     "ls": command_line.Action(options=("o",)),
     "prune": command_line.Action(options=("dry_run",)),
@@ -48,13 +36,8 @@ class Cached:
     users: tuple[str, ...]  # tasks that need it; none: nothing does
 
 
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module."""
-    yield kit.verb(VERBS["cache"], project.words, _cache, [project])
-
-
 def _cache(project: Project) -> None:
-    word, rest = command_line.action(VERBS["cache"], project.words, ACTIONS)
+    word, rest = command_line.action(project.words, ACTIONS)
     acts: dict[str, Callable[..., None]] = {
         "ls": _ls,
         "prune": _prune,
@@ -192,3 +175,6 @@ def _prune(project: Project) -> None:
             files.remove(path.parent.parent if each.path.endswith("/state/lists") else path)
     did = "would be freed" if "dry_run" in project.words.options else "freed"
     progress.say(f"{progress.amount(sum(each.size for each in spare))} {did}")
+
+
+DOES: Does = {"cache": _cache}

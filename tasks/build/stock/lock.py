@@ -14,23 +14,8 @@ from tasks.build.stock import inputs
 from tasks.definitions import lockfile
 from tasks.definitions.artifact_sources import Artifact, Source
 from tasks.definitions.package_request import PackageRequest
-from tasks.definitions.schema import Overlay
-from tasks.engine import kit
 from tasks.project import command_line
-from tasks.project.project import Project
-
-VERBS: Mapping[str, command_line.Verb] = {
-    "lock": command_line.Verb(
-        "lock",
-        "write down in xcluster.lock what every input is; builds then compare",
-        "[NAME...]",
-        {"update": "accept what these (default: all) are now", "check": "change nothing; fail if it would"},
-        builds=True,
-    ),
-    "fetch": command_line.Verb(
-        "fetch", "get every input into the cache, for work with --offline", builds=True
-    ),
-}
+from tasks.project.project import After, Does, Project
 
 
 @dataclass(frozen=True)
@@ -46,14 +31,6 @@ class Input:
     def words(self) -> set[str]:
         """What a user may call it."""
         return {self.name, self.name.partition(" ")[0], self.suite} - {""}
-
-
-def tasks(project: Project, extra: Mapping[str, Overlay]) -> kit.Tasks:
-    """The verbs of this module; `extra` are the overlays on the ISO, by directory."""
-    mine = project.words.verb in (None, *VERBS)  # other verbs may be without the tasks that build
-    lists = [f"suite:{suite}" for suite in suites(project, extra.values())] if mine else []
-    yield kit.verb(VERBS["lock"], project.words, _lock, [project], lists)
-    yield kit.verb(VERBS["fetch"], project.words, _fetch, [project], lists)
 
 
 def _lock(project: Project) -> None:
@@ -236,3 +213,11 @@ def _is_open(project: Project, each: Artifact) -> bool:
         or (source.file and each.sha256 is None)
         for source in each.sources
     )
+
+
+def _lists(project: Project, cluster: list[str]) -> list[str]:
+    return [f"suite:{suite}" for suite in suites(project, inputs.overlays(project).values())]
+
+
+DOES: Does = {"lock": _lock, "fetch": _fetch}
+AFTER: After = {"lock": _lists, "fetch": _lists}

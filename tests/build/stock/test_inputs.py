@@ -79,13 +79,13 @@ def lists(project: Project) -> Project:
 
 
 def test_lock(lists: Project) -> None:
-    run(lock.tasks(lists, {}), "lock")
+    lock.DOES["lock"](lists)
     assert lists.site.lock
     assert set(lockfile.packages(lists.site.lock, "stable")) == {"of-base", "lib", "tool"}
 
 
 def test_fetch_and_then_offline(lists: Project, debian: Debian) -> None:  # noqa: F811
-    run(lock.tasks(lists, {}), "fetch")
+    lock.DOES["fetch"](lists)
     assert fetched(lists) == {"of-base", "lib", "tool"}
     files.remove(debian.root)
     offline = replace(lists, settings=lists.settings.model_copy(update={"offline": True}))
@@ -93,14 +93,14 @@ def test_fetch_and_then_offline(lists: Project, debian: Debian) -> None:  # noqa
 
 
 def test_cache_keeps_what_container_images_need(lists: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    run(lock.tasks(lists, {}), "fetch")
+    lock.DOES["fetch"](lists)
     archives = lists.workspace.apt("stable") / "cache/archives"
     (archives / "spare_1_amd64.deb").write_bytes(b"x" * 5000)
     users = {Path(each.path).name: each.users for each in cache.entries(lists)}
     assert users["tool_1_amd64.deb"] == ("pull:localhost/made:1",)
     assert users["of-base_1_amd64.deb"] == ("image:base", "image:whole")
     assert users["spare_1_amd64.deb"] == ()
-    run(cache.tasks(replace(lists, words=Words(verb="cache", args=("prune",)))), "cache")
+    cache.DOES["cache"](replace(lists, words=Words(verb="cache", args=("prune",))))
     assert "spare_1_amd64.deb" in capsys.readouterr().out
     assert fetched(lists) == {"of-base", "lib", "tool"}
 
@@ -165,22 +165,22 @@ def test_an_overlay_of_the_command_line(
     (tmp_path / "mine/ovl.yaml").write_text("packages: [spare]\n")
     chosen = {"choice": {"words": [str(tmp_path / "mine")], "env": {}, "label": "x"}}
     files.write_json(lists.workspace.choice(lists.settings.name), chosen)
-    run(lock.tasks(lists, inputs.overlays(lists)), "fetch")
+    lock.DOES["fetch"](lists)
     assert "spare" in fetched(lists)
-    run(cache.tasks(replace(lists, words=Words(verb="cache", args=("prune",)))), "cache")
+    cache.DOES["cache"](replace(lists, words=Words(verb="cache", args=("prune",))))
     assert "spare" in fetched(lists)
-    run(lock.tasks(lists, inputs.overlays(lists)), "lock")
+    lock.DOES["lock"](lists)
     assert "spare" not in lockfile.packages(lists.site.lock, "stable")
     files.remove(tmp_path / "mine")
     before = fetched(lists)
-    with pytest.raises(AssertionError, match="mine is not there"):
-        run(cache.tasks(replace(lists, words=Words(verb="cache", args=("prune",)))), "cache")
+    with pytest.raises(UserError, match="mine is not there"):
+        cache.DOES["cache"](replace(lists, words=Words(verb="cache", args=("prune",))))
     assert fetched(lists) == before
-    run(cache.tasks(replace(lists, words=Words(verb="cache", args=("ls",)))), "cache")
+    cache.DOES["cache"](replace(lists, words=Words(verb="cache", args=("ls",))))
 
 
 def test_nobody_knows_what_wrong_definitions_need(checkout: Checkout, lists: Project, debian: Debian) -> None:  # noqa: F811
-    run(lock.tasks(lists, {}), "fetch")
+    lock.DOES["fetch"](lists)
     checkout.write("ovl/b/ovl.yaml", "alias: nothing\n")
     checkout.write("ovl/a/ovl.yaml", "needs: [nothing]\n")
     checkout.write("images/whole/image.yaml", "summary: w\nextends: nothing\n")
