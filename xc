@@ -2,7 +2,10 @@
 # xc VERB [OPTIONS] [WORDS]: the door to everything; sets up what is missing first. `xc help` lists the verbs.
 set -eu
 
-here=$(dirname "$(readlink -f "$0")")
+# Without another program where that can be: each takes a millisecond of every verb.
+here=$0
+[ ! -L "$0" ] || here=$(readlink -f "$0")
+case $here in */*) here=$(cd "${here%/*}" && pwd -P) ;; *) here=$(pwd -P) ;; esac
 venv=$here/.venv
 wheels=$here/workspace/wheels # an unpacked release brings the Python packages along
 said() { echo "xc: $*" >&2; }
@@ -116,8 +119,14 @@ check_python() {
 
 # The .venv holds what pyproject.toml names, $1 is the extra set ("" or test). A stamp is written last, so a
 # set-up that was interrupted is never taken for a good one.
-stamp() { echo "$venv/ready${1:+-$1}"; }
-is_ready() { [ -f "$(stamp "$1")" ] && cmp -s "$here/pyproject.toml" "$(stamp "$1")"; }
+# It is a copy, with the time of the original: as long as that is the same, nobody has to compare.
+is_ready() {
+	ready=$venv/ready${1:+-$1}
+	[ -f "$ready" ] || return 1
+	[ "$here/pyproject.toml" -nt "$ready" ] || [ "$here/pyproject.toml" -ot "$ready" ] || return 0
+	cmp -s "$here/pyproject.toml" "$ready" || return 1
+	touch -r "$here/pyproject.toml" "$ready" 2>/dev/null || :
+}
 
 requirements() {
 	python3 - "$here/pyproject.toml" "$1" <<-'END'
@@ -161,8 +170,8 @@ make_venv() {
 		}
 	fi
 	mv "$wanted.new" "$wanted"
-	cp "$here/pyproject.toml" "$(stamp "$1").tmp"
-	mv "$(stamp "$1").tmp" "$(stamp "$1")"
+	cp -p "$here/pyproject.toml" "$ready.tmp"
+	mv "$ready.tmp" "$ready"
 	exec 9>&-
 }
 
@@ -175,7 +184,8 @@ set_up() {
 	make_venv "$2"
 }
 
-set_up tools ""
+# Pressing TAB must not set up anything.
+case ${1:-} in __complete) [ -f "$venv/ready" ] || exit 0 ;; *) set_up tools "" ;; esac
 case ${1:-} in test) set_up test_tools test ;; esac
 
 # A caller's words may be paths relative to where it stands; the module is found by PYTHONPATH alone (-P).
@@ -183,4 +193,5 @@ export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
 # Compiled modules are kept, but beside the .venv, not all over the checkout.
 export PYTHONPYCACHEPREFIX="$venv/pycache"
 unset PYTHONDONTWRITEBYTECODE
-exec "$venv/bin/python" -P -m tasks.cli.quick "$@"
+# -S: site-packages come into play when something of them is needed (tasks/__main__.py).
+exec "$venv/bin/python" -S -P "$here/tasks/__main__.py" "$@"

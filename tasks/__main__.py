@@ -2,7 +2,11 @@
 
 import sys
 
-from tasks.cli.main import main
+from tasks.base import later
 
 if __name__ == "__main__":
+    later.install()
+
+    from tasks.cli.door import main
+
     sys.exit(main(sys.argv[1:]))

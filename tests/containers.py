@@ -19,7 +19,7 @@ from typing import Any
 from tasks.base import files
 from tasks.base.paths import Site, Workspace
 from tasks.build.containers import oci, registry, registry_api, registry_server
-from tasks.build.containers.registry_places import Place
+from tasks.build.containers.registry_places import Mirror
 from tasks.build.containers.registry_server import Server
 from tests.conftest import ROOT
 from tests.ports import free_port
@@ -202,7 +202,7 @@ class Hub:
     def push(self, name: str, digest: str, *others: str) -> str:
         """Put an image under NAME:TAG, `others` (what an index names) before it; its digest."""
         repository, _, tag = name.rpartition(":")
-        place = Place(f"http://127.0.0.1:{self.port}", repository, ("hub", repository))
+        place = Mirror(f"http://127.0.0.1:{self.port}", repository, ("hub", repository))
         for other in others:
             registry.push(self.layout, place, other, other)
         if others:

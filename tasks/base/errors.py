@@ -1,7 +1,10 @@
 """Errors that a user can do something about: each says what failed and what to do next."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
-from difflib import get_close_matches
+
+FEW = 20  # names that a message may list
 
 
 class UserError(Exception):
@@ -14,11 +17,11 @@ class UserError(Exception):
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
+        self.message = message
         self.hint = hint
 
     def __str__(self) -> str:
-        message = super().__str__()
-        return f"{message}\n  hint: {self.hint}" if self.hint else message
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
 
 
 class UsageError(UserError):
@@ -42,9 +45,20 @@ class CommandError(UserError):
     """A program we ran failed: the quoted command, its exit code and its last lines."""
 
 
-def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
-    """One sentence for a name that does not exist: it lists the valid names and proposes the nearest one."""
-    choices = sorted(choices)
-    near = get_close_matches(name, choices, n=1)
-    meant = f" Did you mean '{near[0]}'?" if near else ""
-    return f"unknown {kind} '{name}' (known: {', '.join(choices) or 'none'}).{meant}"
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """One sentence for a name that does not exist: the names if they are few, and the three nearest."""
+    names = sorted(known)
+    near = nearest(name, names)
+    listed = f" (known: {', '.join(names) or 'none'})" if len(names) <= FEW else ""
+    if not near and not listed:
+        return f"unknown {kind} '{name}': none of the {len(names)} that there are is like it."
+    quoted = [f"'{each}'" for each in near]
+    last = f"{', '.join(quoted[:-1])} or {quoted[-1]}" if len(near) > 1 else "".join(quoted)
+    return f"unknown {kind} '{name}'{listed}." + (f" Did you mean {last}?" if near else "")
+
+
+def nearest(name: str, names: Iterable[str]) -> list[str]:
+    """The at most three of `names` that are most like `name`, the nearest first."""
+    from difflib import get_close_matches
+
+    return get_close_matches(name, names, n=3)

@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,23 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def forget_old(folder: Path, keep: int, recent: float, counts: Callable[[Path], bool] = Path.is_dir) -> None:
+    """Remove what was used least recently in `folder`: all but the newest `keep` for which `counts` is true.
+
+    What was used in the last `recent` seconds stays too: somebody may be about to need it. It is fine when
+    another process removes the same things at the same time.
+    """
+    ages: list[tuple[float, Path]] = []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        with contextlib.suppress(FileNotFoundError):
+            if counts(path):
+                ages.append((path.stat().st_mtime, path))
+    for used, path in sorted(ages)[: -keep or None]:
+        if time.time() - used > recent:
+            with contextlib.suppress(OSError):
+                remove(path)
 
 
 def copy_sparse(source: Path, target: Path) -> None:

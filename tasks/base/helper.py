@@ -57,8 +57,8 @@ def start(
     process = proc.spawn(helper.argv, helper.log, env=env)
     mark = Mark.of(process.pid)
     try:
-        made = record(mark)
-        records.write(helper.state, made)
+        entry = record(mark)
+        records.write(helper.state, entry)
         until = time.monotonic() + patience
         while not ready(process.pid):
             if process.poll() is not None or time.monotonic() > until:
@@ -71,7 +71,7 @@ def start(
         helper.state.unlink(missing_ok=True)
         undo()
         raise
-    return made
+    return entry
 
 
 def end_of(log: Path) -> str:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from tasks.base.errors import CommandError, UserError
 
@@ -140,11 +140,14 @@ def pipe(
     return process
 
 
-def filter(argv: Argv) -> subprocess.Popen[bytes]:
-    """Start `argv` between two pipes, with its stderr captured; the caller writes, reads, calls `finish`."""
+def filter(argv: Argv, stdout: IO[bytes] | int = subprocess.PIPE) -> subprocess.Popen[bytes]:
+    """Start `argv` between two pipes, or from a pipe to `stdout`, with its stderr captured.
+
+    The caller writes, reads and calls `finish`.
+    """
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
+        command, stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.PIPE, bufsize=0,
         start_new_session=True, env={**os.environ, "LC_ALL": "C.UTF-8"},
     )  # fmt: skip
     _running.add(process)
@@ -178,22 +181,6 @@ def real_memory(pid: int) -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")), 0)
-
-
-def mark(pid: int) -> dict[str, int | None]:
-    """What a state file keeps about a process, for `recorded` and `kill_recorded`."""
-    return {"pid": pid, "start": started_at(pid)}
-
-
-def recorded(saved: Mapping[str, Any]) -> int | None:
-    """The pid in a state file ({"pid", "start"}), if the same process still runs."""
-    return int(saved["pid"]) if saved and started_at(int(saved["pid"])) == saved["start"] else None
-
-
-def kill_recorded(saved: Mapping[str, Any]) -> None:
-    """End the process that a state file names, if it is still the same process."""
-    if saved:
-        kill(int(saved["pid"]), int(saved["start"] or -1))
 
 
 def kill(pid: int, start: int, grace: float = 2.0) -> None:

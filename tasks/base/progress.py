@@ -1,42 +1,173 @@
-"""Progress for people: a bar on a terminal, else only the lines of the tasks. And what was downloaded."""
+"""What people and programs are told while something runs, on stderr: lines, a bar, or events as JSON.
+
+`-v` and `-q` decide how much, `--progress=json` in which form. And how much was downloaded.
+"""
+
+from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
 
 CLEAR = "\r\033[K"  # of a terminal's line
 _downloaded = 0
-_step_shown = False
+_stream = False  # events, one JSON object a line
+_verbose = False
+_quiet = False
+_step_shown = False  # the name of a step stands on the terminal
+
+# mypy knows this name; at run time `typing` would cost every verb a few milliseconds.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Self
+
+
+def configure(options: Mapping[str, str]) -> None:
+    """Take over what the command line says of it: the options verbose, quiet and progress."""
+    global _stream, _verbose, _quiet
+    _stream = _stream or options.get("progress") == "json"
+    _verbose = _verbose or "verbose" in options
+    _quiet = _quiet or "quiet" in options
+
+
+def is_stream() -> bool:
+    """Whether events are wanted in place of lines."""
+    return _stream
+
+
+def is_verbose() -> bool:
+    """Whether more is wanted than usual."""
+    return _verbose
+
+
+def say(text: str) -> None:
+    """One line for a person."""
+    if _stream:
+        event("message", text=text)
+    elif not _quiet:
+        _line(text)
+
+
+def detail(text: str) -> None:
+    """One line for a person who asked for more."""
+    if _verbose:
+        say(text)
+
+
+def event(kind: str, **facts: Any) -> None:
+    """What happened, for a program: {"time", "event", ...}; nothing unless events are wanted."""
+    if not _stream:
+        return
+    import json
+
+    now = time.time()
+    stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now * 1000) % 1000:03d}Z"
+    told = {name: value for name, value in facts.items() if value is not None}
+    _line(json.dumps({"time": stamp, "event": kind, **told}))
+
+
+def begin(task: str, doc: str, why: list[str]) -> None:
+    """A task of a build begins; `why` it does."""
+    event("task", task=task, state="started", doc=doc, why=why)
+    if not _stream and not _quiet:
+        _line(f"{task:<24} {doc}")
+        for reason in why if _verbose else ():
+            _line(f"{'':<24} because {reason}")
+
+
+def done(task: str, seconds: float) -> None:
+    """A task of a build ended well."""
+    event("task", task=task, state="done", seconds=round(seconds, 3))
+    if not _stream and not _quiet and seconds >= 1:
+        _line(f"{task:<24} done in {seconds:.1f} s")
+
+
+def _line(text: str) -> None:
+    _clear_step()
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:  # nobody reads; that is no reason to end
+        pass
+
+
+class Step:
+    """A part of what a verb does: two events for programs, a line with `-v`.
+
+    A terminal shows its name while it lasts.
+    """
+
+    def __init__(self, name: str, **facts: Any) -> None:
+        self._name, self._facts = name, facts
+
+    def __enter__(self) -> Self:
+        self._began = time.monotonic()
+        event("step", step=self._name, state="started", **self._facts)
+        if sys.stderr.isatty() and not _stream and not _quiet:
+            _show_step(self._name)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        seconds = round(time.monotonic() - self._began, 3)
+        _clear_step()
+        event("step", step=self._name, state="failed" if kind else "done", seconds=seconds)
+        if not _stream:
+            detail(f"{self._name}: {seconds:.1f} s")
+
+
+def _show_step(name: str) -> None:
+    global _step_shown
+    _step_shown = True
+    print(f"{CLEAR}{name} ...", end="", file=sys.stderr, flush=True)
+
+
+def _clear_step() -> None:
+    global _step_shown
+    if _step_shown:
+        print(CLEAR, end="", file=sys.stderr, flush=True)
+    _step_shown = False
 
 
 class Bar:
-    """A progress bar on stderr; silent where stderr is no terminal."""
+    """A progress bar on stderr; silent where stderr is no terminal. Events, where these are wanted."""
 
     def __init__(self, what: str, total: int | None, unit: str = "B") -> None:
-        from tqdm import tqdm
+        self._what, self._total, self._unit = what, total, unit
+        self._at, self._shown = 0, 0.0
+        self._bar: Any = None
+        if sys.stderr.isatty() and not _stream and not _quiet:
+            from tqdm import tqdm
 
-        self._unit = unit
-        self._bar = tqdm(
-            total=total,
-            desc=what,
-            unit=unit,
-            unit_scale=unit == "B",
-            unit_divisor=1024,
-            leave=False,
-            disable=not sys.stderr.isatty(),
-            file=sys.stderr,
-            dynamic_ncols=True,
-        )
-        self._at = 0
+            self._bar = tqdm(
+                total=total,
+                desc=what,
+                unit=unit,
+                unit_scale=unit == "B",
+                unit_divisor=1024,
+                leave=False,
+                file=sys.stderr,
+                dynamic_ncols=True,
+            )
 
     def __enter__(self) -> Self:
         return self
 
     def to(self, position: int) -> None:
         """Move to `position`, in units from the start."""
-        if position > self._at:
+        if position <= self._at:
+            return
+        if self._bar is not None:
             self._bar.update(position - self._at)
-            self._at = position
+        self._at = position
+        if _stream and (time.monotonic() - self._shown >= 0.5 or position == self._total):
+            self._shown = time.monotonic()
+            self._tell()
+
+    def _tell(self) -> None:
+        percent = round(100 * self._at / self._total, 1) if self._total else None
+        event("progress", step=self._what, at=self._at, total=self._total, unit=self._unit, percent=percent)
 
     def add(self, amount: int) -> None:
         """Move on by `amount` units."""
@@ -45,7 +176,8 @@ class Bar:
     def __exit__(
         self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
     ) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
         if self._unit == "B" and kind is None:
             count_download(self._at)
 
@@ -59,38 +191,6 @@ def count_download(amount: int) -> None:
 def downloaded() -> int:
     """Bytes this run has downloaded."""
     return _downloaded
-
-
-class Step:
-    """A part of what a verb does: named on a terminal while it lasts, in a line that goes with it."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> Self:
-        global _step_shown
-        _step_shown = sys.stderr.isatty()
-        if _step_shown:
-            print(f"{CLEAR}{self._name} ...", end="", file=sys.stderr, flush=True)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
-    ) -> None:
-        _clear_step()
-
-
-def _clear_step() -> None:
-    global _step_shown
-    if _step_shown:
-        print(CLEAR, end="", file=sys.stderr, flush=True)
-    _step_shown = False
-
-
-def say(text: str) -> None:
-    """One line for a person, on stderr."""
-    _clear_step()
-    print(text, file=sys.stderr, flush=True)
 
 
 def amount(size: int) -> str:

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,21 +11,12 @@ from tasks.base import files, proc
 from tasks.base.errors import UserError
 from tasks.build.kernel import kbuild
 from tasks.build.release import shipped
-from tasks.engine import kit
-from tasks.project import command_line
-from tasks.project.project import Project
+from tasks.project.project import Does, Project
 from tasks.run.net import host_support, selection
 from tasks.run.net.protocol import Ports
 from tasks.run.node import accel, qemu
+from tasks.run.running.cluster import Running
 
-VERBS: Mapping[str, command_line.Verb] = {
-    "doctor": command_line.Verb(
-        "doctor",
-        "what is there, what is missing and how to get it",
-        options={"o=": "json"},
-        definitions=True,
-    ),
-}
 FOR_START = (
     "qemu-system-x86_64",
     "qemu-img",
@@ -47,7 +37,7 @@ OPTIONAL = {
     "dnsmasq": "names for guests, where there is no coredns",
     "sqfstar": "for container images before the start",
     "openssl": "for a private registry with https",
-    "xz": "disk images from outside",
+    "xz": "disk images from outside, releases",
     "zstd": "disk images from outside",
     "go": "programs from Go modules",
 }
@@ -61,11 +51,6 @@ class Finding:
     what: str
     state: str
     text: str
-
-
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module."""
-    yield kit.verb(VERBS["doctor"], project.words, _doctor, [project])
 
 
 def _doctor(project: Project) -> None:
@@ -176,7 +161,7 @@ def _release(project: Project) -> list[Finding]:
     version = files.read_json(project.workspace.shipped).get("version")
     if version is None:
         return []
-    damaged, edited = shipped.changed(shipped.Place(project.root, project.workspace))
+    damaged, edited = shipped.changed(shipped.Location(project.root, project.workspace))
     text = f"{version}, {len(edited)} files edited: {', '.join(edited[:5])}" if edited else str(version)
     found = [Finding("release", "ok", text)]
     hint = "not as the release brought it; if it was not made anew here, unpack the release again"
@@ -184,5 +169,8 @@ def _release(project: Project) -> list[Finding]:
 
 
 def _clusters(project: Project) -> list[Finding]:
-    names = sorted(path.parent.name for path in project.workspace.run.glob("*/cluster.json"))
+    names = [each.name for each in Running.every(project.workspace)]
     return [Finding("clusters", "ok", ", ".join(names) or "none is running")]
+
+
+DOES: Does = {"doctor": _doctor}

@@ -38,7 +38,7 @@ def run(argv: Sequence[str]) -> int | None:
 
 
 def _verbs() -> list[str]:
-    from tasks.cli.quick import WORDS
-    from tasks.cli.verbs import VERBS
+    from tasks.cli import table
 
-    return sorted(name for name in {*VERBS, *WORDS} if re.fullmatch(r"\w+", name) and name != "env")
+    names = {row.name for row in table.own()} - {"env", "help"}
+    return sorted(name for name in names if re.fullmatch(r"\w+", name))

@@ -5,19 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from tasks.base.errors import UserError
-from tasks.engine import kit
-from tasks.project import command_line
-from tasks.project.project import Project
-
-VERBS: Mapping[str, command_line.Verb] = {
-    "test": command_line.Verb(
-        "test",
-        "run what CI runs, which boots virtual machines; `test quick` what boots none, `test overlays`, "
-        "`test kernels` and `test k8s` all overlays, all kernels and Kubernetes, `test all` everything",
-        "[quick|overlays|kernels|k8s|all] [PYTEST WORDS...]",
-        raw=True,
-    ),
-}
+from tasks.project.project import Does, Project
 
 TWO = "--numprocesses=2"  # one of the processes has all tests that boot machines (tests/conftest.py)
 LONG = ("tests/overlays", "tests/kernels", "tests/k8s")  # left out of a run that does not name them
@@ -29,11 +17,6 @@ SETS: Mapping[str, Sequence[str]] = {
     "k8s": LONG[2:],
     "all": (TWO, "tests", *LONG),
 }
-
-
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module."""
-    yield kit.verb(VERBS["test"], project.words, _test, [project])
 
 
 def _test(project: Project) -> None:
@@ -51,3 +34,6 @@ def pytest_words(words: Sequence[str]) -> list[str]:
     if not words:
         return [TWO]
     return [*SETS.get(words[0], words[:1]), *words[1:]]
+
+
+DOES: Does = {"test": _test}

@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Mapping
 
+from tasks.base.errors import DefinitionError, unknown
 from tasks.base.node_names import node_name
 from tasks.definitions import kubernetes
 from tasks.definitions.schema import Image, Kubernetes, Overlay
-from tasks.definitions.settings import Layer, Settings
+from tasks.definitions.settings import Settings, SettingsLayer
 
 # As upstream's Envsettings.k8s; nodes take longer to boot, too.
 USUAL: Mapping[str, int | str | bool] = {
@@ -18,12 +19,14 @@ USUAL: Mapping[str, int | str | bool] = {
 }
 
 
-def layer(images: Mapping[str, Image], name: str) -> Layer | None:
+def layer(images: Mapping[str, Image], name: str) -> SettingsLayer | None:
     """The settings that an image, and those that it extends, ask for; None where they ask for none."""
     values: dict[str, int | str | bool] = dict(USUAL) if needs(images, name) else {}
     for image in chain(images, name):
         values |= image.settings
-    return Layer(f"images/{name}/image.yaml: settings: ", values, above_file=False) if values else None
+    return (
+        SettingsLayer(f"images/{name}/image.yaml: settings: ", values, above_file=False) if values else None
+    )
 
 
 def needs(images: Mapping[str, Image], name: str) -> Kubernetes | None:
@@ -84,6 +87,24 @@ def unread(images: Mapping[str, Image], overlays: Mapping[str, Overlay]) -> list
             if o in overlays
         )
     ]
+
+
+def base_image(images: Mapping[str, Image], name: str) -> Image:
+    """The image that `name` stands on: overlays leave out what it has. Raises DefinitionError without one."""
+    found = chain(images, name) or chain(images, "base")
+    if not found:
+        raise DefinitionError([unknown("image", name, images)])
+    return found[0]
+
+
+def loops(images: Mapping[str, Image], name: str) -> bool:
+    """Whether `extends` leads from this image back to one that was seen."""
+    seen: set[str] = set()
+    image = images.get(name)
+    while image and image.name not in seen:
+        seen.add(image.name)
+        image = images.get(image.extends) if image.extends else None
+    return image is not None
 
 
 def chain(images: Mapping[str, Image], name: str) -> list[Image]:

@@ -22,7 +22,7 @@ NAMES = (
 
 
 @dataclass(frozen=True)
-class Choice:
+class IsoChoice:
     """Overlays by name, directory or tar file, in the order they are unpacked, and how the ISO is made."""
 
     words: tuple[str, ...] = ()
@@ -56,15 +56,15 @@ def without(environ: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in environ.items() if k not in chosen}
 
 
-def recorded(path: Path) -> Choice | None:
+def recorded(path: Path) -> IsoChoice | None:
     """The choice that the last mkcdrom recorded; None when there is none."""
     saved = files.read_json(path).get("choice")
     if not isinstance(saved, dict):
         return None
-    return Choice(**{**saved, "words": tuple(saved["words"])})
+    return IsoChoice(**{**saved, "words": tuple(saved["words"])})
 
 
-def to_json(chosen: Choice) -> dict[str, Any]:
+def to_json(chosen: IsoChoice) -> dict[str, Any]:
     """The choice as `recorded` reads it."""
     return {
         "words": list(chosen.words),

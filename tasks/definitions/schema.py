@@ -77,7 +77,7 @@ class ContainerImage(Definition):
     user: str = ""
 
     @property
-    def made(self) -> bool:
+    def is_made_here(self) -> bool:
         """Whether the image is made here, from parts that the definition names."""
         return bool(self.packages or self.overlay or self.tree)
 
@@ -88,12 +88,12 @@ class ContainerImage(Definition):
 
     @model_validator(mode="after")
     def _pulled_or_made(self) -> Self:
-        if self.made and (not self.reference.local or self.reference.digest):
+        if self.is_made_here and (not self.reference.local or self.reference.digest):
             raise ValueError(
                 f"an image made here is called {image_reference.LOCAL}/NAME:TAG, not '{self.ref}'"
             )
         own = sorted(self.model_fields_set - {"ref"})
-        if own and not self.made:
+        if own and not self.is_made_here:
             raise ValueError(
                 f"'{own[0]}' is only for images made here, which need 'packages', 'overlay' or 'tree'"
             )

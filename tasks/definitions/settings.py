@@ -41,7 +41,7 @@ def topology_name(name: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Layer:
+class SettingsLayer:
     """Settings of a topology or an image; those of one node count less than one for all above it."""
 
     where: str
@@ -165,7 +165,7 @@ def load(
     words: Mapping[str, str],
     environ: Mapping[str, str],
     file: Mapping[str, Any],
-    *others: Layer,
+    *others: SettingsLayer,
 ) -> tuple[Settings, list[str]]:
     """The effective settings and a list of problems. If a value is wrong, the settings are the defaults.
 

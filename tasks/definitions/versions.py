@@ -37,7 +37,7 @@ def _plain(words: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class Words:
+class VersionWords:
     """What words in definitions stand for."""
 
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Words:
         return [_artifact(each, values) for each in artifacts]
 
 
-NONE = Words()
+NONE = VersionWords()
 
 
 def _artifact(value: Any, values: Mapping[str, str]) -> Any:

@@ -14,8 +14,10 @@ from doit.tools import config_changed
 
 from tasks.base import files
 from tasks.base.errors import UserError
+from tasks.definitions.artifact_sources import Artifact
+from tasks.definitions.package_request import PackageRequest
+from tasks.engine.exit_code import EXIT
 from tasks.engine.fresh import Encoder
-from tasks.engine.outcome import OUTCOME
 from tasks.project.command_line import Verb, Words
 
 Task = dict[str, Any]
@@ -35,6 +37,14 @@ class Recipe:
     deps: Iterable[Path] = ()
     inputs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     code: Iterable[ModuleType] = ()
+    packages: Sequence[PackageRequest] = ()  # Debian packages that `func` takes
+    artifacts: Sequence[Artifact] = ()  # files from outside that it takes
+    reads: Sequence[str] = ()  # files of this host that it may depend on
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The values that decide what comes out."""
+        return {"args": self.args, "inputs": self.inputs}
 
     def sources(self) -> list[Path]:
         """The files of the code that counts."""
@@ -51,18 +61,23 @@ def task(
     """
     outputs = [Path(target) for target in targets]
     names = {"basename": basename} if name is None else {"basename": basename, "name": name}
-    config = {"args": recipe.args, "inputs": recipe.inputs}
     return names | {
         "actions": [(_as_task_result, [recipe.func, list(recipe.args)])],
         "targets": [str(target) for target in outputs],
         "file_dep": list(dict.fromkeys(str(dep) for dep in [*recipe.deps, *recipe.sources()])),
-        "uptodate": [config_changed(config, encoder=Encoder)],
-        "meta": {"config": config},
+        "uptodate": [config_changed(recipe.config, encoder=Encoder)],
+        "meta": {"recipe": recipe},
         "clean": [(_clean, [[*outputs, *also]])],
         "doc": _first_line(recipe.func),
         "io": {"capture": False},
         "verbosity": 2,
     }
+
+
+def recipe_of(task: Task) -> Recipe | None:
+    """The recipe of a task that builds; None for other tasks."""
+    recipe = (task.get("meta") or {}).get("recipe")
+    return recipe if isinstance(recipe, Recipe) else None
 
 
 def leftovers(name: str, paths: Callable[[], list[Path]]) -> Task:
@@ -80,36 +95,33 @@ def alias(basename: str, name: str, other: str) -> Task:
     return {"basename": basename, "name": name, "actions": None, "task_dep": [other], "doc": f"is {other}"}
 
 
-def verb(
-    what: Verb, words: Words, func: Callable[..., None], args: Iterable[Any], after: Iterable[str] = ()
-) -> Task:
-    """The task of a verb: never up to date, run after the tasks `after`."""
-    acting = {
-        "basename": what.name,
+def always(name: str, func: Callable[..., None], args: Iterable[Any], after: Iterable[str] = ()) -> Task:
+    """The task `name`, never up to date, run after the tasks `after`."""
+    return {
+        "basename": name,
         "actions": [(_as_task_result, [func, list(args)])],
         "uptodate": [False],
         "task_dep": list(after),
-        "doc": what.doc,
+        "doc": _first_line(func),
         "io": {"capture": False},
         "verbosity": 2,
         "meta": {"verb": True},
     }
-    return accepting(acting, what, words)
 
 
-def accepting(task: Task, what: Verb, words: Words) -> Task:
-    """`task`, as a task whose words and options doit accepts; they were read before, its copy is not used."""
-    params = [
-        {
-            "name": f"opt_{name}",
-            "short" if len(name) == 1 else "long": name.replace("_", "-"),
-            "type": str if takes_value else bool,
-            "default": "" if takes_value else False,
-            "help": "",
-        }
-        for name, takes_value in words.accepted(what).items()
-    ]
-    return {**task, "params": params, **({"pos_arg": "words"} if what.args else {})}
+def verb(
+    row: Verb, words: Words, func: Callable[..., None], args: Iterable[Any], after: Iterable[str] = ()
+) -> Task:
+    """The task of a verb."""
+    return accepting({**always(row.name, func, args, after), "doc": row.summary}, words)
+
+
+def accepting(task: Task, words: Words) -> Task:
+    """`task`, whose words and options doit accepts; they were read before, its copy is not used."""
+    if words.row is None or words.row.name != task["basename"]:
+        return task
+    params = words.doit_params()
+    return {**task, "params": params, **({"pos_arg": "words"} if words.row.args else {})}
 
 
 def group(basename: str, doc: str) -> Task:
@@ -127,7 +139,7 @@ def _as_task_result(func: Callable[..., None], args: list[Any]) -> TaskFailed | 
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except UserError as error:
-        OUTCOME.fail(error.exit_code)
+        EXIT.fail(error.exit_code)
         return TaskFailed(str(error))
     return None
 

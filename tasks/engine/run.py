@@ -8,9 +8,10 @@ from types import TracebackType
 from typing import Any
 
 from tasks.base.errors import UserError
+from tasks.engine.exit_code import EXIT
 from tasks.engine.fresh import SizedChecker
 from tasks.engine.kit import Tasks
-from tasks.engine.outcome import OUTCOME
+from tasks.engine.loader import Loader
 from tasks.engine.reporter import Reporter
 
 
@@ -31,27 +32,21 @@ def config(db: Path, default_tasks: list[str]) -> dict[str, Any]:
 
 def run(dodo: Path, words: list[str]) -> int:
     """Let doit do `words` with the tasks of `dodo`; its exit code 3 (wrong words) is our 2."""
-    from doit.cmd_base import ModuleTaskLoader, check_tasks_exist
-    from doit.cmd_info import Info
     from doit.doit_cmd import DoitMain
 
-    class CheckedInfo(Info):  # type: ignore[misc]
-        """doit's own ends with a traceback for a task that is not there."""
-
-        name = "info"
-
-        def _execute(self, pos_args: list[str], hide_status: bool = False) -> int:
-            check_tasks_exist({task.name: task for task in self.task_list}, pos_args)
-            return int(super()._execute(pos_args, hide_status))
-
     module = importlib.import_module(dodo.stem)
-    main = DoitMain(ModuleTaskLoader(module), config_filenames=())
+    loader = Loader(module)
+    main = DoitMain(loader, config_filenames=())
     main.BIN_NAME = "xc"
     if words[:1] in (["list"], ["info"], ["help"]):  # they change nothing: whoever reads may have seen enough
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    main.DOIT_CMDS = (*(each for each in main.DOIT_CMDS if each is not Info), CheckedInfo)
-    code = int(main.run(words) or 0)
-    return 2 if code == 3 else OUTCOME.code or code
+    try:
+        code = int(main.run(words) or 0)
+    except SystemExit:
+        if loader.problem is None:
+            raise
+        raise loader.problem from None
+    return 2 if code == 3 else EXIT.code or code
 
 
 def reported(tasks: Tasks) -> Tasks:

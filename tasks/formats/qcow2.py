@@ -27,7 +27,7 @@ NOTHING = bytes(BATCH)
 DATA_FILE = 4  # incompatible feature: the data is in another file
 
 
-class Writer:
+class DiskWriter:
     """Writes a qcow2 from the bytes of the disk in order; complete once the `with` block has ended well."""
 
     def __init__(self, out: Path) -> None:

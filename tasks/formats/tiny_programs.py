@@ -1,4 +1,7 @@
-"""Programs of a few instructions as static x86-64 ELF files: too small to need a compiler on the host."""
+"""Programs of a few instructions as static x86-64 ELF files: too small to need a compiler on the host.
+
+The source of each is in tiny/; a test assembles it and compares.
+"""
 
 import struct
 from collections.abc import Callable

@@ -1,27 +1,29 @@
 """xz files and tars of releases: the same content gives the same bytes, however many processors there are.
 
-An xz file is written as a row of streams, each of one block of the input; xz and tar read it as one file.
+An xz file is one stream in blocks of a fixed length, so that it is also unpacked by all processors.
 """
 
+import contextlib
+import errno
 import io
-import lzma
 import os
 import stat
 import tarfile
-from collections import deque
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import IO
 
-BLOCK = 16 << 20  # bytes of input in a stream; part of what decides the bytes, as PRESET is
+from tasks.base import proc
+from tasks.base.errors import CommandError
+
+BLOCK = 16 << 20  # bytes of input in a block; part of what decides the bytes, as PRESET is
+BUFFER = 1 << 20  # bytes that wait for xz
 PRESET = 1  # four times as quick as 6, an eighth larger
 
 
 @dataclass(frozen=True)
-class Entry:
+class TarEntry:
     """One file of a tar: where its content is (or the content itself), or a link with its target."""
 
     name: str
@@ -37,85 +39,54 @@ class Entry:
         return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
 
 
-class XzWriter(io.RawIOBase):
-    """A file to write to, which compresses blocks with all processors and keeps their order."""
+@contextlib.contextmanager
+def compressed(out: Path) -> Iterator[IO[bytes]]:
+    """A file to write to; what is written is in `out`, compressed, when the block has ended well.
 
-    def __init__(self, out: Path) -> None:
-        super().__init__()
-        self._file = out.open("wb")
-        self._pool = ThreadPoolExecutor(os.cpu_count())
-        self._pending: deque[Future[bytes]] = deque()
-        self._block = bytearray()
-
-    def writable(self) -> bool:
-        """Always."""
-        return True
-
-    def write(self, data: object) -> int:
-        """Take `data`; a full block goes to a processor."""
-        block = memoryview(data)  # type: ignore[arg-type]
-        self._block += block
-        while len(self._block) >= BLOCK:
-            self._submit(bytes(self._block[:BLOCK]))
-            del self._block[:BLOCK]
-        return len(block)
-
-    def close(self) -> None:
-        """Compress and write what is left."""
-        if self.closed:
-            return
+    Raises OSError when the disk is full, CommandError when xz fails for another reason.
+    """
+    # With one thread xz would leave the lengths of blocks out, and the bytes would be others.
+    threads = max(2, os.cpu_count() or 1)
+    command = ["xz", "--stdout", f"-{PRESET}", f"--block-size={BLOCK}", f"--threads={threads}"]
+    with out.open("wb") as file:
+        process = proc.filter(command, stdout=file)
+        assert process.stdin
+        sink = io.BufferedWriter(process.stdin, BUFFER)
         try:
-            if self._block or not self._file.tell() and not self._pending:
-                self._submit(bytes(self._block))
-                self._block.clear()
-            self._drain(0)
+            yield sink
+            sink.close()
+        except BrokenPipeError:
+            pass  # xz itself says why
+        except BaseException:
+            process.kill()
+            raise
         finally:
-            self._end()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:  # nothing of it will be kept
-            self._end()
-        else:
-            self.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def _submit(self, block: bytes) -> None:
-        self._pending.append(self._pool.submit(lzma.compress, block, preset=PRESET))
-        self._drain((os.cpu_count() or 1) + 1)
-
-    def _drain(self, left: int) -> None:
-        while len(self._pending) > left:
-            self._file.write(self._pending.popleft().result())
-
-    def _end(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
-        try:
-            self._file.close()
-        finally:
-            super().close()
+            with contextlib.suppress(BrokenPipeError):
+                sink.close()
+            code, message = proc.finish(process)
+    if "No space left on device" in message:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(out))
+    if code:
+        raise CommandError(f"'{proc.quoted(command)}' failed with exit code {code}: {message.strip()}")
 
 
 def write_xz(source: Path, out: Path, seen: Callable[[int], None] = lambda _: None) -> None:
     """Compress a file; `seen` is told the bytes that were read."""
-    with XzWriter(out) as sink, source.open("rb") as file:
+    with compressed(out) as sink, source.open("rb") as file:
         while block := file.read(1 << 20):
             sink.write(block)
             seen(len(block))
 
 
 def write_tar_xz(
-    entries: Iterable[Entry], out: Path, epoch: int, seen: Callable[[int], None] = lambda _: None
+    entries: Iterable[TarEntry], out: Path, epoch: int, seen: Callable[[int], None] = lambda _: None
 ) -> None:
     """Write a tar.xz: sorted, with every directory above a file, owner 0, one time, modes 755 and 644."""
-    named = {entry.name: entry for entry in entries}
-    folders = {parent for name in named for parent in _parents(name)}
-    with XzWriter(out) as sink, tarfile.open(fileobj=sink, mode="w|", format=tarfile.GNU_FORMAT) as tar:
-        for name in sorted(named.keys() | folders, key=lambda name: name.split("/")):
-            entry = named.get(name)
+    by_name = {entry.name: entry for entry in entries}
+    folders = {parent for name in by_name for parent in _parents(name)}
+    with compressed(out) as sink, tarfile.open(fileobj=sink, mode="w|", format=tarfile.GNU_FORMAT) as tar:
+        for name in sorted(by_name.keys() | folders, key=lambda name: name.split("/")):
+            entry = by_name.get(name)
             if entry is None:
                 tar.addfile(_info(name, tarfile.DIRTYPE, 0o755, epoch))
             else:
@@ -133,7 +104,7 @@ def _parents(name: str) -> list[str]:
     return ["/".join(parts[: n + 1]) for n in range(len(parts))]
 
 
-def _add(tar: tarfile.TarFile, entry: Entry, epoch: int) -> None:
+def _add(tar: tarfile.TarFile, entry: TarEntry, epoch: int) -> None:
     if entry.link is not None:
         info = _info(entry.name, tarfile.SYMTYPE, 0o777, epoch)
         info.linkname = entry.link

@@ -1,37 +1,89 @@
-"""The words of the command line, read once, before the graph is made.
+"""The words of the command line, read once, before anything else is loaded.
 
 doit cannot let positional words of a task change its dependencies, and `doit mkcdrom a b` must: so the words
-after a verb are read here and are values that task creators use.
+after a verb are read here and are values that task creators use. This module imports nothing large: verbs
+that build nothing have to answer at once.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import Enum
 
 from tasks.base.errors import UsageError, unknown
-from tasks.definitions import settings
+from tasks.definitions import setting_list
 
 
-@dataclass(frozen=True)
-class Verb:
-    """A word that acts and is never cached."""
+class Needs(Enum):
+    """What has to be read before a verb can act."""
+
+    NOTHING = "nothing"  # neither definitions nor doit
+    DEFINITIONS = "definitions"  # it looks at them, right or wrong
+    BUILDS = "builds"  # they have to be right, and doit builds what is missing
+
+
+class Takes(Enum):
+    """Which settings a verb takes as options."""
+
+    NAME = "name"  # those of EVERYWHERE
+    SETTINGS = "settings"  # all
+    RUNNING = "running"  # all; where none is given, it is as the running cluster was started
+
+
+class Reads(Enum):
+    """How the words behind a verb are read."""
+
+    OPTIONS = "options"  # options and args, in any order
+    COMMAND = "command"  # behind the first arg all words are those of a command
+    ALL = "all"  # every word is an arg, dashes or not
+    DOIT = "doit"  # a word of doit, which reads the rest itself
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Option:
+    """An option of a verb: `name` with _ for -, one letter for a short one; `value` "" for one without."""
 
     name: str
-    doc: str
-    args: str = ""  # shown in messages; "" takes none
-    # Own options: name -> help; a trailing = takes a value.
-    options: Mapping[str, str] = field(default_factory=dict)
-    settings: bool = False  # takes every setting as an option too
-    builds: bool = False  # needs correct definitions
-    definitions: bool = False  # looks at definitions, right or wrong
-    running: bool = False  # goes by the settings that the running cluster was started with
+    help: str
+    value: str = ""
+    choices: tuple[str, ...] = ()
+    kind: str = ""  # of names that may be its value, for completion: overlay, node ...
+
+    @property
+    def dashed(self) -> str:
+        """The option as it is typed, with its value."""
+        joint = "" if not self.value else " " if len(self.name) == 1 else "="
+        return f"{dashes(self.name)}{joint}{self.value}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Verb:
+    """A word that acts and is never cached: one row of the table in cli/table.py."""
+
+    name: str
+    module: str  # that does it
+    summary: str
+    args: str = ""  # as shown to the user; "" takes none
+    options: tuple[Option, ...] = ()
+    examples: tuple[str, ...] = ()
+    needs: Needs = Needs.NOTHING
+    takes: Takes = Takes.NAME
+    reads: Reads = Reads.OPTIONS
     least: int = 0  # how many args at least
-    raw: bool = False  # all words behind it are args, dashes or not
-    command: bool = False  # behind the first word all are those of a command
-    defaults: Mapping[str, str] = field(default_factory=dict)  # settings that it has unless words say other
-    most: int | None = None  # how many args at most; None = any number where `args` is set
+    most: int | None = None  # and at most; None: any number, where `args` is set
+    defaults: Mapping[str, str] = field(default_factory=dict)  # settings that it has unless words differ
+    kinds: tuple[str, ...] = ()  # of names that its args are, for completion; the last one repeats
+    upstream: str = ""  # the module that answers it as upstream's word
+    at_once: str = ""  # the module that answers in the ordinary case, without settings and definitions
+    actions: tuple[str, ...] = ()  # first words; of an upstream word, those that are ours
+
+    def option(self, name: str) -> Option | None:
+        """The verb's own option of this name."""
+        return next((each for each in self.options if each.name == name), None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Action:
     """One of the things a verb does, named by its first word."""
 
@@ -46,32 +98,57 @@ class Words:
 
     verb: str | None = None
     args: tuple[str, ...] = ()
-    options: Mapping[str, str] = field(default_factory=dict)  # the verb's own
+    options: Mapping[str, str] = field(default_factory=dict)  # the verb's own, and those of COMMON
     settings: Mapping[str, str] = field(default_factory=dict)
     flags: frozenset[str] = frozenset()  # options that were given without a value
+    row: Verb | None = field(default=None, compare=False, repr=False)
 
-    def accepted(self, verb: Verb) -> dict[str, bool]:
-        """The options that doit has to accept for `verb`, and whether each takes a value as written."""
-        names = [option.rstrip("=") for option in verb.options] + list(EVERYWHERE)
-        if self.verb == verb.name:
-            names += [*self.options, *self.settings]
-        return {name: name not in self.flags for name in names}
+    @property
+    def needs(self) -> Needs:
+        """What has to be read; without a verb, tasks are built."""
+        return self.row.needs if self.row else Needs.BUILDS
+
+    @property
+    def takes(self) -> Takes | None:
+        """Which settings the verb takes; None without a verb."""
+        return self.row.takes if self.row else None
+
+    @property
+    def usage(self) -> str:
+        """How the verb is used, in one line."""
+        return usage(self.row) if self.row else "xc VERB [OPTIONS] [WORDS]"
+
+    @property
+    def json(self) -> bool:
+        """Whether `-o json` is asked for."""
+        return self.options.get("o") == "json"
+
+    def doit_params(self) -> list[dict[str, object]]:
+        """The options of the verb as doit declares them: it accepts what was read before."""
+        own = [option.name for option in (*self.row.options, *COMMON)] if self.row else []
+        names = dict.fromkeys([*own, *SHORT, *EVERYWHERE, *self.options, *self.settings])
+        return [
+            {
+                "name": f"opt_{name}",
+                "short" if len(name) == 1 else "long": name.replace("_", "-"),
+                "type": bool if SHORT.get(name, name) in self.flags else str,
+                "default": False if SHORT.get(name, name) in self.flags else "",
+                "help": "",
+            }
+            for name in names
+        ]
 
 
-DOIT_WORDS = (
-    "help",
-    "list",
-    "info",
-    "clean",
-    "forget",
-    "ignore",
-    "tabcompletion",
-    "run",
-    "dumpdb",
-    "reset-dep",
-)
-# Options every verb takes: which cluster, and where to write nothing.
+# Options every verb takes: which cluster, and where to write nothing; they are settings.
 EVERYWHERE = ("name", "offline")
+# Options every verb takes that are no settings.
+COMMON = (
+    Option("help", "show the help of the verb"),
+    Option("verbose", "tell more: why each task runs, and every command"),
+    Option("quiet", "tell nothing but errors"),
+    Option("progress", "events on stderr, one JSON object a line", "FORMAT", ("json",)),
+)
+SHORT = {"h": "help", "v": "verbose", "q": "quiet"}
 
 
 def parse(argv: Sequence[str], verbs: Mapping[str, Verb]) -> Words:
@@ -81,27 +158,50 @@ def parse(argv: Sequence[str], verbs: Mapping[str, Verb]) -> Words:
     Raises UsageError for an unknown option or a wrong number of args.
     """
     at = next((i for i, word in enumerate(argv) if word in verbs), None)
-    if at is None or (at and argv[0] in DOIT_WORDS):
+    if at is None or any(word in verbs and verbs[word].reads is Reads.DOIT for word in argv[: at + 1]):
         return Words()
     verb = verbs[argv[at]]
-    if verb.raw:
-        return Words(verb.name, tuple(argv[at + 1 :]))
+    front = common(argv[:at])[0]
+    if verb.reads is Reads.ALL:
+        return Words(verb.name, tuple(argv[at + 1 :]), front, row=verb)
     args, options, flags = _split(verb, list(argv[at + 1 :]))
-    _check_args(verb, args)
-    own = {option.rstrip("=") for option in verb.options}
+    if "help" not in options:
+        _check_args(verb, args)
+    own = {option.name for option in (*verb.options, *COMMON)}
     return Words(
         verb.name,
         tuple(args),
-        {k: v for k, v in options.items() if k in own},
+        {**front, **{k: v for k, v in options.items() if k in own}},
         {**verb.defaults, **{k: v for k, v in options.items() if k not in own}},
         frozenset(flags),
+        verb,
     )
+
+
+def common(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """The options of COMMON in words that belong to no verb, and the other words.
+
+    Raises UsageError for a value that is not among the choices.
+    """
+    options: dict[str, str] = {}
+    others: list[str] = []
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        name, joint, value = word.lstrip("-").partition("=")
+        name = SHORT.get(name, name.replace("-", "_")) if word.startswith("-") else ""
+        option = next((each for each in (*COMMON, DRY_RUN) if each.name == name), None)
+        if option is None or (joint and not option.value):
+            others.append(word)
+        else:
+            value = value if joint or not option.value else rest.pop(0) if rest else ""
+            options[name] = _checked(option, value) if option.value else "yes"
+    return options, others
 
 
 def _split(verb: Verb, rest: list[str]) -> tuple[list[str], dict[str, str], set[str]]:
     """The args, the options with their values, and the names of options without one."""
-    # A command's words are its own.
-    free = verb.command or (bool(verb.args) and verb.most is None and verb.least > 1)
+    free = verb.reads is Reads.COMMAND
     args: list[str] = []
     options: dict[str, str] = {}
     flags: set[str] = set()
@@ -122,70 +222,68 @@ def _split(verb: Verb, rest: list[str]) -> tuple[list[str], dict[str, str], set[
 
 def _option(verb: Verb, word: str, rest: list[str]) -> tuple[str, str]:
     """Name and value of an option; a value that stands by itself is taken from `rest`."""
-    name, given, value = word.lstrip("-").partition("=")
+    name, joint, value = word.lstrip("-").partition("=")
     name = name.replace("-", "_")
-    own = name in verb.options or f"{name}=" in verb.options
-    if not own:
+    if not word.startswith("--"):
+        name = name if verb.option(name) else SHORT.get(name, name)
+    option = verb.option(name) or next((each for each in COMMON if each.name == name), None)
+    if option is None:
         _check_setting(verb, name)
-    if given:
-        return name, value
-    if not _takes_value(verb, name):
+    if joint:
+        return name, _checked(option, value)
+    if not (option.value if option else not setting_list.is_switch(name)):
         return name, "yes"
     if not rest:
         raise UsageError(f"{word} needs a value", usage(verb))
-    return name, rest.pop(0)
+    return name, _checked(option, rest.pop(0))
 
 
-def action(
-    verb: Verb, said: Words, actions: Mapping[str, Action], default: str = ""
-) -> tuple[str, list[str]]:
+def _checked(option: Option | None, value: str) -> str:
+    """The value, if it is one of the choices."""
+    if option and option.choices and value not in option.choices:
+        raise UsageError(f"{dashes(option.name)}: {unknown('choice', value, option.choices)}")
+    return value
+
+
+def action(words: Words, actions: Mapping[str, Action], default: str = "") -> tuple[str, list[str]]:
     """The action that the verb's first word names, and its own words. UsageError for what makes no sense."""
-    name, *rest = said.args or (default,)
+    name, *rest = words.args or (default,)
     if name not in actions:
-        raise UsageError(unknown("action", name, actions), usage(verb))
-    wanted = actions[name]
-    if not wanted.least <= len(rest) <= (len(rest) if wanted.most is None else wanted.most):
-        raise UsageError(f"{name}: got {' '.join(rest) or 'nothing'}", usage(verb))
-    for option in said.options:
-        if option not in wanted.options:
-            raise UsageError(f"{dashes(option)} is not for '{verb.name} {name}'", usage(verb))
-    if "o" in wanted.options:
-        wants_json(said)
+        raise UsageError(unknown("action", name, actions), words.usage)
+    shape = actions[name]
+    if not shape.least <= len(rest) <= (len(rest) if shape.most is None else shape.most):
+        raise UsageError(f"{name}: got {' '.join(rest) or 'nothing'}", words.usage)
+    shared = {option.name for option in COMMON}
+    for option in words.options:
+        if option not in shape.options and option not in shared:
+            raise UsageError(f"{dashes(option)} is not for '{words.verb} {name}'", words.usage)
     return name, rest
 
 
-def wants_json(said: Words) -> bool:
-    """Whether `-o json` is asked for. UsageError for another form."""
-    form = said.options.get("o", "json")
-    if form != "json":
-        raise UsageError(f"-o: '{form}' is not known (known: json)")
-    return "o" in said.options
+def with_options(words: Words, **options: str) -> Words:
+    """The same words with these options besides."""
+    return replace(words, options={**words.options, **options})
 
 
 def usage(verb: Verb) -> str:
     """One line: the verb with its options and args."""
-    own = [f"[{dashes(name)}{'VALUE' if name.endswith('=') else ''}]" for name in verb.options]
-    return " ".join(["xc", verb.name, *own, *(["[SETTINGS]"] if verb.settings else []), verb.args]).strip()
+    own = [f"[{option.dashed}]" for option in verb.options]
+    all_settings = ["[SETTINGS]"] if verb.takes is not Takes.NAME else []
+    return " ".join(["xc", verb.name, *own, *all_settings, verb.args]).strip()
 
 
 def dashes(name: str) -> str:
     """An option as it is typed."""
-    return f"-{name.replace('=', ' ')}" if len(name.rstrip("=")) == 1 else f"--{name.replace('_', '-')}"
-
-
-def _takes_value(verb: Verb, name: str) -> bool:
-    if f"{name}=" in verb.options:
-        return True
-    field_ = settings.Settings.model_fields.get(name)
-    return name not in verb.options and not (field_ is not None and field_.annotation is bool)
+    return f"-{name}" if len(name) == 1 else f"--{name.replace('_', '-')}"
 
 
 def _check_setting(verb: Verb, name: str) -> None:
-    if settings.is_setting(name) and (verb.settings or name in EVERYWHERE):
+    every = verb.takes is not Takes.NAME
+    if setting_list.is_setting(name) and (every or name in EVERYWHERE):
         return
-    known = [dashes(option.rstrip("=")) for option in verb.options]
-    known += [dashes(each.replace("_", "-")) for each in (settings.names() if verb.settings else EVERYWHERE)]
-    raise UsageError(unknown("option", dashes(name.replace("_", "-")), known), usage(verb))
+    names = [option.name for option in (*verb.options, *COMMON)]
+    names += setting_list.names() if every else EVERYWHERE
+    raise UsageError(unknown("option", dashes(name), map(dashes, names)), usage(verb))
 
 
 def _check_args(verb: Verb, args: Sequence[str]) -> None:
@@ -194,3 +292,7 @@ def _check_args(verb: Verb, args: Sequence[str]) -> None:
         raise UsageError(
             f"'{verb.name}' takes {verb.args or 'no words'}, got: {' '.join(args) or 'nothing'}", usage(verb)
         )
+
+
+JSON = Option("o", "the same as JSON, for programs", "FORMAT", ("json",))
+DRY_RUN = Option("dry_run", "only tell what would be done, and why")

@@ -63,7 +63,7 @@ def load(
     artifacts are those of the version `k8sver` of Kubernetes, and of the environment.
     """
     problems: list[str] = []
-    words = versions.Words(_versions(root, ovl_dirs(root, ovlpath), k8sver, problems), environ or {})
+    words = versions.VersionWords(_versions(root, ovl_dirs(root, ovlpath), k8sver, problems), environ or {})
     kernels = {}
     for file in sorted((root / "kernel").glob("*.yaml")):
         kernel = _read(Kernel, root, file, problems, name=file.stem)
@@ -104,7 +104,7 @@ def _versions(root: Path, folders: Iterable[Path], k8sver: str, problems: list[s
 
 
 def read_overlay(
-    root: Path, directory: Path, problems: list[str], words: versions.Words = versions.NONE
+    root: Path, directory: Path, problems: list[str], words: versions.VersionWords = versions.NONE
 ) -> Overlay | None:
     """The overlay in `directory`: one with an ovl.yaml, an executable `tar`, or a `default/` tree."""
     file = directory / "ovl.yaml"
@@ -155,7 +155,7 @@ def _read(
     root: Path,
     file: Path,
     problems: list[str],
-    words: versions.Words = versions.NONE,
+    words: versions.VersionWords = versions.NONE,
     **known: Any,
 ) -> D | None:
     label = _label(root, file)
@@ -253,9 +253,9 @@ def _cross_check(
             problems.append(
                 f"{label}: 'extends' needs an image made from packages, {image.extends} is a 'disk'"
             )
-        elif _loops(image, images):
+        elif image_chain.loops(images, image.name):
             problems.append(f"{label}: 'extends' leads back to {image.name}")
-        asked = settings.Layer(f"{label}: settings: ", image.settings, above_file=False)
+        asked = settings.SettingsLayer(f"{label}: settings: ", image.settings, above_file=False)
         problems += settings.load({}, {}, {}, asked)[1] if image.settings else []
     problems += image_chain.unread(images, overlays)
     for overlay in overlays.values():
@@ -277,14 +277,3 @@ def _made_of(
         if image.tree and not (directory / image.tree).is_dir():
             problems.append(f"{label}: images: {image.ref}: there is no directory {directory / image.tree}")
     return problems
-
-
-def _loops(image: Image, images: Mapping[str, Image]) -> bool:
-    seen = {image.name}
-    at = images.get(image.extends) if image.extends else None
-    while at:
-        if at.name in seen:
-            return True
-        seen.add(at.name)
-        at = images.get(at.extends) if at.extends else None
-    return False

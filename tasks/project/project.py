@@ -2,17 +2,18 @@
 
 import errno
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tasks.base import progress
+from tasks.base import files, progress
 from tasks.base.errors import DefinitionError, UsageError, unknown
 from tasks.base.files import explained
 from tasks.base.paths import Site, Workspace
 from tasks.definitions import image_chain, iso_choice, lockfile, settings, upstream_names
 from tasks.project import command_line, definition_files
+from tasks.project.command_line import Needs, Takes
 from tasks.topology import choice
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,61 +41,161 @@ class Project:
     @property
     def site(self) -> Site:
         """Where builds work and get things from."""
-        said = self.settings
-        lock = self.root / lockfile.FILE
-        return Site(self.workspace, said.suite, said.mirror, said.offline, said.mirrors, lock)
+        chosen, lock = self.settings, self.root / lockfile.FILE
+        return Site(self.workspace, chosen.suite, chosen.mirror, chosen.offline, chosen.mirrors, lock)
+
+
+Does = Mapping[str, Callable[[Project], None]]  # the verbs of a module: name -> what does it
+# Name of a verb -> the tasks that come before it, from the tasks that make all that a cluster needs.
+After = Mapping[str, Callable[[Project, list[str]], list[str]]]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """All that was read, before any of it decides anything."""
+
+    words: command_line.Words
+    environ: Mapping[str, str]  # upstream's variables are our settings in it
+    file: Mapping[str, Any]  # xcluster.yaml
+    workspace: Workspace
+    definitions: definition_files.Definitions
+    packed: iso_choice.IsoChoice | None  # what the last mkcdrom was given
+    problems: tuple[str, ...]
+
+    def raw(self, name: str) -> str:
+        """A setting as the words, the environment, xcluster.yaml or its default say it, unchecked."""
+        return _raw(name, self.words, self.environ, self.file)
 
 
 def load(
-    argv: Sequence[str],
-    environ: Mapping[str, str],
-    verbs: Mapping[str, command_line.Verb],
-    started_with: StartedWith = _nothing,
+    words: command_line.Words, environ: Mapping[str, str], started_with: StartedWith = _nothing
 ) -> Project:
-    """Read everything and make the workspace; `started_with` tells the settings of a running cluster.
+    """Read everything, settle what counts, and make the workspace.
 
-    Raises UsageError for wrong words, DefinitionError with all problems when the verb builds something: a
-    mistake in a definition must not keep anybody from stopping a cluster.
+    `started_with` tells the settings of a running cluster. Raises UsageError for wrong words, DefinitionError
+    with all problems when the verb builds something: a mistake in a definition must not keep anybody from
+    stopping a cluster.
     """
-    said = command_line.parse(argv, verbs)
+    sources = read(words, environ)
+    name = sources.raw("name")
+    running = started_with(sources.workspace, name) if sources.words.takes is Takes.RUNNING else None
+    effective, problems = settled(sources, running)
+    validate(sources, effective, problems)
+    _make(sources.workspace)
+    return Project(ROOT, sources.workspace, effective, sources.words, sources.definitions, environ)
+
+
+def environment(given: Mapping[str, str]) -> dict[str, str]:
+    """The environment, with what decided the bytes of an unpacked release where it does not say it itself."""
+    manifest = files.read_json(Workspace.find(ROOT, given).shipped)
+    return {**manifest.get("environ", {}), **given}
+
+
+def read(words: command_line.Words, environ: Mapping[str, str]) -> Sources:
+    """Step 1: the words, the environment, xcluster.yaml, and the definitions if the verb looks at them."""
+    sources = _asked(words, environ)
+    if words.needs not in (Needs.DEFINITIONS, Needs.BUILDS):
+        return sources
+    ovlpath = environ.get("XCLUSTER_OVLPATH", "")
+    definitions = definition_files.load(ROOT, ovlpath, sources.raw("k8sver"), environ)
+    return replace(sources, definitions=definitions)
+
+
+def _asked(words: command_line.Words, environ: Mapping[str, str]) -> Sources:
+    """All but the definitions."""
     problems: list[str] = []
     file = definition_files.read_yaml(ROOT / "xcluster.yaml", "xcluster.yaml", problems)
-    asked = {k: upstream_names.image_name(v) if k == "image" else v for k, v in said.settings.items()}
-    said, told = replace(said, settings=asked), upstream_names.translated(environ, str(ROOT))
-    effective, wrong = settings.load(said.settings, told, file)
+    given = {k: upstream_names.image_name(v) if k == "image" else v for k, v in words.settings.items()}
+    words, translated = replace(words, settings=given), upstream_names.translated(environ, str(ROOT))
     workspace = Workspace.find(ROOT, environ)
-    told = _packed_family(told, workspace, effective.name)
-    verb = verbs[said.verb] if said.verb else None
-    _note_unknown_kernel(verb, environ, effective)
-    definitions = _definitions(verb, effective, environ)
-    running = started_with(workspace, effective.name) if verb and verb.running else None
-    if running and not wrong:
-        effective = _as_running(effective, said, running)
-    elif not wrong:
-        named = _topology(said, told, file, workspace, effective.name)
-        if named.name not in definitions.topologies and not (verb and verb.settings):
-            named = choice.Named(settings.PLAIN_TOPOLOGY)  # an overlay's script may know it
-        effective, wrong = _with_topology(said, told, file, definitions, named)
-    problems += wrong
-    if verb is None or verb.builds:
+    packed = iso_choice.recorded(workspace.choice(_raw("name", words, translated, file)))
+    if not translated["__k8s_family"] and packed:  # SETUP of the last mkcdrom
+        translated["__k8s_family"] = upstream_names.family(packed.env.get("SETUP", ""))
+    return Sources(words, translated, file, workspace, definition_files.NONE, packed, tuple(problems))
+
+
+def _raw(name: str, words: command_line.Words, environ: Mapping[str, str], file: Mapping[str, Any]) -> str:
+    default = settings.Settings.model_fields[name].default
+    return str(words.settings.get(name) or environ.get(f"__{name}") or file.get(name) or default)
+
+
+def settled(sources: Sources, running: settings.Settings | None) -> tuple[settings.Settings, list[str]]:
+    """Step 2: the settings that count, merged once, and what is wrong with them.
+
+    `running` are those of the running cluster, for a verb that goes by them.
+    """
+    if running:
+        return _as_running(sources, running)
+    named = _topology(sources)
+    topology = sources.definitions.topologies.get(named.name)
+    effective, wrong = _merged(sources, layers(sources, named))
+    if wrong:
+        return effective, [*wrong, *_unknown_topology(sources, named)]
+    if topology is None:
+        return effective, _unknown_topology(sources, named)
+    numbers = tuple(node.number for node in effective.nodes())
+    return effective, choice.homeless(topology, effective, numbers)
+
+
+def layers(sources: Sources, named: choice.Named) -> list[settings.SettingsLayer]:
+    """What the topology and the image ask for, the least first."""
+    topology = sources.definitions.topologies.get(named.name)
+    of_image = image_chain.layer(sources.definitions.images, sources.raw("image"))
+    return [*([choice.layer(topology, named)] if topology else []), *([of_image] if of_image else [])]
+
+
+def _merged(sources: Sources, asked: Iterable[settings.SettingsLayer]) -> tuple[settings.Settings, list[str]]:
+    return settings.load(sources.words.settings, sources.environ, sources.file, *asked)
+
+
+def _topology(sources: Sources) -> choice.Named:
+    """The topology of this run."""
+    words, packed = sources.words, sources.packed
+    of_iso = packed.env if packed and words.verb != "mkcdrom" else {}
+    named = choice.named(words.settings, sources.environ, sources.file, of_iso)
+    takes_it = words.takes in (Takes.SETTINGS, Takes.RUNNING)
+    if named.name in sources.definitions.topologies or takes_it:
+        return named
+    return choice.Named(settings.PLAIN_TOPOLOGY)  # an overlay's script may know it
+
+
+def _unknown_topology(sources: Sources, named: choice.Named) -> list[str]:
+    topologies = sources.definitions.topologies
+    # Where definitions are broken, the topology may be there, and its own problem is told.
+    unread = sources.definitions is definition_files.NONE or sources.definitions.problems
+    if not named.place or unread or named.name in topologies:
+        return []
+    return [f"{named.place}: {unknown('topology', named.name, topologies)}"]
+
+
+def _as_running(sources: Sources, saved: settings.Settings) -> tuple[settings.Settings, list[str]]:
+    """What the cluster was started with, its topology too, and over it what the command line says."""
+    words = sources.words
+    effective, wrong = _merged(sources, ())
+    if wrong:
+        return effective, wrong
+    if words.settings.get("topology", saved.topology) != saved.topology:
+        raise UsageError(f"{words.verb}: the cluster's topology is {saved.topology}", "leave out --topology")
+    kept = ("net", "net_setup")  # all nodes are on the same nets
+    names = [key for key in words.settings if key in settings.Settings.model_fields and key not in kept]
+    asked = {key: getattr(effective, key) for key in names}
+    per_node = {**saved.per_node, **effective.per_node}
+    return settings.Settings(**{**saved.model_dump(), **asked, "per_node": per_node}), []
+
+
+def validate(sources: Sources, effective: settings.Settings, wrong: Iterable[str]) -> None:
+    """Step 3: whether that can be. A verb that builds nothing minds only what it was given itself."""
+    _note_unknown_kernel(sources, effective)
+    words, definitions = sources.words, sources.definitions
+    problems = [*sources.problems, *wrong]
+    if words.needs is Needs.BUILDS:
         problems += [*definitions.problems, *_unknown_names(effective, definitions)]
         problems += _too_little_memory(effective, definitions)
-        if problems:
-            raise DefinitionError(problems)
-    elif problems and (said.settings or verb.settings):
+        minds = True
+    else:
+        minds = bool(words.settings) or words.takes is not Takes.NAME
+    if problems and minds:
         raise DefinitionError(problems)
-    _make(workspace)
-    return Project(ROOT, workspace, effective, said, definitions, environ)
-
-
-def _definitions(
-    verb: command_line.Verb | None, effective: settings.Settings, environ: Mapping[str, str]
-) -> definition_files.Definitions:
-    """The definitions, for a verb that looks at them."""
-    if verb and not (verb.builds or verb.definitions):
-        return definition_files.NONE
-    ovlpath = environ.get("XCLUSTER_OVLPATH", "")
-    return definition_files.load(ROOT, ovlpath, effective.k8sver, environ)
 
 
 def _make(workspace: Workspace) -> None:
@@ -104,86 +205,23 @@ def _make(workspace: Workspace) -> None:
             raise PermissionError(errno.EACCES, "it is read-only", str(workspace.root))
 
 
-def _note_unknown_kernel(
-    verb: command_line.Verb | None, environ: Mapping[str, str], effective: settings.Settings
-) -> None:
-    if (
-        verb
-        and verb.settings
-        and environ.get("__kver")
-        and not upstream_names.kernel_name(environ, str(ROOT))
-    ):
-        progress.say(f"note: __kver={environ['__kver']} is no kernel here, '{effective.kernel}' is used")
-
-
-def _packed_family(told: dict[str, str], workspace: Workspace, name: str) -> dict[str, str]:
-    """SETUP of the last mkcdrom counts where the environment says nothing."""
-    packed = iso_choice.recorded(workspace.choice(name))
-    said = told["__k8s_family"] or (upstream_names.family(packed.env.get("SETUP", "")) if packed else "")
-    return {**told, "__k8s_family": said}
-
-
-def _as_running(
-    effective: settings.Settings, said: command_line.Words, saved: settings.Settings
-) -> settings.Settings:
-    """What the cluster was started with, its topology too, and over it what the command line says."""
-    own = saved.topology
-    if said.settings.get("topology", own) != own:
-        raise UsageError(f"{said.verb}: the cluster's topology is {own}", "leave out --topology")
-    kept = ("net", "net_setup")  # all nodes are on the same nets
-    names = [key for key in said.settings if key in settings.Settings.model_fields and key not in kept]
-    asked = {key: getattr(effective, key) for key in names}
-    per_node = {**saved.per_node, **effective.per_node}
-    return settings.Settings(**{**saved.model_dump(), **asked, "per_node": per_node})
-
-
-def _topology(
-    said: command_line.Words,
-    environ: Mapping[str, str],
-    file: Mapping[str, Any],
-    workspace: Workspace,
-    name: str,
-) -> choice.Named:
-    """The topology of this run."""
-    packed = iso_choice.recorded(workspace.choice(name))
-    fresh = said.verb == "mkcdrom" or not packed
-    return choice.named(said.settings, environ, file, {} if fresh or not packed else packed.env)
-
-
-def _with_topology(
-    said: command_line.Words,
-    environ: Mapping[str, str],
-    file: Mapping[str, Any],
-    definitions: definition_files.Definitions,
-    named: choice.Named,
-) -> tuple[settings.Settings, list[str]]:
-    """The settings with what the topology asks for, and what is wrong with them."""
-    topology = definitions.topologies.get(named.name)
-    image = settings.load(said.settings, environ, file)[0].image
-    of_image = [layer] if (layer := image_chain.layer(definitions.images, image)) else []
-    if topology is None:
-        effective, wrong = settings.load(said.settings, environ, file, *of_image)
-        broken = bool(definitions.problems)  # then the topology may be there, and its own problem is told
-        if named.place and definitions is not definition_files.NONE and not broken:
-            wrong.append(f"{named.place}: {unknown('topology', named.name, definitions.topologies)}")
-        return effective, wrong
-    asked = [choice.layer(topology, named), *of_image]
-    effective, wrong = settings.load(said.settings, environ, file, *asked)
-    numbers = tuple(node.number for node in effective.nodes())
-    return effective, wrong + choice.homeless(topology, effective, numbers)
+def _note_unknown_kernel(sources: Sources, effective: settings.Settings) -> None:
+    asked = sources.environ.get("__kver")
+    takes_it = sources.words.takes in (Takes.SETTINGS, Takes.RUNNING)
+    if takes_it and asked and not upstream_names.kernel_name(sources.environ, str(ROOT)):
+        progress.say(f"note: __kver={asked} is no kernel here, '{effective.kernel}' is used")
 
 
 def of_topology(project: Project, name: str) -> Project:
     """The same run, as if it had named this topology. Raises UsageError for one that is not known."""
     if name not in project.definitions.topologies:
         raise UsageError(unknown("topology", name, project.definitions.topologies))
-    file = definition_files.read_yaml(ROOT / "xcluster.yaml", "xcluster.yaml", [])
-    said = replace(project.words, settings={**project.words.settings, "topology": name})
-    named, told = (
-        choice.Named(name, "the command line"),
-        upstream_names.translated(project.environ, str(ROOT)),
-    )
-    effective, wrong = _with_topology(said, told, file, project.definitions, named)
+    words = replace(project.words, settings={**project.words.settings, "topology": name})
+    sources = replace(_asked(words, project.environ), definitions=project.definitions)
+    named = choice.Named(name, "the command line")
+    effective, wrong = _merged(sources, layers(sources, named))
+    topology, numbers = project.definitions.topologies[name], tuple(n.number for n in effective.nodes())
+    wrong = wrong or choice.homeless(topology, effective, numbers)
     if wrong:
         raise DefinitionError(wrong)
     return replace(project, settings=effective)

@@ -50,7 +50,7 @@ def named(
     return Named(settings.topology_name(name), place)
 
 
-def layer(topology: Topology, naming: Named) -> settings.Layer:
+def layer(topology: Topology, naming: Named) -> settings.SettingsLayer:
     """The settings that a topology asks for: counts, nets and sizes, by role or by node."""
     values: dict[str, Any] = {"topology": topology.name, **topology.node_counts}
     values |= {key: value for key in ("mem", "smp") if (value := getattr(topology, key)) is not None}
@@ -62,7 +62,7 @@ def layer(topology: Topology, naming: Named) -> settings.Layer:
             if not group.role:
                 values[f"nets{number}"] = nets
             values |= {f"{key}{number}": value for key in ("mem", "smp") if (value := getattr(group, key))}
-    return settings.Layer(f"topology {topology.name}: ", values, naming.above_file)
+    return settings.SettingsLayer(f"topology {topology.name}: ", values, naming.above_file)
 
 
 def _numbers(topology: Topology, name: str, group: Group) -> list[int]:

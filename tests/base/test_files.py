@@ -256,3 +256,30 @@ def test_sigterm_cleans_up(tmp_path: Path) -> None:
     assert writer.wait(60) == 143
     writer.communicate()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_not_used_for_long_is_forgotten(tmp_path: Path) -> None:
+    for age, name in enumerate(("now", "a", "b", "c", "d")):
+        (tmp_path / name / "below").mkdir(parents=True)
+        os.utime(tmp_path / name, (0, time.time() - age * 100))
+    (tmp_path / "file").touch()
+    os.utime(tmp_path / "file", (0, 0))
+    files.forget_old(tmp_path, 1, 150)
+    assert {path.name for path in tmp_path.iterdir()} == {"now", "a", "file"}
+    files.forget_old(tmp_path, 0, 50, lambda path: path.name != "now")
+    assert {path.name for path in tmp_path.iterdir()} == {"now"}
+    files.forget_old(tmp_path / "nothing", 1, 0)
+
+
+def test_two_forget_the_same(tmp_path: Path) -> None:
+    """What another process has removed in the meantime is no failure."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (0, 0))
+
+    def counts(path: Path) -> bool:
+        files.remove(tmp_path / "a")
+        return path.is_dir()
+
+    files.forget_old(tmp_path, 0, 50, counts)
+    assert list(tmp_path.iterdir()) == []

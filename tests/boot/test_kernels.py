@@ -50,7 +50,7 @@ def test_a_compiled_kernel_starts_a_cluster(small: Cluster) -> None:
     draws_from_the_host(small)
     reaches(small)
     version = files.read_json(WORKSPACE / "kernel" / "small.json")["version"]
-    assert small.rsh(1, "uname -r; nproc").split() == [version, "2"]
+    assert small.rsh(1, "uname -r").strip() == version
     assert "(xcluster@xcluster)" in small.rsh(1, "cat /proc/version"), "who compiled it is no input"
 
 

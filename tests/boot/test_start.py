@@ -136,6 +136,24 @@ def test_a_port_in_use_is_named_before_anything_starts() -> None:
     assert_nothing_left("t-port")
 
 
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["starts", "--dns-hosts=/not/there"], "dns_hosts"),
+        (["starts", "--wait=ready"], "without Kubernetes"),
+        (["starts", "--net-setup=/not/there"], "net_setup"),
+        (["starts", "--machine=pcx"], "did you mean 'pc'"),
+        (["scaleout", "7", "--wait=ready"], "without Kubernetes"),
+    ],
+)
+def test_what_is_refused_costs_no_running_cluster(base: Cluster, words: list[str], text: str) -> None:
+    before = {node["number"]: node["pid"] for node in base.status()["nodes"]}
+    done = base.xc(*words, ok=False)
+    assert done.returncode != 0 and text in done.stderr and "golden" not in done.stderr
+    assert {node["number"]: node["pid"] for node in base.status()["nodes"]} == before
+    assert base.rsh(1, "hostname").strip() == "vm-001"
+
+
 def test_a_node_that_does_not_come_up_is_shown_with_phase_and_console() -> None:
     cluster = Cluster("t-dead")
     done = cluster.xc(

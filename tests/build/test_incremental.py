@@ -224,6 +224,15 @@ def test_wrong_words(built: Checkout, words: list[str], says: tuple[str, ...]) -
     assert built.iso.read_bytes() == before
 
 
+def test_a_directory_with_files_from_outside(checkout: Checkout, tmp_path: Path) -> None:
+    """An overlay that only the command line names brings its own artifacts."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/tool").write_text("a tool\n")
+    (tmp_path / "mine/ovl.yaml").write_text("artifacts:\n- {name: t, dest: bin/t, sources: [{file: tool}]}\n")
+    assert "artifact:t" in checkout.good("mkcdrom", str(tmp_path / "mine")).tasks
+    assert checkout.good("mkcdrom", str(tmp_path / "mine")).tasks == set()
+
+
 def test_a_directory_that_is_no_overlay(checkout: Checkout, tmp_path: Path) -> None:
     checkout.bad("mkcdrom", str(tmp_path), code=2, says=("no overlay", "default/"))
 

@@ -1,6 +1,7 @@
 """The door `xc`: words in, exit codes and messages out. Nothing is started here."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ VERBS = (
 
 def test_help(checkout: Checkout) -> None:
     said = checkout.good("help").out
-    assert all(verb in said for verb in VERBS)
+    assert set(VERBS) <= set(re.findall(r"^  (\w+) ", said, re.M)), "each in a line of its own"
     assert checkout.good().out == said
     start = checkout.good("help", "start").out
     assert "--nvm" in start and "--mem201=384" in start and "__name" in start

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tasks.definitions import roles, settings
-from tasks.definitions.settings import Layer, Settings
+from tasks.definitions.settings import Settings, SettingsLayer
 from tasks.topology.choice import Named, named
 from tests.conftest import ROOT
 
@@ -163,7 +163,7 @@ def with_topology(
     words: Mapping[str, str], environ: Mapping[str, str], file: Mapping[str, Any], above: bool
 ) -> Settings:
     """Settings of a cluster with a topology."""
-    made, problems = settings.load(words, environ, file, Layer("topology t: ", TOPOLOGY, above))
+    made, problems = settings.load(words, environ, file, SettingsLayer("topology t: ", TOPOLOGY, above))
     assert problems == []
     return made
 

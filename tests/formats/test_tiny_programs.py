@@ -9,8 +9,33 @@ import pytest
 from tasks.base import proc
 from tasks.formats import tiny_programs
 
-PROGRAMS = {"power off": tiny_programs.say_and_power_off(b"some words\n"), "reseed": tiny_programs.reseed()}
+PROGRAMS = {
+    "power off": tiny_programs.say_and_power_off(b"some words\n"),
+    "reseed": tiny_programs.reseed(),
+    "set capability": tiny_programs.set_capability(),
+}
 BASE = 0x400000
+HEADERS = 64 + 56  # bytes: of the file, and of its one segment
+
+
+@pytest.mark.parametrize(
+    ("source", "program"),
+    [
+        ("power_off", tiny_programs.say_and_power_off(b"some words\n")),
+        ("reseed", tiny_programs.reseed()),
+        ("set_capability", tiny_programs.set_capability()),
+    ],
+)
+def test_the_bytes_are_what_the_source_is_assembled_to(source: str, program: bytes, tmp_path: Path) -> None:
+    """After the headers, which say where the code is to be."""
+    if not (proc.find("gcc") and proc.find("ld")):
+        pytest.skip("gcc and ld are not installed")
+    text = Path(tiny_programs.__file__).parent / "tiny" / f"{source}.S"
+    subprocess.run(["gcc", "-c", '-DTEXT="some words\\n"', "-o", tmp_path / "x.o", text], check=True)
+    place = f"-Ttext={BASE + HEADERS:#x}"
+    flat = ["ld", place, "--oformat=binary", "-o", str(tmp_path / "x"), str(tmp_path / "x.o")]
+    subprocess.run(flat, check=True)
+    assert program[HEADERS:] == (tmp_path / "x").read_bytes()
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

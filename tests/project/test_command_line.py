@@ -4,20 +4,25 @@ import pytest
 
 from tasks.base.errors import UsageError
 from tasks.project import command_line
-from tasks.project.command_line import Verb, Words
+from tasks.project.command_line import JSON, Needs, Option, Reads, Takes, Verb, Words
 
 VERBS = {
     verb.name: verb
     for verb in (
-        Verb("start", "", settings=True, builds=True),
-        Verb("stop", ""),
-        Verb("rsh", "", "N COMMAND...", {"bg": ""}, least=2),
-        Verb("scaleout", "", "N...", settings=True, least=1),
-        Verb("rcp", "", "N REMOTE LOCAL", least=3, most=3),
-        Verb("mkcdrom", "", "[OVL...]", {"label=": ""}, builds=True),
-        Verb("enter", "", "[COMMAND...]", command=True),
-        Verb("nsenter", "", "N [COMMAND...]", least=1, command=True),
-        Verb("status", "", options={"o=": "", "all": ""}),
+        Verb("start", "", "", needs=Needs.BUILDS, takes=Takes.SETTINGS),
+        Verb("stop", "", ""),
+        Verb("rsh", "", "", "N COMMAND...", (Option("bg", ""),), reads=Reads.COMMAND, least=2),
+        Verb("scaleout", "", "", "N...", takes=Takes.RUNNING, least=1),
+        Verb("rcp", "", "", "N REMOTE LOCAL", least=3, most=3),
+        Verb("mkcdrom", "", "", "[OVL...]", (Option("label", "", "TEXT"),), needs=Needs.BUILDS),
+        Verb("enter", "", "", "[COMMAND...]", reads=Reads.COMMAND),
+        Verb("nsenter", "", "", "N [COMMAND...]", least=1, reads=Reads.COMMAND),
+        Verb("status", "", "", options=(JSON, Option("all", ""))),
+        Verb("test", "", "", "[WORD...]", reads=Reads.ALL),
+        Verb("list", "", "", reads=Reads.DOIT),
+        Verb("info", "", "", reads=Reads.DOIT),
+        Verb("clean", "", "", reads=Reads.DOIT),
+        Verb("help", "", "", "[VERB]", reads=Reads.DOIT),
     )
 }
 
@@ -105,6 +110,8 @@ def test_two_dashes_end_the_options() -> None:
         ("start --nvm", ["--nvm", "value"]),
         ("mkcdrom --label", ["--label", "value"]),
         ("status -x", ["x"]),
+        ("status -o yaml", ["-o", "yaml", "json"]),
+        ("stop --progress=xml", ["--progress", "xml", "json"]),
     ],
 )
 def test_mistakes(line: str, says: list[str]) -> None:
@@ -118,3 +125,26 @@ def test_mistakes(line: str, says: list[str]) -> None:
 def test_usage() -> None:
     assert command_line.usage(VERBS["mkcdrom"]).startswith("xc mkcdrom [--label")
     assert "[SETTINGS]" in command_line.usage(VERBS["start"])
+
+
+@pytest.mark.parametrize(
+    ("line", "options"),
+    [
+        ("stop -q", {"quiet": "yes"}),
+        ("-v stop --progress json", {"verbose": "yes", "progress": "json"}),
+        ("--progress=json status -h", {"progress": "json", "help": "yes"}),
+        ("rsh -h", {"help": "yes"}),
+        ("rsh --help 1 ls -h", {"help": "yes"}),
+        ("-q test -q", {"quiet": "yes"}),
+    ],
+)
+def test_options_of_every_verb(line: str, options: dict[str, str]) -> None:
+    assert parse(line).options == options
+
+
+def test_common_options_among_tasks() -> None:
+    line = "-v ovl:a --dry-run ovl:b --progress=json -n 2"
+    assert command_line.common(line.split()) == (
+        {"verbose": "yes", "dry_run": "yes", "progress": "json"},
+        ["ovl:a", "ovl:b", "-n", "2"],
+    )

@@ -7,13 +7,14 @@ import pytest
 from tasks.base import files
 from tasks.base.errors import DefinitionError
 from tasks.base.paths import Workspace
-from tasks.cli.verbs import VERBS
+from tasks.cli.table import VERBS
 from tasks.definitions.settings import Settings
 from tasks.project import project
+from tasks.project.command_line import parse
 
 
 def load(workspace: Path, *argv: str, **environ: str) -> Settings:
-    return project.load(argv, {"XCLUSTER_WORKSPACE": str(workspace), **environ}, VERBS).settings
+    return project.load(parse(argv, VERBS), {"XCLUSTER_WORKSPACE": str(workspace), **environ}).settings
 
 
 def running(workspace: Path, **changed: object) -> None:

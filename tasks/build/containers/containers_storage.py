@@ -49,7 +49,7 @@ class _Layer:
         return [f"l/{self.parent.link}", *self.parent.lower] if self.parent else []
 
 
-class Writer:
+class StorageWriter:
     """Writes a store to a tar, below the directory `root`."""
 
     def __init__(self, layout: oci.Layout, out: tarfile.TarFile, root: str, epoch: int) -> None:
@@ -101,12 +101,12 @@ class Writer:
             data = self._layout.blob(digest).read_bytes()
             self._file(f"/overlay-images/{number}/{file_name(key)}", data)
             sizes[key] = len(data)
-        made = {
+        entry = {
             "id": number, "digest": image.digest, "names": list(image.names), "metadata": "{}",
             "big-data-names": sorted(kept), "big-data-sizes": sizes, "big-data-digests": kept,
             "created": self._layout.json(config).get("created") or NEVER,
         }  # fmt: skip
-        return made | ({"layer": chain[-1].id} if chain else {})
+        return entry | ({"layer": chain[-1].id} if chain else {})
 
     def _directory(self, path: str) -> None:
         self._out.addfile(layers.directory(f"{self._root}{path}", self._epoch))
@@ -124,12 +124,12 @@ class Writer:
 
 def merged(images: Sequence[Stored]) -> list[Stored]:
     """One entry for each config, as a store knows images by it; sorted."""
-    found: dict[str, Stored] = {}
+    by_digest: dict[str, Stored] = {}
     for image in sorted(images, key=lambda image: image.names):
-        known = found.get(image.digest)
-        names = tuple(dict.fromkeys((*(known.names if known else ()), *image.names)))
-        found[image.digest] = Stored(names, image.digest, known.top if known else image.top)
-    return [found[digest] for digest in sorted(found)]
+        first = by_digest.get(image.digest)
+        names = tuple(dict.fromkeys((*(first.names if first else ()), *image.names)))
+        by_digest[image.digest] = Stored(names, image.digest, first.top if first else image.top)
+    return [by_digest[digest] for digest in sorted(by_digest)]
 
 
 def file_name(key: str) -> str:

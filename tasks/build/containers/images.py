@@ -11,31 +11,15 @@ from typing import Any
 from tasks.base import files, proc, progress
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.base.paths import Workspace
-from tasks.build.containers import oci, pull
+from tasks.build.containers import local_images, oci, pull
 from tasks.build.overlay import ovl
 from tasks.definitions import image_reference, iso_choice
 from tasks.definitions.schema import Overlay
-from tasks.engine import kit
 from tasks.formats import tree
 from tasks.project import command_line
-from tasks.project.project import Project, source_date_epoch
+from tasks.project.project import After, Does, Project, source_date_epoch
 
 ARGS = "[ls | check | update REF... | mkimage DIR|OVL|TAR | rm REF...]"
-VERBS: Mapping[str, command_line.Verb] = {
-    "images": command_line.Verb(
-        "images",
-        "container images: list them, look for moved tags, make one",
-        ARGS,
-        {
-            "o=": "ls: json",
-            "tag=": "mkimage: NAME:TAG",
-            "entrypoint=": "mkimage: the program it runs",
-            "command=": "mkimage: the words of that, or the program",
-            "force": "mkimage: replace an image of this name",
-        },
-        builds=True,
-    ),
-}
 ACTIONS = {
     "ls": command_line.Action(options=("o",)),
     "check": command_line.Action(),
@@ -45,20 +29,11 @@ ACTIONS = {
 }
 
 
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module; `mkimage OVL` comes after the overlay is packed."""
-    after = []
-    overlay = _overlay(project)
-    if overlay:
-        after = [f"ovl:{_key(project, overlay)}"]
-    yield kit.verb(VERBS["images"], project.words, _images, [project], after)
-
-
 def _overlay(project: Project) -> Overlay | None:
-    said = project.words
-    if said.verb != "images" or said.args[:1] != ("mkimage",) or len(said.args) != 2:
+    words = project.words
+    if words.verb != "images" or words.args[:1] != ("mkimage",) or len(words.args) != 2:
         return None
-    name = said.args[1]
+    name = words.args[1]
     if name not in project.definitions.overlays or "/" in name:
         return None
     return ovl.resolve(project, name)
@@ -66,12 +41,12 @@ def _overlay(project: Project) -> Overlay | None:
 
 def _key(project: Project, overlay: Overlay) -> str:
     return ovl.recipe(
-        project, overlay, ovl.plain(iso_choice.Choice(env=iso_choice.variables(project.environ)))
+        project, overlay, ovl.plain(iso_choice.IsoChoice(env=iso_choice.variables(project.environ)))
     ).key
 
 
 def _images(project: Project) -> None:
-    action, names = command_line.action(VERBS["images"], project.words, ACTIONS, "ls")
+    action, names = command_line.action(project.words, ACTIONS, "ls")
     if action == "ls":
         _ls(project)
     elif action == "check":
@@ -89,23 +64,23 @@ def rows(project: Project) -> list[dict[str, Any]]:
     workspace = project.workspace
     listed = pull.every(project)
     here = {
-        str(known["name"]): known
+        str(stamp["name"]): stamp
         for path in workspace.pulled("x").parent.glob("*.json")
-        if "name" in (known := files.read_json(path))
+        if "name" in (stamp := files.read_json(path))
     }
-    found = []
+    table = []
     for ref in sorted({*listed, *here}):
-        known = here.get(ref, {})
-        found.append(
+        stamp = here.get(ref, {})
+        table.append(
             {
                 "name": ref,
-                "digest": known.get("top"),
-                "size": known.get("size"),
-                "how": known.get("how"),
+                "digest": stamp.get("top"),
+                "size": stamp.get("size"),
+                "how": stamp.get("how"),
                 "used": [*(listed[ref].users if ref in listed else ()), *_clusters(workspace, ref)],
             }
         )
-    return found
+    return table
 
 
 def _clusters(workspace: Workspace, ref: str) -> list[str]:
@@ -114,14 +89,14 @@ def _clusters(workspace: Workspace, ref: str) -> list[str]:
 
 
 def _ls(project: Project) -> None:
-    found = rows(project)
+    table = rows(project)
     if project.words.options.get("o"):
-        json.dump(found, sys.stdout, indent=1)
+        json.dump(table, sys.stdout, indent=1)
         sys.stdout.write("\n")
         return
-    if not found:
+    if not table:
         progress.say("no definition lists container images, and none is here")
-    for row in found:
+    for row in table:
         size = progress.amount(row["size"]) if row["size"] else "not here"
         sys.stdout.write(f"{row['name']:<44} {size:>10}  {row['digest'] or '-'}\n")
         sys.stdout.write(f"    used by: {', '.join(row['used']) or 'nothing'}\n")
@@ -168,7 +143,7 @@ def _mkimage(project: Project, source: str) -> None:
     reference, workspace = _new_name(project), project.workspace
     stamp = workspace.pulled(reference.text)
     declared = pull.every(project).get(reference.text)
-    if declared and declared.image.made:
+    if declared and declared.image.is_made_here:
         raise UserError(
             f"{reference.text} is made by a definition: {', '.join(declared.users)}", "use another name"
         )
@@ -179,22 +154,22 @@ def _mkimage(project: Project, source: str) -> None:
         _layer(project, source, tar, epoch)
         layout = oci.Layout(workspace.oci)
         digest = oci.make(layout, tar, _options(project.words.options), epoch)
-    pull.record(workspace, reference.text, digest, "made")
+    local_images.record(workspace, reference.text, digest, "made")
     progress.say(f"{reference.text} {digest}; in a definition: images: [{reference.text}]")
 
 
 def _new_name(project: Project) -> image_reference.Reference:
     """From --tag=NAME:TAG. With --name beside a tag alone, that is the image's name and not the cluster's."""
-    said = project.words.options.get("tag", "")
+    tag = project.words.options.get("tag", "")
     own = project.words.settings.get("name")
-    text = said if ":" in said else f"{own}:{said or 'latest'}" if own else ""
+    text = tag if ":" in tag else f"{own}:{tag or 'latest'}" if own else ""
     if not text:
-        raise UsageError("images mkimage: give --tag=NAME:TAG", command_line.usage(VERBS["images"]))
+        raise UsageError("images mkimage: give --tag=NAME:TAG", project.words.usage)
     return _parse(text if text.startswith(f"{image_reference.LOCAL}/") else f"{image_reference.LOCAL}/{text}")
 
 
-def _options(said: Mapping[str, str]) -> dict[str, Any]:
-    return {"Entrypoint": said.get("entrypoint", "").split(), "Cmd": said.get("command", "").split()}
+def _options(options: Mapping[str, str]) -> dict[str, Any]:
+    return {"Entrypoint": options.get("entrypoint", "").split(), "Cmd": options.get("command", "").split()}
 
 
 def _layer(project: Project, source: str, tar: Path, epoch: int) -> None:
@@ -217,9 +192,9 @@ def _layer(project: Project, source: str, tar: Path, epoch: int) -> None:
     elif path.is_file() and tarfile.is_tarfile(path):
         tree.adopt_tar(path, tar, source, epoch)
     else:
-        known = project.definitions.overlays
+        listed = project.definitions.overlays
         raise UserError(
-            f"{source} is neither a directory nor a tar. As a name: {unknown('overlay', source, known)}"
+            f"{source} is neither a directory nor a tar. As a name: {unknown('overlay', source, listed)}"
         )
 
 
@@ -234,5 +209,15 @@ def _rm(project: Project, names: Sequence[str]) -> None:
             raise UserError(f"{ref} is used by {', '.join(here[ref]['used'])}")
     for text in names:
         project.workspace.pulled(_parse(text).text).unlink(missing_ok=True)
-    freed = pull.sweep(project.workspace)
+    freed = local_images.sweep(project.workspace)
     progress.say(f"{progress.amount(freed)} freed")
+
+
+def _packed(project: Project, cluster: list[str]) -> list[str]:
+    """`mkimage OVL` comes after the overlay is packed."""
+    overlay = _overlay(project)
+    return [f"ovl:{_key(project, overlay)}"] if overlay else []
+
+
+DOES: Does = {"images": _images}
+AFTER: After = {"images": _packed}

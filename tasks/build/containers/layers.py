@@ -9,6 +9,7 @@ import hashlib
 import io
 import lzma
 import posixpath
+import sys
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -18,12 +19,17 @@ from typing import IO, Any
 
 from tasks.base.errors import UserError
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 REMOVED, OPAQUE = ".wh.", ".wh..wh..opq"
 OPAQUE_MARK = "SCHILY.xattr.trusted.overlay.opaque"
 ATTRIBUTES = ("SCHILY.xattr.user.", "SCHILY.xattr.trusted.", "SCHILY.xattr.security.capability")
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 LATEST = 2**32 - 1
-DAMAGED = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile)
+DAMAGED = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zstd.ZstdError)
 
 
 class _Hashed(io.RawIOBase):
@@ -49,9 +55,7 @@ def opened(blob: Path) -> IO[bytes]:
     if magic[:2] == GZIP:
         return gzip.open(blob)  # type: ignore[return-value]
     if magic == ZSTD:
-        import zstandard
-
-        return zstandard.open(blob)  # type: ignore[no-any-return]
+        return zstd.open(blob)  # type: ignore[return-value]
     return blob.open("rb")
 
 
@@ -90,8 +94,8 @@ def copy(blob: Path, below: str, out: tarfile.TarFile, epoch: int) -> None:
         there: set[str] = set()
 
         def folder(name: str) -> None:
-            known = seen.folders.get(name)
-            entry = _rewritten(known, name, below, blob) if known else directory(f"{below}/{name}", epoch)
+            listed = seen.folders.get(name)
+            entry = _rewritten(listed, name, below, blob) if listed else directory(f"{below}/{name}", epoch)
             entry.name = entry.name.rstrip("/")
             _put(out, entry, name in seen.opaque)
             there.add(name)
@@ -147,9 +151,9 @@ def _rewritten(member: tarfile.TarInfo, name: str, below: str, blob: Path) -> ta
 
 def directory(path: str, epoch: int) -> tarfile.TarInfo:
     """The entry of a directory of root's."""
-    made = tarfile.TarInfo(path)
-    made.type, made.mode, made.mtime = tarfile.DIRTYPE, 0o755, epoch
-    return made
+    entry = tarfile.TarInfo(path)
+    entry.type, entry.mode, entry.mtime = tarfile.DIRTYPE, 0o755, epoch
+    return entry
 
 
 def _put(out: tarfile.TarFile, entry: tarfile.TarInfo, opaque: bool, content: Any = None) -> None:

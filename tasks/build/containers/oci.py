@@ -129,19 +129,19 @@ def is_index(value: Mapping[str, Any]) -> bool:
 
 def of_platform(index: Mapping[str, Any], what: str) -> Descriptor:
     """The manifest for our platform in an index; UserError names those that there are."""
-    found, others = [], []
+    fitting, others = [], []
     for entry in index.get("manifests", []):
         platform = entry.get("platform") or {}
         pair = (platform.get("os"), platform.get("architecture"))
         if pair == PLATFORM:
-            found.append(entry)
+            fitting.append(entry)
         elif "unknown" not in pair:  # an attestation
             others.append("/".join(str(part) for part in pair))
-    if not found:
+    if not fitting:
         raise UserError(
             f"{what} is not there for {'/'.join(PLATFORM)}, only for: {', '.join(others) or 'nothing'}"
         )
-    return Descriptor.of(found[0])
+    return Descriptor.of(fitting[0])
 
 
 def make(layout: Layout, tar: Path, options: Mapping[str, Any], epoch: int) -> str:

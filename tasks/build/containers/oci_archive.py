@@ -27,8 +27,8 @@ def write(source: oci.Layout, images: Sequence[Stored], out: tarfile.TarFile, ro
         size = source.blob(image.digest).stat().st_size
         media = source.json(image.digest).get("mediaType") or oci.MANIFEST
         for name in image.names:
-            known = {"mediaType": media, "digest": image.digest, "size": size}
-            named.append({**known, "annotations": {oci.NAME: name, CONTAINERD_NAME: name}})
+            descriptor = {"mediaType": media, "digest": image.digest, "size": size}
+            named.append({**descriptor, "annotations": {oci.NAME: name, CONTAINERD_NAME: name}})
     for folder in (root, f"{root}/blobs", f"{root}/blobs/sha256"):
         out.addfile(layers.directory(folder, epoch))
     put("oci-layout", json.dumps({"imageLayoutVersion": "1.0.0"}).encode())

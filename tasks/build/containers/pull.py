@@ -5,21 +5,21 @@ A container image is pulled from a registry, made here of packages, an overlay a
 """
 
 import tarfile
-import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tasks.base import files
 from tasks.base.errors import DefinitionError, UserError
-from tasks.base.paths import Site, Workspace
-from tasks.build.containers import oci, registry_api
+from tasks.base.paths import Site
+from tasks.build.containers import local_images, oci, registry_api
 from tasks.build.containers.registry_api import NotThere, Repository
-from tasks.build.containers.registry_places import Access
+from tasks.build.containers.registry_places import RegistryAccess
 from tasks.build.overlay import ovl
-from tasks.build.sources import apt
+from tasks.build.sources import apt, requested
 from tasks.definitions import image_reference, iso_choice
+from tasks.definitions.package_request import PackageRequest
 from tasks.definitions.schema import ContainerImage, Overlay
 from tasks.engine import kit
 from tasks.formats import tree
@@ -36,83 +36,90 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ContainerBuild:
     """How an image is made here, in this run."""
 
     image: ContainerImage
+    packages: PackageRequest | None
     tree: Path | None
     overlay: str  # the key of its tar
     epoch: int
 
 
-def tasks(project: Project, chosen: iso_choice.Choice, extra: Mapping[str, Overlay]) -> kit.Tasks:
+def tasks(project: Project, chosen: iso_choice.IsoChoice, extra: Mapping[str, Overlay]) -> kit.Tasks:
     """One task for each container image that an overlay or a disk image lists.
 
     `extra` are the overlays on the ISO, by directory: some only the command line names.
     """
     yield kit.group("pull", "Container images")
-    workspace = project.workspace
     for listed in every(project, extra.values()).values():
-        image = listed.image
-        if image.made:
-            recipe = _making(project, listed, chosen)
-        elif image.reference.local:
-            recipe = kit.Recipe(recorded, [image.ref, project.site], code=(oci,))
-        else:
-            recipe = kit.Recipe(fetch, [image.ref, access(project), project.site], code=(oci, registry_api))
-        yield kit.task("pull", image.ref, recipe, [workspace.pulled(image.ref)])
+        recipe = _recipe(project, listed, chosen)
+        yield kit.task("pull", listed.image.ref, recipe, [project.workspace.pulled(listed.image.ref)])
+
+
+def _recipe(project: Project, listed: Listed, chosen: iso_choice.IsoChoice) -> kit.Recipe:
+    """Whether the image is made of its definition, was made by `xc images mkimage`, or is pulled."""
+    if listed.image.is_made_here:
+        return _making(project, listed, chosen)
+    if listed.image.reference.local:
+        return kit.Recipe(local_images.recorded, [listed.image.ref, project.site], code=(oci,))
+    args = [listed.image.ref, access(project), project.site]
+    return kit.Recipe(fetch, args, code=(local_images, oci, registry_api))
 
 
 def every(project: Project, extra: Iterable[Overlay] = ()) -> dict[str, Listed]:
     """Every container image by its full name. DefinitionError when one is made in two ways."""
-    found: dict[str, Listed] = {}
-    problems = []
+    images: dict[str, Listed] = {}
+    problems: list[str] = []
     overlays = {o.directory: o for o in (*project.definitions.overlays.values(), *extra)}
     owners = [(f"ovl:{o.name}", o.directory, o.images) for o in overlays.values()]
     owners += [(f"image:{i.name}", i.directory, i.images) for i in project.definitions.images.values()]
-    for owner, directory, images in owners:
-        for image in images:
-            known = found.get(image.ref)
-            users = (*(known.users if known else ()), owner)
-            if (
-                known
-                and known.image.made
-                and image.made
-                and (known.image, known.directory) != (image, directory)
-            ):
-                problems.append(f"container image '{image.ref}' is made in two ways: {' and '.join(users)}")
-            better = known if known and (known.image.made or not image.made) else None
-            found[image.ref] = Listed(
-                better.image if better else image, better.directory if better else directory, users
-            )
+    for owner, directory, listed in owners:
+        for image in listed:
+            new = Listed(image, directory, (owner,))
+            images[image.ref] = _merged(images[image.ref], new, problems) if image.ref in images else new
     if problems:
         raise DefinitionError(problems)
-    return found
+    return images
 
 
-def access(project: Project) -> Access:
+def _merged(first: Listed, second: Listed, problems: list[str]) -> Listed:
+    """An image that two definitions list: what one of them says of how it is made counts."""
+    users = (*first.users, *second.users)
+    both = first.image.is_made_here and second.image.is_made_here
+    if both and (first.image, first.directory) != (second.image, second.directory):
+        name = first.image.ref
+        problems.append(f"container image '{name}' is made in two ways: {' and '.join(users)}")
+    return replace(
+        first if first.image.is_made_here or not second.image.is_made_here else second, users=users
+    )
+
+
+def access(project: Project) -> RegistryAccess:
     """How the settings say that registries are reached."""
-    return Access.of(project.settings.registry_mirrors, project.settings.registry_insecure)
+    return RegistryAccess.of(project.settings.registry_mirrors, project.settings.registry_insecure)
 
 
-def fetch(ref: str, access: Access, site: Site) -> None:
+def fetch(ref: str, access: RegistryAccess, site: Site) -> None:
     """Pull the container image, unless it is here"""
     reference, layout = image_reference.parse(ref), oci.Layout(site.workspace.oci)
     stamp = site.workspace.pulled(ref)
     with files.locked(stamp.with_suffix(".lock")):
-        known = files.read_json(stamp).get("top")
-        top = reference.digest or (str(known) if known else None)
-        if not (top and platform_of(layout, top)):
+        before = files.read_json(stamp).get("top")
+        top = reference.digest or (str(before) if before else None)
+        if not (top and local_images.platform_of(layout, top)):
             if site.offline:
                 raise UserError(
                     f"container image {ref} is not in the cache, and --offline is set",
                     f"once with a network: xc 'pull:{ref}'",
                 )
             top = _pull(reference, top, access, layout)
-        record(site.workspace, ref, top, "pulled")
+        local_images.record(site.workspace, ref, top, "pulled")
 
 
-def _pull(reference: image_reference.Reference, top: str | None, access: Access, layout: oci.Layout) -> str:
+def _pull(
+    reference: image_reference.Reference, top: str | None, access: RegistryAccess, layout: oci.Layout
+) -> str:
     try:
         return registry_api.first(reference, access, lambda there: copy_here(there, reference, top, layout))
     except NotThere:
@@ -126,7 +133,7 @@ def _pull(reference: image_reference.Reference, top: str | None, access: Access,
         ) from None
 
 
-def resolve(reference: image_reference.Reference, access: Access) -> str:
+def resolve(reference: image_reference.Reference, access: RegistryAccess) -> str:
     """The digest that the registry has for a tag now."""
     assert reference.tag
     tag = reference.tag
@@ -151,52 +158,7 @@ def copy_here(
     return digest
 
 
-def platform_of(layout: oci.Layout, top: str) -> str | None:
-    """The manifest for our platform, when it and all its blobs are in the layout."""
-    if not layout.has(top):
-        return None
-    value = layout.json(top)
-    digest = oci.of_platform(value, top).digest if oci.is_index(value) else top
-    return digest if oci.missing(layout, digest) == [] else None
-
-
-def record(workspace: Workspace, ref: str, top: str, how: str) -> dict[str, Any]:
-    """Write the stamp of a complete image, and the layout's index."""
-    layout = oci.Layout(workspace.oci)
-    digest = platform_of(layout, top)
-    assert digest, "only complete images are recorded"
-    manifest = oci.Manifest.of(layout.json(digest), digest)
-    known = files.read_json(workspace.pulled(ref))
-    same = known.get("top") == top and "since" in known
-    stamp = {
-        "name": ref,
-        "top": top,
-        "digest": digest,
-        "size": manifest.size,
-        "layers": len(manifest.layers),
-        "how": how,
-        "since": known["since"] if same else int(time.time()),
-    }
-    files.write_json(workspace.pulled(ref), stamp)
-    write_index(workspace)
-    return stamp
-
-
-def write_index(workspace: Workspace) -> None:
-    """Make the layout name all images that are recorded."""
-    layout = oci.Layout(workspace.oci)
-    with files.locked(layout.root / "index.lock"):
-        named = {}
-        for stamp in sorted(workspace.pulled("x").parent.glob("*.json")):
-            known = files.read_json(stamp)
-            if "digest" in known and layout.has(known["digest"]):
-                size = layout.blob(known["digest"]).stat().st_size
-                media = layout.json(known["digest"]).get("mediaType") or oci.MANIFEST
-                named[known["name"]] = {"mediaType": media, "digest": known["digest"], "size": size}
-        layout.write_index(named)
-
-
-def renew(reference: image_reference.Reference, access: Access, site: Site) -> str:
+def renew(reference: image_reference.Reference, access: RegistryAccess, site: Site) -> str:
     """Pull what the tag stands for now, and record it; its digest."""
     if site.offline:
         raise UserError("tags are resolved by registries, and --offline is set")
@@ -204,44 +166,13 @@ def renew(reference: image_reference.Reference, access: Access, site: Site) -> s
     with files.locked(stamp.with_suffix(".lock")):
         now = resolve(reference, access)
         layout = oci.Layout(site.workspace.oci)
-        if not platform_of(layout, now):
+        if not local_images.platform_of(layout, now):
             registry_api.first(reference, access, lambda there: copy_here(there, reference, now, layout))
-        record(site.workspace, reference.text, now, "pulled")
+        local_images.record(site.workspace, reference.text, now, "pulled")
     return now
 
 
-def sweep(workspace: Workspace) -> int:
-    """Remove blobs that no recorded image has; the bytes that were freed."""
-    layout = oci.Layout(workspace.oci)
-    for lock in workspace.pulled("x").parent.glob("*.lock"):
-        with files.locked(lock, wait=False, busy="an image is being pulled"):
-            pass
-    needed = set()
-    for stamp in workspace.pulled("x").parent.glob("*.json"):
-        known = files.read_json(stamp)
-        manifest = oci.Manifest.of(layout.json(known["digest"]), known["name"])
-        blobs = (manifest.config, *manifest.layers)
-        needed |= {known["top"], known["digest"], *(blob.digest for blob in blobs)}
-    freed = 0
-    for path in layout.blob("sha256:x").parent.glob("*"):
-        if f"sha256:{path.name}" not in needed:
-            freed += path.stat().st_size
-            path.unlink()
-    write_index(workspace)
-    return freed
-
-
-def recorded(ref: str, site: Site) -> None:
-    """Look for the image that was made here"""
-    known = files.read_json(site.workspace.pulled(ref))
-    if not known or not platform_of(oci.Layout(site.workspace.oci), str(known["top"])):
-        raise UserError(
-            f"container image {ref} was not made yet",
-            f"xc images mkimage --tag={ref.partition('/')[2]} DIR, or say in the definition what is in it",
-        )
-
-
-def _making(project: Project, listed: Listed, chosen: iso_choice.Choice) -> kit.Recipe:
+def _making(project: Project, listed: Listed, chosen: iso_choice.IsoChoice) -> kit.Recipe:
     image, workspace = listed.image, project.workspace
     folder = listed.directory / image.tree if image.tree else None
     deps = files.tree_files(folder) if folder else []
@@ -249,16 +180,23 @@ def _making(project: Project, listed: Listed, chosen: iso_choice.Choice) -> kit.
     if image.overlay:
         key = ovl.recipe(project, ovl.resolve(project, image.overlay), ovl.plain(chosen)).key
         deps.append(workspace.stamp("ovl", key))
+    packages = None
     if image.packages:
-        deps.append(workspace.stamp("suite", image.suite or project.settings.suite))
-    made = Recipe(image, folder, key, source_date_epoch(project.environ))
-    inputs = {"tree": [files.tree_manifest(folder)] if folder else []}
-    return kit.Recipe(make, [made, project.site], deps=deps, inputs=inputs, code=(oci, tree, apt))
+        packages = PackageRequest(image.suite or project.settings.suite, image.packages, image.exclude)
+        deps.append(workspace.stamp("suite", packages.suite))
+    return kit.Recipe(
+        make,
+        [ContainerBuild(image, packages, folder, key, source_date_epoch(project.environ)), project.site],
+        deps=deps,
+        inputs={"tree": [files.tree_manifest(folder)] if folder else []},
+        code=(local_images, oci, tree, requested, apt),
+        packages=[packages] if packages else [],
+    )
 
 
-def make(made: Recipe, site: Site) -> None:
+def make(build: ContainerBuild, site: Site) -> None:
     """Make the container image"""
-    image, workspace = made.image, site.workspace
+    image, workspace = build.image, site.workspace
     stamp = workspace.pulled(image.ref)
     with files.locked(stamp.with_suffix(".lock")):
         scratch = stamp.with_name(f"{stamp.stem}.layer")
@@ -266,18 +204,18 @@ def make(made: Recipe, site: Site) -> None:
             work.mkdir()
             root = work / "root"
             root.mkdir()
-            if image.packages:
-                packages = apt.fetch(apt.archive(site, image.suite), image.packages, exclude=image.exclude)
+            if build.packages:
+                packages = requested.fetch(build.packages, site)
                 tree.unpack([each.path for each in packages], root, image.drop)
-            if made.overlay:
-                with tarfile.open(workspace.ovl(made.overlay)) as tar:
+            if build.overlay:
+                with tarfile.open(workspace.ovl(build.overlay)) as tar:
                     tar.extractall(root, filter="tar")
-            if made.tree:
-                tree.lay_over(made.tree, root)
-            if not tree.write_tar(root, work / "layer.tar", made.epoch):
+            if build.tree:
+                tree.lay_over(build.tree, root)
+            if not tree.write_tar(root, work / "layer.tar", build.epoch):
                 raise UserError(f"container image {image.ref} has nothing in it")
-            digest = oci.make(oci.Layout(workspace.oci), work / "layer.tar", _options(image), made.epoch)
-        record(workspace, image.ref, digest, "made")
+            digest = oci.make(oci.Layout(workspace.oci), work / "layer.tar", _options(image), build.epoch)
+        local_images.record(workspace, image.ref, digest, "made")
 
 
 def _options(image: ContainerImage) -> dict[str, Any]:

@@ -2,37 +2,22 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.base import files, proc, progress
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.base.paths import Site
-from tasks.build.containers import oci, pull, registry_api, registry_server
-from tasks.build.containers.registry_places import Place
+from tasks.build.containers import local_images, oci, pull, registry_api, registry_server
+from tasks.build.containers.registry_places import Mirror
 from tasks.build.containers.registry_server import Server
 from tasks.build.sources import artifact, suite
 from tasks.definitions import image_reference
 from tasks.definitions.artifact_sources import Artifact, Source
-from tasks.engine import kit
 from tasks.project import command_line
-from tasks.project.project import Project
+from tasks.project.project import Does, Project
 
 ARGS = "start | stop | status | ls | cache REF... | rm REF..."
-VERBS: Mapping[str, command_line.Verb] = {
-    "registry": command_line.Verb(
-        "registry",
-        "a private registry on the host, which guests pull from",
-        ARGS,
-        {
-            "port=": "start: TCP port on 127.0.0.1 [5000]",
-            "tls": "start: https, with a certificate made for it",
-            "htpasswd=": "start: file with users and bcrypt passwords; without one nobody logs in",
-            "o=": "status, ls: json",
-        },
-        least=1,
-    ),
-}
 ACTIONS = {
     "start": command_line.Action(options=("port", "tls", "htpasswd")),
     "stop": command_line.Action(),
@@ -44,13 +29,8 @@ ACTIONS = {
 PORT = "5000"
 
 
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module."""
-    yield kit.verb(VERBS["registry"], project.words, _registry, [project])
-
-
 def _registry(project: Project) -> None:
-    action, names = command_line.action(VERBS["registry"], project.words, ACTIONS)
+    action, names = command_line.action(project.words, ACTIONS)
     server = Server(project.workspace.registry)
     does = {"start": _start, "stop": _stop, "status": _status, "ls": _ls}
     if action in does:
@@ -67,11 +47,11 @@ def _reference(text: str) -> image_reference.Reference:
 
 
 def _start(project: Project, server: Server) -> None:
-    said = project.words.options
-    port = said.get("port", PORT)
+    choices = project.words.options
+    port = choices.get("port", PORT)
     if not port.isdigit() or not 1024 <= int(port) <= 65535:
         raise UsageError(f"--port: expected 1024 to 65535, got '{port}'")
-    htpasswd = str(Path(said["htpasswd"]).resolve()) if "htpasswd" in said else None
+    htpasswd = str(Path(choices["htpasswd"]).resolve()) if "htpasswd" in choices else None
     if htpasswd and not Path(htpasswd).is_file():
         raise UsageError(f"--htpasswd: there is no file {htpasswd}")
     with files.locked(server.lock, wait=False, busy="another command works on the registry"):
@@ -81,25 +61,26 @@ def _start(project: Project, server: Server) -> None:
                 f"the registry runs already at {registry_server.url(saved)} (xc registry stop ends it)"
             )
             return
-        found = program(server, project.site)
-        saved = registry_server.start(server, found, int(port), tls="tls" in said, htpasswd=htpasswd)
+        server_program = program(server, project.site)
+        tls = "tls" in choices
+        saved = registry_server.start(server, server_program, int(port), tls=tls, htpasswd=htpasswd)
     guests = registry_server.url(saved, registry_server.FOR_GUESTS)
     progress.say(f"registry at {registry_server.url(saved)}, for guests {guests}")
 
 
 def program(server: Server, site: Site) -> str:
     """The host's docker-registry; else the one in Debian's package, which need not be installed."""
-    found = proc.find("docker-registry")
-    if found or server.own_program.is_file():
-        return found or str(server.own_program)
-    wanted = Artifact(
+    installed = proc.find("docker-registry")
+    if installed or server.own_program.is_file():
+        return installed or str(server.own_program)
+    package = Artifact(
         name="docker-registry",
         sources=(Source(deb="docker-registry", suite=site.suite, member="usr/bin/docker-registry"),),
     )
     suite.get(site.suite, site)
-    artifact.get(wanted, site.workspace.root, site)
-    known = files.read_json(site.workspace.stamp("artifact", wanted.name))
-    return str(registry_server.keep_program(server, site.workspace.content(known["sha256"])))
+    artifact.get(package, site.workspace.root, site)
+    artifact_stamp = files.read_json(site.workspace.stamp("artifact", package.name))
+    return str(registry_server.keep_program(server, site.workspace.content(artifact_stamp["sha256"])))
 
 
 def _stop(project: Project, server: Server) -> None:
@@ -110,7 +91,7 @@ def _stop(project: Project, server: Server) -> None:
 
 def _status(project: Project, server: Server) -> None:
     saved = server.running()
-    found = list(registry_server.images(server))
+    listed = list(registry_server.images(server))
     facts = {
         "running": saved is not None,
         "url": registry_server.url(saved) if saved else None,
@@ -118,7 +99,7 @@ def _status(project: Project, server: Server) -> None:
         "pid": saved["pid"] if saved else None,
         "login": bool(saved and saved["htpasswd"]),
         "certificate": str(server.certificate) if saved and saved["tls"] else None,
-        "images": len(found),
+        "images": len(listed),
         "size": server.size(),
         "log": str(server.log),
     }
@@ -130,7 +111,7 @@ def _status(project: Project, server: Server) -> None:
         if saved
         else "does not run"
     )
-    sys.stdout.write(f"registry {where}; {len(found)} images, {progress.amount(server.size())}\n")
+    sys.stdout.write(f"registry {where}; {len(listed)} images, {progress.amount(server.size())}\n")
 
 
 def _ls(project: Project, server: Server) -> None:
@@ -159,17 +140,17 @@ def _cache(project: Project, server: Server, references: Sequence[image_referenc
     workspace = project.workspace
     for reference in references:
         if reference.local:
-            pull.recorded(reference.text, project.site)
+            local_images.recorded(reference.text, project.site)
         else:
             pull.fetch(reference.text, pull.access(project), project.site)
-        known = files.read_json(workspace.pulled(reference.text))
+        stamp = files.read_json(workspace.pulled(reference.text))
         known_as = f"{registry_server.HOST}:{saved['port']}"
-        place = Place(registry_server.url(saved), reference.name, (known_as, reference.name), loose=True)
-        push(oci.Layout(workspace.oci), place, reference.tag or "cached", str(known["digest"]))
+        place = Mirror(registry_server.url(saved), reference.name, (known_as, reference.name), loose=True)
+        push(oci.Layout(workspace.oci), place, reference.tag or "cached", str(stamp["digest"]))
         progress.say(f"{reference.text} is in the registry as {reference.named}")
 
 
-def push(layout: oci.Layout, place: Place, tag: str, digest: str) -> None:
+def push(layout: oci.Layout, place: Mirror, tag: str, digest: str) -> None:
     """Send an image of the layout to a registry."""
     manifest = oci.Manifest.of(layout.json(digest), digest)
 
@@ -182,10 +163,10 @@ def push(layout: oci.Layout, place: Place, tag: str, digest: str) -> None:
 
 
 def _rm(project: Project, server: Server, references: Sequence[image_reference.Reference]) -> None:
-    known = [f"{name}:{tag}" for name, tag, _ in registry_server.images(server)]
-    lost = [reference.named for reference in references if reference.named not in known]
+    names = [f"{name}:{tag}" for name, tag, _ in registry_server.images(server)]
+    lost = [reference.named for reference in references if reference.named not in names]
     if lost:
-        raise UserError(unknown("image", lost[0], known), "xc registry ls")
+        raise UserError(unknown("image", lost[0], names), "xc registry ls")
     before = server.size()
     with files.locked(server.lock, wait=False, busy="another command works on the registry"):
         for reference in references:
@@ -193,3 +174,6 @@ def _rm(project: Project, server: Server, references: Sequence[image_reference.R
             progress.say(f"{reference.named} removed")
         registry_server.collect(server)
     progress.say(f"{progress.amount(before - server.size())} freed")
+
+
+DOES: Does = {"registry": _registry}

@@ -19,7 +19,7 @@ from tasks.base import files
 from tasks.base.errors import UserError
 from tasks.base.progress import Bar
 from tasks.build.containers import oci, registry_auth
-from tasks.build.containers.registry_places import Access, Place, places
+from tasks.build.containers.registry_places import Mirror, RegistryAccess, places
 from tasks.definitions import image_reference
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class NotThere(UserError):
 class Repository:
     """One place, spoken to."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Mirror) -> None:
         import requests
         import urllib3
 
@@ -62,54 +62,57 @@ class Repository:
             raise UserError(f"{self.place.text}: asked for manifest {which}, got {digest}")
         return data, digest
 
-    def blob(self, wanted: oci.Descriptor, target: Path) -> None:
+    def blob(self, descriptor: oci.Descriptor, target: Path) -> None:
         """Fetch a blob to `target`; what broke off stays in `target`.part, and goes on there."""
         import requests
 
         part = target.with_name(f"{target.name}.part")
         with files.locked(part.with_name(f"{part.name}.lock")), files.explained(target):
             for attempt in range(TRIES):
-                if target.is_file() or self._have(part) == wanted.size:
+                if target.is_file() or self._have(part) == descriptor.size:
                     break
                 try:
-                    self._stream(wanted, part)
+                    self._stream(descriptor, part)
                 except requests.RequestException as error:
                     if attempt == TRIES - 1:
                         raise UserError(
-                            f"{self.place.text}: {wanted.digest[:19]}: {reason(error)}",
+                            f"{self.place.text}: {descriptor.digest[:19]}: {reason(error)}",
                             "run again to go on where it broke off",
                         ) from error
                     time.sleep(0.2 * 2**attempt)
             if not target.is_file():
-                self._accept(wanted, part, target)
+                self._accept(descriptor, part, target)
 
     def _have(self, part: Path) -> int:
         return part.stat().st_size if part.is_file() else -1
 
-    def _stream(self, wanted: oci.Descriptor, part: Path) -> None:
+    def _stream(self, descriptor: oci.Descriptor, part: Path) -> None:
         import requests
 
         have = max(self._have(part), 0)
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
-        with self._ask("GET", f"blobs/{wanted.digest}", headers=headers, stream=True) as reply:
+        with self._ask("GET", f"blobs/{descriptor.digest}", headers=headers, stream=True) as reply:
             resumed = reply.status_code == 206
             got = have if resumed else 0
-            with part.open("ab" if resumed else "wb") as file, Bar(wanted.digest[7:19], wanted.size) as bar:
+            with (
+                part.open("ab" if resumed else "wb") as file,
+                Bar(descriptor.digest[7:19], descriptor.size) as bar,
+            ):
                 bar.to(got)
                 for chunk in reply.iter_content(CHUNK):
                     file.write(chunk)
                     got += len(chunk)
                     bar.add(len(chunk))
-        if got < wanted.size:
-            raise requests.ConnectionError(f"the connection broke after {got} of {wanted.size} bytes")
+        if got < descriptor.size:
+            raise requests.ConnectionError(f"the connection broke after {got} of {descriptor.size} bytes")
 
-    def _accept(self, wanted: oci.Descriptor, part: Path, target: Path) -> None:
+    def _accept(self, descriptor: oci.Descriptor, part: Path, target: Path) -> None:
         actual = f"sha256:{files.sha256(part)}"
-        if actual != wanted.digest:
+        if actual != descriptor.digest:
             part.unlink()
             raise UserError(
                 f"{self.place.text}: not the expected content\n"
-                f"  expected {wanted.digest}, {wanted.size} bytes\n  got      {actual}",
+                f"  expected {descriptor.digest}, {descriptor.size} bytes\n  got      {actual}",
                 "run again; if it stays so, the registry or something before it is broken",
             )
         part.replace(target)
@@ -138,39 +141,44 @@ class Repository:
         media = oci.parsed(data, which).get("mediaType") or oci.MANIFEST
         self._ask("PUT", f"manifests/{which}", headers={"Content-Type": media}, data=data).close()
 
-    def _ask(self, method: str, what: str, **said: Any) -> "requests.Response":
+    def _ask(self, method: str, what: str, **options: Any) -> "requests.Response":
         """A request; logs in when the registry wants it. NotThere for 404, UserError for other refusals."""
         import requests
 
         url = what if "://" in what else f"{self._url}/v2/{self.place.repository}/{what}"
         try:
-            reply = self._send(method, url, **said)
+            reply = self._send(method, url, **options)
         except requests.exceptions.SSLError:
             if not self.place.loose or self._url.startswith("http:"):
                 raise
             self._url = self._url.replace("https:", "http:", 1)
-            return self._ask(method, what, **said)
+            return self._ask(method, what, **options)
         if reply.status_code == 401 and self._log_in(reply.headers.get("WWW-Authenticate", "")):
             reply.close()
-            if hasattr(said.get("data"), "seek"):
-                said["data"].seek(0)
-            reply = self._send(method, url, **said)
+            if hasattr(options.get("data"), "seek"):
+                options["data"].seek(0)
+            reply = self._send(method, url, **options)
         if reply.ok:
             return reply
         with reply:
-            text = f"{url}: the registry answered {reply.status_code} {reply.reason}{_said(reply)}"
+            text = f"{url}: the registry answered {reply.status_code} {reply.reason}{_message_of(reply)}"
         if reply.status_code == 404:
             raise NotThere(text)
         raise UserError(text, self._advice(reply.status_code))
 
-    def _send(self, method: str, url: str, **said: Any) -> "requests.Response":
+    def _send(self, method: str, url: str, **options: Any) -> "requests.Response":
         def authorize(request: Any) -> Any:  # in this way .netrc does not come in between
             if self._authorization:
                 request.headers["Authorization"] = self._authorization
             return request
 
         return self._session.request(
-            method, url, auth=authorize, timeout=TIMEOUT, verify=False if self.place.loose else None, **said
+            method,
+            url,
+            auth=authorize,
+            timeout=TIMEOUT,
+            verify=False if self.place.loose else None,
+            **options,
         )
 
     def _log_in(self, header: str) -> bool:
@@ -206,7 +214,7 @@ class Repository:
         return f"log in (podman login {registry}), or write a login to {registry_auth.places(os.environ)[0]}"
 
 
-def _said(reply: "requests.Response") -> str:
+def _message_of(reply: "requests.Response") -> str:
     try:
         errors = reply.json()["errors"]
         return ": " + "; ".join(str(each.get("message") or each.get("code")) for each in errors)
@@ -228,7 +236,7 @@ def reason(error: Exception) -> str:
     return "the registry does not answer" if "Max retries" in text or "timed out" in text else text
 
 
-def first(reference: image_reference.Reference, access: Access, use: Callable[[Repository], T]) -> T:
+def first(reference: image_reference.Reference, access: RegistryAccess, use: Callable[[Repository], T]) -> T:
     """What `use` gives at the first place that has the image.
 
     Raises NotThere when every place answers that it has it not, else UserError with each place's reason.
@@ -236,7 +244,7 @@ def first(reference: image_reference.Reference, access: Access, use: Callable[[R
     return at(places(reference, access), reference.text, use)
 
 
-def at(where: Sequence[Place], what: str, use: Callable[[Repository], T]) -> T:
+def at(where: Sequence[Mirror], what: str, use: Callable[[Repository], T]) -> T:
     """As `first`, for given places."""
     import requests
 

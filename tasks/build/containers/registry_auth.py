@@ -31,13 +31,13 @@ def places(environ: Mapping[str, str]) -> list[Path]:
 def login(registry: str, repository: str, environ: Mapping[str, str]) -> Login | None:
     """Who to be at `registry`: the most exact entry of the first file that has one."""
     for place in places(environ):
-        known = files.read_json(place).get("auths")
-        if not isinstance(known, dict):
+        logins = files.read_json(place).get("auths")
+        if not isinstance(logins, dict):
             continue
         for key in _keys(registry, repository):
-            found = _decoded(known.get(key))
-            if found:
-                return found
+            entry = _decoded(logins.get(key))
+            if entry:
+                return entry
     return None
 
 
@@ -75,5 +75,5 @@ def _decoded(entry: Any) -> Login | None:
 def challenge(header: str) -> tuple[str, dict[str, str]]:
     """A WWW-Authenticate header: the scheme in lower case, and its parameters (RFC 9110, 11.6.1)."""
     scheme, _, rest = header.partition(" ")
-    found = re.findall(r'(\w+)=(?:"([^"]*)"|([^\s,]+))', rest)
-    return scheme.lower(), {key.lower(): quoted or plain for key, quoted, plain in found}
+    parameters = re.findall(r'(\w+)=(?:"([^"]*)"|([^\s,]+))', rest)
+    return scheme.lower(), {key.lower(): quoted or plain for key, quoted, plain in parameters}

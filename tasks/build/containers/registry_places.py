@@ -10,7 +10,7 @@ LOOPBACK = re.compile(r"(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?")
 
 
 @dataclass(frozen=True)
-class Access:
+class RegistryAccess:
     """How registries are reached; this does not decide what comes out."""
 
     NO_INPUT: ClassVar = True
@@ -19,14 +19,14 @@ class Access:
     insecure: tuple[str, ...] = ()  # hosts whose certificate is not checked, or that have none
 
     @classmethod
-    def of(cls, mirrors: str, insecure: str) -> "Access":
+    def of(cls, mirrors: str, insecure: str) -> "RegistryAccess":
         """From settings: `PREFIX=[http://]HOST[/PATH] ...` and `HOST ...`."""
         pairs = [tuple(word.split("=", 1)) for word in mirrors.split()]
         return cls(tuple((pair[0], pair[1]) for pair in pairs), tuple(insecure.split()))
 
 
 @dataclass(frozen=True)
-class Place:
+class Mirror:
     """One repository of one registry."""
 
     url: str  # https://host[:port]
@@ -40,19 +40,19 @@ class Place:
         return f"{self.url}/{self.repository}"
 
 
-def places(reference: image_reference.Reference, access: Access) -> list[Place]:
+def places(reference: image_reference.Reference, access: RegistryAccess) -> list[Mirror]:
     """Where to ask for an image, in order: mirrors of the longest prefix first, the registry itself last."""
     whole = reference.name
     fits = [pair for pair in access.mirrors if f"{whole}/".startswith(f"{pair[0].rstrip('/')}/")]
-    found = []
+    mirrors = []
     for prefix, instead in sorted(fits, key=lambda pair: -len(pair[0])):
         scheme, _, rest = instead.rpartition("://")
         host, _, path = f"{rest.rstrip('/')}{whole[len(prefix.rstrip('/')) :]}".partition("/")
-        found.append(_place(host, path, access, scheme, host))
+        mirrors.append(_place(host, path, access, scheme, host))
     host = "registry-1.docker.io" if reference.registry == image_reference.HUB else reference.registry
-    return [*found, _place(host, reference.repository, access, "", reference.registry)]
+    return [*mirrors, _place(host, reference.repository, access, "", reference.registry)]
 
 
-def _place(host: str, repository: str, access: Access, scheme: str, known_as: str) -> Place:
+def _place(host: str, repository: str, access: RegistryAccess, scheme: str, login: str) -> Mirror:
     loose = host in access.insecure or LOOPBACK.fullmatch(host) is not None
-    return Place(f"{scheme or 'https'}://{host}", repository, (known_as, repository), loose)
+    return Mirror(f"{scheme or 'https'}://{host}", repository, (login, repository), loose)

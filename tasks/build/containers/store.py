@@ -5,11 +5,8 @@ overlays on the ISO list, and the disk image with its overlays. A cluster withou
 self-contained disk image has its own inside.
 """
 
-import contextlib
-import os
 import tarfile
 import tempfile
-import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,14 +30,14 @@ RECENT = 600  # seconds
 
 
 @dataclass(frozen=True)
-class Wanted:
+class StoreContents:
     """What is on the disk of a cluster."""
 
     refs: tuple[str, ...] = ()  # the full names of the images
     forms: tuple[str, ...] = ()  # and how programs in the guest want them
 
 
-def wanted(project: Project, overlays: Collection[Overlay]) -> Wanted:
+def contents(project: Project, overlays: Collection[Overlay]) -> StoreContents:
     """The images that the cluster's nodes have before the start."""
     images, name = project.definitions.images, project.settings.image
     chain = image_chain.chain(images, name)
@@ -50,7 +47,7 @@ def wanted(project: Project, overlays: Collection[Overlay]) -> Wanted:
     forms: set[str] = {form for overlay in unpacked for form in overlay.image_stores}
     if any(image.disk for image in chain):
         forms |= {USUAL, LAYOUT}  # what its programs read is not known
-    return Wanted(tuple(sorted(refs.difference(inside))), tuple(sorted(forms or {USUAL})))
+    return StoreContents(tuple(sorted(refs.difference(inside))), tuple(sorted(forms or {USUAL})))
 
 
 def listed(project: Project, images: Sequence[Image]) -> list[str]:
@@ -63,23 +60,25 @@ def names(definitions: Iterable[Image | Overlay]) -> set[str]:
     return {image.ref for each in definitions for image in each.images}
 
 
-def is_due(project: Project, disk: Wanted) -> bool:
+def is_due(project: Project, disk: StoreContents) -> bool:
     """Whether there is something to do: a disk to make, or one to give up."""
     return bool(disk.refs) or project.workspace.stored(project.settings.name).is_file()
 
 
-def tasks(project: Project, made: Wanted) -> kit.Tasks:
+def tasks(project: Project, contents: StoreContents) -> kit.Tasks:
     """The disk of the cluster; or, when it has one that is not wanted any more, the end of that."""
     workspace, name = project.workspace, project.settings.name
     stamp = workspace.stored(name)
-    if not made.refs:
-        if is_due(project, made):
+    if not contents.refs:
+        if is_due(project, contents):
             yield kit.task("store", None, kit.Recipe(forget, [workspace, name]), [])
+        else:
+            yield kit.group("store", "The disk of container images; this cluster has none")
         return
     recipe = kit.Recipe(
         build,
-        [workspace, name, made, source_date_epoch(project.environ)],
-        deps=[workspace.pulled(ref) for ref in made.refs],
+        [workspace, name, contents, source_date_epoch(project.environ)],
+        deps=[workspace.pulled(ref) for ref in contents.refs],
         code=(containers_storage, layers, oci, oci_archive, squashfs),
     )
     task = kit.task("store", None, recipe, [stamp])
@@ -93,22 +92,22 @@ def disk_of(workspace: Workspace, cluster: str) -> Path | None:
     return workspace.store(str(key)) if key else None
 
 
-def build(workspace: Workspace, name: str, made: Wanted, epoch: int) -> None:
+def build(workspace: Workspace, name: str, contents: StoreContents, epoch: int) -> None:
     """Write the disk of container images"""
-    images = _known(workspace, made.refs)
+    images = _images(workspace, contents.refs)
     layout = oci.Layout(workspace.oci)
-    key = files.digest([made.forms, [[image.names, image.digest, image.top] for image in images]])[:16]
+    key = files.digest([contents.forms, [[image.names, image.digest, image.top] for image in images]])[:16]
     disk = workspace.store(key)
 
     def fill(tar: tarfile.TarFile) -> None:
-        if USUAL in made.forms:
-            containers_storage.Writer(layout, tar, STORAGE, epoch).write(images)
-        if LAYOUT in made.forms:
+        if USUAL in contents.forms:
+            containers_storage.StorageWriter(layout, tar, STORAGE, epoch).write(images)
+        if LAYOUT in contents.forms:
             oci_archive.write(layout, images, tar, LAYOUT, epoch)
 
     with files.locked(disk.with_suffix(".lock")), files.atomic(disk) as temp:
         squashfs.write(temp, fill, epoch)
-    files.write_stamp(workspace.stored(name), {"disk": disk}, key=key, images=list(made.refs))
+    files.write_stamp(workspace.stored(name), {"disk": disk}, key=key, images=list(contents.refs))
     _forget_old(workspace)
 
 
@@ -116,17 +115,17 @@ def put_inside(workspace: Workspace, refs: Sequence[str], root: Path, epoch: int
     """Write container images into the tree of a disk image, as an OCI layout."""
     with tempfile.TemporaryFile(dir=root.parent) as file:
         with tarfile.open(fileobj=file, mode="w") as tar:
-            oci_archive.write(oci.Layout(workspace.oci), _known(workspace, refs), tar, INSIDE, epoch)
+            oci_archive.write(oci.Layout(workspace.oci), _images(workspace, refs), tar, INSIDE, epoch)
         file.seek(0)
         with tarfile.open(fileobj=file) as tar:
             tar.extractall(root, filter="tar")
 
 
-def _known(workspace: Workspace, refs: Iterable[str]) -> list[Stored]:
+def _images(workspace: Workspace, refs: Iterable[str]) -> list[Stored]:
     """What was pulled or made under these names."""
-    known = [files.read_json(workspace.pulled(ref)) for ref in refs]
+    stamps = [files.read_json(workspace.pulled(ref)) for ref in refs]
     return containers_storage.merged(
-        [Stored((_shown(str(each["name"])),), str(each["digest"]), str(each["top"])) for each in known]
+        [Stored((_shown(str(each["name"])),), str(each["digest"]), str(each["top"])) for each in stamps]
     )
 
 
@@ -145,8 +144,4 @@ def _forget_old(workspace: Workspace) -> None:
     """Remove disks that no cluster has but for the newest. Running nodes do not need the name."""
     folder = workspace.store("x").parent
     used = {disk_of(workspace, stamp.stem) for stamp in folder.glob("*.json")}
-    left = sorted((path.stat().st_mtime, path) for path in folder.glob("[!.]*.squashfs") if path not in used)
-    for made, old in left[:-KEPT]:
-        if time.time() - made > RECENT:
-            with contextlib.suppress(OSError):
-                os.unlink(old)
+    files.forget_old(folder, KEPT, RECENT, lambda path: path.match("[!.]*.squashfs") and path not in used)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tasks.build.credentials.keys import YEARS, Pair, Secret
+from tasks.build.credentials.keys import YEARS, KeyPair, Secret
 
 CURVE = ec.SECP256R1()
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of its group (SEC 2, 2.4.2)
@@ -77,31 +77,31 @@ class Authority:
         self._name = name
         self._key = key(secret, name)
         self._subject = Subject(name)
-        made = _builder(secret, self._subject, self._subject, self._key)
-        made = made.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        made = made.add_extension(_usage(authority=True), critical=True)
-        self._certificate = _signed(made, self._key)
+        builder = _builder(secret, self._subject, self._subject, self._key)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        builder = builder.add_extension(_usage(authority=True), critical=True)
+        self._certificate = _signed(builder, self._key)
 
     @property
-    def pair(self) -> Pair:
+    def pair(self) -> KeyPair:
         """Its own certificate and key."""
-        return Pair(self._certificate.public_bytes(serialization.Encoding.PEM), self._key.pem)
+        return KeyPair(self._certificate.public_bytes(serialization.Encoding.PEM), self._key.pem)
 
-    def issue(self, name: str, subject: Subject) -> Pair:
+    def issue(self, name: str, subject: Subject) -> KeyPair:
         """A certificate of a server, where the subject has hosts, else of a client; `name` names its key."""
         own = key(self._secret, f"{self._name}/{name}")
-        made = _builder(self._secret, subject, self._subject, own)
-        made = made.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        made = made.add_extension(_usage(authority=False), critical=True)
-        made = made.add_extension(
+        builder = _builder(self._secret, subject, self._subject, own)
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        builder = builder.add_extension(_usage(authority=False), critical=True)
+        builder = builder.add_extension(
             x509.ExtendedKeyUsage([SERVER if subject.hosts else CLIENT]), critical=False
         )
         above = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.private.public_key())
-        made = made.add_extension(above, critical=False)
+        builder = builder.add_extension(above, critical=False)
         if subject.hosts:
             names = x509.SubjectAlternativeName([_host(host) for host in subject.hosts])
-            made = made.add_extension(names, critical=False)
-        return Pair(_signed(made, self._key).public_bytes(serialization.Encoding.PEM), own.pem)
+            builder = builder.add_extension(names, critical=False)
+        return KeyPair(_signed(builder, self._key).public_bytes(serialization.Encoding.PEM), own.pem)
 
 
 def _builder(secret: Secret, subject: Subject, issuer: Subject, own: Key) -> x509.CertificateBuilder:
@@ -121,8 +121,8 @@ def _builder(secret: Secret, subject: Subject, issuer: Subject, own: Key) -> x50
     )
 
 
-def _signed(made: x509.CertificateBuilder, authority: Key) -> x509.Certificate:
-    return made.sign(authority.private, hashes.SHA256(), ecdsa_deterministic=True)
+def _signed(builder: x509.CertificateBuilder, authority: Key) -> x509.Certificate:
+    return builder.sign(authority.private, hashes.SHA256(), ecdsa_deterministic=True)
 
 
 def _usage(*, authority: bool) -> x509.KeyUsage:

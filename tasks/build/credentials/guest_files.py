@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tasks.base.node_names import node_name
 from tasks.build.credentials import kubeconfig
 from tasks.build.credentials.certificates import Authority, Subject, key
-from tasks.build.credentials.keys import Pair, Secret
+from tasks.build.credentials.keys import KeyPair, Secret
 from tasks.definitions.addresses import v4, v6
 from tasks.definitions.kubernetes import CONTROL, DOMAIN, FOLDER, PORT, SERVICES
 
@@ -42,9 +42,9 @@ def api(prefix: str, *, ipv6: bool) -> str:
     return f"https://[{v6(prefix, 1, CONTROL)}]:{PORT}" if ipv6 else f"https://{v4(1, CONTROL)}:{PORT}"
 
 
-def layout(made: Secret, prefix: str, nodes: int, *, ipv6: bool) -> Iterator[File]:
+def layout(shared: Secret, prefix: str, nodes: int, *, ipv6: bool) -> Iterator[File]:
     """All files, for nodes 1 to `nodes`; with `ipv6` the nodes reach the API by IPv6."""
-    authority, proxies = Authority(made, "kubernetes"), Authority(made, "front-proxy")
+    authority, proxies = Authority(shared, "kubernetes"), Authority(shared, "front-proxy")
     url = api(prefix, ipv6=ipv6)
     ca = authority.pair
     yield from _pair("pki/ca", ca)
@@ -55,17 +55,17 @@ def layout(made: Secret, prefix: str, nodes: int, *, ipv6: bool) -> Iterator[Fil
     )
     to_kubelets = Subject("kube-apiserver-kubelet-client", "system:masters")
     yield from _pair("pki/apiserver-kubelet-client", authority.issue("apiserver-kubelet-client", to_kubelets))
-    accounts = key(made, "service-accounts")
+    accounts = key(shared, "service-accounts")
     yield File(f"{FOLDER}/pki/sa.key", accounts.pem, secret=True)
     yield File(f"{FOLDER}/pki/sa.pub", accounts.public_pem)
     for name, subject in CLIENTS.items():
         yield _config(
-            f"{name}.conf", kubeconfig.Access(name, url, ca.certificate, authority.issue(name, subject))
+            f"{name}.conf", kubeconfig.ApiAccess(name, url, ca.certificate, authority.issue(name, subject))
         )
     for number in range(1, nodes + 1):
         name = node_name(number)
         own = authority.issue(f"{name} client", Subject(f"system:node:{name}", "system:nodes"))
-        yield _config(f"nodes/{name}.conf", kubeconfig.Access(name, url, ca.certificate, own))
+        yield _config(f"nodes/{name}.conf", kubeconfig.ApiAccess(name, url, ca.certificate, own))
         hosts = [
             name,
             *(v4(net, number) for net in (1, 0)),
@@ -76,10 +76,10 @@ def layout(made: Secret, prefix: str, nodes: int, *, ipv6: bool) -> Iterator[Fil
         )
 
 
-def admin(made: Secret, name: str, url: str) -> kubeconfig.Access:
+def admin(secret: Secret, name: str, url: str) -> kubeconfig.ApiAccess:
     """How the administrator of the cluster `name` reaches its API at `url`."""
-    authority = Authority(made, "kubernetes")
-    return kubeconfig.Access(name, url, authority.pair.certificate, authority.issue("admin", ADMIN))
+    authority = Authority(secret, "kubernetes")
+    return kubeconfig.ApiAccess(name, url, authority.pair.certificate, authority.issue("admin", ADMIN))
 
 
 def _api_hosts(prefix: str) -> list[str]:
@@ -93,10 +93,10 @@ def _api_hosts(prefix: str) -> list[str]:
     return [*inside, node_name(CONTROL), "localhost", "127.0.0.1", "::1", *own, *SERVICES]
 
 
-def _pair(name: str, pair: Pair) -> Iterator[File]:
+def _pair(name: str, pair: KeyPair) -> Iterator[File]:
     yield File(f"{FOLDER}/{name}.crt", pair.certificate)
     yield File(f"{FOLDER}/{name}.key", pair.key, secret=True)
 
 
-def _config(name: str, access: kubeconfig.Access) -> File:
+def _config(name: str, access: kubeconfig.ApiAccess) -> File:
     return File(f"{FOLDER}/{name}", kubeconfig.text(access).encode(), secret=True)

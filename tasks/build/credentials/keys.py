@@ -23,7 +23,7 @@ class Secret:
 
 
 @dataclass(frozen=True)
-class Pair:
+class KeyPair:
     """A certificate and its key, as PEM."""
 
     certificate: bytes

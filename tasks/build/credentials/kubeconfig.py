@@ -14,7 +14,7 @@ import yaml
 from tasks.base import files, progress, records
 from tasks.base.errors import UserError
 from tasks.base.records import Record
-from tasks.build.credentials.keys import Pair
+from tasks.build.credentials.keys import KeyPair
 
 PATIENCE = 10.0  # seconds that another writer may take
 LISTS = ("clusters", "contexts", "users")
@@ -22,13 +22,13 @@ EMPTY: Mapping[str, Any] = {"apiVersion": "v1", "kind": "Config", "preferences":
 
 
 @dataclass(frozen=True)
-class Access:
+class ApiAccess:
     """How somebody reaches an API; cluster, user and context are all called `name`."""
 
     name: str
     server: str  # URL
     authority: bytes  # certificate, PEM
-    own: Pair
+    own: KeyPair
 
     @property
     def entries(self) -> dict[str, dict[str, Any]]:
@@ -43,7 +43,7 @@ class Access:
         }
 
 
-def text(access: Access) -> str:
+def text(access: ApiAccess) -> str:
     """A whole kubeconfig."""
     return _text(_merged({}, access))
 
@@ -62,7 +62,7 @@ class Joined(Record):
     files: Mapping[str, str]
 
 
-def join(state: Path, path: Path, access: Access) -> None:
+def join(state: Path, path: Path, access: ApiAccess) -> None:
     """Put the context into a file, and note in `state` what has to be taken out of it again."""
     noted = records.intact(state, Joined)
     before = merge(path, access)
@@ -90,7 +90,7 @@ def leave(state: Path) -> None:
             progress.say(f"warning: the context '{noted.name}' stays in a kubeconfig: {error}")
 
 
-def merge(path: Path, access: Access) -> str:
+def merge(path: Path, access: ApiAccess) -> str:
     """Put the context into the file, and make it the current one; what was current before is returned.
 
     UserError when the file cannot be read, or has a context of this name that leads elsewhere.
@@ -132,12 +132,12 @@ def _text(content: dict[str, Any]) -> str:
     return yaml.safe_dump(content, sort_keys=False)
 
 
-def _merged(content: Mapping[str, Any], access: Access) -> dict[str, Any]:
-    made = {**EMPTY, **content}
+def _merged(content: Mapping[str, Any], access: ApiAccess) -> dict[str, Any]:
+    merged = {**EMPTY, **content}
     for kind, entry in access.entries.items():
-        others = [each for each in made.get(kind) or [] if each.get("name") != access.name]
-        made[kind] = [*others, {"name": access.name, **entry}]
-    return {**made, "current-context": access.name}
+        others = [each for each in merged.get(kind) or [] if each.get("name") != access.name]
+        merged[kind] = [*others, {"name": access.name, **entry}]
+    return {**merged, "current-context": access.name}
 
 
 def _entry(content: Mapping[str, Any], kind: str, name: str) -> dict[str, Any] | None:
@@ -145,8 +145,8 @@ def _entry(content: Mapping[str, Any], kind: str, name: str) -> dict[str, Any] |
 
 
 def _is_ours(entry: Mapping[str, Any], authority: bytes) -> bool:
-    said = (entry.get("cluster") or {}).get("certificate-authority-data")
-    return bool(said == base64.b64encode(authority).decode())
+    encoded = (entry.get("cluster") or {}).get("certificate-authority-data")
+    return bool(encoded == base64.b64encode(authority).decode())
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ TITLE = "kubernetes-credentials"  # of the tar on the ISO
 def tasks(project: Project) -> kit.Tasks:
     """One task, where the nodes run Kubernetes."""
     settings, workspace = project.settings, project.workspace
-    if not wanted(project):
+    if not is_due(project):
         return
     from tasks.build.credentials import (  # a tenth of a second, for those who need it
         certificates,
@@ -43,7 +43,7 @@ def tasks(project: Project) -> kit.Tasks:
     yield task
 
 
-def wanted(project: Project) -> bool:
+def is_due(project: Project) -> bool:
     """Whether the ISO has them. That of a release has not: who unpacks it makes a secret of its own."""
     return project.settings.kubernetes and project.words.verb != "release"
 

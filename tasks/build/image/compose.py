@@ -15,8 +15,9 @@ from tasks.base.errors import UserError
 from tasks.base.paths import Site
 from tasks.build.containers import oci_archive, store
 from tasks.build.overlay import host_libraries, ovl
-from tasks.build.sources import apt
+from tasks.build.sources import apt, requested
 from tasks.definitions import image_chain, iso_choice
+from tasks.definitions.package_request import PackageRequest
 from tasks.definitions.schema import Image
 from tasks.engine import kit
 from tasks.formats import capabilities, ext4, tiny_programs, tree
@@ -26,11 +27,13 @@ BINARIES = ("bin", "sbin", "usr/bin", "usr/sbin")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ImageBuild:
     """An image as it is built in this run."""
 
     name: str
     base: Image
+    packages: PackageRequest
+    picks: PackageRequest  # packages of which single files are taken
     overlays: tuple[str, ...]  # keys of overlay tars, in the order they are unpacked
     version: str
     epoch: int
@@ -38,49 +41,55 @@ class Recipe:
     refs: tuple[str, ...]  # container images that are in it
 
 
-def tasks(project: Project, chosen: iso_choice.Choice) -> kit.Tasks:
+def tasks(project: Project, chosen: iso_choice.IsoChoice) -> kit.Tasks:
     """Two tasks for each base image (its packages are a stamp of their own), one for each that extends it."""
     yield kit.group("image", "Disk images")
     for image in project.definitions.images.values():
         if image.disk:
             continue
-        made, rootfs = _recipe(project, image, chosen)
+        build, rootfs = _recipe(project, image, chosen)
         workspace = project.workspace
         deps = [path for folder in rootfs for path in files.tree_files(folder)]
-        deps += [workspace.stamp("ovl", key) for key in made.overlays]
-        deps += [workspace.pulled(ref) for ref in made.refs]
-        deps.append(workspace.stamp("suite", made.base.suite or project.settings.suite))
+        deps += [workspace.stamp("ovl", key) for key in build.overlays]
+        deps += [workspace.pulled(ref) for ref in build.refs]
+        deps.append(workspace.stamp("suite", build.packages.suite))
         targets = [workspace.image(image.name), workspace.stamp("image", image.name)]
         targets.append(workspace.image_libs(image.name))
         if not image.extends:
-            targets.append(ovl.packages_file(workspace, image.name))
+            targets.append(requested.packages_file(workspace, image.name))
         recipe = kit.Recipe(
-            build,
-            [made, rootfs, project.site],
+            compose,
+            [build, rootfs, project.site],
             deps=deps,
             inputs={"rootfs": [files.tree_manifest(folder) for folder in rootfs]},
             code=(
                 tree,
                 ext4,
+                requested,
                 apt,
                 tiny_programs,
                 host_libraries,
-                *((store, oci_archive) if made.refs else ()),
+                *((store, oci_archive) if build.refs else ()),
             ),
+            packages=[build.packages, build.picks],
         )
         yield kit.task("image", image.name, recipe, targets)
 
 
-def _recipe(project: Project, image: Image, chosen: iso_choice.Choice) -> tuple[Recipe, list[Path]]:
+def _recipe(project: Project, image: Image, chosen: iso_choice.IsoChoice) -> tuple[ImageBuild, list[Path]]:
     """The recipe, and the rootfs trees from the base image up."""
     chain = image_chain.chain(project.definitions.images, image.name)
     overlays = ovl.of_images(project, chain)
     keys = [ovl.recipe(project, overlay, ovl.plain(chosen)).key for overlay in overlays]
     version = project.environ.get("XCLUSTER_VERSION", "0.1.0")
     inside = image_chain.self_contained(project.definitions.images, image.name)
-    made = Recipe(
+    base = chain[0]
+    suite = base.suite or project.settings.suite
+    build = ImageBuild(
         image.name,
-        chain[0],
+        base,
+        PackageRequest(suite, base.packages, base.exclude),
+        PackageRequest(suite, tuple(base.pick), alone=True),
         tuple(keys),
         version,
         source_date_epoch(project.environ),
@@ -88,37 +97,37 @@ def _recipe(project: Project, image: Image, chosen: iso_choice.Choice) -> tuple[
         tuple(store.listed(project, inside)),
     )
     folders = [each.directory / "rootfs" for each in chain]
-    return made, [folder for folder in folders if folder.is_dir()]
+    return build, [folder for folder in folders if folder.is_dir()]
 
 
-def build(made: Recipe, rootfs: list[Path], site: Site) -> None:
+def compose(build: ImageBuild, rootfs: list[Path], site: Site) -> None:
     """Compose the disk image from Debian packages"""
     workspace = site.workspace
-    out = workspace.image(made.name)
-    archive = apt.archive(site, made.base.suite)
-    packages = apt.fetch(archive, made.base.packages, exclude=made.base.exclude)
-    picked = apt.alone(archive, made.base.pick)
+    out = workspace.image(build.name)
+    packages, picked = requested.fetch(build.packages, site), requested.fetch(build.picks, site)
     with files.locked(out.with_suffix(".lock")), files.atomic(out) as temp:
         raw, root = temp.with_suffix(".raw.tmp"), temp.with_suffix(".tree.tmp")
         try:
             files.remove(root)
             root.mkdir()
-            _compose(made.base, packages, picked, rootfs, root)
-            for key in made.overlays:
+            _compose(build.base, packages, picked, rootfs, root)
+            for key in build.overlays:
                 _unpack_overlay(workspace.ovl(key), root)
-            if made.refs:
-                store.put_inside(workspace, made.refs, root, made.epoch)
-            _finish(made, root)
-            host_libraries.write_list(root, workspace.image_libs(made.name))
-            ext4.make(root, raw, made.size, made.epoch, devices=made.base.devices, owners=made.base.owners)
+            if build.refs:
+                store.put_inside(workspace, build.refs, root, build.epoch)
+            _finish(build, root)
+            host_libraries.write_list(root, workspace.image_libs(build.name))
+            ext4.make(
+                root, raw, build.size, build.epoch, devices=build.base.devices, owners=build.base.owners
+            )
             ext4.to_qcow2(raw, temp)
         finally:
             raw.unlink(missing_ok=True)
             files.remove(root)
-    if made.name == made.base.name:
-        files.write_json(ovl.packages_file(workspace, made.name), {"packages": apt.facts(packages)})
+    if build.name == build.base.name:
+        files.write_json(requested.packages_file(workspace, build.name), {"packages": apt.facts(packages)})
     files.write_stamp(
-        workspace.stamp("image", made.name), {"qcow2": out}, packages=apt.facts([*packages, *picked])
+        workspace.stamp("image", build.name), {"qcow2": out}, packages=apt.facts([*packages, *picked])
     )
 
 
@@ -145,10 +154,10 @@ def _compose(
             link.symlink_to(target)
 
 
-def _pick(package: apt.Package, wanted: dict[str, str], root: Path) -> None:
+def _pick(package: apt.Package, places: dict[str, str], root: Path) -> None:
     """Single files of a package, wherever they are to go."""
     source = proc.pipe(["dpkg-deb", "--fsys-tarfile", package.path], stdout=subprocess.PIPE)
-    left = dict(wanted)
+    left = dict(places)
     assert source.stdout
     with tarfile.open(fileobj=source.stdout, mode="r|") as tar:
         for member in tar:
@@ -170,16 +179,16 @@ def _unpack_overlay(tar_file: Path, root: Path) -> None:
         tar.extractall(root, filter="tar")
 
 
-def _finish(made: Recipe, root: Path) -> None:
+def _finish(build: ImageBuild, root: Path) -> None:
     """What depends on the whole tree: applet links, the version, directory and file modes."""
-    _link_applets(made.base, root)
+    _link_applets(build.base, root)
     for name in ("etc/os-release", "etc/issue"):
         path = root / name
         if path.is_file():
-            path.write_text(path.read_text().replace("@VERSION@", made.version))
+            path.write_text(path.read_text().replace("@VERSION@", build.version))
     for folder in (root, *(path for path in root.rglob("*") if path.is_dir() and not path.is_symlink())):
         folder.chmod(0o755)
-    for path_, mode in {**made.base.dirs, **made.base.modes}.items():
+    for path_, mode in {**build.base.dirs, **build.base.modes}.items():
         (root / path_).chmod(int(mode, 8))
 
 

@@ -13,8 +13,7 @@ from typing import IO
 from tasks.base import files, proc
 from tasks.base.errors import CommandError, UserError
 from tasks.base.paths import Site
-from tasks.build.overlay import ovl
-from tasks.build.sources import download
+from tasks.build.sources import download, requested
 from tasks.definitions import lockfile
 from tasks.definitions.artifact_sources import Source
 from tasks.definitions.schema import Disk, Image
@@ -27,29 +26,29 @@ FOREIGN = {b"KDMV": "vmdk", b"vhdxfile": "vhdx", b"conectix": "vpc", b"<<< ": "v
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DiskRequest:
     """A disk as it is built in this run."""
 
     name: str
-    disk: Disk
+    definition: Disk
     folder: Path  # that `file` sources are relative to
     pinned: lockfile.Pin
 
     @property
     def sha256(self) -> str:
         """What the archive has to be. Raises UserError where nothing says it, or two say different things."""
-        mine, locked = self.disk.sha256, self.pinned.get("sha256")
+        mine, locked = self.definition.sha256, self.pinned.get("sha256")
         if mine and locked:
             lockfile.compare("image", self.name, {"sha256": locked}, {"sha256": mine})
-        known = mine or locked
-        if known is None:
-            last = self.disk.sources[-1].text
+        sha256 = mine or locked
+        if sha256 is None:
+            last = self.definition.sources[-1].text
             raise UserError(
                 f"nothing says which content {last} must have",
                 f"put its sha256 as disk.sha256 into {self.folder / 'image.yaml'}, or "
                 f"`xc lock {self.name}` to fetch it once and pin what comes",
             )
-        return known
+        return sha256
 
 
 def tasks(project: Project) -> kit.Tasks:
@@ -59,12 +58,14 @@ def tasks(project: Project) -> kit.Tasks:
         assert image.disk
         recipe = kit.Recipe(
             build,
-            [wanted(project, image), project.site],
+            [request(project, image), project.site],
             deps=[path for source in image.disk.sources if (path := _path(source, image.directory))],
             code=(qcow2, decompress),
         )
         targets = [workspace.image(image.name), workspace.stamp("image", image.name)]
-        yield kit.task("image", image.name, recipe, [*targets, ovl.packages_file(workspace, image.name)])
+        yield kit.task(
+            "image", image.name, recipe, [*targets, requested.packages_file(workspace, image.name)]
+        )
 
 
 def disks(project: Project) -> list[Image]:
@@ -72,10 +73,10 @@ def disks(project: Project) -> list[Image]:
     return [image for image in project.definitions.images.values() if image.disk]
 
 
-def wanted(project: Project, image: Image) -> Wanted:
+def request(project: Project, image: Image) -> DiskRequest:
     """What is asked of `image`."""
     assert image.disk
-    return Wanted(
+    return DiskRequest(
         image.name, image.disk, image.directory, lockfile.of(project.site.lock, "images", image.name)
     )
 
@@ -86,44 +87,44 @@ def _path(source: Source, folder: Path) -> Path | None:
     return path if path and path.is_file() else None
 
 
-def build(want: Wanted, site: Site) -> None:
+def build(disk: DiskRequest, site: Site) -> None:
     """Fetch the disk image and unpack it on the way"""
-    sha256, out = want.sha256, site.workspace.image(want.name)
+    sha256, out = disk.sha256, site.workspace.image(disk.name)
     with files.locked(out.with_suffix(".lock")), files.atomic(out) as temp:
-        unpacked = _Disk(temp, want.disk)
-        sink = decompress.Unpacker(unpacked.take, f"image {want.name}", out)
+        unpacked = _Disk(temp, disk.definition)
+        sink = decompress.Unpacker(unpacked.take, f"image {disk.name}", out)
         try:
-            origin = get(want, sha256, site, sink)
+            origin = get(disk, sha256, site, sink)
             sink.finish()
         finally:
             sink.abort()
-        unpacked.check(f"image {want.name}")
-    files.write_json(ovl.packages_file(site.workspace, want.name), {"packages": []})
-    stamp = site.workspace.stamp("image", want.name)
-    facts = {"source": origin, "archive": sha256, "root": want.disk.root, "packages": []}
+        unpacked.check(f"image {disk.name}")
+    files.write_json(requested.packages_file(site.workspace, disk.name), {"packages": []})
+    stamp = site.workspace.stamp("image", disk.name)
+    facts = {"source": origin, "archive": sha256, "root": disk.definition.root, "packages": []}
     files.write_stamp(stamp, {"qcow2": out}, **facts)
 
 
-def get(want: Wanted, sha256: str, site: Site, sink: decompress.Unpacker | None = None) -> str:
+def get(disk: DiskRequest, sha256: str, site: Site, sink: decompress.Unpacker | None = None) -> str:
     """The archive into the cache, from the first source that has it; which one had."""
-    urls, content = places(want, site), site.workspace.content(sha256)
+    urls, content = places(disk, site), site.workspace.content(sha256)
     if content.is_file() and (sink is None or download.replayed(content, sha256, sink)):
         return "cache"
     if not urls or (site.offline and any(not url.startswith("file:") for url in urls)):
         why = "--offline is set, and it is not in the cache" if urls else "none of its files is there"
-        tried = "\n".join(f"  {source.text}" for source in want.disk.sources)
-        raise UserError(f"image '{want.name}': {why}; its sources:\n{tried}", f"put the file at {content}")
+        tried = "\n".join(f"  {source.text}" for source in disk.definition.sources)
+        raise UserError(f"image '{disk.name}': {why}; its sources:\n{tried}", f"put the file at {content}")
     return download.shown(download.download(urls, sha256, content, sink))
 
 
-def places(want: Wanted, site: Site) -> list[str]:
+def places(disk: DiskRequest, site: Site) -> list[str]:
     """The URLs to ask, in order."""
-    found = []
-    for source in want.disk.sources:
-        path = _path(source, want.folder)
-        found += [path.absolute().as_uri()] if path else []
-        found += download.mirrored(source.url, site.mirrors) if source.url else []
-    return found
+    urls = []
+    for source in disk.definition.sources:
+        path = _path(source, disk.folder)
+        urls += [path.absolute().as_uri()] if path else []
+        urls += download.mirrored(source.url, site.mirrors) if source.url else []
+    return urls
 
 
 class _Disk:
@@ -152,16 +153,16 @@ class _Disk:
         self.sha256 = seen.hexdigest() if seen else ""
         self.size = 0 if isinstance(out, _Plain) else out.size
 
-    def _open(self) -> "contextlib.AbstractContextManager[_Plain | qcow2.Writer]":
+    def _open(self) -> "contextlib.AbstractContextManager[_Plain | qcow2.DiskWriter]":
         self._out.unlink(missing_ok=True)
-        return _Plain(self._out) if self._foreign else qcow2.Writer(self._out)
+        return _Plain(self._out) if self._foreign else qcow2.DiskWriter(self._out)
 
     def check(self, what: str) -> None:
         """Raise UserError when the image is not the one that was asked for, or none."""
-        wanted = self._disk.unpacked
-        if wanted and self.sha256 != wanted:
+        expected = self._disk.unpacked
+        if expected and self.sha256 != expected:
             raise UserError(
-                f"{what}: the unpacked image is not the expected one\n  expected sha256 {wanted}\n"
+                f"{what}: the unpacked image is not the expected one\n  expected sha256 {expected}\n"
                 f"  got      sha256 {self.sha256}",
                 "if the archive is right, put this sha256 into the definition as disk.unpacked",
             )

@@ -29,7 +29,7 @@ exec switch_root /root ${{xc_init:-/init}}
 """
 
 
-def ordered(modules: Path, wanted: Iterable[str]) -> list[str]:
+def ordered(modules: Path, names: Iterable[str]) -> list[str]:
     """The files of `wanted` and what they depend on, in load order, relative to the tree of a kernel version.
 
     A module that is built in is left out; one that does not exist is an error.
@@ -49,20 +49,20 @@ def ordered(modules: Path, wanted: Iterable[str]) -> list[str]:
         if path not in order:
             order.append(path)
 
-    missing = [name for name in wanted if _name(name) not in by_name and _name(name) not in builtin]
+    missing = [name for name in names if _name(name) not in by_name and _name(name) not in builtin]
     if missing:
         raise UserError(
             f"the kernel has no module {', '.join(missing)}", "see initramfs_modules in its definition"
         )
-    for name in wanted:
+    for name in names:
         if _name(name) in by_name:
             visit(by_name[_name(name)])
     return order
 
 
-def write(out: Path, modules: Path, wanted: Iterable[str], busybox: bytes) -> None:
+def write(out: Path, modules: Path, names: Iterable[str], busybox: bytes) -> None:
     """Write the initramfs: busybox, the modules in order, an init."""
-    order = ordered(modules, wanted)
+    order = ordered(modules, names)
     entries = [
         cpio.Entry(
             "init", 0o100755, INIT.format(modules=" ".join(Path(path).name for path in order)).encode()

@@ -39,14 +39,14 @@ def has(header: str) -> bool:
 def unpack(tarball: Path, sha256: str, patches: Sequence[Path], source: Path) -> None:
     """Unpack the source once; a tree that is there and was unpacked from the same content is used again."""
     mark = source / ".xcluster"
-    wanted = files.digest([sha256, *(files.sha256(patch) for patch in patches)])
-    if mark.is_file() and mark.read_text() == wanted:
+    inputs = files.digest([sha256, *(files.sha256(patch) for patch in patches)])
+    if mark.is_file() and mark.read_text() == inputs:
         return
     with files.atomic(source, directory=True) as temp:
         proc.run(["tar", "-x", "--strip-components=1", "--no-same-owner", "-C", temp, "-f", tarball])
         for patch in patches:
             proc.run(["patch", "-p1", "-s", "-i", patch], cwd=temp)
-        (temp / ".xcluster").write_text(wanted)
+        (temp / ".xcluster").write_text(inputs)
 
 
 class Tree:
@@ -134,7 +134,7 @@ class Tree:
         """How many lines make will print: what a dry run says it would compile."""
         words = ["make", "-n", f"O={self.objects}", "bzImage", "modules"]
         try:
-            said = proc.run(words, cwd=self.source, env=self._env)
+            log = proc.run(words, cwd=self.source, env=self._env)
         except UserError:
             return None
-        return len(re.findall(r"^\s*(?:set -e; )?\s*echo '  (?:CC|AS|LD|AR|GEN)", said, re.M)) or None
+        return len(re.findall(r"^\s*(?:set -e; )?\s*echo '  (?:CC|AS|LD|AR|GEN)", log, re.M)) or None

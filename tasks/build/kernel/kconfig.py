@@ -18,9 +18,9 @@ def read(path: Path) -> dict[str, str]:
     symbols = {}
     for number, raw in enumerate(path.read_text().splitlines(), start=1):
         line = raw.strip()
-        found, unset = _SET.match(line), _UNSET.match(line)
-        if found:
-            symbols[found.group(1)] = found.group(2)
+        assigned, unset = _SET.match(line), _UNSET.match(line)
+        if assigned:
+            symbols[assigned.group(1)] = assigned.group(2)
         elif unset:
             symbols[unset.group(1)] = "n"
         elif line and not line.startswith("#"):
@@ -53,12 +53,12 @@ def text(symbols: Mapping[str, str]) -> str:
 
 def lost(fragments: Mapping[str, Mapping[str, str]], result: Mapping[str, str]) -> list[str]:
     """One line for each symbol that did not get what was asked for; a module built in counts as had."""
-    wanted = merge(fragments)
+    asked = merge(fragments)
     lines = []
     for name, symbols in fragments.items():
         for symbol, value in symbols.items():
             got = result.get(symbol, "n")
-            if value == wanted[symbol] and got != value and (value, got) != ("m", "y"):
+            if value == asked[symbol] and got != value and (value, got) != ("m", "y"):
                 lines.append(f"fragment {name}: {symbol}={value} was asked for, the kernel has {got}")
     return sorted(lines)
 

@@ -6,30 +6,20 @@ Prebuilt (a Debian package) or from source; both end in the same files and one s
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.base import files, proc
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.base.paths import Site
 from tasks.build.kernel import initramfs, kbuild, kconfig, vmlinux
-from tasks.build.sources import apt
+from tasks.build.sources import requested
+from tasks.definitions.package_request import PackageRequest
 from tasks.definitions.schema import Kernel
 from tasks.engine import kit
 from tasks.formats import cpio, ext4, tree
-from tasks.project import command_line
-from tasks.project.project import ROOT, Project, source_date_epoch
+from tasks.project.project import ROOT, After, Does, Project, source_date_epoch
 
-VERBS: Mapping[str, command_line.Verb] = {
-    "menuconfig": command_line.Verb(
-        "menuconfig",
-        "look at a kernel's configuration; prints what you changed, for a fragment",
-        "KERNEL",
-        builds=True,
-        least=1,
-        most=1,
-    ),
-}
 # What the packages of a prebuilt kernel depend on for booting a whole Debian.
 NOT_WITH_KERNEL = (
     "kmod",
@@ -53,21 +43,18 @@ def tasks(project: Project) -> kit.Tasks:
         yield kit.task("kernel", kernel.name, _recipe(project, kernel), targets, also)
 
 
-def verb_tasks(project: Project) -> kit.Tasks:
-    """The verb `menuconfig`."""
-    after = [f"artifact:{kernel.source.name}" for kernel in _named(project) if kernel.source]
-    yield kit.verb(VERBS["menuconfig"], project.words, _menuconfig, [project], after)
-
-
 def _recipe(project: Project, kernel: Kernel) -> kit.Recipe:
     epoch = source_date_epoch(project.environ)
     if kernel.prebuilt:
         suite = kernel.prebuilt.suite or project.settings.suite
+        packages = PackageRequest(suite, (kernel.prebuilt.package,), NOT_WITH_KERNEL)
+        shell = PackageRequest(suite, ("busybox-static",), alone=True)  # of the initramfs
         return kit.Recipe(
             unpack_prebuilt,
-            [kernel, epoch, project.site],
+            [kernel, (packages, shell), epoch, project.site],
             deps=[project.workspace.stamp("suite", suite)],
             code=(initramfs, cpio, ext4, vmlinux),
+            packages=(packages, shell),
         )
     assert kernel.source
     fragments = kconfig.load(project.root / "kernel" / "fragments", kernel.fragments)
@@ -77,20 +64,18 @@ def _recipe(project: Project, kernel: Kernel) -> kit.Recipe:
         [kernel, fragments, epoch, project.site],
         deps=[project.workspace.stamp("artifact", kernel.source.name), *patches],
         code=(kbuild, kconfig, ext4),
+        artifacts=(kernel.source,),
     )
 
 
-def unpack_prebuilt(kernel: Kernel, epoch: int, site: Site) -> None:
+def unpack_prebuilt(kernel: Kernel, requests: Sequence[PackageRequest], epoch: int, site: Site) -> None:
     """Unpack the kernel package and make its initramfs"""
-    assert kernel.prebuilt
-    archive = apt.archive(site, kernel.prebuilt.suite)
-    packages = apt.fetch(archive, [kernel.prebuilt.package], exclude=NOT_WITH_KERNEL)
-    busybox = apt.alone(archive, ["busybox-static"])
+    packages = [package for request in requests for package in requested.fetch(request, site)]
     folder = site.workspace.kernel(kernel.name)
     with files.locked(folder.with_suffix(".lock")), files.atomic(folder, directory=True) as temp:
         root = temp / "tree"
         root.mkdir()
-        tree.unpack([each.path for each in (*packages, *busybox)], root)
+        tree.unpack([each.path for each in packages], root)
         image, version = _find_image(root, kernel)
         shutil.copyfile(image, temp / "bzImage")
         shutil.copyfile(root / "boot" / f"config-{version}", temp / "config")
@@ -123,16 +108,16 @@ def build(kernel: Kernel, fragments: Fragments, epoch: int, site: Site) -> None:
     kbuild.need_tools()
     folder = site.workspace.kernel(kernel.name)
     with files.locked(folder.with_suffix(".lock")):
-        made = _configured(kernel, fragments, epoch, site)
-        made.compile()
+        build_tree = _configured(kernel, fragments, epoch, site)
+        build_tree.compile()
         with files.atomic(folder, directory=True) as temp:
-            made.save(temp)
+            build_tree.save(temp)
             root = temp / "tree"
             root.mkdir()
-            made.install_modules(root)
+            build_tree.install_modules(root)
             modules_disk(root / "lib" / "modules", temp, epoch)
             files.remove(root)
-    _stamp(kernel, site, made.version(), "vmlinux")
+    _stamp(kernel, site, build_tree.version(), "vmlinux")
 
 
 def _work(site: Site, kernel: Kernel) -> Path:
@@ -148,9 +133,9 @@ def _configured(kernel: Kernel, fragments: Fragments, epoch: int, site: Site) ->
     log = site.workspace.log(f"kernel:{kernel.name}")
     log.unlink(missing_ok=True)
     kbuild.unpack(site.workspace.content(stamp["sha256"]), stamp["sha256"], patches, work / "source")
-    made = kbuild.Tree(work / "source", work / "objects", epoch, log)
-    made.configure(fragments)
-    return made
+    build_tree = kbuild.Tree(work / "source", work / "objects", epoch, log)
+    build_tree.configure(fragments)
+    return build_tree
 
 
 def modules_disk(modules: Path, folder: Path, epoch: int) -> None:
@@ -196,13 +181,23 @@ def _named(project: Project) -> list[Kernel]:
 def _menuconfig(project: Project) -> None:
     kernel = _named(project)[0]
     fragments = kconfig.load(project.root / "kernel" / "fragments", kernel.fragments)
-    made = _configured(kernel, fragments, source_date_epoch(project.environ), project.site)
-    config = made.objects / ".config"
+    build_tree = _configured(kernel, fragments, source_date_epoch(project.environ), project.site)
+    config = build_tree.objects / ".config"
     before = kconfig.read(config)
-    code = os.spawnvp(os.P_WAIT, "make", ["make", "-C", str(made.source), f"O={made.objects}", "menuconfig"])
+    code = os.spawnvp(
+        os.P_WAIT, "make", ["make", "-C", str(build_tree.source), f"O={build_tree.objects}", "menuconfig"]
+    )
     if code:
         raise UserError("menuconfig failed", "it needs a terminal and the package libncurses-dev")
     changed = {
         s: v for s, v in kconfig.read(config).items() if before.get(s, "n") != v and re.match("CONFIG_", s)
     }
     print(kconfig.text(changed), end="")
+
+
+def _sources(project: Project, cluster: list[str]) -> list[str]:
+    return [f"artifact:{kernel.source.name}" for kernel in _named(project) if kernel.source]
+
+
+DOES: Does = {"menuconfig": _menuconfig}
+AFTER: After = {"menuconfig": _sources}

@@ -27,8 +27,8 @@ LATE = ("libgcc_s.so.1", "libresolv.so.2", "libnss_files.so.2", "libnss_dns.so.2
 def write_list(root: Path, out: Path) -> None:
     """Write the list of the libraries in the tree of an image: what cplib need not bring along."""
     names = sorted({path.name for path in root.rglob("lib*.so*") if not path.is_dir()})
-    found = [path for folder in FOLDERS if (path := root / folder / "libc.so.6").is_file()]
-    version = elf.glibc(found[0]) if found else ""
+    libraries = [path for folder in FOLDERS if (path := root / folder / "libc.so.6").is_file()]
+    version = elf.glibc(libraries[0]) if libraries else ""
     with files.atomic(out) as temp:
         temp.write_text("".join([f"# glibc {version}\n", *(f"/{name}\n" for name in names)]))
 
@@ -41,8 +41,8 @@ def guest_glibc(listed: Path) -> str:
 
 def host_glibc() -> str:
     """The version of the host's glibc; "" where there is another C library."""
-    found = elf.libraries(Path("/bin/sh").resolve())
-    return next((elf.glibc(Path(path)) for path in found if os.path.basename(path) == "libc.so.6"), "")
+    paths = elf.libraries(Path("/bin/sh").resolve())
+    return next((elf.glibc(Path(path)) for path in paths if os.path.basename(path) == "libc.so.6"), "")
 
 
 def is_foreign(listed: Path) -> bool:
@@ -56,14 +56,14 @@ def adapt(root: Path, listed: Path) -> list[str]:
 
     `listed` is the list of the guest's libraries. Raises UserError for a loader that we cannot change.
     """
-    found = [path for path in files.tree_files(root) if elf.is_dynamic(path)]
-    programs = [path for path in found if elf.interpreter(path) == elf.LOADER]
+    dynamic = [path for path in files.tree_files(root) if elf.is_dynamic(path)]
+    programs = [path for path in dynamic if elf.interpreter(path) == elf.LOADER]
     if not programs:
         return []
     loader, place = _loader()
     private = root / place.decode().strip("/")
     private.mkdir(parents=True, exist_ok=True)
-    needed = _needed(root, found)
+    needed = _needed(root, dynamic)
     for path in needed:
         shutil.copyfile(path, private / path.name)
         (private / path.name).chmod(0o755)
@@ -93,12 +93,12 @@ def _loader() -> tuple[bytes, bytes]:
     )
 
 
-def _needed(root: Path, found: Sequence[Path]) -> list[Path]:
+def _needed(root: Path, programs: Sequence[Path]) -> list[Path]:
     """All libraries of these files, as the host would load them; the tree's own come first."""
     folders = [root / folder for folder in FOLDERS]
-    folders += [path.parent for path in found if ".so" in path.name]
+    folders += [path.parent for path in programs if ".so" in path.name]
     env = {"LD_LIBRARY_PATH": ":".join(dict.fromkeys(str(each) for each in folders if each.is_dir()))}
-    needed = dict.fromkeys(Path(each) for path in found for each in elf.libraries(path, env))
+    needed = dict.fromkeys(Path(each) for path in programs for each in elf.libraries(path, env))
     libc = next((path for path in needed if path.name == "libc.so.6"), None)
     late = [libc.with_name(name) for name in LATE] if libc else []
     there = {path.name for path in needed}

@@ -15,29 +15,16 @@ from tasks.base.paths import Workspace
 from tasks.build.credentials import pki
 from tasks.build.overlay import ovl
 from tasks.definitions import iso_choice
+from tasks.definitions.iso_choice import IsoChoice
 from tasks.definitions.schema import Overlay
 from tasks.engine import kit
 from tasks.formats import iso9660, tree
-from tasks.project import command_line, definition_files
+from tasks.project import definition_files
 from tasks.project.project import Project, source_date_epoch
-
-VERBS = {
-    "mkcdrom": command_line.Verb(
-        "mkcdrom",
-        "make the overlay ISO of these overlays; without words remove it",
-        "[OVL|DIR|TARFILE...]",
-        {
-            "label=": "volume id",
-            "cidata=": "directory whose files go on the ISO too",
-            "script=": "file to put on it",
-        },
-        builds=True,
-    ),
-}
 
 
 @dataclass(frozen=True)
-class Part:
+class IsoPart:
     """One tar on the ISO."""
 
     title: str  # its name on the ISO without number and ending
@@ -45,44 +32,71 @@ class Part:
     file: Path | None = None
 
 
-def choose(project: Project) -> iso_choice.Choice:
+def choose(project: Project) -> IsoChoice:
     """What the ISO of this run is made of: mkcdrom's words, else what was recorded, else the settings."""
-    said = project.words
+    verb = project.words.verb
+    if verb == "mkcdrom":
+        return _of_words(project)
+    if verb == "inject":
+        return _of_overlays_injected(project)
     recorded = iso_choice.recorded(project.workspace.choice(project.settings.name))
-    fresh = said.verb in ("mkcdrom", "inject") or (said.verb is None and "SETUP" in project.environ)
-    if recorded is not None and not fresh:
+    if recorded is not None and not (verb is None and "SETUP" in project.environ):
         return recorded
-    # A release has nothing of its maker's environment but what a mkcdrom recorded.
-    env = {} if said.verb == "release" else iso_choice.variables(project.environ)
-    if said.verb == "inject":
-        return iso_choice.Choice(tuple(_absolute(word, project) for word in said.args), env)
-    if said.verb is None:  # one thing is built, of whatever there is
-        there = project.definitions.overlays
-        return iso_choice.Choice(tuple(word for word in project.settings.ovls.split() if word in there), env)
-    if said.verb != "mkcdrom":
-        return iso_choice.Choice(tuple(project.settings.ovls.split()), env)
-    extra = tuple(project.environ.get("XOVLS", "").split())
-    listed = tuple(_absolute(word, project) for word in (*said.args, *(extra if said.args else ())))
-    options = {key: said.options.get(key) for key in ("label", "cidata", "script")}
-    return iso_choice.Choice(
-        tuple(dict.fromkeys(listed)),
-        env,
-        options["label"] or ("cidata" if options["cidata"] else "xcluster"),
-        _path(options["cidata"]),
-        _path(options["script"]),
+    return _of_settings_that_exist(project) if verb is None else _of_settings(project)
+
+
+def _of_words(project: Project) -> IsoChoice:
+    """The words and options of mkcdrom; with any words also the overlays in XOVLS."""
+    words, options = project.words.args, project.words.options
+    extra = tuple(project.environ.get("XOVLS", "").split()) if words else ()
+    return IsoChoice(
+        tuple(dict.fromkeys(_absolute(word, project) for word in (*words, *extra))),
+        iso_choice.variables(project.environ),
+        options.get("label") or ("cidata" if options.get("cidata") else "xcluster"),
+        _path(options.get("cidata")),
+        _path(options.get("script")),
     )
 
 
-def parts(project: Project, chosen: iso_choice.Choice) -> list[Part]:
+def _of_overlays_injected(project: Project) -> IsoChoice:
+    """The overlays that `inject` names, and nothing else: they go to machines that run."""
+    words = tuple(_absolute(word, project) for word in project.words.args)
+    return IsoChoice(words, iso_choice.variables(project.environ))
+
+
+def _of_settings_that_exist(project: Project) -> IsoChoice:
+    """The overlays of the settings that there are: a single task is built, of whatever there is."""
+    words = tuple(word for word in project.settings.ovls.split() if word in project.definitions.overlays)
+    return IsoChoice(words, iso_choice.variables(project.environ))
+
+
+def _of_settings(project: Project) -> IsoChoice:
+    """The overlays of the settings. A release has nothing of its maker's environment."""
+    env = {} if project.words.verb == "release" else iso_choice.variables(project.environ)
+    return IsoChoice(tuple(project.settings.ovls.split()), env)
+
+
+def iso_parts(project: Project, chosen: IsoChoice) -> list[IsoPart]:
     """The tars of the ISO in order, what an overlay needs before it. Raises DefinitionError for bad words."""
     problems: list[str] = []
-    found: list[Part] = []
+    parts: list[IsoPart] = []
     for word in chosen.words:
         part = _part(project, word, problems)
         if part and part.overlay:
-            _with_needs(project, part.overlay, found, ())
+            _with_needs(project, part.overlay, parts, ())
         elif part:
-            found.append(part)
+            parts.append(part)
+    problems += _wrong_options(chosen)
+    if problems and project.words.verb == "mkcdrom":
+        raise UsageError("mkcdrom: " + "; ".join(problems), project.words.usage)
+    if problems:
+        raise DefinitionError(problems)
+    return parts
+
+
+def _wrong_options(chosen: IsoChoice) -> list[str]:
+    """What is wrong with what stands on the ISO beside overlays."""
+    problems = []
     if len(chosen.label) > iso9660.LABEL_LENGTH or not chosen.label.isascii():
         problems.append(f"--label: at most {iso9660.LABEL_LENGTH} ASCII characters, got '{chosen.label}'")
     if chosen.cidata and not Path(chosen.cidata).is_dir():
@@ -92,26 +106,22 @@ def parts(project: Project, chosen: iso_choice.Choice) -> list[Part]:
         problems += [f"--cidata: only files can go on the ISO, {name} is a directory" for name in nested]
     if chosen.script and not Path(chosen.script).is_file():
         problems.append(f"--script: there is no file {chosen.script}")
-    if problems and project.words.verb == "mkcdrom":
-        raise UsageError("mkcdrom: " + "; ".join(problems), command_line.usage(VERBS["mkcdrom"]))
-    if problems:
-        raise DefinitionError(problems)
-    return found
+    return problems
 
 
-def tasks(project: Project, chosen: iso_choice.Choice, found: list[Part]) -> kit.Tasks:
+def tasks(project: Project, chosen: IsoChoice, parts: list[IsoPart]) -> kit.Tasks:
     """The verb `mkcdrom` and, under the same name, the ISO as a part of every build."""
     workspace, name = project.workspace, project.settings.name
-    private = [workspace.credentials(name)] if pki.wanted(project) else []
+    private = [workspace.credentials(name)] if pki.is_due(project) else []
     if not chosen.words and not chosen.cidata and not chosen.script and not private:
-        yield kit.verb(VERBS["mkcdrom"], project.words, remove, [workspace, name, chosen])
+        yield kit.accepting(kit.always("mkcdrom", remove, [workspace, name, chosen]), project.words)
         return
-    tars = [_tar(project, part, chosen) for part in found]
-    deps = [tar.with_suffix(".json") if part.overlay else tar for tar, part in zip(tars, found, strict=True)]
+    tars = [_tar(project, part, chosen) for part in parts]
+    deps = [tar.with_suffix(".json") if part.overlay else tar for tar, part in zip(tars, parts, strict=True)]
     inputs = {"cidata": [files.tree_manifest(Path(chosen.cidata))]} if chosen.cidata else {}
     deps += files.tree_files(Path(chosen.cidata)) if chosen.cidata else []
     deps += [Path(chosen.script)] if chosen.script else []
-    titled = list(zip([part.title for part in found], map(str, tars), strict=True))
+    titled = list(zip([part.title for part in parts], map(str, tars), strict=True))
     titled += [(pki.TITLE, str(tar)) for tar in private]
     deps += [tar.with_suffix(".json") for tar in private]
     recipe = kit.Recipe(
@@ -121,12 +131,12 @@ def tasks(project: Project, chosen: iso_choice.Choice, found: list[Part]) -> kit
         inputs=inputs,
         code=(iso9660, tree),
     )
-    made = kit.task("mkcdrom", None, recipe, [workspace.iso(name), workspace.choice(name)])
-    yield kit.accepting(made, VERBS["mkcdrom"], project.words)
+    task = kit.task("mkcdrom", None, recipe, [workspace.iso(name), workspace.choice(name)])
+    yield kit.accepting(task, project.words)
 
 
 def write(
-    workspace: Workspace, name: str, chosen: iso_choice.Choice, tars: list[tuple[str, str]], epoch: int
+    workspace: Workspace, name: str, chosen: IsoChoice, tars: list[tuple[str, str]], epoch: int
 ) -> None:
     """Write the overlay ISO"""
     out, private = workspace.iso(name), workspace.credentials(name)
@@ -151,18 +161,18 @@ def write(
     progress.say("  " + " ".join(sorted(content)))
 
 
-def remove(workspace: Workspace, name: str, chosen: iso_choice.Choice) -> None:
+def remove(workspace: Workspace, name: str, chosen: IsoChoice) -> None:
     """Remove the ISO, and remember that none is wanted."""
     workspace.iso(name).unlink(missing_ok=True)
     files.write_json(workspace.choice(name), {"choice": iso_choice.to_json(chosen)})
 
 
-def overlays_of(found: list[Part]) -> Mapping[str, Overlay]:
+def overlays_of(parts: list[IsoPart]) -> Mapping[str, Overlay]:
     """The overlays among the parts, by directory: also those that only the command line names."""
-    return {str(part.overlay.directory): part.overlay for part in found if part.overlay}
+    return {str(part.overlay.directory): part.overlay for part in parts if part.overlay}
 
 
-def _tar(project: Project, part: Part, chosen: iso_choice.Choice) -> Path:
+def _tar(project: Project, part: IsoPart, chosen: IsoChoice) -> Path:
     if part.overlay is None:
         assert part.file
         return part.file
@@ -181,31 +191,31 @@ def _path(word: str | None) -> str | None:
     return str(Path(word).resolve()) if word else None
 
 
-def _part(project: Project, word: str, problems: list[str]) -> Part | None:
+def _part(project: Project, word: str, problems: list[str]) -> IsoPart | None:
     overlays = project.definitions.overlays
     path = Path(word)
     if word in overlays:
-        return Part(word, overlays[word])
+        return IsoPart(word, overlays[word])
     if path.is_absolute() and path.is_dir():
         same = [overlay for overlay in overlays.values() if overlay.directory.resolve() == path]
         overlay = same[0] if same else definition_files.read_overlay(project.root, path, problems)
         if overlay is None and not problems:
             problems.append(f"{path} is no overlay: it has no ovl.yaml, no tar and no default/")
-        return Part(path.name, overlay) if overlay else None
+        return IsoPart(path.name, overlay) if overlay else None
     if path.is_absolute() and path.is_file():
-        return Part(path.name.partition(".")[0], None, path)
+        return IsoPart(path.name.partition(".")[0], None, path)
     problems.append(f"{word} is not there" if path.is_absolute() else unknown("overlay", word, overlays))
     return None
 
 
-def _with_needs(project: Project, overlay: Overlay, found: list[Part], above: tuple[str, ...]) -> None:
+def _with_needs(project: Project, overlay: Overlay, parts: list[IsoPart], above: tuple[str, ...]) -> None:
     """Add `overlay`, and before it what it needs; an alias stands for the overlay it names."""
     if overlay.name in above:
         raise UserError(f"overlay '{overlay.name}' needs itself: {' -> '.join((*above, overlay.name))}")
     for need in overlay.needs:
-        _with_needs(project, project.definitions.overlays[need], found, (*above, overlay.name))
+        _with_needs(project, project.definitions.overlays[need], parts, (*above, overlay.name))
     real = project.definitions.overlays[overlay.alias] if overlay.alias else overlay
     if real is not overlay:
-        _with_needs(project, real, found, (*above, overlay.name))
-    elif all(part.overlay is None or part.overlay.directory != real.directory for part in found):
-        found.append(Part(overlay.name, overlay))
+        _with_needs(project, real, parts, (*above, overlay.name))
+    elif all(part.overlay is None or part.overlay.directory != real.directory for part in parts):
+        parts.append(IsoPart(overlay.name, overlay))

@@ -5,34 +5,12 @@ ovl.yaml, the template's name in a file too.
 """
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from tasks.base import files, progress
 from tasks.base.errors import UsageError, UserError, unknown
-from tasks.engine import kit
-from tasks.project import command_line, definition_files
-from tasks.project.project import Project
-
-VERBS: Mapping[str, command_line.Verb] = {
-    "mkovl": command_line.Verb(
-        "mkovl",
-        "make a new overlay from a template",
-        "NAME",
-        {
-            "template=": "the overlay to copy [template]",
-            "ovldir=": "where to put it [the first of XCLUSTER_OVLPATH]",
-        },
-        definitions=True,
-        least=1,
-        most=1,
-    ),
-}
-
-
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module."""
-    yield kit.verb(VERBS["mkovl"], project.words, _mkovl, [project])
+from tasks.project import definition_files
+from tasks.project.project import Does, Project
 
 
 def _mkovl(project: Project) -> None:
@@ -45,10 +23,10 @@ def _mkovl(project: Project) -> None:
     overlays = project.definitions.overlays
     if template not in overlays:
         raise UsageError(unknown("template", template, overlays))
-    given = project.words.options.get("ovldir")
+    ovldir = project.words.options.get("ovldir")
     folder = (
-        Path(given)
-        if given
+        Path(ovldir)
+        if ovldir
         else definition_files.ovl_dirs(project.root, project.environ.get("XCLUSTER_OVLPATH", ""))[0]
     )
     target = folder.resolve() / name
@@ -74,3 +52,6 @@ def copy(template: Path, target: Path, name: str) -> None:
                 content = content.replace(word, name.encode())
             new.write_bytes(content)
             new.chmod(path.stat().st_mode & 0o777)
+
+
+DOES: Does = {"mkovl": _mkovl}

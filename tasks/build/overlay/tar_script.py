@@ -61,24 +61,24 @@ def run(
     log.unlink(missing_ok=True)
     record = host_files(workspace, key)
     record.unlink(missing_ok=True)
-    given = environment(env, workspace)
-    given[HOST_FILES] = str(record)
+    environ = environment(env, workspace)
+    environ[HOST_FILES] = str(record)
     if base:
-        given.setdefault("__base_libs", str(workspace.image_libs(base)))
+        environ.setdefault("__base_libs", str(workspace.image_libs(base)))
     try:
-        said = proc.run([str(script), str(raw)], env=given, clean_env=True, log=log)
+        printed = proc.run([str(script), str(raw)], env=environ, clean_env=True, log=log)
     except CommandError as error:
         raise UserError(f"the tar script of overlay '{overlay.name}' failed: {error}") from error
     if not raw.is_file():
         raise UserError(
-            f"{script} ended well but wrote nothing{_listed(said.splitlines())}", f"full log: {log}"
+            f"{script} ended well but wrote nothing{_listed(printed.splitlines())}", f"full log: {log}"
         )
-    _judge(overlay, said, log)
+    _judge(overlay, printed, log)
 
 
-def _judge(overlay: Overlay, said: str, log: Path) -> None:
+def _judge(overlay: Overlay, printed: str, log: Path) -> None:
     """Raise UserError for errors in what the script printed; warn, where the overlay may make them."""
-    wrong = [line for line in said.splitlines() if ERRORS.search(line)]
+    wrong = [line for line in printed.splitlines() if ERRORS.search(line)]
     if not wrong:
         return
     if "stderr" in allowed(overlay, os.environ):
@@ -156,5 +156,5 @@ def environment(env: Mapping[str, str], workspace: Workspace) -> dict[str, str]:
 
 
 def _listed(lines: Iterable[str]) -> str:
-    found = [line for line in lines if line.strip()][-10:]
-    return ":\n" + "\n".join(f"    {line}" for line in found) if found else ""
+    last = [line for line in lines if line.strip()][-10:]
+    return ":\n" + "\n".join(f"    {line}" for line in last) if last else ""

@@ -17,7 +17,7 @@ NAME = "xcluster-doit"
 
 
 @dataclass(frozen=True)
-class Source:
+class ReleaseSource:
     """What a release was made from on our side."""
 
     version: str
@@ -27,33 +27,38 @@ class Source:
     parameters: Mapping[str, Any]
 
 
-def artifacts(
-    tasks: Mapping[str, kit.Task], site: Site, hashes: Mapping[str, list[Any]]
-) -> list[spdx.Artifact]:
-    """Every file in the archive that was built or fetched, with its parts; `hashes` by name there."""
-    found = {name: list[spdx.Part]() for name in hashes if _is_built(name)}
-    for task_name, task in tasks.items():
-        made = parts.of_task(task_name, task, site)
-        for name in found:
+def built_files(
+    names: Iterable[str], tasks: Mapping[str, kit.Task], site: Site, hashes: Mapping[str, list[Any]]
+) -> list[spdx.BuiltFile]:
+    """Every file in the archive that was built or fetched, with what it was made of.
+
+    `names` are the tasks of the release, `tasks` all by name, `hashes` its files by name there.
+    """
+    components = {name: list[spdx.Component]() for name in hashes if _is_built(name)}
+    for task_name in names:
+        of_task = parts.of_task(task_name, tasks, site)
+        for name in components:
             if name.startswith(_prefixes(task_name)):
-                found[name] += made
+                components[name] += of_task
     for part in parts.of_wheels(site.workspace.wheels):
-        found[f"workspace/wheels/{part.file}"].append(part)
-    return [spdx.Artifact(name, hashes[name][0], each) for name, each in found.items()]
+        components[f"workspace/wheels/{part.file}"].append(part)
+    return [spdx.BuiltFile(name, hashes[name][0], each) for name, each in components.items()]
 
 
-def disks(named: Mapping[str, str], folder: Path, inside: Iterable[spdx.Artifact]) -> list[spdx.Artifact]:
-    """The disks beside the archive: made of the same parts as those in it."""
-    known = {each.name: each.parts for each in inside}
+def disks(named: Mapping[str, str], folder: Path, inside: Iterable[spdx.BuiltFile]) -> list[spdx.BuiltFile]:
+    """The disks beside the archive: made of the same components as those in it."""
+    by_name = {each.name: each.components for each in inside}
     return [
-        spdx.Artifact(name, files.sha256(folder / name), known.get(f"workspace/image/{image}.qcow2", ()))
+        spdx.BuiltFile(name, files.sha256(folder / name), by_name.get(f"workspace/image/{image}.qcow2", ()))
         for name, image in named.items()
     ]
 
 
-def provenance(source: Source, made: Iterable[spdx.Artifact], outputs: Iterable[Path]) -> dict[str, Any]:
+def provenance(
+    source: ReleaseSource, built: Iterable[spdx.BuiltFile], outputs: Iterable[Path]
+) -> dict[str, Any]:
     """Which inputs became which outputs, by hash; no time, no host and no path."""
-    inputs = {part.reference: part for each in made for part in each.parts}
+    inputs = {part.reference: part for each in built for part in each.components}
     ours = {"name": NAME, "digest": {"gitCommit": source.commit, "sha256": source.tree}}
     if source.changed:
         ours["annotations"] = {"notCommitted": list(source.changed)}

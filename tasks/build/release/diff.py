@@ -7,27 +7,15 @@ same; 1: they differ; 2: wrong words, or something that cannot be read.
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tasks.base import files
 from tasks.base.errors import UsageError, UserError
 from tasks.build.release import listing
-from tasks.engine import kit
-from tasks.project import command_line
-from tasks.project.project import Project
+from tasks.project.project import Does, Project
 
-VERBS: Mapping[str, command_line.Verb] = {
-    "diff": command_line.Verb(
-        "diff",
-        "which files differ between two releases, archives, ISOs, disks or directories",
-        "A B",
-        {"o=": "json"},
-        least=2,
-        most=2,
-    ),
-}
 Room = Callable[[], Path]  # gives a new place for what is looked into
 
 
@@ -40,27 +28,22 @@ class Difference:
     detail: str = ""
 
 
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module."""
-    yield kit.verb(VERBS["diff"], project.words, _diff, [project])
-
-
 def _diff(project: Project) -> None:
     form = project.words.options.get("o", "")
     if form not in ("", "json"):
         raise UsageError(f"-o: '{form}' is not known (known: json)")
     one, other = (_named(project, word) for word in project.words.args)
     with files.scratch(project.workspace.root / "diff") as scratch:
-        found = list(compare(one, other, scratch))
+        differences = list(compare(one, other, scratch))
     if form == "json":
-        json.dump([asdict(each) for each in found], sys.stdout, indent=1)
+        json.dump([asdict(each) for each in differences], sys.stdout, indent=1)
         sys.stdout.write("\n")
     else:
-        for each in found:
+        for each in differences:
             sys.stdout.write(f"{each.kind:<10} {each.path}{f'  ({each.detail})' if each.detail else ''}\n")
-    if found:
+    if differences:
         sys.stdout.flush()
-        raise UserError(f"{len(found)} {'difference' if len(found) == 1 else 'differences'}")
+        raise UserError(f"{len(differences)} {'difference' if len(differences) == 1 else 'differences'}")
 
 
 def _named(project: Project, word: str) -> Path:
@@ -70,7 +53,7 @@ def _named(project: Project, word: str) -> Path:
         return Path(word)
     if "/" not in word and release.is_dir():
         return release
-    raise UsageError(f"diff: there is no file and no release {word}", command_line.usage(VERBS["diff"]))
+    raise UsageError(f"diff: there is no file and no release {word}", project.words.usage)
 
 
 def compare(one: Path, other: Path, scratch: Path) -> Iterator[Difference]:
@@ -91,15 +74,15 @@ def _compare(one: Path, other: Path, where: str, room: Room) -> Iterator[Differe
         return
     left, right = (listing.look(path, room()) for path in (one, other))
     inside = f"{where}!" if where else ""
-    found = False
+    differ = False
     for name in sorted(left.keys() | right.keys()):
         above = name.rpartition("/")[0]
         if above and (above in left) != (above in right):
             continue  # its directory was told
         for each in _entry(left.get(name), right.get(name), inside + name, room):
-            found = True
+            differ = True
             yield each
-    if not found and "directory" not in kinds:
+    if not differ and "directory" not in kinds:
         yield Difference(
             where or other.name, "format", "the same files: order, times or the container differ"
         )
@@ -131,3 +114,6 @@ def _entry(
 
 def _sizes(one: int, other: int) -> str:
     return f"{one}, {other} bytes" if one != other else f"{one} bytes both"
+
+
+DOES: Does = {"diff": _diff}

@@ -45,15 +45,15 @@ def look(root: Path) -> Checkout:
 
 
 def _tracked(root: Path) -> tuple[tuple[str, str], ...]:
-    found = []
+    tracked = []
     for line in _git(root, "ls-files", "--stage", "-z").split("\0"):
         facts, _, path = line.partition("\t")
         if path and (root / path).is_symlink() | (root / path).exists():
-            found.append((path, facts.split()[0]))
-    modules = [path for path, mode in found if mode == MODULE]
+            tracked.append((path, facts.split()[0]))
+    modules = [path for path, mode in tracked if mode == MODULE]
     if modules:
         raise UserError(f"a release cannot bring the git submodule {modules[0]}")
-    return tuple(sorted(dict.fromkeys(found)))
+    return tuple(sorted(dict.fromkeys(tracked)))
 
 
 def _status(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -70,8 +70,8 @@ def _project_version(root: Path) -> str:
 
 def _git(root: Path, *words: str) -> str:
     # Looking must not write: refreshing the index would fail in a checkout of somebody else.
-    said = proc.output(["git", "-C", root, *words], env={"GIT_OPTIONAL_LOCKS": "0"})
-    return said.decode(errors="surrogateescape")
+    listing = proc.output(["git", "-C", root, *words], env={"GIT_OPTIONAL_LOCKS": "0"})
+    return listing.decode(errors="surrogateescape")
 
 
 def _reason(error: CommandError) -> str:

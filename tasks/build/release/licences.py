@@ -16,8 +16,21 @@ _NAMES = {
     "artistic-2.0": "Artistic-2.0", "mpl-1.1": "MPL-1.1", "mpl-2.0": "MPL-2.0", "cc0": "CC0-1.0",
     "cc0-1.0": "CC0-1.0", "openssl": "OpenSSL", "curl": "curl", "0bsd": "0BSD", "fsfap": "FSFAP",
     "fsful": "FSFUL", "fsfullr": "FSFULLR", "unlicense": "Unlicense", "bsl-1.0": "BSL-1.0",
-    "psf-2": "PSF-2.0", "python-2.0": "Python-2.0", "ofl-1.1": "OFL-1.1", "cc-by-4.0": "CC-BY-4.0",
+    "psf-2": "PSF-2.0", "psf-2.0": "PSF-2.0", "mit-0": "MIT-0",
+    "python-2.0": "Python-2.0", "ofl-1.1": "OFL-1.1", "cc-by-4.0": "CC-BY-4.0",
     "cc-by-sa-4.0": "CC-BY-SA-4.0", "cc-by-3.0": "CC-BY-3.0", "cc-by-sa-3.0": "CC-BY-SA-3.0",
+}  # fmt: skip
+# What Python's classifiers say, where they say which version.
+_CLASSIFIERS = {
+    "MIT License": "MIT", "ISC License (ISCL)": "ISC", "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+    "GNU General Public License v2 (GPLv2)": "GPL-2.0-only",
+    "GNU General Public License v2 or later (GPLv2+)": "GPL-2.0-or-later",
+    "GNU General Public License v3 (GPLv3)": "GPL-3.0-only",
+    "GNU General Public License v3 or later (GPLv3+)": "GPL-3.0-or-later",
+    "GNU Lesser General Public License v2 (LGPLv2)": "LGPL-2.0-only",
+    "GNU Lesser General Public License v2 or later (LGPLv2+)": "LGPL-2.0-or-later",
+    "GNU Lesser General Public License v3 (LGPLv3)": "LGPL-3.0-only",
+    "GNU Lesser General Public License v3 or later (LGPLv3+)": "LGPL-3.0-or-later",
 }  # fmt: skip
 _VERSIONS = {
     "gpl": ("1.0", "2.0", "3.0"),
@@ -41,9 +54,9 @@ class Licence:
 
 def spdx_id(name: str) -> str | None:
     """SPDX's identifier for one of Debian's short names; None when there is none."""
-    found = _GNU.fullmatch(name.lower())
-    if found:
-        family, number, later = found.groups()
+    match = _GNU.fullmatch(name.lower())
+    if match:
+        family, number, later = match.groups()
         version = number if "." in number else f"{number}.0"
         kind = "only" if later in (None, "-only") else "or-later"
         return f"{family.upper()}-{version}-{kind}" if version in _VERSIONS[family] else None
@@ -79,11 +92,32 @@ def of_python(metadata: Mapping[str, str | None], classifiers: list[str]) -> Lic
     if expression:
         return Licence(expression)
     text = (metadata.get("License") or "").strip()
-    known = spdx_id(text)
-    if known:
-        return Licence(known)
-    said = [text.splitlines()[0]] if text else [each.rpartition(" :: ")[2] for each in classifiers]
-    return Licence(comment=f"the package says: {'; '.join(said)}" if said else "")
+    expression = _of_words(text)
+    if expression:
+        return Licence(expression)
+    names = [each.rpartition(" :: ")[2] for each in classifiers]
+    expressions = [_CLASSIFIERS[name] for name in names if name in _CLASSIFIERS]
+    if names and len(expressions) == len(names) and not text:
+        return Licence(
+            " AND ".join(sorted(set(expressions))), comment=f"by its classifiers: {'; '.join(names)}"
+        )
+    words = [text.splitlines()[0]] if text else names
+    return Licence(comment=f"the package says: {'; '.join(words)}" if words else "")
+
+
+def _of_words(text: str) -> str | None:
+    """An expression that stands where only a name was meant to stand; None for what is none."""
+    words = [
+        word if word in ("(", ")", "AND", "OR") else spdx_id(word)
+        for word in re.findall(r"[()]|[^\s()]+", text)
+    ]
+    if None in words:
+        return None
+    shape = " ".join("x" if word not in ("(", ")", "AND", "OR") else word for word in words if word)
+    before = ""
+    while shape != before:
+        before, shape = shape, re.sub(r"\bx (AND|OR) x\b|\( x \)", "x", shape, count=1)
+    return " ".join(map(str, words)).replace("( ", "(").replace(" )", ")") if shape == "x" else None
 
 
 def _names(paragraph: Mapping[str, str]) -> bool:
@@ -93,20 +127,20 @@ def _names(paragraph: Mapping[str, str]) -> bool:
 
 def _paragraphs(text: str) -> list[dict[str, str]]:
     """The fields of each paragraph by name in lower case."""
-    found: list[dict[str, str]] = [{}]
+    paragraphs: list[dict[str, str]] = [{}]
     name = ""
     for line in text.splitlines():
         if not line.strip():
-            found.append({})
+            paragraphs.append({})
             name = ""
         elif line[0] in " \t":
             if name:
-                found[-1][name] += "\n" + line.strip()
+                paragraphs[-1][name] += "\n" + line.strip()
         elif ":" in line:
             name, _, value = line.partition(":")
             name = name.strip().lower()
-            found[-1][name] = value.strip()
-    return [paragraph for paragraph in found if paragraph]
+            paragraphs[-1][name] = value.strip()
+    return [paragraph for paragraph in paragraphs if paragraph]
 
 
 def _expression(

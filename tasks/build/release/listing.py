@@ -90,11 +90,11 @@ def _is_tar(path: Path) -> bool:
 
 
 def _directory(root: Path) -> Listing:
-    found: Listing = {}
+    listing: Listing = {}
     for path in sorted(root.rglob("*")):
         info = path.lstat()
         plain = stat.S_ISREG(info.st_mode)
-        found[_unversioned(str(path.relative_to(root)))] = Item(
+        listing[_unversioned(str(path.relative_to(root)))] = Item(
             _kind(info.st_mode),
             stat.S_IMODE(info.st_mode),
             f"{info.st_uid}:{info.st_gid}",
@@ -103,12 +103,13 @@ def _directory(root: Path) -> Listing:
             info.st_size if plain else 0,
             path if plain else None,
         )
-    return found
+    return listing
 
 
 def _tar(path: Path, scratch: Path) -> Listing:
-    found: Listing = {}
-    with tarfile.open(path) as tar:  # not as a stream: tarfile would read the first stream of an xz file only
+    listing: Listing = {}
+    # Not as a stream: an xz file of an earlier version has several, of which tarfile would read the first.
+    with tarfile.open(path) as tar:
         for member in tar:
             name = member.name.removeprefix("./").strip("/")
             bits = {
@@ -124,24 +125,24 @@ def _tar(path: Path, scratch: Path) -> Listing:
                 target = f"{member.devmajor},{member.devminor}"
             owner = f"{member.uid}:{member.gid}"
             if name not in ("", "."):
-                found[name] = Item(kind, member.mode, owner, target, kept.sha256, kept.size, kept.copy)
-    tops = {name.split("/")[0] for name in found}
+                listing[name] = Item(kind, member.mode, owner, target, kept.sha256, kept.size, kept.copy)
+    tops = {name.split("/")[0] for name in listing}
     top = min(tops, default="")
     if len(tops) == 1 and _TOP.fullmatch(top):  # a release: its version is not a difference of every file
-        return {name.removeprefix(f"{top}/"): item for name, item in found.items() if name != top}
-    return found
+        return {name.removeprefix(f"{top}/"): item for name, item in listing.items() if name != top}
+    return listing
 
 
 def _iso(path: Path, scratch: Path) -> Listing:
-    found: Listing = {}
+    listing: Listing = {}
     for name, mode, link, content in iso9660.contents(path):
         kept = Item("")
         if stat.S_ISREG(mode):
             kept = _keep(iter([content]), scratch, name.endswith(NESTED))
-        found[name] = Item(
+        listing[name] = Item(
             _kind(mode), stat.S_IMODE(mode), "0:0", link or "", kept.sha256, kept.size, kept.copy
         )
-    return found
+    return listing
 
 
 def _disk(path: Path, scratch: Path, kind: str) -> Listing:
@@ -154,24 +155,24 @@ def _disk(path: Path, scratch: Path, kind: str) -> Listing:
             return {"": _keep(_blocks(raw.open("rb")), scratch, always=False)}
     tree.mkdir()
     proc.run(["debugfs", "-R", f'rdump / "{tree}"', raw], env={"DEBUGFS_PAGER": "cat"})
-    found: Listing = {}
+    listing: Listing = {}
     left = ["/"]
     while left:
         script = scratch / "commands"
         script.write_text("".join(f'ls -p "{folder}"\n' for folder in left))
-        said = proc.run(["debugfs", "-f", script, raw], env={"DEBUGFS_PAGER": "cat"})
-        if "/./" not in said:
+        output = proc.run(["debugfs", "-f", script, raw], env={"DEBUGFS_PAGER": "cat"})
+        if "/./" not in output:
             raise ValueError("it has no readable root directory")
-        below = dict(_listed(said))
-        found |= {name: _with_content(item, tree / name) for name, item in below.items()}
+        below = dict(_listed(output))
+        listing |= {name: _with_content(item, tree / name) for name, item in below.items()}
         left = [f"/{name}" for name, item in below.items() if item.kind == "directory"]
-    return found
+    return listing
 
 
-def _listed(said: str) -> Iterator[tuple[str, Item]]:
+def _listed(output: str) -> Iterator[tuple[str, Item]]:
     """The entries that `ls -p` told: /inode/mode/uid/gid/name/size/."""
     folder = ""
-    for line in said.splitlines():
+    for line in output.splitlines():
         if line.startswith("debugfs: ls -p "):
             folder = line.removeprefix("debugfs: ls -p ").strip('"').lstrip("/")
             continue

@@ -7,7 +7,7 @@ packages give the same bytes, wherever and by whomever it is made.
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,23 +16,12 @@ from tasks.base import files, progress
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.build.overlay import ovl
 from tasks.build.release import bill, git, licences, parts, shipped, spdx, wheels
-from tasks.definitions import iso_choice
+from tasks.definitions import image_chain, iso_choice
 from tasks.definitions.settings import Settings
-from tasks.engine import kit
+from tasks.engine import kit, record
 from tasks.formats import xztar
-from tasks.project import command_line
 from tasks.project.project import Project, source_date_epoch
 
-VERBS: Mapping[str, command_line.Verb] = {
-    "release": command_line.Verb(
-        "release",
-        "archives that start a cluster elsewhere, without network; OVL: more overlays to bring along",
-        "[OVL...]",
-        {"version=": "name of the release [what git describe says]"},
-        settings=True,
-        builds=True,
-    ),
-}
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}")
 # Settings that decide what a start needs; where they are not the default, the release says so.
 DECIDING = ("kernel", "image", "ovls", "suite", "name")
@@ -40,7 +29,7 @@ SUMS, SBOM, PROVENANCE = "SHA256SUMS", "sbom.spdx.json", "provenance.json"
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReleasePlan:
     """A release, decided before anything is made."""
 
     version: str
@@ -55,39 +44,44 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Made:
+class ReleaseTasks:
     """The tasks of the release by name, and where."""
 
     NO_INPUT: ClassVar = True  # what they make is a dependency
 
     project: Project
     tasks: Mapping[str, kit.Task]
+    built: Sequence[kit.Task]  # all tasks that build something
 
     @property
-    def place(self) -> shipped.Place:
+    def location(self) -> shipped.Location:
         """Where the project is."""
-        return shipped.Place(self.project.root, self.project.workspace)
+        return shipped.Location(self.project.root, self.project.workspace)
 
 
-def tasks(project: Project, chosen: iso_choice.Choice, built: list[kit.Task]) -> kit.Tasks:
+def tasks(project: Project, chosen: iso_choice.IsoChoice, built: list[kit.Task]) -> kit.Tasks:
     """The task `release` and that of its wheels, where they are asked for: git has to be asked too."""
     if project.words.verb != "release":
-        yield kit.group("release", VERBS["release"].doc)
+        yield kit.group("release", "Archives that start a cluster elsewhere")
         return
     checkout = git.look(project.root)
     names = _names(project, chosen)
-    made = Made(project, shipped.closure(built, names))
-    plan = _plan(project, checkout, made)
-    _refuse(made, chosen, checkout)
+    # A container image is not in a release: who starts a cluster of it pulls or makes it.
+    shippable = [task for task in built if task["basename"] != "pull"]
+    inside = ReleaseTasks(project, shipped.closure(shippable, names), built)
+    plan = _plan(project, checkout, inside)
+    _refuse(inside, chosen, checkout)
     _tell(plan, checkout, chosen)
     yield from wheels.tasks(project)
     outputs = [f"xcluster-{plan.version}.tar.xz", *plan.disks, SBOM, PROVENANCE, SUMS]
     folder = project.workspace.release(plan.version)
     deps = [project.root / path for path, mode in plan.tree if mode != git.LINK]
-    deps += [Path(path) for task in made.tasks.values() for path in task["targets"] if path.endswith(".json")]
+    deps += [
+        Path(path) for task in inside.tasks.values() for path in task["targets"] if path.endswith(".json")
+    ]
     recipe = kit.Recipe(
         write,
-        [plan, made],
+        [plan, inside],
         deps=[*deps, wheels.stamp(project)],
         inputs={
             "links": [(path, str((project.root / path).readlink())) for path, m in plan.tree if m == git.LINK]
@@ -95,10 +89,10 @@ def tasks(project: Project, chosen: iso_choice.Choice, built: list[kit.Task]) ->
         code=(xztar, bill, licences, parts, spdx, shipped),
     )
     task = kit.task("release", None, recipe, [folder / name for name in outputs], also=[folder])
-    yield kit.accepting(task, VERBS["release"], project.words)
+    yield kit.accepting(task, project.words)
 
 
-def _names(project: Project, chosen: iso_choice.Choice) -> list[str]:
+def _names(project: Project, chosen: iso_choice.IsoChoice) -> list[str]:
     """The tasks whose outcome a release brings."""
     overlays = project.definitions.overlays
     wrong = [unknown("overlay", word, overlays) for word in project.words.args if word not in overlays]
@@ -112,13 +106,13 @@ def _names(project: Project, chosen: iso_choice.Choice) -> list[str]:
 
 def _disks(project: Project) -> dict[str, str]:
     """The disks that are files of their own, by upstream's names: the base image, and k8s if it is built."""
-    disks = {"hd.img.xz": ovl.base_image(project).name}
+    disks = {"hd.img.xz": image_chain.base_image(project.definitions.images, project.settings.image).name}
     if "k8s" in project.definitions.images and project.workspace.image("k8s").is_file():
         disks["hd-k8s.img.xz"] = "k8s"
     return disks
 
 
-def _plan(project: Project, checkout: git.Checkout, made: Made) -> Plan:
+def _plan(project: Project, checkout: git.Checkout, inside: ReleaseTasks) -> ReleasePlan:
     version = project.words.options.get("version") or checkout.version
     if not VERSION.fullmatch(version):
         raise UsageError(
@@ -127,30 +121,31 @@ def _plan(project: Project, checkout: git.Checkout, made: Made) -> Plan:
         )
     default = Settings()
     own = {key: str(getattr(project.settings, key)) for key in DECIDING}
-    return Plan(
+    return ReleasePlan(
         version,
         checkout.commit,
         checkout.changed,
         checkout.tracked,
         {key: value for key, value in own.items() if value != getattr(default, key)},
         {key: project.environ[key] for key in shipped.DECISIVE if project.environ.get(key)},
-        tuple(made.tasks),
+        tuple(inside.tasks),
         _disks(project),
         source_date_epoch(project.environ),
     )
 
 
-def _refuse(made: Made, chosen: iso_choice.Choice, checkout: git.Checkout) -> None:
+def _refuse(inside: ReleaseTasks, chosen: iso_choice.IsoChoice, checkout: git.Checkout) -> None:
     """Raise UserError for what an unpacked release would not have: all of it at once."""
-    root, workspace = made.project.root, made.project.workspace.root
+    root, workspace = inside.project.root, inside.project.workspace.root
     tracked = {path for path, _ in checkout.tracked}
     problems = [f"{word} is outside of the checkout" for word in chosen.words if word.startswith("/")]
     problems += [f"{path} is outside of the checkout" for path in (chosen.cidata, chosen.script) if path]
     problems += [
         f"{k}={v} is a path of this machine" for k, v in chosen.env.items() if v.startswith(("/", "~"))
     ]
-    for name, task in made.tasks.items():
-        reads = getattr(getattr(task["meta"]["config"]["args"][0], "overlay", None), "reads", ())
+    for name, task in inside.tasks.items():
+        recipe = kit.recipe_of(task)
+        reads = recipe.reads if recipe else ()
         for dep in task["file_dep"]:
             path = Path(dep)
             if path.is_relative_to(workspace) or dep in reads:
@@ -173,7 +168,7 @@ def _refuse(made: Made, chosen: iso_choice.Choice, checkout: git.Checkout) -> No
         )
 
 
-def _tell(plan: Plan, checkout: git.Checkout, chosen: iso_choice.Choice) -> None:
+def _tell(plan: ReleasePlan, checkout: git.Checkout, chosen: iso_choice.IsoChoice) -> None:
     """What a person should know before the release is given to others."""
     if chosen.env:
         values = " ".join(f"{key}={value}" for key, value in sorted(chosen.env.items()))
@@ -187,14 +182,14 @@ def _tell(plan: Plan, checkout: git.Checkout, chosen: iso_choice.Choice) -> None
             progress.say(f"release {plan.version}: {what}: {', '.join(paths[:5])}{more}")
 
 
-def write(plan: Plan, made: Made) -> None:
+def write(plan: ReleasePlan, inside: ReleaseTasks) -> None:
     """Write the archives, their bill of materials and their checksums"""
-    workspace = made.project.workspace
+    workspace = inside.project.workspace
     folder = workspace.release(plan.version)
-    contents = _contents(made)
+    contents = _contents(inside)
     with files.locked(folder.with_name(f"{plan.version}.lock")), files.atomic(folder, directory=True) as temp:
-        manifest = shipped.manifest(made.tasks, made.place, {**_tree(plan, made), **contents})
-        entries = _entries(plan, made, contents, manifest)
+        manifest = shipped.manifest(inside.tasks, inside.location, {**_tree(plan, inside), **contents})
+        entries = _entries(plan, inside, contents, manifest)
         main = f"xcluster-{plan.version}.tar.xz"
         disks = {name: workspace.image(image) for name, image in plan.disks.items()}
         total = sum(entry.size for entry in entries) + sum(path.stat().st_size for path in disks.values())
@@ -202,7 +197,7 @@ def write(plan: Plan, made: Made) -> None:
             xztar.write_tar_xz(entries, temp / main, plan.epoch, bar.add)
             for name, path in disks.items():
                 xztar.write_xz(path, temp / name, bar.add)
-        _write_bill(plan, made, temp, manifest["files"])
+        _write_bill(plan, inside, temp, manifest["files"])
         names = sorted(path.name for path in temp.iterdir())
         (temp / SUMS).write_text("".join(f"{files.sha256(temp / name)}  {name}\n" for name in names))
         sizes = {path.name: path.stat().st_size for path in sorted(temp.iterdir())}
@@ -210,55 +205,56 @@ def write(plan: Plan, made: Made) -> None:
         progress.say(f"  {progress.amount(size):>10}  {folder / name}")
 
 
-def _write_bill(plan: Plan, made: Made, folder: Path, hashes: dict[str, Any]) -> None:
+def _write_bill(plan: ReleasePlan, inside: ReleaseTasks, folder: Path, hashes: dict[str, Any]) -> None:
     outputs = sorted(folder.iterdir())
-    inside = bill.artifacts(made.tasks, made.project.site, hashes)
-    all_ = [*inside, *bill.disks(plan.disks, folder, inside)]
-    project = tomllib.loads((made.project.root / "pyproject.toml").read_text())["project"]
+    by_name = {record.name_of(task): task for task in inside.built if task.get("targets")}
+    built = bill.built_files(inside.tasks, by_name, inside.project.site, hashes)
+    built += bill.disks(plan.disks, folder, built)
+    project = tomllib.loads((inside.project.root / "pyproject.toml").read_text())["project"]
     tool, licence = f"{project['name']}-{project['version']}", project["license"]["text"]
-    files.write_json(folder / SBOM, spdx.document(plan.version, all_, plan.epoch, tool, licence))
+    files.write_json(folder / SBOM, spdx.document(plan.version, built, plan.epoch, tool, licence))
     tree = [[name, mode, hashes[name] if name in hashes else ""] for name, mode in plan.tree]
     parameters = {"settings": plan.settings, "environ": plan.environ, "tasks": plan.tasks}
-    source = bill.Source(plan.version, plan.commit, plan.changed, files.digest(tree), parameters)
-    files.write_json(folder / PROVENANCE, bill.provenance(source, all_, [*outputs, folder / SBOM]))
+    source = bill.ReleaseSource(plan.version, plan.commit, plan.changed, files.digest(tree), parameters)
+    files.write_json(folder / PROVENANCE, bill.provenance(source, built, [*outputs, folder / SBOM]))
 
 
-def _tree(plan: Plan, made: Made) -> dict[str, Path]:
+def _tree(plan: ReleasePlan, inside: ReleaseTasks) -> dict[str, Path]:
     """The tracked files by name; links say where they lead, and have no content to check."""
-    return {path: made.project.root / path for path, mode in plan.tree if mode != git.LINK}
+    return {path: inside.project.root / path for path, mode in plan.tree if mode != git.LINK}
 
 
-def _contents(made: Made) -> dict[str, Path]:
+def _contents(inside: ReleaseTasks) -> dict[str, Path]:
     """What was built, by name in the release: targets, and all of a kernel's directory."""
-    workspace = made.project.workspace
-    paths = {Path(target) for task in made.tasks.values() for target in task["targets"]}
-    for name in made.tasks:
+    workspace = inside.project.workspace
+    paths = {Path(target) for task in inside.tasks.values() for target in task["targets"]}
+    for name in inside.tasks:
         if name.startswith("kernel:"):
             paths |= set(files.tree_files(workspace.kernel(name.partition(":")[2])))
-    choice_file = workspace.choice(made.project.settings.name)
-    paths |= {wheels.stamp(made.project), *files.tree_files(workspace.wheels)}
+    choice_file = workspace.choice(inside.project.settings.name)
+    paths |= {wheels.stamp(inside.project), *files.tree_files(workspace.wheels)}
     paths |= {choice_file} if choice_file.is_file() else set()
-    return {made.place.packed(path): path for path in sorted(paths)}
+    return {inside.location.packed(path): path for path in sorted(paths)}
 
 
 def _entries(
-    plan: Plan, made: Made, contents: Mapping[str, Path], manifest: dict[str, Any]
-) -> list[xztar.Entry]:
+    plan: ReleasePlan, inside: ReleaseTasks, contents: Mapping[str, Path], manifest: dict[str, Any]
+) -> list[xztar.TarEntry]:
     top = f"xcluster-{plan.version}"
     facts = {"version": plan.version, "commit": plan.commit, "environ": plan.environ}
     text = json.dumps({**manifest, **facts}, indent=1, sort_keys=True) + "\n"
-    entries = [xztar.Entry(f"{top}/{name}", path) for name, path in contents.items()]
-    entries.append(xztar.Entry(f"{top}/workspace/shipped.json", text.encode()))
+    entries = [xztar.TarEntry(f"{top}/{name}", path) for name, path in contents.items()]
+    entries.append(xztar.TarEntry(f"{top}/workspace/shipped.json", text.encode()))
     if plan.settings:
         lines = [
             "# What this release was made with.",
             *(f"{k}: {json.dumps(v)}" for k, v in plan.settings.items()),
         ]
-        entries.append(xztar.Entry(f"{top}/xcluster.yaml", "\n".join(lines).encode() + b"\n"))
+        entries.append(xztar.TarEntry(f"{top}/xcluster.yaml", "\n".join(lines).encode() + b"\n"))
     for path, mode in plan.tree:
-        source = made.project.root / path
+        source = inside.project.root / path
         if mode == git.LINK:
-            entries.append(xztar.Entry(f"{top}/{path}", link=str(source.readlink())))
+            entries.append(xztar.TarEntry(f"{top}/{path}", link=str(source.readlink())))
         else:
-            entries.append(xztar.Entry(f"{top}/{path}", source, executable=mode == "100755"))
+            entries.append(xztar.TarEntry(f"{top}/{path}", source, executable=mode == "100755"))
     return entries

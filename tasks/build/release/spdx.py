@@ -17,10 +17,10 @@ ROOT_ID = "SPDXRef-release"
 
 
 @dataclass(frozen=True)
-class Part:
-    """A package from outside: a Debian package, a Python wheel, a source archive."""
+class Component:
+    """A package from outside: a Debian package, a container image, a Python wheel, a source archive."""
 
-    kind: str  # deb, pypi or generic: the type of its package URL
+    kind: str  # deb, oci, pypi or generic: the type of its package URL
     name: str
     version: str
     sha256: str  # of the file it came as; "" where it is not known
@@ -43,31 +43,31 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Artifact:
+class BuiltFile:
     """A file of the release that was built here, and the parts that it was made from."""
 
     name: str  # its path in the release
     sha256: str
-    parts: Sequence[Part] = ()
+    components: Sequence[Component] = ()
 
 
 def document(
-    version: str, artifacts: Iterable[Artifact], epoch: int, tool: str, licence: str
+    version: str, built_files: Iterable[BuiltFile], epoch: int, tool: str, licence: str
 ) -> dict[str, Any]:
     """The whole document."""
-    built = sorted(artifacts, key=lambda each: each.name)
-    parts = {part.reference: part for each in built for part in each.parts}
+    built = sorted(built_files, key=lambda each: each.name)
+    components = {part.reference: part for each in built for part in each.components}
     packages = [
         _package(ROOT_ID, "xcluster", version, licence, primaryPackagePurpose="ARCHIVE"),
-        *(_artifact(each, version) for each in built),
-        *(_part(parts[reference]) for reference in sorted(parts)),
+        *(_built(each, version) for each in built),
+        *(_component(components[reference]) for reference in sorted(components)),
     ]
     relations = [("SPDXRef-DOCUMENT", "DESCRIBES", ROOT_ID)]
     relations += [(ROOT_ID, "CONTAINS", _id("file", each.name)) for each in built]
     relations += [
         (_id("file", each.name), "CONTAINS", reference)
         for each in built
-        for reference in sorted({part.reference for part in each.parts})
+        for reference in sorted({part.reference for part in each.components})
     ]
     name = f"xcluster-{version}"
     return {
@@ -81,7 +81,7 @@ def document(
             "creators": [f"Tool: {tool}"],
         },
         "packages": packages,
-        "hasExtractedLicensingInfos": _texts(parts.values()),
+        "hasExtractedLicensingInfos": _texts(components.values()),
         "relationships": [
             {"spdxElementId": one, "relationshipType": kind, "relatedSpdxElement": other}
             for one, kind, other in relations
@@ -89,26 +89,32 @@ def document(
     }
 
 
-def _artifact(artifact: Artifact, version: str) -> dict[str, Any]:
+def _built(file: BuiltFile, version: str) -> dict[str, Any]:
     return _package(
-        _id("file", artifact.name),
-        artifact.name,
+        _id("file", file.name),
+        file.name,
         version,
-        packageFileName=artifact.name,
-        checksums=_checksums(artifact.sha256),
+        packageFileName=file.name,
+        checksums=_checksums(file.sha256),
         primaryPackagePurpose="FILE",
     )
 
 
-def _part(part: Part) -> dict[str, Any]:
-    more: dict[str, Any] = {"checksums": _checksums(part.sha256)} if part.sha256 else {}
-    if part.file:
-        more["packageFileName"] = part.file
-    if part.licence.comment:
-        more["licenseComments"] = part.licence.comment
-    link = {"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": part.purl}
+def _component(component: Component) -> dict[str, Any]:
+    more: dict[str, Any] = {"checksums": _checksums(component.sha256)} if component.sha256 else {}
+    if component.file:
+        more["packageFileName"] = component.file
+    if component.licence.comment:
+        more["licenseComments"] = component.licence.comment
+    link = {
+        "referenceCategory": "PACKAGE-MANAGER",
+        "referenceType": "purl",
+        "referenceLocator": component.purl,
+    }
     more["externalRefs"] = [link]
-    return _package(part.reference, part.name, part.version, part.licence.expression, **more)
+    return _package(
+        component.reference, component.name, component.version, component.licence.expression, **more
+    )
 
 
 def _package(reference: str, name: str, version: str, declared: str = NOTHING, **more: Any) -> dict[str, Any]:
@@ -129,14 +135,14 @@ def _checksums(sha256: str) -> list[dict[str, str]]:
     return [{"algorithm": "SHA256", "checksumValue": sha256}]
 
 
-def _texts(parts: Iterable[Part]) -> list[dict[str, str]]:
+def _texts(components: Iterable[Component]) -> list[dict[str, str]]:
     """The texts of licences that SPDX has no name for."""
-    found: Mapping[str, tuple[str, str]] = {
-        reference: said for part in parts for reference, said in part.licence.texts.items()
+    texts: Mapping[str, tuple[str, str]] = {
+        reference: text for each in components for reference, text in each.licence.texts.items()
     }
     return [
         {"licenseId": reference, "name": name, "extractedText": text}
-        for reference, (name, text) in sorted(found.items())
+        for reference, (name, text) in sorted(texts.items())
     ]
 
 

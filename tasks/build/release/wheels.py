@@ -32,18 +32,18 @@ def stamp(project: Project) -> Path:
 def pins(pyproject: Path) -> dict[str, str]:
     """What pyproject.toml names, all that this needs, and pip: the versions that are in use here."""
     left = [*tomllib.loads(pyproject.read_text())["project"]["dependencies"], "pip"]
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     while left:
-        wanted = left.pop()
-        name = re.split(r"[^A-Za-z0-9._-]", wanted, maxsplit=1)[0].lower().replace("_", "-")
-        if name in found or "extra ==" in wanted:
+        requirement = left.pop()
+        name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+        if name in versions or "extra ==" in requirement:
             continue
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue  # needed only with another Python, or on another system
         left += importlib.metadata.requires(name) or []
-    return dict(sorted(found.items()))
+    return dict(sorted(versions.items()))
 
 
 def fetch(pins: dict[str, str], pythons: tuple[str, ...], platforms: tuple[str, ...], site: Site) -> None:

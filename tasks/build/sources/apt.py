@@ -75,20 +75,20 @@ def fetch(
     result, nor what only they need.
     Raises UserError for a package that does not exist, and when a download fails.
     """
-    wanted = list(packages)
+    names = list(packages)
     _prepare(archive)
     with files.locked(archive.directory / "lock"):
-        return _fetched(archive, _install(archive, wanted, exclude, installed), wanted)
+        return _fetched(archive, _install(archive, names, exclude, installed), names)
 
 
 def alone(archive: Archive, packages: Iterable[str]) -> list[Package]:
     """The .deb files of `packages` without what they depend on; otherwise as `fetch`."""
-    wanted = list(packages)
-    if not wanted:
+    names = list(packages)
+    if not names:
         return []
     _prepare(archive)
     with files.locked(archive.directory / "lock"):
-        return _fetched(archive, [*_options(archive), "download", *wanted], wanted)
+        return _fetched(archive, [*_options(archive), "download", *names], names)
 
 
 def planned(
@@ -100,21 +100,21 @@ def planned(
     alone: bool = False,
 ) -> list[Package]:
     """What `fetch`, or with `alone` that, would give; nothing is downloaded, so paths need not exist."""
-    wanted = list(packages)
-    if not wanted:
+    names = list(packages)
+    if not names:
         return []
     _prepare(archive)
     with files.locked(archive.directory / "lock"):
-        download = [*_options(archive), "download", *wanted]
-        command = download if alone else _install(archive, wanted, exclude, installed)
-        return [_described(archive, line) for line in _known_plan(archive, command, wanted)]
+        download = [*_options(archive), "download", *names]
+        command = download if alone else _install(archive, names, exclude, installed)
+        return [_described(archive, line) for line in _known_plan(archive, command, names)]
 
 
 def _install(
-    archive: Archive, wanted: list[str], exclude: Iterable[str], installed: Mapping[str, str] | None
+    archive: Archive, names: list[str], exclude: Iterable[str], installed: Mapping[str, str] | None
 ) -> list[str]:
     status = _status(archive, {**dict.fromkeys(exclude, _NEVER), **(installed or {})})
-    return [*_options(archive, status), "install", "-d", "--no-install-recommends", "-y", *wanted]
+    return [*_options(archive, status), "install", "-d", "--no-install-recommends", "-y", *names]
 
 
 def facts(packages: Iterable[Package]) -> list[dict[str, object]]:
@@ -176,9 +176,9 @@ def _status(archive: Archive, versions: Mapping[str, str]) -> Path:
     return path
 
 
-def _fetched(archive: Archive, command: list[str], wanted: list[str]) -> list[Package]:
+def _fetched(archive: Archive, command: list[str], names: list[str]) -> list[Package]:
     """Download what is not in the cache, and check all of it."""
-    plan = _known_plan(archive, command, wanted)
+    plan = _known_plan(archive, command, names)
     compare(archive, [_described(archive, line) for line in plan])
     missing = [line for line in plan if not _deb(archive, line[1]).is_file()]
     if missing and archive.offline:
@@ -191,17 +191,17 @@ def _fetched(archive: Archive, command: list[str], wanted: list[str]) -> list[Pa
     return sorted((_package(archive, line) for line in plan), key=lambda package: package.name)
 
 
-def _known_plan(archive: Archive, command: list[str], wanted: list[str]) -> list[tuple[str, str, int, str]]:
+def _known_plan(archive: Archive, command: list[str], names: list[str]) -> list[tuple[str, str, int, str]]:
     """What apt plans, noted for as long as the lists are the same: apt takes a second to think."""
     note = archive.directory / "etc" / f"plan-{files.digest([command, lists_digest(archive)])[:16]}.json"
     lines = files.read_json(note).get("plan")
     if lines is None:
-        lines = _plan(archive, command, wanted)
+        lines = _plan(archive, command, names)
         files.write_json(note, {"plan": lines})
     return [(url, name, size, checksum) for url, name, size, checksum in lines]
 
 
-def _plan(archive: Archive, command: list[str], wanted: list[str]) -> list[tuple[str, str, int, str]]:
+def _plan(archive: Archive, command: list[str], names: list[str]) -> list[tuple[str, str, int, str]]:
     """(URL, file name, size, sha256) of all packages; apt would not name those that it finds downloaded."""
     nowhere = ["-o", f"Dir::Cache::archives={archive.directory / 'etc'}"]
     try:
@@ -214,7 +214,7 @@ def _plan(archive: Archive, command: list[str], wanted: list[str]) -> list[tuple
                 "check the name in the definition; `xc update` fetches newer package lists",
             ) from error
         raise UserError(
-            f"apt cannot install {' '.join(wanted)} from {archive.suite}: {_reason(error)}"
+            f"apt cannot install {' '.join(names)} from {archive.suite}: {_reason(error)}"
         ) from error
     plan = []
     for line in text.splitlines():

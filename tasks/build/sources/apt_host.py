@@ -17,9 +17,9 @@ def host_sources(suite: str) -> list[str]:
         .decode()
         .splitlines()
     )
-    known = {release: site for site, release, *origin in map(str.split, lines) if origin == ["Debian"]}
-    sites = [site for release, site in known.items() if "-" not in release]
-    security = [site for release, site in known.items() if release.endswith("-security")]
+    archives = {release: site for site, release, *origin in map(str.split, lines) if origin == ["Debian"]}
+    sites = [site for release, site in archives.items() if "-" not in release]
+    security = [site for release, site in archives.items() if release.endswith("-security")]
     if sites:
         rolling = suite in ("sid", "unstable", "testing", "experimental")
         extra = (

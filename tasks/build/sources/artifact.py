@@ -5,6 +5,7 @@ A program is in bin/<name> too, for the host.
 
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from tasks.base import files, proc
@@ -13,21 +14,24 @@ from tasks.base.paths import Site
 from tasks.build.sources import apt, download, golang
 from tasks.definitions import lockfile
 from tasks.definitions.artifact_sources import Artifact, GoModule, Source
+from tasks.definitions.package_request import PackageRequest
+from tasks.definitions.schema import Overlay
 from tasks.engine import kit
 from tasks.formats import archive
 from tasks.project.project import Project
 
 
-def tasks(project: Project) -> kit.Tasks:
-    """One task for each artifact that a kernel or an overlay names."""
+def tasks(project: Project, extra: Iterable[Overlay] = ()) -> kit.Tasks:
+    """One task for each artifact that a kernel or an overlay names; `extra`: overlays of the command line."""
     yield kit.group("artifact", "Files from outside, by name")
-    for artifact, base in named(project).values():
+    for artifact, base in named(project, extra).values():
         recipe = kit.Recipe(
             get,
             [artifact, base, project.site],
             deps=[*_lists(artifact, project), *_local(artifact, base)],
             inputs=_facts(artifact, project),
             code=(download, apt, archive, golang),
+            packages=_packages(artifact, project),
         )
         targets = [project.workspace.stamp("artifact", artifact.name)]
         targets += [project.workspace.bin(artifact.name)] if artifact.executable else []
@@ -44,12 +48,13 @@ def _facts(artifact: Artifact, project: Project) -> dict[str, object]:
     return {"pinned": locked, **({"go": shutil.which("go")} if compiled else {})}
 
 
-def named(project: Project) -> dict[str, tuple[Artifact, Path]]:
+def named(project: Project, extra: Iterable[Overlay] = ()) -> dict[str, tuple[Artifact, Path]]:
     """Every artifact by name, with the directory its `file` sources are relative to.
 
     Raises UsageError when two definitions give one name to artifacts from different sources.
     """
-    kernels, overlays = project.definitions.kernels.values(), project.definitions.overlays.values()
+    kernels = project.definitions.kernels.values()
+    overlays = [*project.definitions.overlays.values(), *extra]
     uses = [(each.source, project.root / "kernel" / f"{each.name}.yaml") for each in kernels if each.source]
     uses += [(each, overlay.directory / "ovl.yaml") for overlay in overlays for each in overlay.artifacts]
     first: dict[str, tuple[Artifact, Path]] = {}
@@ -63,20 +68,29 @@ def named(project: Project) -> dict[str, tuple[Artifact, Path]]:
     return {name: (artifact, file.parent) for name, (artifact, file) in first.items()}
 
 
+def _packages(artifact: Artifact, project: Project) -> list[PackageRequest]:
+    """The package that each source of kind `deb` is."""
+    default = project.settings.suite
+    return [
+        PackageRequest(source.suite or default, (source.deb,), alone=True)
+        for source in artifact.sources
+        if source.deb
+    ]
+
+
 def _lists(artifact: Artifact, project: Project) -> set[Path]:
-    suites = {source.suite or project.settings.suite for source in artifact.sources if source.deb}
-    return {project.workspace.stamp("suite", suite) for suite in suites}
+    return {project.workspace.stamp("suite", request.suite) for request in _packages(artifact, project)}
 
 
 def _local(artifact: Artifact, base: Path) -> list[Path]:
     """Files that are sources, where they exist: a source that is not there is not the last word."""
-    found: list[Path] = []
+    paths: list[Path] = []
     for source in artifact.sources:
         if source.file and (base / source.file).is_file():
-            found.append(base / source.file)
+            paths.append(base / source.file)
         if source.go and source.go.directory:
-            found += files.tree_files(base / source.go.directory)
-    return found
+            paths += files.tree_files(base / source.go.directory)
+    return paths
 
 
 def get(artifact: Artifact, base: Path, site: Site) -> None:
@@ -99,10 +113,10 @@ Got = tuple[Path, str, dict[str, str]]  # the file, the source it is from, what 
 def _agree(artifact: Artifact, site: Site) -> None:
     """The definition and xcluster.lock must not ask for different contents."""
     for source in artifact.sources:
-        said = source.sha256 or artifact.sha256
-        if said and not source.member:
+        expected = source.sha256 or artifact.sha256
+        if expected and not source.member:
             pinned = lockfile.of(site.lock, "artifacts", pin_name(artifact, source))
-            lockfile.compare("artifact", artifact.name, pinned, {"sha256": said})
+            lockfile.compare("artifact", artifact.name, pinned, {"sha256": expected})
 
 
 def _first(artifact: Artifact, base: Path, site: Site) -> Got:
@@ -142,16 +156,16 @@ def _from(source: Source, artifact: Artifact, base: Path, site: Site) -> tuple[P
         return _from_own_module(source.go, base / source.go.directory, artifact, site)
     if source.go:
         return _from_module(source.go, artifact, source, site)
-    wanted = artifact.model_copy(update={"sha256": source.sha256 or artifact.sha256})
+    expected = artifact.model_copy(update={"sha256": source.sha256 or artifact.sha256})
     if source.url:
-        path = _from_url(source, str(wanted.sha256), site)
+        path = _from_url(source, str(expected.sha256), site)
         return (_member(path, source, artifact, site) if source.member else path), {}
     if source.file and source.member:
         path = _keep_file(base / source.file, artifact.model_copy(update={"sha256": source.sha256}), site)
         return _member(path, source, artifact, site), {}
     if source.file:
-        return _keep_file(base / source.file, wanted, site), {}
-    return _from_package(source, apt.archive(site, source.suite), wanted, site)
+        return _keep_file(base / source.file, expected, site), {}
+    return _from_package(source, apt.archive(site, source.suite), expected, site)
 
 
 def _from_url(source: Source, expected: str, site: Site) -> Path:
@@ -172,33 +186,33 @@ def _member(path: Path, source: Source, artifact: Artifact, site: Site) -> Path:
 
 
 def _from_module(
-    wanted: GoModule, artifact: Artifact, source: Source, site: Site
+    program: GoModule, artifact: Artifact, source: Source, site: Site
 ) -> tuple[Path, dict[str, str]]:
     """A command of a Go module; what it is made of is compared before and after it is built."""
     pinned = lockfile.of(site.lock, "artifacts", pin_name(artifact, source))
-    version = wanted.version or pinned.get("version")
+    version = program.version or pinned.get("version")
     if version is None:
         raise UserError(
             "nothing says which version",
             f"put `version` beside `module`, or `xc lock {artifact.name}` to pin the latest",
         )
-    module = golang.module(wanted, version, site)
+    module = golang.module(program, version, site)
     facts = {"version": module.version, "h1": module.h1}
     lockfile.compare("artifact", artifact.name, pinned, facts)
     with files.scratch(site.workspace.cache / "member" / artifact.name) as temp:
-        facts["deps"] = golang.build(wanted, module, temp, site)
+        facts["deps"] = golang.build(program, module, temp, site)
         kept = _keep(temp, artifact, site, source.text)
     return kept, facts
 
 
 def _from_own_module(
-    wanted: GoModule, directory: Path, artifact: Artifact, site: Site
+    program: GoModule, directory: Path, artifact: Artifact, site: Site
 ) -> tuple[Path, dict[str, str]]:
     """A command of a module that lies beside the definition."""
     if not (directory / "go.mod").is_file():
         raise UserError(f"there is no Go module in {directory}")
     with files.scratch(site.workspace.cache / "member" / artifact.name) as temp:
-        deps = golang.build_own(wanted, directory, temp, site)
+        deps = golang.build_own(program, directory, temp, site)
         return _keep(temp, artifact, site, str(directory)), {"deps": deps}
 
 
@@ -243,7 +257,7 @@ def _extract(deb: Path, member: str, target: Path) -> None:
         )
         assert unpack.stdout
         unpack.stdout.close()  # or the packer waits for us when tar ends early
-        said = taker.communicate()[1].decode(errors="replace")
+        message = taker.communicate()[1].decode(errors="replace")
     proc.finish(unpack)
     if taker.returncode:
-        raise UserError(f"{deb.name} has no file {member}: {said.strip()}")
+        raise UserError(f"{deb.name} has no file {member}: {message.strip()}")

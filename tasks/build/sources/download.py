@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from tasks.base import files
 from tasks.base.errors import UserError
 from tasks.base.progress import Bar
-from tasks.build.sources.partial import Part, Sink
+from tasks.build.sources.partial import PartialDownload, Sink
 
 if TYPE_CHECKING:
     import requests
@@ -43,13 +43,13 @@ def download(urls: str | Sequence[str], sha256: str, target: Path, sink: Sink | 
     with files.locked(target.with_name(f"{target.name}.part.lock")), files.explained(target):
         if target.is_file() and (sink is None or replayed(target, sha256, sink)):
             return places[0]
-        with Part(target.with_name(f"{target.name}.part"), sink) as part:
+        with PartialDownload(target.with_name(f"{target.name}.part"), sink) as part:
             return _first(places, part, lambda url: _accept(url, sha256, part, target))
 
 
 def learn(urls: Sequence[str], name: str, folder: Path) -> str:
     """Fetch something whose content nobody knows; keep it in `folder` by its sha256, which is returned."""
-    with files.explained(folder / name), Part(folder / f"{name}.part", None, known=False) as part:
+    with files.explained(folder / name), PartialDownload(folder / f"{name}.part", None, fixed=False) as part:
         _first(list(urls), part, lambda _: True)
         actual = part.sha256
         part.become(folder / actual)
@@ -69,7 +69,7 @@ def replayed(target: Path, sha256: str, sink: Sink) -> bool:
     return target.exists()
 
 
-def _first(urls: list[str], part: Part, good: Callable[[str], bool]) -> str:
+def _first(urls: list[str], part: PartialDownload, good: Callable[[str], bool]) -> str:
     """The first URL that gives what is `good`."""
     errors: list[UserError] = []
     for url in urls:
@@ -86,7 +86,7 @@ def _first(urls: list[str], part: Part, good: Callable[[str], bool]) -> str:
     raise UserError("\n  ".join(str(error.args[0]) for error in errors), errors[-1].hint)
 
 
-def _whole(url: str, part: Part) -> None:
+def _whole(url: str, part: PartialDownload) -> None:
     """Fetch to the end; a connection that breaks is tried again as long as something comes."""
     import requests
 
@@ -105,7 +105,7 @@ def _whole(url: str, part: Part) -> None:
             time.sleep(PAUSE * 2 ** (failures - 1) if asked is None else asked)
 
 
-def _stream(url: str, part: Part) -> None:
+def _stream(url: str, part: PartialDownload) -> None:
     if url.startswith("file:"):
         _copy(url, part)
         return
@@ -147,17 +147,17 @@ def _refuse(url: str, reply: "requests.Response") -> None:
             f"{shown(url)}: the proxy wants a password (407)",
             "put it into http_proxy and https_proxy: http://USER:PASSWORD@HOST:PORT",
         )
-    said = f"the server answered {reply.status_code} {reply.reason}"
+    answer = f"the server answered {reply.status_code} {reply.reason}"
     if reply.status_code not in BUSY:
-        raise UserError(f"{shown(url)}: {said}")
-    error = requests.ConnectionError(said)
+        raise UserError(f"{shown(url)}: {answer}")
+    error = requests.ConnectionError(answer)
     after = reply.headers.get("Retry-After", "")
     if after.isdigit():
         error.pause = min(int(after), LONGEST_PAUSE)  # type: ignore[attr-defined]
     raise error
 
 
-def _copy(url: str, part: Part) -> None:
+def _copy(url: str, part: PartialDownload) -> None:
     """A file URL: the user's own disk is as good a source as a server."""
     path = Path(unquote(urlsplit(url).path))
     part.restart()
@@ -188,7 +188,7 @@ def _length(reply: "requests.Response") -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _accept(url: str, sha256: str, part: Part, target: Path) -> bool:
+def _accept(url: str, sha256: str, part: PartialDownload, target: Path) -> bool:
     """Keep the part as `target` if it is right. False when it is worth to fetch all of it from this URL."""
     actual = part.sha256
     if actual == sha256:

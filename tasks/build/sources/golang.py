@@ -29,12 +29,12 @@ class Module:
     h1: str  # Go's own hash of the content
 
 
-def module(wanted: GoModule, version: str, site: Site) -> Module:
+def module(program: GoModule, version: str, site: Site) -> Module:
     """Download a module (not what it needs) into Go's cache; `version` may be `latest`.
 
     Verified by Go's checksum database. Raises UserError when there is no such version.
     """
-    name = f"{wanted.module}@{version}"
+    name = f"{program.module}@{version}"
     try:
         text = proc.output(["go", "mod", "download", "-json", name], env=environment(site), cwd=_place(site))
     except CommandError as error:
@@ -43,19 +43,19 @@ def module(wanted: GoModule, version: str, site: Site) -> Module:
     return Module(facts["Path"], facts["Version"], facts["Sum"])
 
 
-def build(wanted: GoModule, made: Module, out: Path, site: Site) -> str:
+def build(program: GoModule, resolved: Module, out: Path, site: Site) -> str:
     """Compile the command to `out`; the digest of all modules in it, with their hashes."""
     with files.scratch(out.with_name(f"{out.name}.bin")) as folder:
         folder.mkdir()
-        package = made.path if wanted.command == "." else f"{made.path}/{wanted.command}"
-        command = ["go", "install", *_flags(wanted), f"{package}@{made.version}"]
+        package = resolved.path if program.command == "." else f"{resolved.path}/{program.command}"
+        command = ["go", "install", *_flags(program), f"{package}@{resolved.version}"]
         _compile(command, _place(site), site, {"GOBIN": str(folder)})
         (binary,) = folder.iterdir()
         os.replace(binary, out)
     return files.digest(_modules(out))
 
 
-def build_own(wanted: GoModule, directory: Path, out: Path, site: Site) -> str:
+def build_own(program: GoModule, directory: Path, out: Path, site: Site) -> str:
     """Compile a command of the module in `directory` to `out`; the digest of all modules in it.
 
     The command is one of its directories, or a package of a module that it requires. Its go.sum says what
@@ -63,22 +63,22 @@ def build_own(wanted: GoModule, directory: Path, out: Path, site: Site) -> str:
     compiled once.
     """
     content = {str(path.relative_to(directory)): files.sha256(path) for path in files.tree_files(directory)}
-    facts = [content, wanted.command, wanted.variables, toolchain()]
+    facts = [content, program.command, program.variables, toolchain()]
     kept = site.workspace.go / "made" / files.digest(facts)
     with files.locked(kept.with_suffix(".lock")):
         if not kept.is_file():
             with files.atomic(kept) as temp:
-                mine = (directory / wanted.command).is_dir()
-                package = f"./{wanted.command}" if mine else wanted.command
-                command = ["go", "build", *_flags(wanted), "-mod=readonly", "-o", str(temp), package]
+                mine = (directory / program.command).is_dir()
+                package = f"./{program.command}" if mine else program.command
+                command = ["go", "build", *_flags(program), "-mod=readonly", "-o", str(temp), package]
                 _compile(command, directory, site, {})
     shutil.copyfile(kept, out)
     return files.digest(_modules(out))
 
 
-def _flags(wanted: GoModule) -> list[str]:
+def _flags(program: GoModule) -> list[str]:
     """What makes the bytes depend on nothing but the source."""
-    names = [f"-X {name}={value}" for name, value in sorted(wanted.variables.items())]
+    names = [f"-X {name}={value}" for name, value in sorted(program.variables.items())]
     return ["-trimpath", "-buildvcs=false", " ".join(["-ldflags=-buildid= -s -w", *names])]
 
 
@@ -126,14 +126,14 @@ def _modules(binary: Path) -> list[str]:
     return [" ".join(line[1:]) for line in words if line and line[0] in ("mod", "dep", "=>")]
 
 
-def _explained(name: str, said: str, site: Site) -> UserError:
+def _explained(name: str, output: str, site: Site) -> UserError:
     """Go's words, and what to do about them."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    told = [
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    reasons = [
         line for line in lines[1:] if not line.startswith(("go: downloading", "hint:", "{", "}", '"Path'))
     ]
-    error = re.search(r'"Error": "(.*)"', said)
-    text = str(json.loads(f'"{error.group(1)}"')) if error else "; ".join(told[-4:]) or said
+    error = re.search(r'"Error": "(.*)"', output)
+    text = str(json.loads(f'"{error.group(1)}"')) if error else "; ".join(reasons[-4:]) or output
     hints: Mapping[str, str] = {
         "requires go >=": "install a newer Go toolchain, and put it first in PATH",
         "reading file://": "run once with a network: `xc fetch`",
@@ -143,6 +143,6 @@ def _explained(name: str, said: str, site: Site) -> UserError:
         "404": f"which there are: go list -m -versions {name.partition('@')[0]}",
         "403": "the module proxy does not give it; GOPROXY names another, GOPROXY=direct goes to its source",
     }
-    hint = next((hint for words, hint in hints.items() if words in said + text), None)
+    hint = next((hint for words, hint in hints.items() if words in output + text), None)
     offline = "; --offline is set" if site.offline else ""
     return UserError(f"Go cannot build {name}{offline}: {text}", hint)

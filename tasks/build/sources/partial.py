@@ -19,18 +19,18 @@ class Sink(Protocol):
         """The next bytes."""
 
 
-class Part:
+class PartialDownload:
     """A file that a download fills. Beside it, in .json, stands which version of what URL it is.
 
-    Where the content is not `known` in advance, only the very same version of the same URL is gone on with.
+    Where the content is not `fixed` in advance, only the very same version of the same URL is gone on with.
     """
 
-    def __init__(self, path: Path, sink: Sink | None, *, known: bool = True) -> None:
+    def __init__(self, path: Path, sink: Sink | None, *, fixed: bool = True) -> None:
         self.path = path
         self.size = 0
         self.patched = False  # it may be of more than one piece
         self._about = path.with_name(f"{path.name}.json")
-        self._known = known
+        self._fixed = fixed
         self._sink = sink
         self._file: IO[bytes] | None = None
         self._hash = hashlib.sha256()
@@ -87,7 +87,7 @@ class Part:
         """Headers that ask for the rest, if it is still the same file."""
         about = files.read_json(self._about)
         same = about.get("url") == url
-        if not self.size or not (self._known or (same and about.get("etag"))):
+        if not self.size or not (self._fixed or (same and about.get("etag"))):
             return {}
         etag = str(about.get("etag", "")) if same else ""
         valid = etag if etag and not etag.startswith("W/") else str(about.get("modified", "")) if same else ""
@@ -100,9 +100,9 @@ class Part:
         if start.isdigit() and int(start) != self.size:
             return False
         for key, header in (("etag", "ETag"), ("modified", "Last-Modified")):
-            known, now = about.get(key), headers.get(header)
-            if about.get("url") == url and known and now:
-                return bool(known == now)
+            noted, now = about.get(key), headers.get(header)
+            if about.get("url") == url and noted and now:
+                return bool(noted == now)
         return True
 
     def is_all(self, headers: Mapping[str, str]) -> bool:

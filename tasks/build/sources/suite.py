@@ -4,25 +4,21 @@ The lists are fetched once and then stay as they are, so that everything built f
 `xc update` fetches newer ones.
 """
 
+from collections.abc import Iterable
+
 from tasks.base import files, progress
 from tasks.base.paths import Site
 from tasks.build.sources import apt
 from tasks.definitions import lockfile
+from tasks.definitions.schema import Overlay
 from tasks.engine import kit
-from tasks.project import command_line
-from tasks.project.project import Project
-
-VERBS = {
-    "update": command_line.Verb(
-        "update", "fetch newer package lists; the next build uses them", definitions=True
-    ),
-}
+from tasks.project.project import Does, Project
 
 
-def tasks(project: Project) -> kit.Tasks:
-    """One task for each suite that a definition or the settings name."""
+def tasks(project: Project, extra: Iterable[Overlay] = ()) -> kit.Tasks:
+    """One task for each suite that a definition, the settings or an overlay of the command line name."""
     yield kit.group("suite", "Package lists of the Debian suites in use")
-    for suite in suites(project):
+    for suite in suites(project, extra):
         locked = files.digest(lockfile.packages(project.site.lock, suite))
         inputs = {"mirror": project.settings.mirror, "locked": locked}
         recipe = kit.Recipe(get, [suite, project.site], inputs=inputs)
@@ -30,27 +26,20 @@ def tasks(project: Project) -> kit.Tasks:
         yield kit.task("suite", suite, recipe, [stamp], also=[cache])
 
 
-def verb_tasks(project: Project) -> kit.Tasks:
-    """The verb `update`."""
-    yield kit.verb(VERBS["update"], project.words, _update, [project])
-
-
-def suites(project: Project) -> list[str]:
+def suites(project: Project, extra: Iterable[Overlay] = ()) -> list[str]:
     """Every suite in use."""
-    found = {project.settings.suite}
-    for kernel in project.definitions.kernels.values():
-        if kernel.prebuilt and kernel.prebuilt.suite:
-            found.add(kernel.prebuilt.suite)
-        found |= {source.suite for source in (kernel.source.sources if kernel.source else ()) if source.suite}
-    for overlay in project.definitions.overlays.values():
-        sources = [source for artifact in overlay.artifacts for source in artifact.sources]
-        found |= {source.suite for source in sources if source.suite}
-    found |= {image.suite for image in project.definitions.images.values() if image.suite}
-    found |= {overlay.suite for overlay in project.definitions.overlays.values() if overlay.suite}
-    listed = [image.images for image in project.definitions.images.values()]
-    listed += [overlay.images for overlay in project.definitions.overlays.values()]
-    found |= {each.suite for images in listed for each in images if each.suite}
-    return sorted(found)
+    definitions = project.definitions
+    kernels, images = definitions.kernels.values(), definitions.images.values()
+    overlays = [*definitions.overlays.values(), *extra]
+    artifacts = [artifact for overlay in overlays for artifact in overlay.artifacts]
+    artifacts += [kernel.source for kernel in kernels if kernel.source]
+    containers = [container for overlay in overlays for container in overlay.images]
+    containers += [container for image in images for container in image.images]
+    named = {kernel.prebuilt.suite for kernel in kernels if kernel.prebuilt}
+    named |= {source.suite for artifact in artifacts for source in artifact.sources}
+    named |= {overlay.suite for overlay in overlays} | {image.suite for image in images}
+    named |= {container.suite for container in containers}
+    return sorted({project.settings.suite, *(suite for suite in named if suite)})
 
 
 def get(suite: str, site: Site) -> None:
@@ -74,3 +63,6 @@ def _stamp(archive: apt.Archive, site: Site) -> None:
     locked = {"locked": files.digest(archive.locked)} if archive.locked else {}
     lists = {"lists": apt.lists_digest(archive)}
     files.write_json(site.workspace.stamp("suite", archive.suite), {**lists, **locked})
+
+
+DOES: Does = {"update": _update}

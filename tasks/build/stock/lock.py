@@ -2,32 +2,20 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tasks.base import files, progress
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.build.image import disk
-from tasks.build.sources import apt, artifact, download, golang, packages
+from tasks.build.sources import apt, artifact, download, golang, packages, requested
 from tasks.build.sources.suite import suites
 from tasks.build.stock import inputs
 from tasks.definitions import lockfile
 from tasks.definitions.artifact_sources import Artifact, Source
-from tasks.engine import kit
+from tasks.definitions.package_request import PackageRequest
 from tasks.project import command_line
-from tasks.project.project import Project
-
-VERBS: Mapping[str, command_line.Verb] = {
-    "lock": command_line.Verb(
-        "lock",
-        "write down in xcluster.lock what every input is; builds then compare",
-        "[NAME...]",
-        {"update": "accept what these (default: all) are now", "check": "change nothing; fail if it would"},
-        builds=True,
-    ),
-    "fetch": command_line.Verb(
-        "fetch", "get every input into the cache, for work with --offline", builds=True
-    ),
-}
+from tasks.project.project import After, Does, Project
 
 
 @dataclass(frozen=True)
@@ -45,24 +33,16 @@ class Input:
         return {self.name, self.name.partition(" ")[0], self.suite} - {""}
 
 
-def tasks(project: Project) -> kit.Tasks:
-    """The verbs of this module."""
-    mine = project.words.verb in (None, *VERBS)  # other verbs may be without the tasks that build
-    lists = [f"suite:{suite}" for suite in suites(project)] if mine else []
-    yield kit.verb(VERBS["lock"], project.words, _lock, [project], lists)
-    yield kit.verb(VERBS["fetch"], project.words, _fetch, [project], lists)
-
-
 def _lock(project: Project) -> None:
     asked = set(project.words.args)
-    known = list(_inputs(project, asked))
-    lost = asked - {word for each in known for word in each.words}
+    listed = list(_inputs(project, asked))
+    lost = asked - {word for each in listed for word in each.words}
     if lost:
-        named = {word for each in known if each.kind != "packages" for word in each.words if " " not in word}
+        named = {word for each in listed if each.kind != "packages" for word in each.words if " " not in word}
         raise UsageError("lock: " + unknown("input", sorted(lost)[0], {*named, *suites(project)}))
     old = lockfile.read(project.site.lock)
     new: dict[str, dict[str, Any]] = {kind: {} for kind in lockfile.KINDS}
-    trouble = [text for each in known for text in _pin(each, old, new, project.words)]
+    trouble = [text for each in listed for text in _pin(each, old, new, project.words)]
     changed = new != old
     check = "check" in project.words.options
     if changed and not check:
@@ -85,17 +65,17 @@ def _say(new: Mapping[str, Mapping[str, object]], changed: bool, check: bool) ->
 
 
 def _pin(
-    each: Input, old: Mapping[str, Any], new: dict[str, dict[str, Any]], said: command_line.Words
+    each: Input, old: Mapping[str, Any], new: dict[str, dict[str, Any]], words: command_line.Words
 ) -> list[str]:
     """Put what one input is into `new`: as it was pinned, or as it is now. What is wrong with it."""
     before, after = old[each.kind], new[each.kind]
     if each.suite:
         before, after = before.get(each.suite, {}), after.setdefault(each.suite, {})
-    pinned, asked = before.get(each.name), set(said.args) & each.words
+    pinned, asked = before.get(each.name), set(words.args) & each.words
     if pinned:
         after[each.name] = pinned
-    update = "update" in said.options and (asked or not said.args)
-    if said.args and not asked:
+    update = "update" in words.options and (asked or not words.args)
+    if words.args and not asked:
         return []
     try:
         now = each.now()
@@ -115,21 +95,26 @@ def _pin(
 
 
 def _inputs(project: Project, asked: set[str]) -> Iterator[Input]:
-    """Every input; those whose content only a download tells say what they are where they are `asked` for."""
+    """Every input of the definitions, so that the file is the same for all who have these.
+
+    Those whose content only a download tells say what they are where they are `asked`
+    for."""
     seen = set()
-    for request in inputs.packages(project):
-        for package in request.plan(project):
+    for request in dict.fromkeys(request for _, request in inputs.packages(project, {})):
+        for package in requested.plan(request, project.site):
             if (request.suite, package.name) not in seen:
                 seen.add((request.suite, package.name))
                 yield Input("packages", package.name, _constant(packages.pin(package)), request.suite)
-    for name, (found, _) in artifact.named(project).items():
-        for source in found.sources:
+    for name, (each, _) in artifact.named(project).items():
+        for source in each.sources:
             own = source.go and source.go.directory  # its go.sum pins it
             if (source.go or source.url or source.deb) and not own:
-                pin_name = artifact.pin_name(found, source)
-                yield Input("artifacts", pin_name, _of_source(project, found, source, name in asked))
+                pin_name = artifact.pin_name(each, source)
+                yield Input("artifacts", pin_name, _of_source(project, each, source, name in asked))
     for image in disk.disks(project):
-        yield Input("images", image.name, _of_disk(project, disk.wanted(project, image), image.name in asked))
+        yield Input(
+            "images", image.name, _of_disk(project, disk.request(project, image), image.name in asked)
+        )
 
 
 def _constant(pin: lockfile.Pin) -> Callable[[], lockfile.Pin]:
@@ -137,18 +122,18 @@ def _constant(pin: lockfile.Pin) -> Callable[[], lockfile.Pin]:
 
 
 def _of_source(
-    project: Project, wanted: Artifact, source: Source, asked: bool
+    project: Project, owner: Artifact, source: Source, asked: bool
 ) -> Callable[[], lockfile.Pin | None]:
     def now() -> lockfile.Pin | None:
         if source.url:
-            return {"url": source.url, "sha256": str(source.sha256 or wanted.sha256)}
+            return {"url": source.url, "sha256": str(source.sha256 or owner.sha256)}
         if source.deb:
             archive = apt.archive(project.site, source.suite)
             (package,) = apt.planned(archive, [source.deb], alone=True)
-            sha256 = source.sha256 or wanted.sha256
+            sha256 = source.sha256 or owner.sha256
             return {"version": package.version, **({"sha256": sha256} if sha256 else {})}
         assert source.go
-        pinned = lockfile.of(project.site.lock, "artifacts", artifact.pin_name(wanted, source))
+        pinned = lockfile.of(project.site.lock, "artifacts", artifact.pin_name(owner, source))
         fresh = asked and (not pinned or "update" in project.words.options)
         version = source.go.version or ("latest" if fresh else pinned.get("version"))
         if version is None:
@@ -159,17 +144,17 @@ def _of_source(
     return now
 
 
-def _of_disk(project: Project, want: disk.Wanted, asked: bool) -> Callable[[], lockfile.Pin | None]:
+def _of_disk(project: Project, request: disk.DiskRequest, asked: bool) -> Callable[[], lockfile.Pin | None]:
     def now() -> lockfile.Pin | None:
-        fresh = asked and (not want.pinned or "update" in project.words.options)
-        sha256 = want.disk.sha256 or want.pinned.get("sha256")
-        if fresh and not want.disk.sha256:
-            urls = disk.places(want, project.site)
+        fresh = asked and (not request.pinned or "update" in project.words.options)
+        sha256 = request.definition.sha256 or request.pinned.get("sha256")
+        if fresh and not request.definition.sha256:
+            urls = disk.places(request, project.site)
             if not urls or project.site.offline:
                 raise UserError("none of its files is there" if not urls else "--offline is set")
             folder = project.workspace.content("x").parent
-            sha256 = download.learn(urls, f"new-{want.name}", folder)
-        url = next((source.url for source in want.disk.sources if source.url), None)
+            sha256 = download.learn(urls, f"new-{request.name}", folder)
+        url = next((source.url for source in request.definition.sources if source.url), None)
         return {"sha256": sha256, **({"url": url} if url else {})} if sha256 else None
 
     return now
@@ -189,33 +174,50 @@ def _fetch(project: Project) -> None:
 
 
 def _gettable(project: Project) -> Iterator[tuple[str, Callable[[], object]]]:
-    for request in inputs.packages(project):
-        yield request.user, lambda request=request: request.fetch(project)  # type: ignore[misc]
-    for name, (found, base) in artifact.named(project).items():
-        if _open(project, found):
+    site = project.site
+    users: dict[PackageRequest, str] = {}
+    extra = inputs.overlays(project)
+    for user, request in inputs.packages(project, extra):
+        users.setdefault(request, user)
+    for request, user in users.items():
+        yield user, partial(requested.fetch, request, site)
+    for name, (each, base) in artifact.named(project, extra.values()).items():
+        if _is_open(project, each):
             progress.say(f"left out: artifact {name}: nothing says which version; xc lock {name} finds out")
             continue
-        yield f"artifact:{name}", lambda a=found, b=base: artifact.get(a, b, project.site)  # type: ignore[misc]
+        yield f"artifact:{name}", partial(artifact.get, each, base, site)
     for image in disk.disks(project):
-        want = disk.wanted(project, image)
-        if not (want.disk.sha256 or want.pinned):
+        of_disk = disk.request(project, image)
+        if not (of_disk.definition.sha256 or of_disk.pinned):
             progress.say(
                 f"left out: image {image.name}: nothing says its content; put disk.sha256 into "
                 f"images/{image.name}/image.yaml, or xc lock {image.name}"
             )
             continue
-        yield f"image:{image.name}", lambda w=want: disk.get(w, w.sha256, project.site)  # type: ignore[misc]
+        yield f"image:{image.name}", partial(_get_disk, of_disk, project)
 
 
-def _open(project: Project, found: Artifact) -> bool:
+def _get_disk(request: disk.DiskRequest, project: Project) -> None:
+    disk.get(request, request.sha256, project.site)
+
+
+def _is_open(project: Project, each: Artifact) -> bool:
     """Whether an artifact has nothing but sources without a version, and no file is there."""
     lock = project.site.lock
     return all(
         (
             source.go
             and not (source.go.version or source.go.directory)
-            and not lockfile.of(lock, "artifacts", artifact.pin_name(found, source))
+            and not lockfile.of(lock, "artifacts", artifact.pin_name(each, source))
         )
-        or (source.file and found.sha256 is None)
-        for source in found.sources
+        or (source.file and each.sha256 is None)
+        for source in each.sources
     )
+
+
+def _lists(project: Project, cluster: list[str]) -> list[str]:
+    return [f"suite:{suite}" for suite in suites(project, inputs.overlays(project).values())]
+
+
+DOES: Does = {"lock": _lock, "fetch": _fetch}
+AFTER: After = {"lock": _lists, "fetch": _lists}

@@ -6,13 +6,9 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 
-from tasks.base.errors import UserError
-from tasks.cli.upstream import contract, host_programs
+from tasks.cli.upstream import contract
 from tasks.cli.upstream.contract import ROOT, Does, Environ, Refused, values
 from tasks.definitions.upstream_names import image_name
-from tasks.engine import kit
-from tasks.project.command_line import Verb
-from tasks.project.project import Project
 
 # What upstream gives to such a cluster; memory in MiB.
 TESTED = {"__image": "k8s", "__wait": "ready", "__nvm": "4", "__mem": "1536", "__mem1": "2048"}
@@ -20,12 +16,14 @@ MADE = "# Made by `xc ximage`; see docs/adding.md.\n"
 
 
 def completion(environ: Environ, args: Sequence[str]) -> None:
-    """Print the words that begin with the prefix."""
-    from tasks.cli.quick import WORDS as quick
-    from tasks.cli.verbs import VERBS
+    """Print the words that begin with the prefix, or what a shell needs to complete ours."""
+    from tasks.cli import completion_scripts, table
 
     prefix = args[0] if args else ""
-    names = sorted(name for name in {*VERBS, *quick} if name.startswith(prefix))
+    if prefix in completion_scripts.SCRIPTS:
+        sys.stdout.write(completion_scripts.SCRIPTS[prefix])
+        return
+    names = sorted(row.name for row in table.own() if row.name.startswith(prefix))
     sys.stdout.write("".join(f"{name}\n" for name in names))
 
 
@@ -191,20 +189,6 @@ def _build(words: Sequence[str], environ: Environ) -> None:
         raise Refused(f"{' '.join(words)} was not built")
 
 
-def answered(word: str, args: Sequence[str]) -> None:
-    """A word as the task of `doit`: `doit ovld x` is `xc ovld x`."""
-    from tasks.cli.quick import answer
-
-    if answer([word, *args]):
-        raise UserError(f"'{word}' failed")
-
-
-def tasks(project: Project) -> kit.Tasks:
-    """The verbs of this module and of contract and progs."""
-    for name, verb in VERBS.items():
-        yield kit.verb(verb, project.words, answered, [name, project.words.args])
-
-
 WORDS: Mapping[str, Does] = {
     "completion": completion,
     "cache": cache,
@@ -214,24 +198,4 @@ WORDS: Mapping[str, Does] = {
     "build_base": build_base,
     "k8s_build_images": k8s_build_images,
     "k8s_test": k8s_test,
-}
-# `cache` has sub-words elsewhere, so it is no verb of this module.
-ARGS = {
-    "ovld": "OVL",
-    "cached_tar": "OVL",
-    "geometry": "X Y",
-    "env": "",
-    "ovlindex": "",
-    "completion": "[PREFIX]",
-    "k8s_test": "[--cni=NAME] [--list] [--no-start] [--no-stop] OVL [CASE...]",
-}
-VERBS: Mapping[str, Verb] = {
-    name: Verb(
-        name,
-        (does.__doc__ or "").strip().rstrip("."),
-        ARGS.get(name, "[--OPTION=VALUE...] [WORD...]"),
-        raw=True,
-    )
-    for name, does in {**contract.WORDS, **host_programs.WORDS, **WORDS}.items()
-    if name != "cache"
 }

@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -22,24 +22,14 @@ from tasks.base.paths import ClusterDir, Workspace
 from tasks.base.saved import CheckpointDir
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
-from tasks.engine import kit
 from tasks.project import command_line
-from tasks.project.project import Project
+from tasks.project.project import Does, Project
 from tasks.run.cluster import launch, plan
 from tasks.run.node import boot, checkpoint, golden, identity, node_state, saver
 from tasks.run.node.checkpoint import Checkpoint
 from tasks.run.running.cluster import Running, locked, running
 
 ARGS = "save NAME | restore NAME [--as OTHER] | list [-o json] | rm NAME..."
-VERBS: Mapping[str, command_line.Verb] = {
-    "checkpoint": command_line.Verb(
-        "checkpoint",
-        "save the running cluster as it is, and bring it back",
-        ARGS,
-        {"as=": "restore: the name of a second cluster, beside the first", "o=": "list: json"},
-        least=1,
-    ),
-}
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,40}")
 ACTIONS = {
     "save": command_line.Action(1, 1),
@@ -49,13 +39,8 @@ ACTIONS = {
 }
 
 
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module."""
-    yield kit.verb(VERBS["checkpoint"], project.words, _checkpoint, [project])
-
-
 def _checkpoint(project: Project) -> None:
-    action, names = command_line.action(VERBS["checkpoint"], project.words, ACTIONS)
+    action, names = command_line.action(project.words, ACTIONS)
     for name in names:
         if not NAME.fullmatch(name):
             raise UsageError(f"'{name}' is no name for a checkpoint: use a-z, 0-9, '.', '_' and '-'")
@@ -277,3 +262,6 @@ def _find(workspace: Workspace, name: str) -> Checkpoint:
 def _locked(workspace: Workspace, name: str) -> AbstractContextManager[None]:
     lock = workspace.checkpoints / f".{name}.lock"
     return files.locked(lock, wait=False, busy=f"another command works on checkpoint '{name}'")
+
+
+DOES: Does = {"checkpoint": _checkpoint}

@@ -36,7 +36,7 @@ def before_builds(
     own = ports.choose(settings, workspace)
     nodes = nodes or settings.nodes()
     replaced = None if adds else predecessor(directory)
-    problems = qemu.BACKEND.preflight(settings, nodes, _freed(replaced))
+    problems = _machines(qemu.BACKEND, settings, nodes, replaced)
     problems += selection.of(settings).preflight(nodes, own, held(replaced, own))
     kernel = boot.kernel(settings, workspace)
     _refuse(problems + dns.preflight(settings, workspace) + _accel(settings, workspace, kernel))
@@ -46,7 +46,7 @@ def early(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
     """Refuse whatever can be refused while the predecessor runs: what it holds counts as free."""
     _check_words(plan.settings)
     check_length(plan.directory)
-    problems = machines.preflight(plan.settings, plan.nodes, _freed(plan.predecessor))
+    problems = _machines(machines, plan.settings, plan.nodes, plan.predecessor)
     problems += nets.preflight(plan.nodes, plan.ports, plan.held)
     problems += dns.preflight(plan.settings, plan.workspace)
     problems += boot.missing(plan.settings, plan.boot)
@@ -71,9 +71,15 @@ def _accel(settings: Settings, workspace: Workspace, kernel: Path | None) -> lis
     return [f"accel=kvm: {why}"] if why else []
 
 
-def _freed(predecessor: Predecessor | None) -> int:
-    """MiB of memory that come back when it ends."""
-    return sum(map(proc.real_memory, predecessor.pids)) >> 10 if predecessor else 0
+def _machines(
+    machines: NodeBackend, settings: Settings, nodes: Sequence[Node], predecessor: Predecessor | None
+) -> list[str]:
+    """What the node backend lacks. The memory of what runs takes a while to find, and rarely matters."""
+    problems = machines.preflight(settings, nodes)
+    if not problems or not predecessor:
+        return problems
+    freed = sum(map(proc.real_memory, predecessor.pids)) >> 10
+    return machines.preflight(settings, nodes, freed)
 
 
 def _refuse(problems: Sequence[str]) -> None:

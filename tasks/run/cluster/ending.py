@@ -11,6 +11,7 @@ from tasks.base.errors import UserError
 from tasks.base.paths import ClusterDir, NodeDir, Workspace
 from tasks.base.records import Damaged
 from tasks.build.credentials import kubeconfig
+from tasks.project.project import Does, Project
 from tasks.run.net.protocol import Ports
 from tasks.run.node import qemu
 from tasks.run.running import processes
@@ -77,3 +78,11 @@ def _remove(own: NodeDir) -> None:
         records.end(pidfile)
     qemu.BACKEND.stop(own)
     files.remove(own.root)
+
+
+def _stop(project: Project) -> None:
+    if not stop(project.workspace, project.settings.name):
+        progress.say(f"cluster '{project.settings.name}' is not running")
+
+
+DOES: Does = {"stop": _stop}

@@ -35,9 +35,9 @@ def _not_packed(project: Project, topology: Topology) -> list[str]:
     return [f"its overlay {own} is not on the ISO: xc mkcdrom env network-topology {own}"]
 
 
-def _unpacked(project: Project, packed: iso_choice.Choice) -> list[Overlay]:
+def _unpacked(project: Project, packed: iso_choice.IsoChoice) -> list[Overlay]:
     """The overlays of the ISO and of the image."""
-    overlays = [part.overlay for part in iso.parts(project, packed) if part.overlay]
+    overlays = [part.overlay for part in iso.iso_parts(project, packed) if part.overlay]
     chain = image_chain.chain(project.definitions.images, project.settings.image)
     return overlays + ovl.of_images(project, chain)
 

@@ -1,10 +1,8 @@
 """The verbs that start, change and end a cluster. What they start is built first, by the tasks before."""
 
 import contextlib
-import json
 import os
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 from tasks.base import files, proc, progress
@@ -12,12 +10,9 @@ from tasks.base.errors import UsageError, UserError
 from tasks.base.node_names import node_name, number_of
 from tasks.definitions.roles import COLOUR, role_of
 from tasks.definitions.schema import Node
-from tasks.engine import kit
-from tasks.engine.outcome import OUTCOME
 from tasks.project import command_line
-from tasks.project.project import Project
+from tasks.project.project import After, Does, Project
 from tasks.run.cluster import checkpoints, checks, ending, iso_checks, launch, plan
-from tasks.run.inspect import status
 from tasks.run.kubernetes import ready
 from tasks.run.running import reach
 from tasks.run.running.cluster import Running, running
@@ -25,68 +20,7 @@ from tasks.run.services import dns
 from tasks.topology import choice
 
 STARTS = ("start", "starts", "k8s")
-_FROM = {"from=": "a checkpoint to start from, instead of a boot"}
 WITH_FROM = ("name", "wait", "xterm", "offline")  # settings that go with it
-# Upstream looks for nodes up to these numbers; here it is known which ones there are.
-_COUNTS = {f"{name}=": "not needed, for upstream's scripts" for name in ("nvm", "nrouters", "ntesters")}
-VERBS: Mapping[str, command_line.Verb] = {
-    "start": command_line.Verb(
-        "start", "start a cluster, replacing a running one", options=_FROM, settings=True, builds=True
-    ),
-    "starts": command_line.Verb(
-        "starts",
-        "start a cluster, never with console windows",
-        options=_FROM,
-        settings=True,
-        builds=True,
-    ),
-    "k8s": command_line.Verb(
-        "k8s",
-        "start a cluster of the image k8s, and wait until Kubernetes is ready",
-        options=_FROM,
-        defaults={"image": "k8s", "wait": "ready"},
-        settings=True,
-        builds=True,
-    ),
-    "scaleout": command_line.Verb(
-        "scaleout",
-        "add nodes to the running cluster",
-        "N...",
-        running=True,
-        least=1,
-        settings=True,
-        builds=True,
-    ),
-    "scalein": command_line.Verb("scalein", "remove nodes from the running cluster", "N...", least=1),
-    "stop": command_line.Verb("stop", "stop the cluster and leave nothing behind", options=_COUNTS),
-    "status": command_line.Verb(
-        "status",
-        "the running nodes",
-        options={
-            "o=": "json",
-            "all": "of every cluster",
-            "quiet": "only the exit code: how many run",
-            **_COUNTS,
-        },
-    ),
-}
-
-
-def tasks(project: Project, builds: list[str]) -> kit.Tasks:
-    """The verbs of this module; `builds` are the tasks that make what a start needs."""
-    does = {
-        "start": _start,
-        "starts": _start,
-        "k8s": _start,
-        "scaleout": _scaleout,
-        "scalein": _scalein,
-        "stop": _stop,
-        "status": _status,
-    }
-    _refuse_early(project)
-    for name, verb in VERBS.items():
-        needed = builds if verb.builds and not _pointless(project, name) else ()
-        yield kit.verb(verb, project.words, does[name], [project], needed)
 
 
 def refuse_clean(project: Project, argv: list[str]) -> None:
@@ -105,9 +39,10 @@ def _refuse_early(project: Project) -> None:
         checks.before_builds(project.settings, project.workspace)
 
 
-def _pointless(project: Project, name: str) -> bool:
-    """Nothing needs to be built for a checkpoint: it is what it was."""
-    return name in STARTS and "from" in project.words.options
+def _built(project: Project, cluster: list[str]) -> list[str]:
+    """The tasks before a start: nothing is built for a checkpoint, which is what it was."""
+    _refuse_early(project)
+    return [] if "from" in project.words.options else cluster
 
 
 def _start(project: Project) -> None:
@@ -128,8 +63,8 @@ def _plan(project: Project) -> Iterator[plan.Plan]:
         yield plan.to_start(plan.survey(project.settings, project.workspace))
         return
     given = project.words.settings
-    verb = VERBS[str(project.words.verb)]
-    fixed = [key for key, value in given.items() if key not in WITH_FROM and verb.defaults.get(key) != value]
+    usual = project.words.row.defaults if project.words.row else {}
+    fixed = [key for key, value in given.items() if key not in WITH_FROM and usual.get(key) != value]
     if fixed:
         text = ", ".join(command_line.dashes(key) for key in fixed)
         raise UsageError(f"--from: a checkpoint has its own {text}", f"xc checkpoint restore {name}")
@@ -194,31 +129,5 @@ def _numbers(project: Project) -> list[int]:
     return numbers
 
 
-def _stop(project: Project) -> None:
-    if not ending.stop(project.workspace, project.settings.name):
-        progress.say(f"cluster '{project.settings.name}' is not running")
-
-
-def _status(project: Project) -> None:
-    kind = project.words.options.get("o", "")
-    if kind not in ("", "json"):
-        raise UsageError(f"-o: '{kind}' is not known (known: json)")
-    name = project.settings.name
-    if project.words.options.get("quiet"):
-        OUTCOME.end_with(min(len(running(project.workspace.cluster(name))), 255))
-        return
-    if project.words.options.get("all"):
-        clusters = [status.of(each) for each in Running.all_left(project.workspace)]
-    else:
-        cluster = Running.find(project.workspace, name)
-        clusters = [status.of(cluster)] if cluster else []
-    if kind == "json":
-        shown = [each.as_dict() for each in clusters]
-        one = shown[0] if shown else None
-        json.dump(shown if project.words.options.get("all") else one, sys.stdout, indent=1)
-        sys.stdout.write("\n")
-        return
-    if not clusters:
-        progress.say(f"cluster '{name}' is not running")
-    for each in clusters:
-        sys.stdout.write(each.text())
+DOES: Does = {"start": _start, "starts": _start, "k8s": _start, "scaleout": _scaleout, "scalein": _scalein}
+AFTER: After = dict.fromkeys(("start", "starts", "k8s", "scaleout"), _built)

@@ -3,8 +3,7 @@
 import shlex
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 from tasks.base import proc, progress
 from tasks.base.errors import UsageError, UserError
@@ -14,57 +13,20 @@ from tasks.build.overlay import iso, ovl
 from tasks.definitions.roles import role_of
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
-from tasks.engine import kit
-from tasks.project import command_line
-from tasks.project.project import Project
+from tasks.project.project import After, Does, Project
 from tasks.run.cluster import checks, ending, launch, plan
 from tasks.run.node import qmp
 from tasks.run.running import reach
 from tasks.run.running.cluster import running
 
-VERBS: Mapping[str, command_line.Verb] = {
-    "boot_vm": command_line.Verb(
-        "boot_vm",
-        "boot one node with its console here; it ends with the console",
-        "N [APPEND...]",
-        {"nets=": "nets of this node"},
-        settings=True,
-        builds=True,
-        least=1,
-    ),
-    "stop_vm": command_line.Verb("stop_vm", "halt the CPUs of a node", "N", least=1, most=1),
-    "reset_vm": command_line.Verb("reset_vm", "reset a node as its button would", "N", least=1, most=1),
-    "inject": command_line.Verb(
-        "inject",
-        "unpack overlays on any machine, by ssh",
-        "OVL...",
-        {"addr=": "USER@HOST", "key=": "private key of ssh", "sudo=": "what runs tar there, as sudo"},
-        builds=True,
-        least=1,
-    ),
-}
 LOCAL = ("127.0.0.1", "localhost")
 SYNC = 10  # seconds for a node to write its buffers; one that is stuck is reset without
 
 
-def tasks(project: Project, builds: Iterable[str]) -> kit.Tasks:
-    """The verbs of this module; `builds` are the tasks that make what a start needs."""
-    words = project.words
-    if words.verb == "boot_vm":
-        _refuse_early(project)
-    yield kit.verb(VERBS["boot_vm"], words, _boot_vm, [project], builds)
-    yield kit.verb(VERBS["stop_vm"], words, _stop_vm, [project])
-    yield kit.verb(VERBS["reset_vm"], words, _reset_vm, [project])
-    recipes = injected(project) if words.verb == "inject" else []
-    needed = [f"ovl:{recipe.key}" for recipe in recipes]
-    tars = [project.workspace.ovl(recipe.key) for recipe in recipes]
-    yield kit.verb(VERBS["inject"], words, _inject, [project, tars], needed)
-
-
-def injected(project: Project) -> list[ovl.Recipe]:
+def injected(project: Project) -> list[ovl.OverlayBuild]:
     """The overlays that `inject` names, as they are packed for the environment of this run."""
     chosen = iso.choose(project)
-    parts = iso.parts(project, chosen)
+    parts = iso.iso_parts(project, chosen)
     return [ovl.recipe(project, part.overlay, chosen) for part in parts if part.overlay]
 
 
@@ -155,10 +117,11 @@ def _do(project: Project, action: Callable[[int, qmp.Monitor], Awaitable[None]])
     qmp.each([project.workspace.cluster(project.settings.name).node(number).qmp], action)
 
 
-def _inject(project: Project, tars: list[Path]) -> None:
+def _inject(project: Project) -> None:
+    tars = [project.workspace.ovl(each.key) for each in injected(project)]
     options = project.words.options
     if not options.get("addr"):
-        raise UsageError("inject: --addr=USER@HOST is needed", command_line.usage(VERBS["inject"]))
+        raise UsageError("inject: --addr=USER@HOST is needed", project.words.usage)
     ssh = [proc.need("ssh"), "-o", "LogLevel=ERROR"]
     if options.get("key"):
         ssh += ["-i", options["key"], "-o", "IdentitiesOnly=yes"]
@@ -166,10 +129,10 @@ def _inject(project: Project, tars: list[Path]) -> None:
         options["addr"].rpartition(":") if options["addr"].count(":") == 1 else (options["addr"], "", "")
     )
     # Behind a port of this host is now one guest, now another: their keys say nothing.
-    known = (
+    checking, hosts = (
         ["no", "/dev/null"] if address.rpartition("@")[2] in LOCAL else ["accept-new", "~/.ssh/known_hosts"]
     )
-    ssh += ["-o", f"StrictHostKeyChecking={known[0]}", "-o", f"UserKnownHostsFile={known[1]}"]
+    ssh += ["-o", f"StrictHostKeyChecking={checking}", "-o", f"UserKnownHostsFile={hosts}"]
     remote = [*shlex.split(options.get("sudo", "")), "tar", "-C", "/", "-x"]
     for tar in tars:
         with tar.open("rb") as file:
@@ -178,3 +141,17 @@ def _inject(project: Project, tars: list[Path]) -> None:
         if done.returncode:
             raise UserError(f"{tar.stem}: {proc.quoted(command)} failed: {done.stderr.strip()}")
         progress.say(f"{tar.stem} is on {address}")
+
+
+def _packed(project: Project, cluster: list[str]) -> list[str]:
+    return [f"ovl:{each.key}" for each in injected(project)] if project.words.verb == "inject" else []
+
+
+def _built(project: Project, cluster: list[str]) -> list[str]:
+    if project.words.verb == "boot_vm":
+        _refuse_early(project)
+    return cluster
+
+
+DOES: Does = {"boot_vm": _boot_vm, "stop_vm": _stop_vm, "reset_vm": _reset_vm, "inject": _inject}
+AFTER: After = {"boot_vm": _built, "inject": _packed}

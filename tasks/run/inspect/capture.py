@@ -10,49 +10,27 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from tasks.base import files, proc, progress
 from tasks.base.errors import UsageError, UserError
-from tasks.engine import kit
 from tasks.formats import pcap
 from tasks.project import command_line
-from tasks.project.project import Project
+from tasks.project.project import Does, Project
 from tasks.run.inspect import nics
 from tasks.run.node import filters, qemu, qmp
 
-VERBS: Mapping[str, command_line.Verb] = {
-    "tcpdump": command_line.Verb(
-        "tcpdump",
-        "capture the frames of a NIC as pcap, to stdout or a file, until Ctrl-C",
-        "N ethX",
-        {
-            "file=": "write there instead of to stdout",
-            "w=": "the same",
-            "count=": "end after so many frames",
-            "c=": "the same",
-            "start": "capture in the background, until --get",
-            "get": "end such captures (N ethX...); files are put into the temporary directory",
-        },
-        least=1,
-    ),
-}
 TURN = 0.05  # seconds between two looks
 KEPT = "kept"
-
-
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module."""
-    yield kit.verb(VERBS["tcpdump"], project.words, _tcpdump, [project])
 
 
 def _tcpdump(project: Project) -> None:
     node, *rest = project.words.args
     options = project.words.options
     if not rest:
-        raise UsageError("which interface?", command_line.usage(VERBS["tcpdump"]))
+        raise UsageError("which interface?", project.words.usage)
     interface, *more = rest
     if "get" in options:
         _only(project, "get")
@@ -62,7 +40,7 @@ def _tcpdump(project: Project) -> None:
     if more:
         raise UsageError(
             f"not understood: {' '.join(more)}; every frame is captured, filter them when you look at them",
-            command_line.usage(VERBS["tcpdump"]),
+            project.words.usage,
         )
     if "start" in options:
         _only(project, "start")
@@ -78,9 +56,7 @@ def _tcpdump(project: Project) -> None:
 def _only(project: Project, name: str) -> None:
     others = [option for option in project.words.options if option != name]
     if others:
-        raise UsageError(
-            f"--{name} goes with no {command_line.dashes(others[0])}", command_line.usage(VERBS["tcpdump"])
-        )
+        raise UsageError(f"--{name} goes with no {command_line.dashes(others[0])}", project.words.usage)
 
 
 def _count(text: str) -> int:
@@ -203,3 +179,6 @@ def _get(nic: nics.Plugged) -> None:
 
 def _kept(nic: nics.Plugged) -> Path:
     return nic.own.root / f"{nic.name}-{KEPT}.pcap"
+
+
+DOES: Does = {"tcpdump": _tcpdump}

@@ -14,9 +14,7 @@ from tasks.base import files, proc
 from tasks.base.errors import CommandError, DefinitionError, UsageError, UserError
 from tasks.definitions import iso_choice
 from tasks.definitions.settings import Settings
-from tasks.engine import kit
-from tasks.project import command_line
-from tasks.project.project import Project, of_topology
+from tasks.project.project import Does, Project, of_topology
 from tasks.run.running import reach
 from tasks.run.running.cluster import Running
 from tasks.topology import choice, drawing, netplan, reachability, web_page
@@ -26,26 +24,6 @@ from tasks.topology.schema import Topology
 FORMATS = ("svg", "png", "dot", "mermaid", "json")
 ANSWER = 10  # seconds for a node to tell of its links
 AT_ONCE = 8  # nodes that are asked
-VERBS: Mapping[str, command_line.Verb] = {
-    "graph": command_line.Verb(
-        "graph",
-        "draw the running cluster, or a topology",
-        "[TOPOLOGY]",
-        {
-            "o=": f"{', '.join(FORMATS)} [svg]",
-            "file=": "where to write it [stdout]",
-            "docs=": "write the page and the pictures of all topologies into this directory",
-        },
-        settings=True,
-        definitions=True,
-        most=1,
-    ),
-}
-
-
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module."""
-    yield kit.verb(VERBS["graph"], project.words, _graph, [project])
 
 
 def _graph(project: Project) -> None:
@@ -184,3 +162,6 @@ def _docs(project: Project, folder: Path) -> None:
             temp.write_bytes(rendered(made, "svg", project))
     with files.atomic(page.absolute()) as temp:
         temp.write_text(web_page.page(page.read_text(), shown))
+
+
+DOES: Does = {"graph": _graph}

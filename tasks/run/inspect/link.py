@@ -2,56 +2,19 @@
 
 import json
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from tasks.base import files, progress, records
 from tasks.base.errors import UsageError, unknown
-from tasks.engine import kit
-from tasks.project import command_line
-from tasks.project.project import Project
+from tasks.project.project import Does, Project
 from tasks.run.inspect import nics
 from tasks.run.net import netem
 from tasks.run.node import filters, node_state, qmp
 from tasks.run.node.node_state import Cables
 
-VERBS: Mapping[str, command_line.Verb] = {
-    "link": command_line.Verb(
-        "link",
-        "pull a node's cable and plug it in again; shows them without up or down",
-        "N [ethX [up|down]]",
-        {"o=": "json"},
-        least=1,
-        most=3,
-    ),
-    "netem": command_line.Verb(
-        "netem",
-        "make a node's link slow, late or lossy; shows it without options",
-        "N [ethX [show|off]]",
-        {
-            "delay=": "how late frames come: 50ms",
-            "jitter=": "how much the delay differs: 10ms",
-            "loss=": "how many frames are lost: 10%",
-            "rate=": "bits a second: 1mbit",
-            "limit=": "frames that may wait [1000]",
-            "direction=": "out (what the node sends), in or both [out]",
-            "o=": "json",
-        },
-        least=1,
-        most=3,
-    ),
-}
-
-
-def tasks(project: Project) -> kit.Tasks:
-    """The verbs of this module."""
-    for name, does in {"link": _link, "netem": _netem}.items():
-        yield kit.verb(VERBS[name], project.words, does, [project])
-
 
 def _link(project: Project) -> None:
-    command_line.wants_json(project.words)
     word, *rest = project.words.args
     if len(rest) < 2:
         chosen = [nics.find(project, word, rest[0])] if rest else nics.of_node(project, word)
@@ -62,7 +25,7 @@ def _link(project: Project) -> None:
         return
     wanted = rest[1]
     if wanted not in ("up", "down"):
-        raise UsageError(unknown("link state", wanted, ("up", "down")), command_line.usage(VERBS["link"]))
+        raise UsageError(unknown("link state", wanted, ("up", "down")), project.words.usage)
     nic = nics.find(project, word, rest[0])
 
     async def change(monitor: qmp.Monitor) -> None:
@@ -81,20 +44,19 @@ def _state(nic: nics.Plugged) -> str:
 
 
 def _netem(project: Project) -> None:
-    command_line.wants_json(project.words)
     word, interface, action = (*project.words.args, "", "")[:3]
     said = {name: text for name, text in project.words.options.items() if name in netem.OPTIONS}
     way = project.words.options.get("direction", "out")
     if action not in ("", "show", "off"):
-        raise UsageError(unknown("action", action, ("show", "off")), command_line.usage(VERBS["netem"]))
+        raise UsageError(unknown("action", action, ("show", "off")), project.words.usage)
     if way not in netem.WAYS:
-        raise UsageError(unknown("direction", way, netem.WAYS), command_line.usage(VERBS["netem"]))
+        raise UsageError(unknown("direction", way, netem.WAYS), project.words.usage)
     if action and (said or "direction" in project.words.options):
-        raise UsageError(f"'{action}' takes no options", command_line.usage(VERBS["netem"]))
+        raise UsageError(f"'{action}' takes no options", project.words.usage)
     if action == "off":
         _off(nics.find(project, word, interface))
     elif said and not interface:
-        raise UsageError("which interface?", command_line.usage(VERBS["netem"]))
+        raise UsageError("which interface?", project.words.usage)
     elif said:
         _on(nics.find(project, word, interface), netem.parse(said), way)
     else:
@@ -155,3 +117,6 @@ def _show(project: Project, rows: list[dict[str, Any]], line: str) -> None:
         return
     for row in rows:
         sys.stdout.write(f"{line.format_map(row)}\n")
+
+
+DOES: Does = {"link": _link, "netem": _netem}

@@ -4,49 +4,19 @@ import contextlib
 import getpass
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.base import files, proc, progress
 from tasks.base.errors import CommandError, UsageError, UserError
-from tasks.engine import kit
-from tasks.project import command_line
-from tasks.project.project import Project
+from tasks.project.project import Does, Project
 from tasks.run.net import bridge, host_support, numbered
 from tasks.run.running import reach
 from tasks.run.running.cluster import Running
 
 OPTIONS = {"ipv4_base=": "addresses of namespaces [172.30.0.0/24]", "ipv6_prefix=": "[fd00:1723::]"}
-VERBS: Mapping[str, command_line.Verb] = {
-    "enter": command_line.Verb(
-        "enter", "a shell or a command in the network of the running cluster", "[COMMAND...]", command=True
-    ),
-    "nsadd": command_line.Verb(
-        "nsadd", "make network namespace N to run clusters in (root)", "N", OPTIONS, least=1, most=1
-    ),
-    "nsenter": command_line.Verb(
-        "nsenter", "a shell or a command in network namespace N", "N [COMMAND...]", least=1, command=True
-    ),
-    "br_setup": command_line.Verb(
-        "br_setup",
-        "make the bridge of net N in the namespace we are in",
-        "N",
-        {"mtu=": "[1500]"},
-        least=1,
-        most=1,
-    ),
-    "nsdel": command_line.Verb("nsdel", "remove network namespace N (root)", "N", least=1, most=1),
-}
 LAST_NET = 99
 PASSED = ("HOME", "USER", "LOGNAME", "PATH", "LANG", "XCLUSTER_WORKSPACE")  # sudo keeps few
-
-
-def tasks(project: Project) -> kit.Tasks:
-    """The verbs of this module."""
-    does = {"enter": _enter, "nsadd": _nsadd, "nsenter": _nsenter, "nsdel": _nsdel}
-    does["br_setup"] = _br_setup
-    for name, verb in VERBS.items():
-        yield kit.verb(verb, project.words, does[name], [project])
 
 
 def _enter(project: Project) -> None:
@@ -75,7 +45,7 @@ def _nsadd(project: Project) -> None:
     progress.say(f"namespace {space.name}: {space.own} and {space.own6}, bridges xcbr0 xcbr1 xcbr2")
 
 
-def _add(space: numbered.Named, prefix: str, folder: Path) -> None:
+def _add(space: numbered.NumberedNamespace, prefix: str, folder: Path) -> None:
     for command in numbered.add(space):
         _as_root(command)
     inside = ["ip", "netns", "exec", space.name]
@@ -94,7 +64,7 @@ def _br_setup(project: Project) -> None:
     if not word.isdigit() or int(word) > LAST_NET or not mtu.isdigit():
         raise UsageError(
             f"br_setup: N is a net, 0 to {LAST_NET}, and --mtu a number",
-            command_line.usage(VERBS["br_setup"]),
+            project.words.usage,
         )
     if not host_support.here():
         progress.say(f"xcbr{word} is not made: there are no bridges here, and a start makes its own")
@@ -135,21 +105,21 @@ def _nsdel(project: Project) -> None:
     progress.say(f"namespace {space.name} is removed")
 
 
-def _remove(space: numbered.Named) -> None:
+def _remove(space: numbered.NumberedNamespace) -> None:
     """Remove what is there of it."""
     for command in numbered.remove(space):
         with contextlib.suppress(CommandError):
             _as_root(command)
 
 
-def _space(project: Project) -> numbered.Named:
+def _space(project: Project) -> numbered.NumberedNamespace:
     options = project.words.options
     base = options.get("ipv4_base", "172.30.0.0/24")
     base = f"{base}.0.0/24" if base.count(".") == 1 else base  # upstream's older form, 172.30
     return numbered.named(project.words.args[0], _user(), base, options.get("ipv6_prefix", "fd00:1723::"))
 
 
-def _existing(word: str) -> numbered.Named:
+def _existing(word: str) -> numbered.NumberedNamespace:
     """A namespace that is there; its addresses do not matter."""
     space = numbered.named(word, _user(), "172.30.0.0/16", "fd00:1723::")
     if space.name not in _spaces():
@@ -178,3 +148,6 @@ def _as_root(command: Sequence[str]) -> str:
 def _shell(command: Sequence[str]) -> list[str]:
     words = list(command) or [os.environ.get("SHELL") or "/bin/sh"]
     return [proc.need(words[0]), *words[1:]]
+
+
+DOES: Does = {"enter": _enter, "nsadd": _nsadd, "nsenter": _nsenter, "nsdel": _nsdel, "br_setup": _br_setup}

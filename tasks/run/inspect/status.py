@@ -1,12 +1,17 @@
 """a running cluster ──status──> what it is and which of its nodes live, or what is wrong with its files"""
 
+import json
+import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tasks.base import progress
 from tasks.base.node_names import node_name
 from tasks.base.records import Damaged
 from tasks.definitions.roles import role_of
-from tasks.run.running.cluster import Running
+from tasks.engine.exit_code import EXIT
+from tasks.project.project import Does, Project
+from tasks.run.running.cluster import Running, running
 
 
 @dataclass(frozen=True)
@@ -101,3 +106,28 @@ def _role(number: int) -> str:
         return role_of(number)
     except ValueError:  # a directory that somebody else made
         return "?"
+
+
+def _status(project: Project) -> None:
+    options, name = project.words.options, project.settings.name
+    if options.get("quiet"):
+        EXIT.end_with(min(len(running(project.workspace.cluster(name))), 255))
+        return
+    if options.get("all"):
+        clusters = [of(each) for each in Running.all_left(project.workspace)]
+    else:
+        cluster = Running.find(project.workspace, name)
+        clusters = [of(cluster)] if cluster else []
+    if options.get("o") == "json":
+        shown = [each.as_dict() for each in clusters]
+        one = shown[0] if shown else None
+        json.dump(shown if options.get("all") else one, sys.stdout, indent=1)
+        sys.stdout.write("\n")
+        return
+    if not clusters:
+        progress.say(f"cluster '{name}' is not running")
+    for each in clusters:
+        sys.stdout.write(each.text())
+
+
+DOES: Does = {"status": _status}

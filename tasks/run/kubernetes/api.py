@@ -9,8 +9,8 @@ import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
-from tasks.build.credentials.keys import Pair
-from tasks.build.credentials.kubeconfig import Access
+from tasks.build.credentials.keys import KeyPair
+from tasks.build.credentials.kubeconfig import ApiAccess
 
 PATIENCE = 20.0  # seconds for one answer
 
@@ -22,7 +22,7 @@ class Unanswered(Exception):
 class Api:
     """The API at a URL; one connection, made again when it broke."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: ApiAccess) -> None:
         self._context = ssl.create_default_context(cadata=access.authority.decode())
         with _files(access.own) as (certificate, key):
             self._context.load_cert_chain(certificate, key)
@@ -75,7 +75,7 @@ def _message(body: bytes) -> str:
 
 
 @contextlib.contextmanager
-def _files(pair: Pair) -> Iterator[tuple[str, str]]:
+def _files(pair: KeyPair) -> Iterator[tuple[str, str]]:
     """A certificate and its key as files in memory: ssl takes paths only."""
     handles = [os.memfd_create("pem") for _ in range(2)]
     try:

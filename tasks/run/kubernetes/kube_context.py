@@ -2,37 +2,18 @@
 
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from tasks.base import progress
 from tasks.base.errors import UsageError, UserError
 from tasks.base.paths import Workspace
 from tasks.build.credentials import keys, kubeconfig
-from tasks.engine import kit
-from tasks.project import command_line
-from tasks.project.project import Project
+from tasks.project.project import Does, Project
 from tasks.run.running import ports
 from tasks.run.running.cluster import Running
 
-VERBS: Mapping[str, command_line.Verb] = {
-    "kubeconfig": command_line.Verb(
-        "kubeconfig",
-        "put the running cluster into your kubeconfig; `stop` takes it out again",
-        options={
-            "file=": "another kubeconfig [the first of KUBECONFIG, ~/.kube/config]",
-            "print": "only print it",
-        },
-    ),
-}
 
-
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module."""
-    yield kit.verb(VERBS["kubeconfig"], project.words, _kubeconfig, [project])
-
-
-def access(workspace: Workspace, name: str) -> kubeconfig.Access:
+def access(workspace: Workspace, name: str) -> kubeconfig.ApiAccess:
     """How the administrator reaches the API of a running cluster. UserError where there is none."""
     running = Running.find(workspace, name)
     if running is None or not running.alive():
@@ -61,12 +42,13 @@ def join(workspace: Workspace, name: str, paths: list[Path]) -> None:
 def _kubeconfig(project: Project) -> None:
     options, name = project.words.options, project.settings.name
     if "print" in options and "file" in options:
-        raise UsageError(
-            "kubeconfig: --print and --file do not go together", command_line.usage(VERBS["kubeconfig"])
-        )
+        raise UsageError("kubeconfig: --print and --file do not go together", project.words.usage)
     if "print" in options:
         sys.stdout.write(kubeconfig.text(access(project.workspace, name)))
         return
     said = options.get("file")
     path = Path(os.path.realpath(said)) if said else kubeconfig.default(os.environ)
     join(project.workspace, name, [path])
+
+
+DOES: Does = {"kubeconfig": _kubeconfig}

@@ -33,7 +33,7 @@ def wait(project: Project) -> None:
     """Until Kubernetes in the running cluster is ready. UserError when it is not in the settings' time."""
     name = project.settings.name
     api = Api(kube_context.access(project.workspace, name))
-    watch = Watch(project, api)
+    watch = ReadyWatch(project, api)
     began = time.monotonic()
     seconds: dict[str, float] = {}
     lacks: list[Lack] = []
@@ -57,7 +57,7 @@ def wait(project: Project) -> None:
     )
 
 
-class Watch:
+class ReadyWatch:
     """Looks at one cluster again and again."""
 
     def __init__(self, project: Project, api: Api) -> None:

@@ -26,7 +26,7 @@ LINKS = Path(__file__).parent / "programs" / "links.py"
 LARGEST_MTU = 65521  # of a tap
 
 
-class Bridge:
+class BridgeNet:
     """The backend `bridge`."""
 
     def preflight(self, nodes: Sequence[Node], ports: Ports, held: Collection[int] = ()) -> list[str]:
@@ -190,4 +190,4 @@ def _check_same(place: Place) -> None:
         )
 
 
-BACKEND = Bridge()
+BACKEND = BridgeNet()

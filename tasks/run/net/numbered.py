@@ -18,7 +18,7 @@ NETS = (0, 1, 2)  # that have a bridge from the beginning
 
 
 @dataclass(frozen=True)
-class Named:
+class NumberedNamespace:
     """A namespace, by its number, and its addresses."""
 
     number: int
@@ -44,7 +44,7 @@ class Named:
         return f"host{self.number}"
 
 
-def named(word: str, user: str, base: str, prefix6: str) -> Named:
+def named(word: str, user: str, base: str, prefix6: str) -> NumberedNamespace:
     """Namespace number `word`. UsageError for what is no number, no network or no prefix, or does not fit."""
     if not word.isdecimal() or not 0 < int(word) < 1000:
         raise UsageError(f"'{word}' is no number of a namespace: give 1 to 999")
@@ -60,10 +60,10 @@ def named(word: str, user: str, base: str, prefix6: str) -> Named:
         host6, own6 = (str(ipaddress.IPv6Address(f"{prefix6}{address}")) for address in (host, own))
     except ValueError as error:
         raise UsageError(f"--ipv6-prefix={prefix6}: {error}") from None
-    return Named(number, user, str(host), str(own), host6, own6)
+    return NumberedNamespace(number, user, str(host), str(own), host6, own6)
 
 
-def add(space: Named) -> list[list[str]]:
+def add(space: NumberedNamespace) -> list[list[str]]:
     """The commands that make it, but for what is in `rules` and `inner_rules` and the bridges."""
     inside = ["ip", "-netns", space.name]
     exec_ = ["ip", "netns", "exec", space.name]
@@ -88,7 +88,7 @@ def add(space: Named) -> list[list[str]]:
 FORWARDING = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
 
 
-def remove(space: Named) -> list[list[str]]:
+def remove(space: NumberedNamespace) -> list[list[str]]:
     """The commands that remove it; the link goes with the namespace, but later."""
     return [
         ["ip", "link", "del", space.outer],
@@ -97,12 +97,12 @@ def remove(space: Named) -> list[list[str]]:
     ]
 
 
-def rules(space: Named) -> str:
+def rules(space: NumberedNamespace) -> str:
     """For nft on the host: what comes out of the namespace goes on with the host's address."""
     return _masquerade(space.outer, f'oifname != "{space.outer}"', f"{space.own}/32", f"{space.own6}/128")
 
 
-def inner_rules(space: Named, prefix: str) -> str:
+def inner_rules(space: NumberedNamespace, prefix: str) -> str:
     """For nft in the namespace: what guests send out has the namespace's address."""
     net0 = str(ipaddress.ip_network(addresses.subnet6(prefix, 0)))
     return _masquerade("xcluster", f'oifname "{space.inner}"', addresses.subnet4(0), net0)

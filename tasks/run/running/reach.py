@@ -1,10 +1,9 @@
 """Reaching into a running cluster: rsh, rcp, vm, console, logs. Each ends as the program it becomes."""
 
 import os
-import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.base import helper, proc, records
@@ -12,62 +11,16 @@ from tasks.base.errors import UsageError, UserError
 from tasks.base.node_names import node_name, number_of
 from tasks.base.paths import NodeDir, Workspace
 from tasks.base.records import Mark, ProcessRecord
-from tasks.engine import kit
-from tasks.project import command_line
-from tasks.project.project import Project
+from tasks.project.project import Does, Project
 from tasks.run.node import identity
+from tasks.run.running import ssh_words
 from tasks.run.running.cluster import Running
-
-VERBS: Mapping[str, command_line.Verb] = {
-    "rsh": command_line.Verb(
-        "rsh",
-        "run a command on a node; its exit code is ours",
-        "N COMMAND...",
-        {"bg": "in background"},
-        least=2,
-    ),
-    "rcp": command_line.Verb("rcp", "copy a file from a node", "N REMOTE LOCAL", least=3, most=3),
-    "vm": command_line.Verb(
-        "vm", "a terminal on a node: a window where there is a display, else in place", "N", least=1, most=1
-    ),
-    "console": command_line.Verb(
-        "console", "the serial console of a node; Ctrl-] leaves it", "N", least=1, most=1
-    ),
-    "logs": command_line.Verb(
-        "logs",
-        "what the console of a node printed",
-        "N",
-        {"events": "the boot's phases with times"},
-        least=1,
-        most=1,
-    ),
-}
-
-
-def tasks(project: Project) -> kit.Tasks:
-    """The verbs of this module."""
-    does = {"rsh": _rsh, "rcp": _rcp, "vm": _vm, "console": _console, "logs": _logs}
-    for name, verb in VERBS.items():
-        yield kit.verb(verb, project.words, does[name], [project])
 
 
 def ssh_options(workspace: Workspace, cluster: str, number: int) -> list[str]:
     """Options that make ssh and scp use our key and know the node's host key."""
-    values = {
-        "IdentityFile": identity.user_key(workspace),
-        "IdentitiesOnly": "yes",
-        "UserKnownHostsFile": identity.known_hosts(workspace, cluster),
-        "StrictHostKeyChecking": "yes",
-        "HostKeyAlias": identity.alias(cluster, number),
-        "LogLevel": "ERROR",
-        "ConnectTimeout": "10",
-        "PasswordAuthentication": "no",
-        "GSSAPIAuthentication": "no",
-        # The first choice of newer clients, a post-quantum exchange, takes emulated guests a second.
-        "KexAlgorithms": "curve25519-sha256",
-        "UpdateHostKeys": "no",
-    }
-    return ["-F", "/dev/null", *(word for key, value in values.items() for word in ("-o", f"{key}={value}"))]
+    key, hosts = identity.user_key(workspace), identity.known_hosts(workspace, cluster)
+    return ssh_words.options(str(key), str(hosts), identity.alias(cluster, number))
 
 
 def ssh_command(
@@ -109,7 +62,7 @@ def _rsh(project: Project) -> None:
     number = node_number(project, project.words.args[0])
     command = list(project.words.args[1:])
     if project.words.options.get("bg"):
-        command = [f"sh -c {shlex.quote(' '.join(command))} >/dev/null 2>&1 &"]
+        command = ssh_words.background(command)
     become(to_node(project, number, command))
 
 
@@ -174,3 +127,6 @@ def become(command: list[str]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(command[0], command)
+
+
+DOES: Does = {"rsh": _rsh, "rcp": _rcp, "vm": _vm, "console": _console, "logs": _logs}

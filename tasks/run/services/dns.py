@@ -9,7 +9,6 @@ import contextlib
 import json
 import socket
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,33 +20,16 @@ from tasks.definitions import addresses
 from tasks.definitions.addresses import v4, v6
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
-from tasks.engine import kit
-from tasks.project import command_line
-from tasks.project.project import ROOT, Project
+from tasks.project.project import ROOT, Does, Project
 from tasks.run.net import dns_server, fakenet_server
 from tasks.run.net.net_state import DnsRecord
 from tasks.run.running import processes
 from tasks.run.running.cluster import Running
 
-VERBS: Mapping[str, command_line.Verb] = {
-    "dns": command_line.Verb(
-        "dns",
-        "the DNS server that guests ask",
-        "start|stop|status",
-        {"o=": "status: json"},
-        least=1,
-        most=1,
-    ),
-}
 DOMAIN = "xcluster"
 HOST = v4(0, addresses.HOST)
 HINT = "--dns=off, or `xc dns start` when that is settled"
 MISSING = "neither coredns nor dnsmasq is here: apt-get install --no-install-recommends dnsmasq-base"
-
-
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module."""
-    yield kit.verb(VERBS["dns"], project.words, _dns, [project])
 
 
 def preflight(settings: Settings, workspace: Workspace) -> list[str]:
@@ -226,11 +208,9 @@ def _static(settings: Settings) -> tuple[list[tuple[str, str]], list[str]]:
 def _dns(project: Project) -> None:
     action = project.words.args[0]
     if action not in ("start", "stop", "status"):
-        raise UsageError(
-            unknown("action", action, ("start", "stop", "status")), command_line.usage(VERBS["dns"])
-        )
+        raise UsageError(unknown("action", action, ("start", "stop", "status")), project.words.usage)
     if project.words.options.get("o", "json") != "json" or (project.words.options and action != "status"):
-        raise UsageError("-o json is for 'dns status', and nothing else is", command_line.usage(VERBS["dns"]))
+        raise UsageError("-o json is for 'dns status', and nothing else is", project.words.usage)
     if action == "status":
         _status(project)
         return
@@ -278,3 +258,6 @@ def _status(project: Project) -> None:
     elif not told["own"]:
         why = _obstacle(project.workspace)
         sys.stdout.write(f"not running{f': {why}' if why else ''}\n")
+
+
+DOES: Does = {"dns": _dns}

@@ -2,42 +2,24 @@
 
 import json
 import sys
-from collections.abc import Mapping
 
 from tasks.base import progress
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.base.paths import NodeDir
 from tasks.definitions.schema import Node
-from tasks.engine import kit
-from tasks.project import command_line
-from tasks.project.project import Project
+from tasks.project.project import Does, Project
 from tasks.run.net import fakenet_server
 from tasks.run.node import filters, qmp
 from tasks.run.running.cluster import Running, locked
 from tasks.run.services import dns
 
-VERBS: Mapping[str, command_line.Verb] = {
-    "fakenet": command_line.Verb(
-        "fakenet",
-        "pretend an internet: every name resolves, and http answers",
-        "start|stop|status",
-        {"o=": "status: json"},
-        least=1,
-        most=1,
-    ),
-}
 FILTER = "fakenet"
 BACKENDS = ("bridge", "userspace")  # of others it is not known where net 0 leads
 
 
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module."""
-    yield kit.verb(VERBS["fakenet"], project.words, _fakenet, [project])
-
-
 def _fakenet(project: Project) -> None:
     action = project.words.args[0]
-    usage = command_line.usage(VERBS["fakenet"])
+    usage = project.words.usage
     if action not in ("start", "stop", "status"):
         raise UsageError(unknown("action", action, ("start", "stop", "status")), usage)
     if project.words.options.get("o", "json") != "json" or (project.words.options and action != "status"):
@@ -109,3 +91,6 @@ def _stop(running: Running) -> None:
 def _nodes(running: Running) -> list[tuple[Node, NodeDir]]:
     """The running nodes that are on net 0."""
     return [(node, running.node(node.number)) for node in running.alive_nodes() if 0 in node.nets]
+
+
+DOES: Does = {"fakenet": _fakenet}

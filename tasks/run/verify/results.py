@@ -21,7 +21,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Counts:
+class ResultCounts:
     """How many checks ended how."""
 
     ok: int
@@ -33,10 +33,10 @@ class Counts:
         return f"{self.ok} ok, {self.failed} failed{skipped}"
 
 
-def counts(results: Iterable[Result]) -> Counts:
+def counts(results: Iterable[Result]) -> ResultCounts:
     """The results, counted."""
     outcomes = [each.outcome for each in results]
-    return Counts(*(outcomes.count(kind) for kind in ("ok", "failed", "skipped")))
+    return ResultCounts(*(outcomes.count(kind) for kind in ("ok", "failed", "skipped")))
 
 
 def as_json(results: Iterable[Result]) -> str:

@@ -15,7 +15,7 @@ from tasks.definitions.addresses import v4
 from tasks.definitions.roles import role_of
 from tasks.project.project import Project
 from tasks.run.inspect import graph
-from tasks.run.running import reach
+from tasks.run.running import processes, reach
 from tasks.run.running.cluster import Running
 from tasks.run.services import dns
 from tasks.run.verify import probe
@@ -177,13 +177,15 @@ def one_more(project: Project) -> int | None:
 
 def marks(project: Project, cluster: str) -> frozenset[str]:
     """What a running cluster shows on this host: links, sockets, files, processes."""
-    root = project.workspace.cluster(cluster).root
+    directory = project.workspace.cluster(cluster)
+    root = directory.root
     links = {f"link {link}" for link in os.listdir("/sys/class/net") if link.startswith(OURS)}
     sockets = {
         line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines() if str(root) in line
     }
     own = {f"file {root}"} if root.exists() else set()
-    return frozenset(links | own | {f"socket {each}" for each in sockets} | _processes(root))
+    marked = {f"process {each.mark.pid} {' '.join(each.argv)[:80]}" for each in processes.of(directory)}
+    return frozenset(links | own | marked | {f"socket {each}" for each in sockets} | _processes(root))
 
 
 def _processes(root: Path) -> set[str]:

@@ -6,35 +6,19 @@ A cluster of its own is started by `xc starts`, as anybody would; so a start tha
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks.base import files, proc, progress
 from tasks.base.errors import CommandError, UsageError, UserError, unknown
 from tasks.base.node_names import node_name
-from tasks.engine import kit
-from tasks.project import command_line
-from tasks.project.project import Project
+from tasks.project.project import Does, Project
 from tasks.run.running.cluster import Running, running
 from tasks.run.verify import results, trial
 from tasks.run.verify.results import Outcome, Result
 
 ALL = "all"
-VERBS: Mapping[str, command_line.Verb] = {
-    "verify": command_line.Verb(
-        "verify",
-        "start topologies, try all that they promise, stop them, and look what is left",
-        "[TOPOLOGY...]",
-        {
-            "topology=": "one more way to name one; 'all' for every one",
-            "junit=": "a file for CI systems",
-            "o=": "json",
-        },
-        settings=True,
-        builds=True,
-    ),
-}
 CLUSTER = "verify"  # its name, unless one is given
 OVERLAYS = "env network-topology iptools dns"  # with NAT and DNS on nodes, unless others are asked for
 
@@ -55,14 +39,8 @@ class Verified:
         proc.run(command, cwd=self.project.root, log=self.log, env=plain, clean_env=True)
 
 
-def tasks(project: Project) -> kit.Tasks:
-    """The verb of this module. What a start needs, the start builds."""
-    yield kit.verb(VERBS["verify"], project.words, _verify, [project])
-
-
 def _verify(project: Project) -> None:
     wanted = _wanted(project)
-    command_line.wants_json(project.words)
     name = project.words.settings.get("name", CLUSTER)
     if running(project.workspace.cluster(name)):
         raise UserError(f"cluster '{name}' is running, and verify starts one of its own", "--name=OTHER")
@@ -184,3 +162,6 @@ def _report(project: Project, found: Sequence[Result]) -> None:
         logs = project.workspace.root / "log" / "verify"
         raise UserError(f"{len(failed)} of {len(found)} checks failed:\n" + "\n".join(lines), f"logs: {logs}")
     progress.say(f"{len(found)} checks: {results.counts(found)}")
+
+
+DOES: Does = {"verify": _verify}

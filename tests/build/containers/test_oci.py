@@ -8,24 +8,29 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import zstandard
 
 from tasks.base import files
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.build.containers import containers_storage, layers, oci, registry_auth, registry_places, store
 from tasks.build.containers.containers_storage import Stored
-from tasks.build.containers.registry_places import Access
+from tasks.build.containers.registry_places import RegistryAccess
 from tasks.definitions import image_reference
 from tasks.formats import squashfs
 from tests.conftest import Checkout, Fakes, eventually
 from tests.containers import image, tar
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -61,7 +66,7 @@ def test_what_is_no_name(text: str) -> None:
 
 
 def test_where_an_image_is_asked_for() -> None:
-    access = Access.of("docker.io=m1 docker.io/library=http://m2:80/hub/ docker.ioo=m3", "m1")
+    access = RegistryAccess.of("docker.io=m1 docker.io/library=http://m2:80/hub/ docker.ioo=m3", "m1")
     found = registry_places.places(image_reference.parse("busybox"), access)
     assert [place.text for place in found] == [
         "http://m2:80/hub/busybox",
@@ -69,7 +74,7 @@ def test_where_an_image_is_asked_for() -> None:
         "https://registry-1.docker.io/library/busybox",
     ]
     assert [place.loose for place in found] == [False, True, False]
-    assert registry_places.places(image_reference.parse("127.0.0.1:5000/x"), Access())[0].loose
+    assert registry_places.places(image_reference.parse("127.0.0.1:5000/x"), RegistryAccess())[0].loose
 
 
 def test_whose_login_is_used(tmp_path: Path) -> None:
@@ -115,7 +120,7 @@ def write(layout: oci.Layout, images: list[Stored], out: Path) -> None:
     """The disk of these images."""
 
     def fill(made: tarfile.TarFile) -> None:
-        containers_storage.Writer(layout, made, "storage", 7).write(containers_storage.merged(images))
+        containers_storage.StorageWriter(layout, made, "storage", 7).write(containers_storage.merged(images))
 
     squashfs.write(out, fill, 7)
 
@@ -193,12 +198,31 @@ def test_the_store_is_what_podman_and_skopeo_know(tmp_path: Path) -> None:
     assert (root / "overlay-images/images.lock").is_file(), "nobody can make it on a read-only disk"
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, zstandard.ZstdCompressor().compress, bytes])
+@pytest.mark.parametrize("pack", [gzip.compress, zstd.compress, bytes])
 def test_layers_of_every_compression(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     blob = tmp_path / "blob"
     plain = tar(("a", "a" * 100_000))
     blob.write_bytes(pack(plain))
     assert layers.check(blob, f"sha256:{hashlib.sha256(plain).hexdigest()}") == len(plain)
+
+
+def test_a_zstd_layer_of_several_frames(tmp_path: Path) -> None:
+    """As `pzstd` and zstd:chunked write them."""
+    plain = tar(("a", "a" * 100_000))
+    blob = tmp_path / "blob"
+    blob.write_bytes(zstd.compress(plain[:5000]) + zstd.compress(plain[5000:]))
+    assert layers.check(blob, f"sha256:{hashlib.sha256(plain).hexdigest()}") == len(plain)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstd.compress])
+@pytest.mark.parametrize("harm", [lambda data: data[:-20], lambda data: data[:20] + b"x" * 20 + data[40:]])
+def test_a_damaged_compression(
+    tmp_path: Path, pack: Callable[[bytes], bytes], harm: Callable[[bytes], bytes]
+) -> None:
+    blob = tmp_path / "blob"
+    blob.write_bytes(harm(pack(os.urandom(100_000))))
+    with pytest.raises(UserError, match="damaged"):
+        layers.check(blob, "sha256:0")
 
 
 def test_the_same_images_give_the_same_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -292,7 +292,7 @@ import dodo
 from tasks.build.overlay import iso
 from tasks.build.credentials import pki
 for task in [*pki.tasks(dodo.project), *iso.tasks(dodo.project, dodo.chosen, dodo.parts)]:
-    print(*task["file_dep"], *task["targets"], task["meta"]["config"]["args"])
+    print(*task["file_dep"], *task["targets"], task["meta"]["recipe"].args)
 """
 
 

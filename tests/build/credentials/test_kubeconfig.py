@@ -12,10 +12,10 @@ import yaml
 
 from tasks.base.errors import UserError
 from tasks.build.credentials import kubeconfig
-from tasks.build.credentials.keys import Pair
-from tasks.build.credentials.kubeconfig import Access
+from tasks.build.credentials.keys import KeyPair
+from tasks.build.credentials.kubeconfig import ApiAccess
 
-OURS = Access("xcluster", "https://127.0.0.1:7443", b"our authority", Pair(b"certificate", b"key"))
+OURS = ApiAccess("xcluster", "https://127.0.0.1:7443", b"our authority", KeyPair(b"certificate", b"key"))
 USERS = """# mine
 apiVersion: v1
 kind: Config
@@ -76,7 +76,7 @@ def test_in_and_out_again(config: Path, tmp_path: Path) -> None:
 def test_twice_is_once(config: Path, tmp_path: Path) -> None:
     state = tmp_path / "state.json"
     kubeconfig.join(state, config, OURS)
-    moved = Access(OURS.name, "https://127.0.0.1:7444", OURS.authority, OURS.own)
+    moved = ApiAccess(OURS.name, "https://127.0.0.1:7444", OURS.authority, OURS.own)
     kubeconfig.join(state, config, moved)
     content = read(config)
     assert names(content, "users") == ["me", "xcluster"]
@@ -107,7 +107,7 @@ def test_what_was_current_may_be_gone(config: Path, tmp_path: Path) -> None:
 
 
 def test_another_cluster_of_the_same_name_is_not_touched(config: Path, tmp_path: Path) -> None:
-    other = Access("xcluster", "https://elsewhere", b"their authority", OURS.own)
+    other = ApiAccess("xcluster", "https://elsewhere", b"their authority", OURS.own)
     kubeconfig.merge(config, other)
     before = config.read_bytes()
     with pytest.raises(UserError, match="has a cluster 'xcluster' already"):
@@ -161,7 +161,7 @@ def test_kubectls_lock_is_waited_for(config: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_many_at_once_lose_nothing(config: Path) -> None:
-    every = [Access(f"c{i}", "https://x", b"a", OURS.own) for i in range(8)]
+    every = [ApiAccess(f"c{i}", "https://x", b"a", OURS.own) for i in range(8)]
     threads = [threading.Thread(target=kubeconfig.merge, args=[config, each]) for each in every]
     for thread in threads:
         thread.start()

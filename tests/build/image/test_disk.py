@@ -85,11 +85,11 @@ def server() -> Iterator[Server]:
         yield made
 
 
-def wanted(folder: Path, *places: str, body: bytes | None = None, **keys: str) -> disk.Wanted:
+def wanted(folder: Path, *places: str, body: bytes | None = None, **keys: str) -> disk.DiskRequest:
     """A definition; `body` gives its sha256."""
     sources = tuple(Source(url=p) if "://" in p else Source(file=p) for p in places)
     known = sha(packed("xz") if body is None else body)
-    return disk.Wanted("k8s", Disk(**{"sources": sources, "sha256": known, **keys}), folder, {})  # type: ignore[arg-type]
+    return disk.DiskRequest("k8s", Disk(**{"sources": sources, "sha256": known, **keys}), folder, {})  # type: ignore[arg-type]
 
 
 def raw_of(site: Site, folder: Path) -> bytes:
@@ -345,13 +345,13 @@ def test_nothing_in_the_tar_of_that_name(site: Site, tmp_path: Path) -> None:
 
 
 def test_no_checksum(site: Site, tmp_path: Path, server: Server) -> None:
-    want = disk.Wanted("k8s", Disk(sources=(Source(url=f"{server.url}/hd.img.xz"),)), tmp_path, {})
+    want = disk.DiskRequest("k8s", Disk(sources=(Source(url=f"{server.url}/hd.img.xz"),)), tmp_path, {})
     with pytest.raises(UserError) as caught:
         disk.build(want, site)
     for part in ("hd.img.xz", str(tmp_path / "image.yaml"), "disk.sha256", "xc lock k8s"):
         assert part in str(caught.value)
     assert server.asked == []
-    pinned = disk.Wanted("k8s", want.disk, tmp_path, {"sha256": sha(server.body)})
+    pinned = disk.DiskRequest("k8s", want.definition, tmp_path, {"sha256": sha(server.body)})
     disk.build(pinned, site)
     assert raw_of(site, tmp_path) == RAW
 
@@ -359,7 +359,7 @@ def test_no_checksum(site: Site, tmp_path: Path, server: Server) -> None:
 def test_the_lock_says_something_else(site: Site, tmp_path: Path, server: Server) -> None:
     want = wanted(tmp_path, f"{server.url}/hd.img.xz")
     with pytest.raises(UserError) as caught:
-        disk.build(disk.Wanted("k8s", want.disk, tmp_path, {"sha256": "2" * 64}), site)
+        disk.build(disk.DiskRequest("k8s", want.definition, tmp_path, {"sha256": "2" * 64}), site)
     for part in ("2" * 64, sha(server.body), "xc lock --update k8s"):
         assert part in str(caught.value)
 
@@ -431,7 +431,7 @@ from tasks.definitions.schema import Disk
 from tasks.definitions.artifact_sources import Source
 from tasks.base.paths import Site, Workspace
 url, sha256, folder = sys.argv[1:]
-want = disk.Wanted("k8s", Disk(sources=(Source(url=url),), sha256=sha256), Path(folder), {})
+want = disk.DiskRequest("k8s", Disk(sources=(Source(url=url),), sha256=sha256), Path(folder), {})
 try:
     disk.build(want, Site(Workspace(Path(folder) / "w"), "bookworm"))
 except UserError as error:

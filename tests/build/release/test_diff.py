@@ -63,7 +63,7 @@ def nested(root: Path, out: Path) -> Path:
     """A release: a tar.xz with a versioned top, which has an ISO, which has a tar."""
     tar(root, out.with_suffix(".tar"))
     iso9660.write(out.with_suffix(".iso"), {"00a.tar": out.with_suffix(".tar")}, "x", 0)
-    xztar.write_tar_xz([xztar.Entry("xcluster-1/w/x.iso", out.with_suffix(".iso"))], out, 0)
+    xztar.write_tar_xz([xztar.TarEntry("xcluster-1/w/x.iso", out.with_suffix(".iso"))], out, 0)
     return out
 
 
@@ -126,6 +126,18 @@ def test_a_tar_and_a_directory(tmp_path: Path) -> None:
         path.chmod(0o755)
     differ = found(root, tar(root, tmp_path / "x.tar"), tmp_path)
     assert {kind for _, kind in differ} <= {"owner"}, differ  # a directory of ours, and owner 0 in the tar
+
+
+def test_an_archive_of_an_earlier_version(tmp_path: Path) -> None:
+    """Those were rows of streams, one for each 16 MiB; the content is what counts."""
+    root = make_tree(tmp_path / "t")
+    (root / "big").write_bytes(b"0123456789abcdef" * (2 << 20))
+    new = tar_xz(root, tmp_path / "new.tar.xz")
+    data = new.with_suffix(".plain").read_bytes()
+    blocks = [lzma.compress(data[at : at + (16 << 20)], preset=1) for at in range(0, len(data), 16 << 20)]
+    assert len(blocks) == 3
+    (tmp_path / "old.tar.xz").write_bytes(b"".join(blocks))
+    assert found(tmp_path / "old.tar.xz", new, tmp_path) == {("new.tar.xz", "format")}
 
 
 def test_owners(tmp_path: Path) -> None:
@@ -194,7 +206,7 @@ def test_releases_by_name(checkout: Checkout) -> None:
     for version, text in (("1", "a"), ("2", "b")):
         folder = checkout.workspace / "release" / version
         folder.mkdir(parents=True)
-        entry = xztar.Entry(f"xcluster-{version}/file", text.encode())
+        entry = xztar.TarEntry(f"xcluster-{version}/file", text.encode())
         xztar.write_tar_xz([entry], folder / f"xcluster-{version}.tar.xz", 0)
     ran = checkout.bad("diff", "1", "2", code=1, says=())
     assert ran.out == "content    xcluster.tar.xz!file  (1 bytes both)\n"
@@ -203,8 +215,8 @@ def test_releases_by_name(checkout: Checkout) -> None:
 def test_a_release_of_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xztar, "BLOCK", 5000)
     for name in ("1", "2"):
-        entries = [xztar.Entry(f"xcluster-{name}/{n}", bytes(3000 + n)) for n in range(9)]
-        entries.append(xztar.Entry(f"xcluster-{name}/last", name.encode()))
+        entries = [xztar.TarEntry(f"xcluster-{name}/{n}", bytes(3000 + n)) for n in range(9)]
+        entries.append(xztar.TarEntry(f"xcluster-{name}/last", name.encode()))
         xztar.write_tar_xz(entries, tmp_path / name, 1)
     assert found(tmp_path / "1", tmp_path / "2", tmp_path) == {("last", "content")}
 

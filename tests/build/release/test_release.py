@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tasks.base import files
-from tasks.base.errors import UserError
+from tasks.base.errors import CommandError, UserError
 from tasks.build.release import git, wheels
 from tasks.formats import xztar
-from tests.conftest import ROOT, Checkout, content, new_checkout, temporary
+from tests.conftest import ROOT, Checkout, Fakes, content, new_checkout, temporary
 
 SHIP = """
 import pathlib, sys
@@ -23,28 +23,29 @@ sys.argv = ["xc"]
 import dodo
 from tasks.base import files
 from tasks.build.release import shipped
-place = shipped.Place(dodo.project.root, dodo.project.workspace)
+location = shipped.Location(dodo.project.root, dodo.project.workspace)
 tasks = shipped.closure(list(dodo._builds()), ["mkcdrom"])
-paths = [p for p in files.tree_files(place.root / "ovl")]
+paths = [p for p in files.tree_files(location.root / "ovl")]
 paths += [pathlib.Path(target) for task in tasks.values() for target in task["targets"]]
-made = shipped.manifest(tasks, place, {place.packed(path): path for path in paths})
-files.write_json(place.workspace.shipped, {"version": "1.0", "environ": {}, **made})
+manifest = shipped.manifest(tasks, location, {location.packed(path): path for path in paths})
+files.write_json(location.workspace.shipped, {"version": "1.0", "environ": {}, **manifest})
 """
 
 
-def entries(folder: Path) -> list[xztar.Entry]:
+def entries(folder: Path) -> list[xztar.TarEntry]:
     folder.mkdir(parents=True)
     (folder / "big").write_bytes(b"0123456789abcdef" * (3 << 20))  # three blocks
     (folder / "run").write_text("#!/bin/sh\n")
     return [
-        xztar.Entry("x/run", folder / "run", executable=True),
-        xztar.Entry("x/big", folder / "big"),
-        xztar.Entry("x/link", link="run"),
-        xztar.Entry("x.y/text", b"text"),
+        xztar.TarEntry("x/run", folder / "run", executable=True),
+        xztar.TarEntry("x/big", folder / "big"),
+        xztar.TarEntry("x/link", link="run"),
+        xztar.TarEntry("x.y/text", b"text"),
     ]
 
 
 def test_the_same_bytes_whoever_and_wherever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 5)
     xztar.write_tar_xz(entries(tmp_path / "one"), tmp_path / "1.tar.xz", 7)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     mask = os.umask(0o077)
@@ -73,6 +74,33 @@ def test_an_empty_file_as_xz(tmp_path: Path) -> None:
     (tmp_path / "empty").write_bytes(b"")
     xztar.write_xz(tmp_path / "empty", tmp_path / "empty.xz")
     assert lzma.open(tmp_path / "empty.xz").read() == b""
+
+
+def test_blocks_are_unpacked_by_all_processors(tmp_path: Path) -> None:
+    """Three blocks whose headers say how long they are, in one stream that every program reads whole."""
+    xztar.write_tar_xz(entries(tmp_path / "one"), tmp_path / "1.tar.xz", 7)
+    listed = subprocess.run(
+        ["xz", "--list", "--robot", tmp_path / "1.tar.xz"], capture_output=True, text=True
+    )
+    (totals,) = [line.split("\t") for line in listed.stdout.splitlines() if line.startswith("totals")]
+    assert (totals[1], totals[2]) == ("1", "4")
+    with tarfile.open(tmp_path / "1.tar.xz", "r|xz") as tar:
+        assert [member.name for member in tar][-1] == "x.y/text"
+
+
+def test_an_interrupted_writer_leaves_no_process(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), xztar.compressed(tmp_path / "x.xz") as sink:
+        sink.write(os.urandom(3 << 20))
+        raise KeyboardInterrupt
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    assert not [pid for pid in children if Path(f"/proc/{pid}/comm").read_text() == "xz\n"]
+
+
+def test_xz_that_fails(fakes: Fakes, tmp_path: Path) -> None:
+    fakes.program("xz", "echo 'xz: it broke' >&2; exit 1")
+    (tmp_path / "x").write_bytes(os.urandom(3 << 20))
+    with pytest.raises(CommandError, match="it broke"):
+        xztar.write_xz(tmp_path / "x", tmp_path / "x.xz")
 
 
 def test_a_full_disk(tiny_disk: Path, tmp_path: Path) -> None:

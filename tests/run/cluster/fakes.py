@@ -7,13 +7,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.base import files, proc
+from tasks.base import files, records
 from tasks.base.errors import UserError
 from tasks.base.paths import ClusterDir, NodeDir, Workspace
+from tasks.base.records import Mark
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.run.net.protocol import Nic, Ports, loose
+from tasks.run.node.node_state import NodeRecord
 from tasks.run.node.protocol import Boot, Frozen, NodeRun
+from tasks.run.running import state
+from tasks.run.running.state import ClusterRecord
 
 PORTS = Ports(21300, None)
 
@@ -38,17 +42,19 @@ class Sleepers:
         process = subprocess.Popen(["sleep", "300"], start_new_session=True)
         self.processes.append(process)
         own.root.mkdir(parents=True, exist_ok=True)
-        state = {**proc.mark(process.pid), "number": node.number, "node": node.model_dump(mode="json")}
-        files.write_json(own.state, {**state, "image": "/base.qcow2", "iso": None, "ram": None})
+        mark = Mark.of(process.pid)
+        records.write(
+            own.state, NodeRecord.at(mark, number=node.number, node=node, image=Path("/base.qcow2"))
+        )
         return process
 
     def cluster(self, workspace: Workspace, settings: Settings, ports: Ports = PORTS) -> ClusterDir:
         """A cluster that runs, of the nodes of the settings."""
         directory = workspace.cluster(settings.name)
         directory.root.mkdir(parents=True)
-        chosen = settings.model_copy(update={"net": "userspace"}).model_dump(mode="json")
-        state = {"settings": chosen, "ports": vars(ports), "accel": "tcg", "made_of": {}, "started": 1}
-        files.write_json(directory.state, state)
+        chosen = settings.model_copy(update={"net": "userspace"})
+        record = ClusterRecord(settings=chosen, ports=ports, accel="tcg", made_of={}, started=1)
+        state.write(directory, record)
         for node in settings.nodes():
             self.node(directory.node(node.number), node)
         return directory
@@ -116,11 +122,12 @@ class Machines:
     def stop(self, directory: NodeDir) -> None:
         """End the process."""
         self.events.append(f"stop {directory.root.name}")
-        proc.kill_recorded(files.read_json(directory.state))
+        records.end(directory.state)
 
     def pid(self, directory: NodeDir) -> int | None:
         """The process."""
-        return proc.recorded(files.read_json(directory.state))
+        mark = records.mark(directory.state)
+        return mark.running if mark else None
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.base import files
+from tasks.base import files, proc
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.base.saved import CheckpointDir
@@ -185,6 +185,23 @@ def test_the_memory_of_the_old_cluster_counts(monkeypatch: pytest.MonkeyPatch) -
     nodes = Settings(nvm=4, nrouters=0).nodes()
     assert any("10 MiB free" in line for line in qemu.BACKEND.preflight(SETTINGS, nodes))
     assert not any("MiB" in line for line in qemu.BACKEND.preflight(SETTINGS, nodes, 118))
+
+
+def test_memory_that_the_old_cluster_gives_back(
+    workspace: Workspace, old: Sleepers, nets: Nets, monkeypatch: pytest.MonkeyPatch, fakes: Fakes
+) -> None:
+    """Two nodes of 128 MiB are thought to take 64 MiB; 10 are free, and each of the old ones holds 30."""
+    for name in ("qemu-system-x86_64", "qemu-img", "ssh"):
+        fakes.program(name)
+    old.cluster(workspace, SETTINGS)
+    monkeypatch.setattr(qemu, "available_memory", lambda: 10)
+    monkeypatch.setattr(proc, "real_memory", lambda pid: 30 << 10)
+    checks.early(planned(workspace), qemu.BACKEND, nets)
+    with pytest.raises(UserError, match="256 MiB in all, but the host has 10 MiB free"):
+        checks.late(planned(workspace), qemu.BACKEND, nets)
+    monkeypatch.setattr(proc, "real_memory", lambda pid: 20 << 10)
+    with pytest.raises(UserError, match="256 MiB in all, but the host has 50 MiB free"):
+        checks.early(planned(workspace), qemu.BACKEND, nets)
 
 
 # Nodes that are added, and checkpoints.

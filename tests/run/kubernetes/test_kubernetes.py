@@ -67,7 +67,7 @@ def test_words_count_more_than_the_image() -> None:
 
 
 def test_the_image_counts_more_than_the_topology() -> None:
-    topology = settings.Layer("topology xnet: ", {"mem": 128, "mem201": 128}, above_file=False)
+    topology = settings.SettingsLayer("topology xnet: ", {"mem": 128, "mem201": 128}, above_file=False)
     layer = image_chain.layer(IMAGES, "k8s")
     assert layer
     made, _ = settings.load({}, {}, {}, topology, layer)

@@ -16,7 +16,7 @@ from tasks.definitions.settings import Settings
 from tasks.run.cluster import ending
 from tasks.run.inspect import status
 from tasks.run.net import net_state
-from tasks.run.net.bridge import Bridge
+from tasks.run.net.bridge import BridgeNet
 from tasks.run.net.protocol import Ports
 from tasks.run.net.userspace import Userspace
 from tasks.run.node.node_state import Cables
@@ -141,10 +141,10 @@ def test_a_damaged_file_is_told_and_stopped(workspace: Workspace, file: str, how
     root = workspace.cluster("two").root
     (root / file).parent.mkdir(exist_ok=True)
     DAMAGES[how](root / file)
-    told = status.of(Running.get(workspace, "two"))
-    assert [each.file for each in told.damaged] == [str(root / file)]
-    assert str(root / file) in told.text() and "xc stop --name=two" in told.text()
-    json.dumps(told.as_dict())
+    shown = status.of(Running.get(workspace, "two"))
+    assert [each.file for each in shown.damaged] == [str(root / file)]
+    assert str(root / file) in shown.text() and "xc stop --name=two" in shown.text()
+    json.dumps(shown.as_dict())
     assert ending.stop(workspace, "two")
     assert list(workspace.run.iterdir()) == []
 
@@ -198,7 +198,7 @@ def test_what_takes_the_nets_of_a_damaged_cluster_down(workspace: Workspace) -> 
     records.write(directory.net / "switch-1.json", ProcessRecord(pid=1, start=1))
     assert isinstance(Running(directory).cleaner, Userspace)
     records.write(directory.net / "place.json", net_state.Place(own=False, ns=1))
-    assert isinstance(Running(directory).cleaner, Bridge)
+    assert isinstance(Running(directory).cleaner, BridgeNet)
 
 
 @pytest.mark.parametrize(("own", "lacks"), [(True, "holder"), (False, "ns")])

@@ -222,8 +222,8 @@ def test_a_node_whose_file_is_damaged_is_found_by_its_machine(
         cluster.node(number).state.write_text("{")
     running = Running.get(workspace, "c")
     assert running.alive() == {2: machine.pid}
-    told = status.of(running)
-    assert [(node.name, node.state) for node in told.nodes] == [("vm-001", "dead"), ("vm-002", "alive")]
+    shown = status.of(running)
+    assert [(node.name, node.state) for node in shown.nodes] == [("vm-001", "dead"), ("vm-002", "alive")]
     ending.remove_node(cluster, 2)
     assert machine.wait(10) and running.numbers == [1]
 
@@ -232,9 +232,9 @@ def test_a_cluster_whose_directory_is_gone_is_told(workspace: Workspace, program
     cluster = workspace.cluster("c")
     programs.python(env=marked(cluster))
     (running,) = Running.all_left(workspace)
-    told = status.of(running)
-    assert [each.why for each in told.damaged] == ["the directory is gone"]
-    assert "xc stop --name=c" in told.text()
+    shown = status.of(running)
+    assert [each.why for each in shown.damaged] == ["the directory is gone"]
+    assert "xc stop --name=c" in shown.text()
 
 
 def test_a_real_switch_whose_files_are_gone(workspace: Workspace) -> None:

@@ -51,7 +51,7 @@ ALIAS = "xcluster"
 AT_ONCE = 100  # requests; their answers have to fit into the buffer of a socket
 
 
-class Link:
+class LinkSocket:
     """A netlink socket that sends requests in batches."""
 
     def __init__(self) -> None:
@@ -153,7 +153,7 @@ def tap(name: str) -> None:
 
 def make(plan: dict[str, Any]) -> None:
     """What the plan says. Raises OSError with the name of what fails."""
-    link = Link()
+    link = LinkSocket()
     there = {each.get_attr("IFLA_IFNAME"): each for each in link.all()}
     for name, _, _ in plan.get("taps", ()):
         tap(name)
@@ -170,7 +170,7 @@ def make(plan: dict[str, Any]) -> None:
         remove(link, plan["gone"])
 
 
-def remove(link: Link, names: list[str]) -> None:
+def remove(link: LinkSocket, names: list[str]) -> None:
     """Remove these links, then bridges of ours without a port."""
     index = {name: number for number, name in socket.if_nameindex()}
     link.batch((name, _removal(index[name])) for name in names if name in index)

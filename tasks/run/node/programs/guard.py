@@ -22,7 +22,7 @@ PATIENCE = 30.0  # seconds for one node: a QEMU that writes to a slow disk answe
 BUSY = ("setup", "active", "pre-switchover", "device", "cancelling")
 
 
-class Monitor:
+class PlainMonitor:
     """The monitor (QMP) of one node."""
 
     def __init__(self, path: Path, until: float) -> None:
@@ -49,12 +49,12 @@ def resume(path: Path) -> None:
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         with contextlib.suppress(OSError, ValueError):
-            if _step(Monitor(path, until), until):
+            if _step(PlainMonitor(path, until), until):
                 return
         time.sleep(0.05)
 
 
-def _step(monitor: Monitor, until: float) -> bool:
+def _step(monitor: PlainMonitor, until: float) -> bool:
     """Whether the node runs and nothing of the saver is left in it."""
     monitor.ask("migrate_cancel")
     while time.monotonic() < until:

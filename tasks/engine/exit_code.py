@@ -4,7 +4,7 @@ import dataclasses
 
 
 @dataclasses.dataclass
-class Outcome:
+class ExitCode:
     """The exit code that the tasks of a run ask for; 0 as long as none does."""
 
     code: int = 0
@@ -18,4 +18,4 @@ class Outcome:
         self.code = code
 
 
-OUTCOME = Outcome()  # of this process: doit makes a task's action where no other object of ours is at hand
+EXIT = ExitCode()  # of this process: doit makes a task's action where no other object of ours is at hand

@@ -1,0 +1,99 @@
+"""What goes to stdout and stderr as a whole: `-o json`, errors, and what to do when nobody can be told."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+from tasks.base.errors import UserError
+
+_as_json = False  # whether errors are told as JSON
+
+
+def expect_json(wanted: bool) -> None:
+    """Tell errors as JSON from now on: `-o json` was asked for."""
+    global _as_json
+    _as_json = wanted
+
+
+def as_json(value: object) -> None:
+    """The data of a verb, on stdout, for programs."""
+    import json
+
+    sys.stdout.write(json.dumps(value, indent=1) + "\n")
+
+
+def error(problem: UserError | str, where: str = "") -> None:
+    """Tell an error on stderr: as text, or after `-o json` as one line {"error", "hint"}."""
+    from tasks.base import progress
+
+    message, hint = str(problem), None
+    if isinstance(problem, UserError):
+        message, hint = problem.message, problem.hint
+    if progress.is_stream():
+        progress.event("error", error=message, hint=hint, task=where or None)
+    elif _as_json:
+        import json
+
+        _write(json.dumps({"error": message, "hint": hint}) + "\n")
+    else:
+        _write(f"error: {where + ': ' if where else ''}{message}\n" + (f"  hint: {hint}\n" if hint else ""))
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:  # there is nobody else to tell
+        _discard(2)
+
+
+def open_streams() -> None:
+    """Give the process the standard streams that its caller has closed.
+
+    What is opened next must not take their numbers. A write to a closed stdout has to fail, as with other
+    programs; one to a closed stderr goes nowhere.
+    """
+    for number, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def flushed(code: int) -> int:
+    """Write what stdout still holds; the exit code, which is 1 if that fails and nothing else did.
+
+    A reader that has gone has seen enough: that is no failure.
+    """
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError as problem:
+        return lost(problem) or code
+    return code
+
+
+def lost(problem: OSError) -> int:
+    """What a failed write to stdout means for the exit code; a reason is told. Later output goes nowhere."""
+    _discard(1)
+    if problem.errno == errno.EPIPE:
+        return 0
+    error(f"cannot write to stdout: {problem.strerror}")
+    return 1
+
+
+def of_stdout(problem: OSError) -> bool:
+    """Whether an error came from writing to stdout: it names no file."""
+    return problem.filename is None and problem.errno in (errno.EPIPE, errno.ENOSPC, errno.EBADF, errno.EIO)
+
+
+def _discard(number: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)

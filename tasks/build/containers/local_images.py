@@ -1,0 +1,85 @@
+"""Container images that are here, pulled or made: their stamps, and the index of the layout that has them."""
+
+import time
+from typing import Any
+
+from tasks.base import files
+from tasks.base.errors import UserError
+from tasks.base.paths import Site, Workspace
+from tasks.build.containers import oci
+
+
+def platform_of(layout: oci.Layout, top: str) -> str | None:
+    """The manifest for our platform, when it and all its blobs are in the layout."""
+    if not layout.has(top):
+        return None
+    value = layout.json(top)
+    digest = oci.of_platform(value, top).digest if oci.is_index(value) else top
+    return digest if oci.missing(layout, digest) == [] else None
+
+
+def record(workspace: Workspace, ref: str, top: str, how: str) -> dict[str, Any]:
+    """Write the stamp of a complete image, and the layout's index."""
+    layout = oci.Layout(workspace.oci)
+    digest = platform_of(layout, top)
+    assert digest, "only complete images are recorded"
+    manifest = oci.Manifest.of(layout.json(digest), digest)
+    before = files.read_json(workspace.pulled(ref))
+    same = before.get("top") == top and "since" in before
+    stamp = {
+        "name": ref,
+        "top": top,
+        "digest": digest,
+        "size": manifest.size,
+        "layers": len(manifest.layers),
+        "how": how,
+        "since": before["since"] if same else int(time.time()),
+    }
+    files.write_json(workspace.pulled(ref), stamp)
+    write_index(workspace)
+    return stamp
+
+
+def write_index(workspace: Workspace) -> None:
+    """Make the layout name all images that are recorded."""
+    layout = oci.Layout(workspace.oci)
+    with files.locked(layout.root / "index.lock"):
+        named = {}
+        for path in sorted(workspace.pulled("x").parent.glob("*.json")):
+            stamp = files.read_json(path)
+            if "digest" in stamp and layout.has(stamp["digest"]):
+                size = layout.blob(stamp["digest"]).stat().st_size
+                media = layout.json(stamp["digest"]).get("mediaType") or oci.MANIFEST
+                named[stamp["name"]] = {"mediaType": media, "digest": stamp["digest"], "size": size}
+        layout.write_index(named)
+
+
+def sweep(workspace: Workspace) -> int:
+    """Remove blobs that no recorded image has; the bytes that were freed."""
+    layout = oci.Layout(workspace.oci)
+    for lock in workspace.pulled("x").parent.glob("*.lock"):
+        with files.locked(lock, wait=False, busy="an image is being pulled"):
+            pass
+    needed = set()
+    for path in workspace.pulled("x").parent.glob("*.json"):
+        stamp = files.read_json(path)
+        manifest = oci.Manifest.of(layout.json(stamp["digest"]), stamp["name"])
+        blobs = (manifest.config, *manifest.layers)
+        needed |= {stamp["top"], stamp["digest"], *(blob.digest for blob in blobs)}
+    freed = 0
+    for path in layout.blob("sha256:x").parent.glob("*"):
+        if f"sha256:{path.name}" not in needed:
+            freed += path.stat().st_size
+            path.unlink()
+    write_index(workspace)
+    return freed
+
+
+def recorded(ref: str, site: Site) -> None:
+    """Look for the image that was made here"""
+    stamp = files.read_json(site.workspace.pulled(ref))
+    if not stamp or not platform_of(oci.Layout(site.workspace.oci), str(stamp["top"])):
+        raise UserError(
+            f"container image {ref} was not made yet",
+            f"xc images mkimage --tag={ref.partition('/')[2]} DIR, or say in the definition what is in it",
+        )

@@ -1,0 +1,145 @@
+"""The door behind `xc`: the same verbs as `doit`, with help, and exit codes 0, 1 and 2.
+
+Only what the verb needs is imported: the table of verbs says what that is.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from tasks.base import output, progress
+from tasks.base.errors import UsageError, UserError, unknown
+from tasks.cli import table
+from tasks.project import command_line
+from tasks.project.command_line import Needs, Reads, Verb, Words
+
+VERSION = ("--version", "-V")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `xc ARGV`; the exit code is 0 for done, 1 for failed, 2 for wrong usage."""
+    output.open_streams()
+    try:
+        return output.flushed(_main(list(argv)))
+    except UserError as error:
+        output.error(error)
+        return output.flushed(error.exit_code)
+    except OSError as error:
+        if not output.of_stdout(error):
+            raise
+        return output.lost(error)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return output.flushed(130)
+
+
+def _main(argv: list[str]) -> int:
+    if argv[:1] == ["__complete"]:
+        from tasks.cli import complete
+
+        return complete.main(argv[1:])
+    code = None
+    if os.environ.get("XCLUSTER_HOOK"):
+        from tasks.cli import hook
+
+        code = hook.run(argv)
+    return _verb_or_task(argv) if code is None else code
+
+
+def _verb_or_task(argv: list[str]) -> int:
+    row = table.VERBS.get(argv[0]) if argv else None
+    if row and row.reads in (Reads.ALL, Reads.DOIT) and argv[1:2] in (["--help"], ["-h"]):
+        return _help(row)
+    if row and table.is_upstream(row, argv[1:]):
+        from tasks.cli.upstream import answer
+
+        return answer.answer(row.upstream, argv)
+    words = command_line.parse(argv, table.VERBS)
+    if words.row is None:
+        return _task(argv)
+    if "help" in words.options:
+        return _help(words.row)
+    output.expect_json(words.json)
+    progress.configure(words.options)
+    if words.needs is Needs.BUILDS:
+        # doit sees no words behind the verb: `a=b` among them would be a setting of its own.
+        return _doit([*command_line.common(argv[: argv.index(words.row.name)])[1], words.row.name])
+    return _act(words)
+
+
+def _help(row: Verb | None) -> int:
+    from tasks.cli import help_text
+
+    sys.stdout.write(help_text.of_verb(row) if row else help_text.overview())
+    return 0
+
+
+def _task(argv: list[str]) -> int:
+    """Tasks, targets and words of doit; or nothing at all."""
+    options, words = command_line.common(argv)
+    if any(word in VERSION for word in words[:1]):
+        from tasks.cli import version
+
+        sys.stdout.write(version.line())
+        return 0
+    if not words:
+        return _help(None)
+    wrong = _unknown(words[0])
+    if wrong:
+        raise UsageError(wrong, "xc help")
+    progress.configure(options)
+    # What stands behind a word of doit is for doit.
+    at = argv.index(words[0])
+    return _doit(argv[at:] if words[0] in table.VERBS else words)
+
+
+def _unknown(word: str) -> str | None:
+    """What is wrong with the first word, if it is neither a verb, a task, a target nor a word of doit."""
+    if word.startswith("-") or any(sign in word for sign in ":/*=") or word in (*table.VERBS, *table.NOUNS):
+        return None
+    return unknown("verb", word, [*table.VERBS, *table.NOUNS])
+
+
+def _doit(words: list[str]) -> int:
+    """Let doit do the words."""
+    from tasks.engine import run
+    from tasks.project.project import ROOT
+
+    return run.run(ROOT / "dodo.py", words)
+
+
+def _act(words: Words) -> int:
+    """Do a verb that builds nothing."""
+    if words.verb == "help":
+        from tasks.cli import help_text
+
+        help_text.help_(words)
+        return 0
+    if words.verb == "version":
+        from tasks.cli import version
+
+        version.tell(words)
+        return 0
+    code = _at_once(words)
+    if code is None:
+        from tasks.cli import verb_tasks
+
+        code = verb_tasks.act(words)
+    return code
+
+
+def _at_once(words: Words) -> int | None:
+    """Do a verb in the ordinary case; None where it takes more than a glance."""
+    if not words.row or not words.row.at_once:
+        return None
+    from tasks.project import place
+
+    here = place.of(words, os.environ)
+    try:
+        return import_module(words.row.at_once).answer(words, here) if here else None
+    except UserError as error:
+        output.error(error, words.row.name)
+        return error.exit_code

@@ -1,0 +1,43 @@
+"""Answers the words of xcluster: options before the first word are variables, errors look as upstream's."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+
+from tasks.base.errors import UserError
+from tasks.cli.upstream import contract
+from tasks.cli.upstream.contract import Refused
+
+
+def options(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Upstream's rule: words with -- before the first without are variables, `--a-b=c` is __a_b=c."""
+    rest = list(argv)
+    variables = {}
+    while rest and rest[0].startswith("--"):
+        name, joint, value = rest.pop(0)[2:].partition("=")
+        variables[f"__{name.replace('-', '_')}"] = value if joint else "yes"
+    return variables, rest
+
+
+def answer(module: str, argv: Sequence[str]) -> int:
+    """Do the word `argv[0]` of a module; the exit code is 0, or 1 with the reason on stderr."""
+    from importlib import import_module
+
+    variables, args = options(argv[1:])
+    environ = {**os.environ, **variables}
+    try:
+        if argv[0] != "env":
+            with contextlib.suppress(OSError):  # a word that only asks works in anybody's workspace
+                contract.home(environ)
+        import_module(module).WORDS[argv[0]](environ, args)
+        sys.stdout.flush()
+    except (Refused, UserError) as error:
+        sys.stderr.write(f"ERROR: {error}\n")
+        return 1
+    except OSError as error:
+        if error.filename is None:  # it is about stdout; the door knows what to do
+            raise
+        sys.stderr.write(f"ERROR: {error.filename}: {error.strerror}\n")
+        return 1
+    return 0

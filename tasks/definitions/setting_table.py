@@ -1,0 +1,48 @@
+"""The settings as rows: tasks/cli/reference.py writes them from settings.py. Do not edit."""
+
+Row = tuple[str, str, str, tuple[str, ...]]  # name, default, help, choices
+# fmt: off
+ROWS: tuple[Row, ...] = (
+    ('nvm', '4', 'cluster nodes, vm-001 and up', ()),  # noqa: E501
+    ('nrouters', '2', 'routers, vm-201 and up', ()),  # noqa: E501
+    ('ntesters', '0', 'testers, vm-221 and up', ()),  # noqa: E501
+    ('mem', '128', 'memory of a node in MiB', ()),  # noqa: E501
+    ('smp', '2', 'CPUs of a node', ()),  # noqa: E501
+    ('topology', 'xnet', 'nets, routers and routes; sets nets, counts and memory (see xc graph)', ()),  # noqa: E501
+    ('nets_vm', '0,1', 'nets of a cluster node: eth0 on the first, and so on', ()),  # noqa: E501
+    ('nets_router', '0,1,2', 'nets of a router', ()),  # noqa: E501
+    ('nets_tester', '0,2', 'nets of a tester', ()),  # noqa: E501
+    ('mtu', '1500', 'MTU of every net in bytes', ()),  # noqa: E501
+    ('kernel', 'debian', 'kernel/<name>.yaml', ()),  # noqa: E501
+    ('image', 'base', 'images/<name>/', ()),  # noqa: E501
+    ('k8sver', '', 'version of Kubernetes; default: first in ovl/kubernetes/versions.yaml', ()),  # noqa: E501
+    ('ovls', 'env network-topology', 'overlays of a cluster before the first mkcdrom', ()),  # noqa: E501
+    ('append', '', 'added to the kernel command line', ()),  # noqa: E501
+    ('machine', 'pc', "QEMU's machine type", ()),  # noqa: E501
+    ('kvm_opt', '', "added to QEMU's command line", ()),  # noqa: E501
+    ('accel', 'auto', 'auto boots a tiny guest to see if KVM works', ('auto', 'kvm', 'tcg')),  # noqa: E501
+    ('net', 'auto', 'network backend; auto takes bridges where they can be made', ('auto', 'userspace', 'bridge', 'custom')),  # noqa: E501
+    ('net_setup', '', 'program that sets up each NIC: called NODE NET, prints options', ()),  # noqa: E501
+    ('dns', 'auto', 'DNS server on the host, port 10053; auto goes without where it cannot be', ('auto', 'on', 'off')),  # noqa: E501
+    ('dns_hosts', '', 'file like /etc/hosts: more names that the DNS server knows', ()),  # noqa: E501
+    ('name', 'xcluster', 'name of the cluster; several run side by side', ()),  # noqa: E501
+    ('timeout', '120', 'seconds until every node must answer, and Kubernetes be ready', ()),  # noqa: E501
+    ('kubernetes', 'no', 'nodes run Kubernetes; an image may say so itself', ('yes', 'no')),  # noqa: E501
+    ('k8s_family', 'dual', 'addresses of Kubernetes; SETUP=ipv4 and SETUP=ipv6 say it too', ('dual', 'ipv4', 'ipv6')),  # noqa: E501
+    ('k8s_proxy_mode', 'iptables', 'how kube-proxy leads to services; K8S_PROXY_MODE says it too', ('iptables', 'ipvs', 'nftables')),  # noqa: E501
+    ('wait', 'nodes', 'until nodes answer, or until Kubernetes in them is ready too', ('nodes', 'ready')),  # noqa: E501
+    ('api_base', '7443', 'first port to try for the Kubernetes API', ()),  # noqa: E501
+    ('cold', 'no', 'boot every node; do not clone the golden snapshot', ('yes', 'no')),  # noqa: E501
+    ('keep', 'no', 'leave a cluster that did not come up as it is, to look at', ('yes', 'no')),  # noqa: E501
+    ('xterm', 'yes', 'consoles in xterm windows where there is a display (start only)', ('yes', 'no')),  # noqa: E501
+    ('telnet', 'no', 'telnet without password, forwarded at 127.0.0.1:12000+N', ('yes', 'no')),  # noqa: E501
+    ('blank_password', 'no', 'root logs in by ssh with an empty password', ('yes', 'no')),  # noqa: E501
+    ('ssh_base', '12300', 'ssh to node N is at 127.0.0.1 port base+N', ()),  # noqa: E501
+    ('telnet_base', '12000', 'telnet to node N, as ssh_base', ()),  # noqa: E501
+    ('prefix', 'fd00:', 'IPv6 prefix: addresses are <prefix>:192.168.<net>.<N>', ()),  # noqa: E501
+    ('suite', 'bookworm', 'Debian suite of packages where a definition names none', ()),  # noqa: E501
+    ('mirror', '', 'URL of a Debian archive; default: the one apt is set up with', ()),  # noqa: E501
+    ('registry_mirrors', '', 'container registries to ask first: PREFIX=[http://]HOST[/PATH] ...', ()),  # noqa: E501
+    ('registry_insecure', '', 'hosts of container registries without a trusted certificate', ()),  # noqa: E501
+    ('offline', 'no', 'never use the network: what is not in the cache is an error', ('yes', 'no')),  # noqa: E501
+)

@@ -1,0 +1,44 @@
+"""The tasks of dodo.py for doit, after a look whether those that the command line names are there."""
+
+from typing import Any
+
+from doit.cmd_base import ModuleTaskLoader
+
+from tasks.base.errors import UsageError, nearest, unknown
+
+# Words of doit whose args are tasks, and whether they may be targets too.
+TARGETS_TOO = {"run": True, "clean": False, "forget": False, "ignore": False, "info": False, "list": False}
+
+
+class Loader(ModuleTaskLoader):  # type: ignore[misc]
+    """As doit's; `problem` is set when a task is named that is not there."""
+
+    problem: UsageError | None = None
+
+    def load_tasks(self, cmd: Any, pos_args: list[str]) -> list[Any]:
+        """All tasks. Ends the run for a name that none has; doit itself would name no other."""
+        tasks: list[Any] = super().load_tasks(cmd, pos_args)
+        if cmd.get_name() in TARGETS_TOO:
+            self.problem = _problem(tasks, pos_args, targets_too=TARGETS_TOO[cmd.get_name()])
+        if self.problem:
+            raise SystemExit(self.problem.exit_code)
+        return tasks
+
+
+def _problem(tasks: list[Any], words: list[str], *, targets_too: bool) -> UsageError | None:
+    known = {task.name: task for task in tasks}
+    targets = {target for task in tasks if targets_too for target in task.targets}
+    for word in words:
+        if word not in known and word not in targets and "*" not in word and not word.startswith("-"):
+            return UsageError(_unknown(word, known), "xc list --all")
+        if word in known and known[word].pos_arg:
+            return None  # what follows are its own words
+    return None
+
+
+def _unknown(word: str, known: dict[str, Any]) -> str:
+    names = [name for name in known if not name.startswith("_")]
+    noun, colon, _ = word.partition(":")
+    siblings = [name for name in names if name.startswith(f"{noun}:")]
+    near = colon and siblings and nearest(word, siblings)
+    return unknown("task", word, siblings if near or (siblings and len(siblings) < 9) else names)
