@@ -8,7 +8,7 @@ ROWS: tuple[Row, ...] = (
     ('ntesters', '0', 'testers, vm-221 and up', ()),  # noqa: E501
     ('mem', '128', 'memory of a node in MiB', ()),  # noqa: E501
     ('smp', '2', 'CPUs of a node', ()),  # noqa: E501
-    ('topology', 'xnet', 'nets, routers and routes; sets nets, counts and memory (see xc graph)', ()),  # noqa: E501
+    ('topology', 'xnet', 'nets, routers and routes; it sets nets, counts and memory (see xc graph)', ()),  # noqa: E501
     ('nets_vm', '0,1', 'nets of a cluster node: eth0 on the first, and so on', ()),  # noqa: E501
     ('nets_router', '0,1,2', 'nets of a router', ()),  # noqa: E501
     ('nets_tester', '0,2', 'nets of a tester', ()),  # noqa: E501
@@ -21,20 +21,20 @@ ROWS: tuple[Row, ...] = (
     ('machine', 'pc', "QEMU's machine type", ()),  # noqa: E501
     ('kvm_opt', '', "added to QEMU's command line", ()),  # noqa: E501
     ('accel', 'auto', 'auto boots a tiny guest to see if KVM works', ('auto', 'kvm', 'tcg')),  # noqa: E501
-    ('net', 'auto', 'network backend; auto takes bridges where they can be made', ('auto', 'userspace', 'bridge', 'custom')),  # noqa: E501
-    ('net_setup', '', 'program that sets up each NIC: called NODE NET, prints options', ()),  # noqa: E501
-    ('dns', 'auto', 'DNS server on the host, port 10053; auto goes without where it cannot be', ('auto', 'on', 'off')),  # noqa: E501
-    ('dns_hosts', '', 'file like /etc/hosts: more names that the DNS server knows', ()),  # noqa: E501
+    ('net', 'auto', 'network backend; auto takes bridge where it works, else userspace', ('auto', 'userspace', 'bridge', 'custom')),  # noqa: E501
+    ('net_setup', '', 'program that sets up each NIC: called with NODE NET', ()),  # noqa: E501
+    ('dns', 'auto', 'DNS server on the host, port 10053; auto: none if it cannot be started', ('auto', 'on', 'off')),  # noqa: E501
+    ('dns_hosts', '', 'file of more names for the DNS server, as in /etc/hosts', ()),  # noqa: E501
     ('name', 'xcluster', 'name of the cluster; several run side by side', ()),  # noqa: E501
-    ('timeout', '120', 'seconds until every node must answer, and Kubernetes be ready', ()),  # noqa: E501
-    ('kubernetes', 'no', 'nodes run Kubernetes; an image may say so itself', ('yes', 'no')),  # noqa: E501
-    ('k8s_family', 'dual', 'addresses of Kubernetes; SETUP=ipv4 and SETUP=ipv6 say it too', ('dual', 'ipv4', 'ipv6')),  # noqa: E501
-    ('k8s_proxy_mode', 'iptables', 'how kube-proxy leads to services; K8S_PROXY_MODE says it too', ('iptables', 'ipvs', 'nftables')),  # noqa: E501
-    ('wait', 'nodes', 'until nodes answer, or until Kubernetes in them is ready too', ('nodes', 'ready')),  # noqa: E501
+    ('timeout', '120', 'seconds to wait for the nodes, and then for Kubernetes', ()),  # noqa: E501
+    ('kubernetes', 'no', 'nodes run Kubernetes; an image may set this itself', ('yes', 'no')),  # noqa: E501
+    ('k8s_family', 'dual', 'address families of Kubernetes; SETUP=ipv4 or SETUP=ipv6 sets it too', ('dual', 'ipv4', 'ipv6')),  # noqa: E501
+    ('k8s_proxy_mode', 'iptables', 'mode of kube-proxy; the variable K8S_PROXY_MODE sets it too', ('iptables', 'ipvs', 'nftables')),  # noqa: E501
+    ('wait', 'nodes', 'wait until the nodes answer, or until Kubernetes is ready too', ('nodes', 'ready')),  # noqa: E501
     ('api_base', '7443', 'first port to try for the Kubernetes API', ()),  # noqa: E501
     ('cold', 'no', 'boot every node; do not clone the golden snapshot', ('yes', 'no')),  # noqa: E501
-    ('keep', 'no', 'leave a cluster that did not come up as it is, to look at', ('yes', 'no')),  # noqa: E501
-    ('xterm', 'yes', 'consoles in xterm windows where there is a display (start only)', ('yes', 'no')),  # noqa: E501
+    ('keep', 'no', 'keep a cluster that did not come up, to look at it', ('yes', 'no')),  # noqa: E501
+    ('xterm', 'yes', 'open consoles in xterm windows where there is a display (start only)', ('yes', 'no')),  # noqa: E501
     ('telnet', 'no', 'telnet without password, forwarded at 127.0.0.1:12000+N', ('yes', 'no')),  # noqa: E501
     ('blank_password', 'no', 'root logs in by ssh with an empty password', ('yes', 'no')),  # noqa: E501
     ('ssh_base', '12300', 'ssh to node N is at 127.0.0.1 port base+N', ()),  # noqa: E501
