@@ -14,7 +14,7 @@ FENCED = re.compile(r"^(?: {4,}|\t).*$", re.M)  # indented examples
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 NAMED = re.compile(r"`((?:tasks|tests|docs|benchmarks|completion)/[\w./-]+)`")
 # Names that stand for any name, and files that a reader makes.
-EXAMPLES = ("NAME", "tasks/run/net/unplugged.py", "tests/overlays/test_")
+EXAMPLES = ("NAME", "tasks/run/net/unplugged.py", "tasks/run/inspect/uptime.py", "tests/overlays/test_")
 
 
 def anchors(text: str) -> set[str]:
@@ -66,11 +66,27 @@ def test_a_dead_link_is_noticed() -> None:
     ]
 
 
+def example(name: str) -> dict[str, object]:
+    """The names that a module in docs/adding.md has, once it is executed."""
+    text = (ROOT / "docs/adding.md").read_text()
+    (code,) = re.findall(rf"    # {re.escape(name)}\n((?:    .*\n|\n)+)", text)
+    names: dict[str, object] = {}
+    exec(compile(re.sub(r"^ {4}", "", code, flags=re.M), name, "exec"), names)
+    return names
+
+
+def test_the_example_of_a_verb_is_what_its_row_names() -> None:
+    text = (ROOT / "docs/adding.md").read_text()
+    (row,) = re.findall(r'    Verb\(\n        "(\w+)",\n        "tasks\.run\.inspect\.\w+"', text)
+    names = example("tasks/run/inspect/uptime.py")
+    assert list(names["DOES"]) == [row]  # type: ignore[call-overload]
+    used = re.findall(r"\b(proc|reach|Running)\.(\w+)", text.partition("uptime.py\n")[2].partition("DOES")[0])
+    assert used and [pair for pair in used if not hasattr(names[pair[0]], pair[1])] == []
+
+
 def test_the_example_of_a_backend_has_all_that_a_backend_needs() -> None:
     text = (ROOT / "docs/adding.md").read_text()
-    (example,) = re.findall(r"    # tasks/run/net/unplugged\.py\n((?:    .*\n|\n)+)", text)
-    names: dict[str, object] = {}
-    exec(compile(re.sub(r"^ {4}", "", example, flags=re.M), "unplugged.py", "exec"), names)
+    names = example("tasks/run/net/unplugged.py")
     methods = {name for name in vars(NetBackend) if not name.startswith("_")}
     assert methods and not [name for name in methods if not callable(getattr(names["BACKEND"], name, None))]
     (listed,) = re.findall(r"`tasks/run/net/protocol\.py`:\n([^.]*)\.", text)
