@@ -20,10 +20,6 @@ ROOT = Path(__file__).resolve().parents[2]
 StartedWith = Callable[[Workspace, str], settings.Settings | None]
 
 
-def _nothing(workspace: Workspace, name: str) -> None:
-    """Nothing runs."""
-
-
 @dataclass(frozen=True)
 class Project:
     """Handed to every task creator."""
@@ -49,7 +45,7 @@ def load(
     argv: Sequence[str],
     environ: Mapping[str, str],
     verbs: Mapping[str, command_line.Verb],
-    started_with: StartedWith = _nothing,
+    started_with: StartedWith,
 ) -> Project:
     """Read everything and make the workspace; `started_with` tells the settings of a running cluster.
 
