@@ -21,10 +21,6 @@ ROOT = Path(__file__).resolve().parents[2]
 StartedWith = Callable[[Workspace, str], settings.Settings | None]
 
 
-def _nothing(workspace: Workspace, name: str) -> None:
-    """Nothing runs."""
-
-
 @dataclass(frozen=True)
 class Project:
     """Handed to every task creator."""
@@ -67,9 +63,7 @@ class Sources:
         return _raw(name, self.words, self.environ, self.file)
 
 
-def load(
-    words: command_line.Words, environ: Mapping[str, str], started_with: StartedWith = _nothing
-) -> Project:
+def load(words: command_line.Words, environ: Mapping[str, str], started_with: StartedWith) -> Project:
     """Read everything, settle what counts, and make the workspace.
 
     `started_with` tells the settings of a running cluster. Raises UsageError for wrong words, DefinitionError

@@ -4,24 +4,24 @@ from pathlib import Path
 
 import pytest
 
-from tasks.base import files
 from tasks.base.errors import DefinitionError
 from tasks.base.paths import Workspace
 from tasks.cli.table import VERBS
 from tasks.definitions.settings import Settings
 from tasks.project import project
 from tasks.project.command_line import parse
+from tasks.run.running.cluster import settings_of
+from tests.run.running.clusters import started
 
 
 def load(workspace: Path, *argv: str, **environ: str) -> Settings:
-    return project.load(parse(argv, VERBS), {"XCLUSTER_WORKSPACE": str(workspace), **environ}).settings
+    given = {"XCLUSTER_WORKSPACE": str(workspace), **environ}
+    return project.load(parse(argv, VERBS), given, settings_of).settings
 
 
 def running(workspace: Path, **changed: object) -> None:
-    started = Settings(kernel="linux-6.1", mem=200, per_node={"mem5": "300"}).model_copy(update=changed)
-    state = Workspace(workspace).cluster(started.name).state
-    state.parent.mkdir(parents=True)
-    files.write_json(state, {"settings": started.model_dump(mode="json")})
+    chosen = Settings(kernel="linux-6.1", mem=200, per_node={"mem5": "300"}).model_copy(update=changed)
+    started(Workspace(workspace), chosen)
 
 
 def test_nodes_are_added_as_the_running_cluster_was_started(tmp_path: Path) -> None:
