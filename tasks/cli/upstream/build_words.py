@@ -6,6 +6,8 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 
+from tasks.base.errors import nearest
+from tasks.cli import table
 from tasks.cli.upstream import contract
 from tasks.cli.upstream.contract import ROOT, Does, Environ, Refused, values
 from tasks.definitions.upstream_names import image_name
@@ -17,7 +19,7 @@ MADE = "# Made by `xc ximage`; see docs/adding.md.\n"
 
 def completion(environ: Environ, args: Sequence[str]) -> None:
     """Print the words that begin with the prefix, or what a shell needs to complete ours."""
-    from tasks.cli import completion_scripts, table
+    from tasks.cli import completion_scripts
 
     prefix = args[0] if args else ""
     if prefix in completion_scripts.SCRIPTS:
@@ -43,7 +45,12 @@ def cache(environ: Environ, args: Sequence[str]) -> None:
             raise Refused(f"SETUP with more than one item [{setup}]")
         if not args:
             raise Refused("No ovls")
-        _become([f"ovl:{_key(environ, name, setup)}" for name in args], environ)
+        try:
+            names = [_key(environ, name, setup) for name in args]
+        except Refused as error:
+            near = nearest(args[0], table.VERBS["cache"].actions)
+            raise Refused(f"{error}; did you mean `xc cache {near[0]}`?" if near else str(error)) from None
+        _become([f"ovl:{name}" for name in names], environ)
 
 
 def _key(environ: Environ, name: str, setup: str) -> str:

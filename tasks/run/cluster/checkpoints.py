@@ -147,7 +147,7 @@ def _write_record(
     disks = {number: state.containers for number, state in states.items() if state.containers}
     for disk in set(disks.values()):
         files.keep(disk, into.root / disk.name)
-    record = checkpoint.Record(
+    record = checkpoint.CheckpointRecord(
         saved=int(time.time()),
         settings=settings.model_dump(mode="json"),
         accel=settings.accel,

@@ -18,7 +18,7 @@ from tasks.definitions.schema import Node
 from tasks.run.cluster import checks
 from tasks.run.cluster.ending import stop_running
 from tasks.run.cluster.plan import Plan
-from tasks.run.cluster.steps import Step, carry_out
+from tasks.run.cluster.steps import StartStep, carry_out
 from tasks.run.kubernetes import kube_context
 from tasks.run.net.protocol import NetBackend
 from tasks.run.node import boot, checkpoint, golden, identity, qemu, snapshot, watch
@@ -262,14 +262,17 @@ def _summary(launch: Launch, seconds: float) -> str:
     )
 
 
-BEFORE = (Step("checks", _check), Step("golden snapshots", _take_snapshots))
-REPLACE = (Step("end of the running cluster", _end_predecessor), Step("ports and memory", _check_again))
-_NODES = (
-    Step("keys", _bring_keys),
-    Step("nodes", _start_nodes, _end_nodes),
-    Step("names", _name),
-    Step("answers of the nodes", _wait),
-    Step("time and randomness", _wake),
+BEFORE = (StartStep("checks", _check), StartStep("golden snapshots", _take_snapshots))
+REPLACE = (
+    StartStep("end of the running cluster", _end_predecessor),
+    StartStep("ports and memory", _check_again),
 )
-BRING_UP = (Step("record", _record, _forget), Step("nets", _connect, _disconnect), *_NODES)
-ADD = (Step("ports and memory", _check_again), Step("nets", _connect, _unplug), *_NODES)
+_NODES = (
+    StartStep("keys", _bring_keys),
+    StartStep("nodes", _start_nodes, _end_nodes),
+    StartStep("names", _name),
+    StartStep("answers of the nodes", _wait),
+    StartStep("time and randomness", _wake),
+)
+BRING_UP = (StartStep("record", _record, _forget), StartStep("nets", _connect, _disconnect), *_NODES)
+ADD = (StartStep("ports and memory", _check_again), StartStep("nets", _connect, _unplug), *_NODES)

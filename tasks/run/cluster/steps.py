@@ -11,7 +11,7 @@ Work = TypeVar("Work")
 
 
 @dataclass(frozen=True)
-class Step(Generic[Work]):
+class StartStep(Generic[Work]):
     """One step. `undo` removes what it made, whether it came to its end or not."""
 
     name: str
@@ -19,12 +19,12 @@ class Step(Generic[Work]):
     undo: Callable[[Work], None] | None = None
 
 
-def carry_out(steps: Sequence[Step[Work]], work: Work, *, keep: bool = False) -> None:
+def carry_out(steps: Sequence[StartStep[Work]], work: Work, *, keep: bool = False) -> None:
     """Do the steps in order. What one raises is raised, after all begun were undone in reverse.
 
     With `keep` nothing is undone, so that one can look at what is there.
     """
-    begun: list[Step[Work]] = []
+    begun: list[StartStep[Work]] = []
     try:
         for step in steps:
             begun.append(step)
@@ -36,7 +36,7 @@ def carry_out(steps: Sequence[Step[Work]], work: Work, *, keep: bool = False) ->
         raise
 
 
-def _undo(step: Step[Work], work: Work) -> None:
+def _undo(step: StartStep[Work], work: Work) -> None:
     """What cannot be undone keeps no other step from being undone."""
     try:
         if step.undo:

@@ -18,7 +18,7 @@ from tasks.base.paths import ClusterDir
 from tasks.definitions.addresses import BITS4, BITS6, HOST, v4, v6
 from tasks.definitions.schema import Node
 from tasks.run.net import forwards, host_support, namespace, net_state
-from tasks.run.net.net_state import Place, Taps
+from tasks.run.net.net_state import NetPlace, Taps
 from tasks.run.net.protocol import Nic, Ports, TapNic
 from tasks.run.net.userspace import check_length
 
@@ -103,7 +103,7 @@ class BridgeNet:
         marks = {"holder": place.holder, "namespace": place.inner, "uplink": place.uplink}
         return {name: mark.running for name, mark in marks.items() if mark}
 
-    def _leave(self, cluster: ClusterDir, place: Place) -> None:
+    def _leave(self, cluster: ClusterDir, place: NetPlace) -> None:
         """Remove our links from a shared namespace; root may be outside of it."""
         name = host_support.name_of(place.ns or 0)
         if place.ns == host_support.namespace():
@@ -116,7 +116,7 @@ class BridgeNet:
             except UserError:
                 progress.say(f"its taps stay in {name}, which we are not in, until the next start there")
 
-    def _place(self, cluster: ClusterDir) -> Place | None:
+    def _place(self, cluster: ClusterDir) -> NetPlace | None:
         """Where the bridges are; None when there are none. UserError when that is gone."""
         place = net_state.place(cluster)
         if place and place.own and not place.kept:
@@ -173,15 +173,15 @@ def _forwards(nodes: Sequence[Node], ports: Ports) -> list[list[Any]]:
     ]
 
 
-def _settle_here(cluster: ClusterDir) -> Place:
+def _settle_here(cluster: ClusterDir) -> NetPlace:
     """Use the namespace we are in."""
-    place = Place(own=False, ns=host_support.namespace())
+    place = NetPlace(own=False, ns=host_support.namespace())
     cluster.net.mkdir(parents=True, exist_ok=True)
     records.write(cluster.net / net_state.PLACE, place)
     return place
 
 
-def _check_same(place: Place) -> None:
+def _check_same(place: NetPlace) -> None:
     if place.ns != host_support.namespace():
         name = host_support.name_of(place.ns or 0)
         raise UserError(

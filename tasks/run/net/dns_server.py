@@ -1,6 +1,6 @@
 """The DNS server beside a cluster: which program, its configuration, starting and ending it.
 
-CoreDNS where there is one, else dnsmasq; both with the same names and addresses. A `Place` says where it
+CoreDNS where there is one, else dnsmasq; both with the same names and addresses. A `DnsServer` says where it
 runs: the host's loopback, or with `prefix` (`nsenter ...`) and an address in a namespace of a cluster.
 """
 
@@ -23,7 +23,7 @@ _NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9
 
 
 @dataclass(frozen=True)
-class Place:
+class DnsServer:
     """Where one server runs and keeps its files."""
 
     folder: Path
@@ -83,7 +83,7 @@ def read_hosts(text: str, where: str) -> tuple[list[tuple[str, str]], list[str]]
     return found, problems
 
 
-def up(place: Place, server: str, zone: Zone) -> bool:
+def up(place: DnsServer, server: str, zone: Zone) -> bool:
     """See that a server with exactly this zone runs; whether it had to be started.
 
     Raises UserError when the port is taken or the server does not start; then there is none.
@@ -109,7 +109,7 @@ def up(place: Place, server: str, zone: Zone) -> bool:
     return True
 
 
-def down(place: Place) -> bool:
+def down(place: DnsServer) -> bool:
     """End the server and remove its files; whether it ran. None is fine."""
     ran = running(place) is not None
     records.end(place.state)
@@ -117,7 +117,7 @@ def down(place: Place) -> bool:
     return ran
 
 
-def running(place: Place) -> int | None:
+def running(place: DnsServer) -> int | None:
     """The server's process; found out, not remembered."""
     return records.process(place.state)
 
@@ -133,7 +133,7 @@ def taken(port: int, own: int | None) -> str | None:
     return "another program"
 
 
-def _configured(place: Place, server: str, zone: Zone) -> tuple[list[str], dict[str, str]]:
+def _configured(place: DnsServer, server: str, zone: Zone) -> tuple[list[str], dict[str, str]]:
     """The command line of a server, and its files."""
     hosts = hosts_file(zone)
     if Path(server).name == "coredns":
@@ -151,7 +151,7 @@ def hosts_file(zone: Zone) -> str:
     return "".join(f"{address} {' '.join(those)}\n" for address, those in names.items())
 
 
-def dnsmasq_conf(place: Place, zone: Zone) -> str:
+def dnsmasq_conf(place: DnsServer, zone: Zone) -> str:
     """The configuration of dnsmasq."""
     lines = [
         f"port={place.port}",
@@ -179,7 +179,7 @@ def dnsmasq_conf(place: Place, zone: Zone) -> str:
     return "\n".join(lines) + "\n"
 
 
-def corefile(place: Place, zone: Zone) -> str:
+def corefile(place: DnsServer, zone: Zone) -> str:
     """The configuration of CoreDNS: a part that knows all itself, and one for the rest."""
     bind = f"bind {' '.join(place.listen)}"
     hosts = f"hosts {place.folder / 'hosts'} {{\n\t\tfallthrough\n\t}}"

@@ -18,7 +18,7 @@ from tasks.base.records import Mark
 from tasks.build.containers.registry_server import Server
 from tasks.definitions import addresses
 from tasks.run.net import host_support
-from tasks.run.net.net_state import PLACE, Place
+from tasks.run.net.net_state import PLACE, NetPlace
 
 HOLDER = Path(__file__).parent / "programs" / "holder.py"
 LOG = "holder.log"
@@ -56,20 +56,20 @@ def rules(registry: set[int]) -> str:
 """
 
 
-def joining(place: Place) -> list[str]:
+def joining(place: NetPlace) -> list[str]:
     """What stands before a command that is to run in the namespace."""
     user = ["--user", "--preserve-credentials"] if place.user else []
     return [proc.need("nsenter"), "--target", str(_inner(place).pid), *user, "--net"]
 
 
-def _inner(place: Place) -> Mark:
+def _inner(place: NetPlace) -> Mark:
     """The process in the namespace. UserError when a start was killed before it was known."""
     if place.inner is None:
         raise UserError("the network namespace of the cluster was never finished", "xc stop, then xc start")
     return place.inner
 
 
-def make(cluster: ClusterDir) -> Place:
+def make(cluster: ClusterDir) -> NetPlace:
     """Make a namespace of the cluster's own, with an uplink."""
     cluster.net.mkdir(parents=True, exist_ok=True)
     program = host_support.uplink()
@@ -84,7 +84,7 @@ def make(cluster: ClusterDir) -> Place:
         "the network namespace was not made", words, cluster.net / PLACE, cluster.net / LOG, cluster.root
     )
     ready = (cluster.net / "holder").exists
-    place = helper.start(holder, lambda _: ready(), lambda mark: Place(own=True, user=user, holder=mark))
+    place = helper.start(holder, lambda _: ready(), lambda mark: NetPlace(own=True, user=user, holder=mark))
     try:
         answer = order(cluster, {})
         marks = {name: Mark.of(int(answer[name])) for name in ("inner", "uplink")}
@@ -113,7 +113,7 @@ def order(cluster: ClusterDir, what: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def end(place: Place) -> None:
+def end(place: NetPlace) -> None:
     """End the outer process: the inner one kills what is in the namespace, and ends."""
     if place.holder:
         place.holder.end()
@@ -125,7 +125,7 @@ def end(place: Place) -> None:
             mark.end()
 
 
-def connect(cluster: ClusterDir, place: Place) -> None:
+def connect(cluster: ClusterDir, place: NetPlace) -> None:
     """Guests go out by the uplink, with its address."""
     file = cluster.net / "nft"
     if file.exists():

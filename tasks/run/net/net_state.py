@@ -17,7 +17,7 @@ CUSTOM = "[0-9]*-[0-9]*.json"  # node and net
 WIRE = "netem-*.helper"  # in the directory of a node
 
 
-class Place(Record):
+class NetPlace(Record):
     """Where the bridges are: in a namespace of the cluster's own, or in one that others use too."""
 
     own: bool
@@ -51,7 +51,7 @@ class CustomLinks(Record):
     links: tuple[str, ...] = ()
 
 
-class Wire(BaseModel):
+class WireQuality(BaseModel):
     """What holds for one direction of a NIC; netem.py says what each number means."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -66,7 +66,7 @@ class Wire(BaseModel):
 class WireRecord(ProcessRecord):
     """The program that makes a NIC's wire a bad one: what holds, by direction."""
 
-    settings: Mapping[Literal["out", "in"], Wire]
+    settings: Mapping[Literal["out", "in"], WireQuality]
 
 
 class DnsRecord(ProcessRecord):
@@ -83,14 +83,14 @@ def advice(cluster: ClusterDir) -> str:
     return f"`xc stop --name={cluster.root.name}` ends the cluster, whatever its files say"
 
 
-def place(cluster: ClusterDir) -> Place | None:
+def place(cluster: ClusterDir) -> NetPlace | None:
     """Where the bridges of a cluster are; None when there are none yet. Raises Damaged."""
-    return records.read_if_there(cluster.net / PLACE, Place, advice(cluster))
+    return records.read_if_there(cluster.net / PLACE, NetPlace, advice(cluster))
 
 
-def intact_place(cluster: ClusterDir) -> Place | None:
+def intact_place(cluster: ClusterDir) -> NetPlace | None:
     """The same for who clears up: a damaged file is none."""
-    return records.intact(cluster.net / PLACE, Place)
+    return records.intact(cluster.net / PLACE, NetPlace)
 
 
 def taps(cluster: ClusterDir) -> tuple[str, ...]:

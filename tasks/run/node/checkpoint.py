@@ -44,7 +44,7 @@ class SavedNode(BaseModel):
     iso_disk: bool  # it sees the ISO through a qcow2
 
 
-class Record(BaseModel):
+class CheckpointRecord(BaseModel):
     """What checkpoint.json holds."""
 
     model_config = ConfigDict(frozen=True)
@@ -65,7 +65,7 @@ class Checkpoint:
     """One that is complete."""
 
     place: CheckpointDir
-    record: Record
+    record: CheckpointRecord
 
     @property
     def name(self) -> str:
@@ -147,7 +147,7 @@ def find(workspace: Workspace, name: str) -> Checkpoint | None:
     """The checkpoint of this name, if there is a complete one that this version can read."""
     place = CheckpointDir(workspace.checkpoints / name)
     try:
-        return Checkpoint(place, Record.model_validate(files.read_json(place.record), strict=False))
+        return Checkpoint(place, CheckpointRecord.model_validate(files.read_json(place.record), strict=False))
     except ValidationError:
         return None
 

@@ -7,7 +7,6 @@ line says why.
 
 import contextlib
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -161,17 +160,5 @@ def _current(place: Path, identity: str, make: Callable[[], object]) -> Path:
         except UserError as error:
             files.write_json(place / "golden.json", {"key": identity, "failed": str(error)})
             raise NoSnapshot(str(error)) from error
-    _forget_old(place.parent)
+    files.forget_old(place.parent, KEPT, RECENT)  # running clones do not need the names
     return place
-
-
-def _forget_old(golden: Path) -> None:
-    """Keep the snapshots that were used last, and all of the last minutes: a start may need several.
-
-    Running clones do not need the names.
-    """
-    by_age = sorted((path.stat().st_mtime, path) for path in golden.iterdir() if path.is_dir())
-    for used, old in by_age[:-KEPT]:
-        if time.time() - used > RECENT:
-            with contextlib.suppress(OSError):  # another start forgets it too
-                files.remove(old)

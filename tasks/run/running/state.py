@@ -33,7 +33,7 @@ FILES: Mapping[str, type[Record]] = {
     "kubeconfig.json": Joined,
     "fakenet.helper": ProcessRecord,
     "dns/server.json": net_state.DnsRecord,
-    f"net/{net_state.PLACE}": net_state.Place,
+    f"net/{net_state.PLACE}": net_state.NetPlace,
     f"net/{net_state.TAPS}": net_state.Taps,
     f"net/{net_state.SWITCH}": ProcessRecord,
     f"net/{net_state.CUSTOM}": net_state.CustomLinks,

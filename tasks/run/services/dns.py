@@ -84,14 +84,16 @@ def _share(workspace: Workspace, users: list[Running]) -> None:
     dns_server.up(place, dns_server.program(workspace.root / "bin") or "", zone(users))
 
 
-def _inner(cluster: Running) -> dns_server.Place | None:
+def _inner(cluster: Running) -> dns_server.DnsServer | None:
     """Where the server of a cluster runs that has the address for itself; None: it shares the loopback's."""
     net, directory = cluster.settings.net, cluster.directory
     if net == "userspace" or (net == "custom" and not _is_ours(HOST)):
         return None
     prefix = tuple(cluster.backend.inside(directory)) if net == "bridge" else ()
     resolvers = (addresses.UPLINK_DNS,) if prefix else ()
-    return dns_server.Place(directory.dns, (HOST,), prefix=prefix, resolvers=resolvers, owner=directory.root)
+    return dns_server.DnsServer(
+        directory.dns, (HOST,), prefix=prefix, resolvers=resolvers, owner=directory.root
+    )
 
 
 def _is_ours(address: str) -> bool:
@@ -157,9 +159,9 @@ def addresses_of(node: Node, prefix: str) -> tuple[str, str]:
     return v4(net, node.number), v6(prefix, net, node.number)
 
 
-def _place(workspace: Workspace) -> dns_server.Place:
+def _place(workspace: Workspace) -> dns_server.DnsServer:
     folder = workspace.run / ".dns"
-    return dns_server.Place(folder, dns_server.usable(), owner=folder)
+    return dns_server.DnsServer(folder, dns_server.usable(), owner=folder)
 
 
 def _kept(workspace: Workspace) -> Path:

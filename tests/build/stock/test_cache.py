@@ -164,7 +164,7 @@ def test_a_tar_cut_off(filled: Checkout, tmp_path: Path) -> None:
 
 
 def test_wrong_words(checkout: Checkout) -> None:
-    checkout.bad("cache", "lss", code=2, says=("unknown action 'lss'", "export", "Did you mean 'ls'"))
+    checkout.bad("cache", "lss", code=1, says=("Ovl not found [lss]", "did you mean `xc cache ls`?"))
     checkout.bad("cache", "export", code=2, says=("FILE",))
     checkout.bad("cache", "ls", "x", code=2, says=("ls: got x",))
     checkout.bad("cache", code=2, says=("ls|prune",))

@@ -15,7 +15,7 @@ from tasks.run.cluster import plan
 from tasks.run.cluster.plan import Predecessor, Survey
 from tasks.run.net.protocol import Ports
 from tasks.run.node import accel
-from tasks.run.node.checkpoint import Checkpoint, Record, SavedNode
+from tasks.run.node.checkpoint import Checkpoint, CheckpointRecord, SavedNode
 from tasks.run.node.snapshot import Shape
 from tests.conftest import content
 from tests.run.cluster.fakes import PORTS, Sleepers
@@ -38,10 +38,10 @@ def survey(workspace: Workspace, settings: Settings = PLAIN) -> Survey:
     return replace(plan.survey(settings, workspace), processors=4)
 
 
-def record(settings: Settings) -> Record:
+def record(settings: Settings) -> CheckpointRecord:
     """A checkpoint of all nodes of the settings."""
     nodes = tuple(SavedNode(node=node, iso=None, iso_disk=False) for node in settings.nodes())
-    return Record(
+    return CheckpointRecord(
         saved=1,
         settings=settings.model_dump(mode="json"),
         accel="tcg",

@@ -225,7 +225,7 @@ def save(workspace: Workspace, nodes: tuple[Node, ...] = SETTINGS.nodes()) -> Ch
     for node in nodes:
         for path in (place.ram(node.number), place.state(node.number), place.disk(node.number)):
             path.write_text("x")
-    record = checkpoint.Record(
+    record = checkpoint.CheckpointRecord(
         saved=1,
         settings=SETTINGS.model_dump(mode="json"),
         accel="tcg",

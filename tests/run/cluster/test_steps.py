@@ -7,12 +7,12 @@ import pytest
 
 from tasks.base import progress
 from tasks.base.errors import UserError
-from tasks.run.cluster.steps import Step, carry_out
+from tasks.run.cluster.steps import StartStep, carry_out
 
 
 def recording(
     name: str, fails: BaseException | None = None, undo: BaseException | None = None
-) -> Step[list[str]]:
+) -> StartStep[list[str]]:
     """A step that notes what is done; with what it raises."""
 
     def act(words: str, error: BaseException | None) -> None:
@@ -27,19 +27,24 @@ def recording(
         events = work
         act(name, fails)
 
-    return Step(name, do, lambda _: act(f"not {name}", undo))
+    return StartStep(name, do, lambda _: act(f"not {name}", undo))
 
 
 def test_in_order() -> None:
     work: list[str] = []
-    carry_out([recording("a"), recording("b"), Step("c", lambda work: work.append("c"))], work)
+    carry_out([recording("a"), recording("b"), StartStep("c", lambda work: work.append("c"))], work)
     assert work == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("error", [UserError("no"), KeyboardInterrupt(), ValueError()])
 def test_undone_in_reverse_with_the_one_that_failed(error: BaseException) -> None:
     work: list[str] = []
-    steps = [recording("a"), Step("b", lambda work: work.append("b")), recording("c", error), recording("d")]
+    steps = [
+        recording("a"),
+        StartStep("b", lambda work: work.append("b")),
+        recording("c", error),
+        recording("d"),
+    ]
     with pytest.raises(type(error)) as caught:
         carry_out(steps, work)
     assert caught.value is error
@@ -73,11 +78,11 @@ class Terminal(io.StringIO):
 def test_each_is_shown_on_a_terminal_and_nothing_of_it_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-    carry_out([Step("one", lambda _: None), Step("two", lambda _: progress.say("a line"))], None)
+    carry_out([StartStep("one", lambda _: None), StartStep("two", lambda _: progress.say("a line"))], None)
     clear = progress.CLEAR
     assert screen.getvalue() == f"{clear}one ...{clear}{clear}two ...{clear}a line\n"
 
 
 def test_nothing_is_shown_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
-    carry_out([Step("one", lambda _: None)], None)
+    carry_out([StartStep("one", lambda _: None)], None)
     assert capsys.readouterr() == ("", "")

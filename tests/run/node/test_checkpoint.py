@@ -13,7 +13,7 @@ from tasks.base.paths import NodeDir, Workspace
 from tasks.base.saved import CheckpointDir
 from tasks.definitions.settings import Settings
 from tasks.run.node import checkpoint
-from tasks.run.node.checkpoint import Checkpoint, Record, SavedNode
+from tasks.run.node.checkpoint import Checkpoint, CheckpointRecord, SavedNode
 from tasks.run.node.protocol import Boot, NodeRun
 from tests.conftest import Fakes
 
@@ -57,7 +57,7 @@ def saved(tmp_path: Path, fakes: Fakes) -> Saved:
         paths += [place.ram(number), place.state(number), place.disk(number)]
     for path in paths:
         path.write_text(path.name)
-    record = Record(
+    record = CheckpointRecord(
         saved=7,
         settings=SETTINGS.model_dump(mode="json"),
         accel="tcg",

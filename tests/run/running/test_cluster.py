@@ -197,14 +197,14 @@ def test_what_takes_the_nets_of_a_damaged_cluster_down(workspace: Workspace) -> 
     assert type(Running(directory).cleaner).__name__ == "Custom"
     records.write(directory.net / "switch-1.json", ProcessRecord(pid=1, start=1))
     assert isinstance(Running(directory).cleaner, Userspace)
-    records.write(directory.net / "place.json", net_state.Place(own=False, ns=1))
+    records.write(directory.net / "place.json", net_state.NetPlace(own=False, ns=1))
     assert isinstance(Running(directory).cleaner, BridgeNet)
 
 
 @pytest.mark.parametrize(("own", "lacks"), [(True, "holder"), (False, "ns")])
 def test_a_place_says_where_it_is(own: bool, lacks: str) -> None:
     with pytest.raises(ValueError, match=f"'{lacks}' is missing"):
-        net_state.Place(own=own)
+        net_state.NetPlace(own=own)
 
 
 def test_cables(workspace: Workspace) -> None:

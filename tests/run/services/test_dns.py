@@ -85,7 +85,7 @@ def test_coredns_comes_first(fakes: Fakes, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_what_coredns_is_told(tmp_path: Path) -> None:
-    place = dns_server.Place(tmp_path, ("192.168.0.250",), 5300)
+    place = dns_server.DnsServer(tmp_path, ("192.168.0.250",), 5300)
     text = dns_server.corefile(place, dns_server.Zone((), ("xcluster",)))
     assert "xcluster:5300 {" in text and ".:5300 {" in text and text.count("bind 192.168.0.250") == 2
     assert "forward . /etc/resolv.conf" in text
@@ -105,9 +105,9 @@ ZONE = dns_server.Zone(
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[dns_server.Place]:
+def place(tmp_path: Path) -> Iterator[dns_server.DnsServer]:
     """A place with a port of its own."""
-    made = dns_server.Place(tmp_path / "dns", ("127.0.0.1",), free_port())
+    made = dns_server.DnsServer(tmp_path / "dns", ("127.0.0.1",), free_port())
     yield made
     dns_server.down(made)
 
@@ -118,7 +118,9 @@ def dnsmasq() -> str:
     return proc.need("dnsmasq")
 
 
-def test_a_server_answers_names_backwards_too_by_udp_and_tcp(place: dns_server.Place, dnsmasq: str) -> None:
+def test_a_server_answers_names_backwards_too_by_udp_and_tcp(
+    place: dns_server.DnsServer, dnsmasq: str
+) -> None:
     assert dns_server.up(place, dnsmasq, ZONE)
     for tcp in (False, True):
         assert ask(place.port, "vm-001", "A", tcp=tcp) == (0, [ip("192.168.1.1")])
@@ -127,7 +129,7 @@ def test_a_server_answers_names_backwards_too_by_udp_and_tcp(place: dns_server.P
     assert ask(place.port, "vm-001.xcluster", "A") == (0, [ip("192.168.1.1")])
 
 
-def test_what_only_we_know_is_asked_of_nobody(place: dns_server.Place, dnsmasq: str) -> None:
+def test_what_only_we_know_is_asked_of_nobody(place: dns_server.DnsServer, dnsmasq: str) -> None:
     """Without a network this must be quick: it is answered, not timed out."""
     dns_server.up(place, dnsmasq, ZONE)
     assert ask(place.port, "seven.example", "A") == (0, [ip("192.0.2.7")])
@@ -136,7 +138,7 @@ def test_what_only_we_know_is_asked_of_nobody(place: dns_server.Place, dnsmasq: 
     assert ask(place.port, "vm-999", "A") == (3, [])
 
 
-def test_a_pretended_internet_has_every_name(place: dns_server.Place, dnsmasq: str) -> None:
+def test_a_pretended_internet_has_every_name(place: dns_server.DnsServer, dnsmasq: str) -> None:
     dns_server.up(place, dnsmasq, dns_server.Zone(ZONE.hosts, ZONE.domains, "203.0.113.80"))
     assert ask(place.port, "www.google.se", "A") == (0, [ip("203.0.113.80")])
     assert ask(place.port, "www.google.se", "AAAA") == (0, [])
@@ -144,7 +146,9 @@ def test_a_pretended_internet_has_every_name(place: dns_server.Place, dnsmasq: s
     assert ask(place.port, "vm-999.xcluster", "A") == (3, [])
 
 
-def test_the_same_zone_changes_nothing_and_another_one_does(place: dns_server.Place, dnsmasq: str) -> None:
+def test_the_same_zone_changes_nothing_and_another_one_does(
+    place: dns_server.DnsServer, dnsmasq: str
+) -> None:
     dns_server.up(place, dnsmasq, ZONE)
     first = dns_server.running(place)
     assert not dns_server.up(place, dnsmasq, ZONE)
@@ -155,7 +159,7 @@ def test_the_same_zone_changes_nothing_and_another_one_does(place: dns_server.Pl
     assert ask(place.port, "vm-002", "A") == (0, [ip("192.168.1.2")])
 
 
-def test_a_server_that_was_killed_is_started_again(place: dns_server.Place, dnsmasq: str) -> None:
+def test_a_server_that_was_killed_is_started_again(place: dns_server.DnsServer, dnsmasq: str) -> None:
     dns_server.up(place, dnsmasq, ZONE)
     pid = dns_server.running(place)
     os.kill(pid or 0, signal.SIGKILL)
@@ -164,7 +168,7 @@ def test_a_server_that_was_killed_is_started_again(place: dns_server.Place, dnsm
     assert ask(place.port, "vm-001", "A")[0] == 0
 
 
-def test_down_leaves_nothing(place: dns_server.Place, dnsmasq: str) -> None:
+def test_down_leaves_nothing(place: dns_server.DnsServer, dnsmasq: str) -> None:
     dns_server.up(place, dnsmasq, ZONE)
     pid = dns_server.running(place) or 0
     assert dns_server.down(place)
@@ -172,7 +176,7 @@ def test_down_leaves_nothing(place: dns_server.Place, dnsmasq: str) -> None:
     assert not dns_server.down(place)
 
 
-def test_a_port_that_somebody_has_is_told_with_its_owner(place: dns_server.Place, dnsmasq: str) -> None:
+def test_a_port_that_somebody_has_is_told_with_its_owner(place: dns_server.DnsServer, dnsmasq: str) -> None:
     assert dns_server.taken(place.port, None) is None
     with socket.socket() as other:
         other.bind(("127.0.0.1", place.port))
@@ -189,7 +193,7 @@ def test_a_port_that_somebody_has_is_told_with_its_owner(place: dns_server.Place
 def test_a_server_in_a_namespace(tmp_path: Path, dnsmasq: str) -> None:
     """What a backend with namespaces needs: other words in front, another address, the same readiness."""
     port = free_port()
-    place = dns_server.Place(tmp_path / "dns", ("127.0.0.1",), port, IN_A_NAMESPACE)
+    place = dns_server.DnsServer(tmp_path / "dns", ("127.0.0.1",), port, IN_A_NAMESPACE)
     with socket.socket() as other:
         other.bind(("127.0.0.1", port))  # the same port outside is another port
         other.listen()
