@@ -53,4 +53,4 @@ def own() -> list[Verb]:
 def is_upstream(verb: Verb, args: Sequence[str]) -> bool:
     """Whether xcluster's word is meant: the verb has the name of one, and its args name no action of ours."""
     shared = verb.upstream != verb.module
-    return bool(verb.upstream) and not (shared and (not args or args[0] in (*verb.actions, "-h", "--help")))
+    return bool(verb.upstream) and not (shared and args[:1] and args[0] in (*verb.actions, "-h", "--help"))
