@@ -3,6 +3,7 @@
 import os
 import sys
 
+from tasks.base import output, progress
 from tasks.base.errors import UserError
 from tasks.build.containers import pull, store
 from tasks.build.credentials import pki
@@ -22,6 +23,7 @@ from tasks.run.node import golden
 
 try:
     project = load(parse(sys.argv[1:], VERBS), environment(os.environ))
+    progress.configure(project.words.options)
     # A verb that builds nothing needs no definitions: a mistake in one keeps nobody from stopping a cluster.
     builds = project.words.needs is Needs.BUILDS
     chosen = iso.choose(project) if builds else iso_choice.Choice()
@@ -30,7 +32,7 @@ try:
     containers = store.wanted(project, overlays.values()) if builds else store.Wanted()
     lifecycle.refuse_clean(project, sys.argv[1:])
 except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
+    output.error(error)
     sys.exit(error.exit_code)
 
 kit.end_well()

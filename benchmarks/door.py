@@ -3,8 +3,8 @@
     python -m benchmarks.door [--times=15] [--start "--name=bench --nvm=1 --nrouters=0"]
 
 CPU time is user and system time of a process and of all that it waited for (os.wait4), so other work on the
-host counts little. The verbs are asked about a cluster that a made-up record describes: its nodes have ended, and
-`ssh` is a program that does nothing. So no virtual machine is needed, and what is measured is ours. With
+host counts little. The verbs are asked about a cluster that a made-up record describes: its nodes have ended,
+and `ssh` is a program that does nothing. So no virtual machine is needed, and what is measured is ours. With
 `--start` a real start is measured too, without the programs that it runs.
 """
 

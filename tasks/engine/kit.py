@@ -19,7 +19,7 @@ from doit.reporter import ConsoleReporter
 from doit.tools import config_changed
 from pydantic import BaseModel
 
-from tasks.base import files
+from tasks.base import files, output, progress
 from tasks.base.errors import UserError
 from tasks.base.paths import Site, Workspace
 from tasks.engine.loader import Loader
@@ -76,13 +76,13 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]
         """A task begins."""
         self._started[task.name] = time.monotonic()
         if task.actions and not _is_quiet(task):
-            self.write(f"{task.name:<24} {task.doc or ''}\n")
+            progress.begin(task.name, task.doc or "")
 
     def add_success(self, task: Any) -> None:
         """A task ended well."""
         took = time.monotonic() - self._started.get(task.name, time.monotonic())
-        if task.actions and not _is_quiet(task) and took >= 1:
-            self.write(f"{task.name:<24} done in {took:.1f} s\n")
+        if task.actions and not _is_quiet(task):
+            progress.done(task.name, took)
 
     def skip_uptodate(self, task: Any) -> None:
         """Nothing to do is nothing to say."""
@@ -90,14 +90,15 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]
     def _write_failure(self, result: Any, write_exception: bool = True) -> None:
         fail = result["exception"]
         if isinstance(fail, TaskFailed):
-            self.write(f"error: {result['task'].name}: {fail.message}\n")
+            message, _, hint = fail.message.partition("\n  hint: ")
+            output.error(UserError(message, hint or None), result["task"].name)
         else:
             super()._write_failure(result, write_exception)
 
     def complete_run(self) -> None:
         """Everything was said when it happened, but for doit's own errors."""
         for message in self.runtime_errors:
-            self.write(f"{message}\n")
+            progress.say(message)
 
 
 def _is_quiet(task: Any) -> bool:
@@ -235,7 +236,7 @@ def told(tasks: Tasks) -> Tasks:
     try:
         yield from tasks
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        output.error(error)
         sys.exit(error.exit_code)
 
 
@@ -272,8 +273,11 @@ def _as_task_result(func: Callable[..., None], args: list[Any]) -> TaskFailed | 
     global _exit_code
     try:
         func(*args)
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.stdout.flush()
+    except OSError as error:
+        if not output.of_stdout(error):
+            raise
+        _exit_code = max(_exit_code, output.lost(error))
     except UserError as error:
         _exit_code = max(_exit_code, error.exit_code)
         return TaskFailed(str(error))

@@ -1,13 +1,14 @@
 """a running cluster ──stop──> nothing: no process, link, namespace or file of it is left"""
 
+import sys
 import threading
 
-from tasks.base import files, proc, progress
+from tasks.base import files, output, proc, progress
 from tasks.base.paths import ClusterDir, NodeDir, Workspace
 from tasks.build.credentials import kubeconfig
 from tasks.project.project import Does, Project
 from tasks.run.node import qemu
-from tasks.run.running.cluster import backend_of, locked
+from tasks.run.running.cluster import backend_of, locked, running
 from tasks.run.services import dns
 
 
@@ -52,8 +53,25 @@ def _remove(own: NodeDir) -> None:
 
 
 def _stop(project: Project) -> None:
-    if not stop(project.workspace, project.settings.name):
-        progress.say(f"cluster '{project.settings.name}' is not running")
+    name = project.settings.name
+    if "dry_run" in project.words.options:
+        _preview(project)
+        return
+    stopped = stop(project.workspace, name)
+    if project.words.json:
+        output.as_json({"cluster": name, "stopped": stopped})
+    elif not stopped:
+        progress.say(f"cluster '{name}' is not running")
+
+
+def _preview(project: Project) -> None:
+    """What `stop` would end."""
+    name = project.settings.name
+    alive = running(project.workspace.cluster(name))
+    if project.words.json:
+        output.as_json({"cluster": name, "ends": alive})
+    else:
+        sys.stdout.write("".join(f"would end vm-{number:03d}, pid {pid}\n" for number, pid in alive.items()))
 
 
 DOES: Does = {"stop": _stop}

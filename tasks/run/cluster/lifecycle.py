@@ -2,10 +2,11 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tasks.base import files, proc, progress
+from tasks.base import files, output, proc, progress
 from tasks.base.errors import UsageError, UserError
 from tasks.build.containers import store
 from tasks.build.overlay import iso, ovl
@@ -14,7 +15,8 @@ from tasks.definitions.schema import Overlay
 from tasks.definitions.settings import PLAIN_TOPOLOGY, role_of
 from tasks.project import command_line
 from tasks.project.project import After, Does, Project
-from tasks.run.cluster import checkpoints, ending, launch, plan
+from tasks.run.cluster import checkpoints, ending, launch, outlook, plan
+from tasks.run.inspect import status
 from tasks.run.kubernetes import manifests, ready
 from tasks.run.running import reach
 from tasks.run.running.cluster import running
@@ -43,6 +45,8 @@ def _start(project: Project) -> None:
         launch.start(made)
     if project.settings.wait == "ready":
         ready.wait(replace(project, settings=made.settings))
+    if project.words.json:
+        output.as_json(status.facts(project.workspace, made.settings.name))
     if project.words.verb == "start" and project.settings.xterm:
         _windows(project)
 
@@ -135,9 +139,14 @@ def _scaleout(project: Project) -> None:
     launch.add(plan.to_start(settings, project.workspace, tuple(settings.node(number) for number in numbers)))
     if settings.wait == "ready" and settings.kubernetes:
         ready.wait(project)
+    if project.words.json:
+        output.as_json(status.facts(project.workspace, settings.name))
 
 
 def _scalein(project: Project) -> None:
+    if "dry_run" in project.words.options:
+        _preview_scalein(project)
+        return
     directory = project.workspace.cluster(project.settings.name)
     with files.locked(directory.lock, wait=False, busy="another start or stop is under way"):
         for word in project.words.args:
@@ -145,6 +154,16 @@ def _scalein(project: Project) -> None:
             ending.remove_node(directory, number)
             progress.say(f"vm-{number:03d} removed")
     dns.refresh_if_possible(project.workspace)
+    if project.words.json:
+        output.as_json(status.facts(project.workspace, project.settings.name))
+
+
+def _preview_scalein(project: Project) -> None:
+    numbers = [reach.node_number(project, word) for word in project.words.args]
+    if project.words.json:
+        output.as_json({"cluster": project.settings.name, "removes": numbers})
+    else:
+        sys.stdout.write("".join(f"would remove vm-{number:03d}\n" for number in numbers))
 
 
 def _numbers(project: Project) -> list[int]:
@@ -167,4 +186,5 @@ def _built(project: Project, cluster: list[str]) -> list[str]:
 
 
 DOES: Does = {"start": _start, "starts": _start, "k8s": _start, "scaleout": _scaleout, "scalein": _scalein}
+PLANS = dict.fromkeys(("start", "starts", "k8s", "scaleout"), outlook.of_start)
 AFTER: After = dict.fromkeys(("start", "starts", "k8s", "scaleout"), _built)

@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from tasks.base import files, progress
+from tasks.base.paths import Workspace
 from tasks.definitions.settings import role_of
 from tasks.engine import kit
 from tasks.project.project import Does, Project
@@ -21,7 +22,7 @@ def _status(project: Project) -> None:
     names = sorted(path.parent.name for path in root.glob("*/cluster.json"))
     if not project.words.options.get("all"):
         names = [name for name in names if name == project.settings.name]
-    clusters = [_describe(project, name) for name in names]
+    clusters = [facts(project.workspace, name) for name in names]
     if kind == "json":
         one = clusters[0] if clusters else None
         json.dump(clusters if project.words.options.get("all") else one, sys.stdout, indent=1)
@@ -40,8 +41,9 @@ def _status(project: Project) -> None:
             sys.stdout.write("  {name}  {role:<7} {state:<5} ssh {host}:{ssh}  pid {pid}\n".format_map(one))
 
 
-def _describe(project: Project, name: str) -> dict[str, Any]:
-    directory = project.workspace.cluster(name)
+def facts(workspace: Workspace, name: str) -> dict[str, Any]:
+    """What a running cluster is and which of its nodes live, as `-o json` tells it."""
+    directory = workspace.cluster(name)
     state = files.read_json(directory.state)
     alive = running(directory)
     numbers = sorted(int(folder.name[3:]) for folder in directory.root.glob("vm-*"))
