@@ -3,6 +3,7 @@
 import os
 import sys
 
+from tasks.base import output, progress
 from tasks.base.errors import UserError
 from tasks.build.containers import store
 from tasks.build.credentials import pki
@@ -22,6 +23,7 @@ from tasks.run.node import golden
 
 try:
     project = load(parse(sys.argv[1:], VERBS), environment(os.environ), verb_tasks.started_with)
+    progress.configure(project.words.options)
     # A verb that builds nothing needs no definitions: a mistake in one keeps nobody from stopping a cluster.
     builds = project.words.needs is Needs.BUILDS
     chosen = iso.choose(project) if builds else iso_choice.IsoChoice()
@@ -30,7 +32,7 @@ try:
     containers = store.contents(project, overlays.values()) if builds else store.StoreContents()
     lifecycle.refuse_clean(project, sys.argv[1:])
 except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
+    output.error(error)
     sys.exit(error.exit_code)
 
 run.end_well()

@@ -22,7 +22,10 @@ WITHIN = {
 # Programs of their own, started and never imported by the rest; and what they may import of us.
 PROGRAMS = ("tasks.run.net.programs", "tasks.run.node.programs")
 ONLY_IMPORTERS = {
-    "doit": {f"tasks/engine/{name}.py" for name in ("fresh", "kit", "loader", "record", "reporter", "run")},
+    "doit": {
+        f"tasks/engine/{name}.py"
+        for name in ("fresh", "kit", "loader", "preview", "record", "reporter", "run")
+    },
     "yaml": {"tasks/project/definition_files.py", "tasks/build/credentials/kubeconfig.py"},
     "cryptography": {"tasks/build/credentials/certificates.py"},
     "pycdlib": {"tasks/formats/iso9660.py"},

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from tasks.base import progress
 from tasks.base.errors import CommandError, UserError
 
 Argv = Sequence[str | os.PathLike[str]]
@@ -71,6 +72,7 @@ def run(
     CommandError when the program fails, UserError when it is missing.
     """
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
+    progress.detail(f"+ {quoted(command)}")
     lines: list[str] = []
     sink = _open_log(log, command)
     with _startable(command):
@@ -102,6 +104,7 @@ def run(
 def output(argv: Argv, *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> bytes:
     """Run `argv` and return its stdout alone; its stderr is in the CommandError when it fails."""
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
+    progress.detail(f"+ {quoted(command)}")
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, check=False,
         env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})}, cwd=cwd,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 CLEAR = "\r\033[K"  # of a terminal's line
@@ -67,13 +67,18 @@ def event(kind: str, **facts: Any) -> None:
     _line(json.dumps({"time": stamp, "event": kind, **told}))
 
 
-def begin(task: str, doc: str, why: list[str]) -> None:
-    """A task of a build begins; `why` it does."""
-    event("task", task=task, state="started", doc=doc, why=why)
+def pending(task: str, why: Sequence[str]) -> None:
+    """A task of a build is going to run, and why: for a person who asked for more, or for a program."""
+    event("pending", task=task, why=list(why))
+    if _verbose and not _stream:
+        _line("\n".join(f"{task:<24} because {reason}" for reason in why) or f"{task:<24} has to be made")
+
+
+def begin(task: str, doc: str) -> None:
+    """A task of a build begins."""
+    event("task", task=task, state="started", doc=doc)
     if not _stream and not _quiet:
         _line(f"{task:<24} {doc}")
-        for reason in why if _verbose else ():
-            _line(f"{'':<24} because {reason}")
 
 
 def done(task: str, seconds: float) -> None:

@@ -17,6 +17,7 @@ from tasks.project import command_line
 from tasks.project.command_line import Needs, Reads, Verb, Words
 
 VERSION = ("--version", "-V")
+DOIT = [verb.name for verb in table.GROUPS["Words of doit"]]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -66,7 +67,7 @@ def _verb_or_task(argv: list[str]) -> int:
     progress.configure(words.options)
     if words.needs is Needs.BUILDS:
         # doit sees no words behind the verb: `a=b` among them would be a setting of its own.
-        return _doit([*command_line.common(argv[: argv.index(words.row.name)])[1], words.row.name])
+        return _doit([*command_line.common(argv[: argv.index(words.row.name)])[1], words.row.name], words)
     return _act(words)
 
 
@@ -93,7 +94,8 @@ def _task(argv: list[str]) -> int:
     progress.configure(options)
     # What stands behind a word of doit is for doit.
     at = argv.index(words[0])
-    return _doit(argv[at:] if words[0] in table.VERBS else words)
+    own = words[0] in table.VERBS
+    return _doit(argv[at:] if own else words, Words(options={} if own else options))
 
 
 def _unknown(word: str) -> str | None:
@@ -103,12 +105,20 @@ def _unknown(word: str) -> str | None:
     return unknown("verb", word, [*table.VERBS, *table.NOUNS])
 
 
-def _doit(words: list[str]) -> int:
-    """Let doit do the words."""
+def _doit(names: list[str], words: Words) -> int:
+    """Let doit do verbs and tasks; or tell what it would do."""
+    if "dry_run" in words.options:
+        from tasks.cli import dry_run
+
+        return dry_run.tell(names, words)
+    if "verbose" in words.options and names[0] not in DOIT:
+        from tasks.cli import dry_run
+
+        dry_run.announce(names)
     from tasks.engine import run
     from tasks.project.project import ROOT
 
-    return run.run(ROOT / "dodo.py", words)
+    return run.run(ROOT / "dodo.py", names)
 
 
 def _act(words: Words) -> int:

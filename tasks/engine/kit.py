@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from doit.exceptions import TaskFailed
 from doit.tools import config_changed
 
-from tasks.base import files
+from tasks.base import files, output
 from tasks.base.errors import UserError
 from tasks.definitions.artifact_sources import Artifact
 from tasks.definitions.package_request import PackageRequest
@@ -136,8 +135,11 @@ def _first_line(func: Callable[..., None]) -> str:
 def _as_task_result(func: Callable[..., None], args: list[Any]) -> TaskFailed | None:
     try:
         func(*args)
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.stdout.flush()
+    except OSError as error:
+        if not output.of_stdout(error):
+            raise
+        EXIT.fail(output.lost(error))
     except UserError as error:
         EXIT.fail(error.exit_code)
         return TaskFailed(str(error))

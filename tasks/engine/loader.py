@@ -25,6 +25,13 @@ class Loader(ModuleTaskLoader):  # type: ignore[misc]
         return tasks
 
 
+def check(tasks: list[Any], words: list[str], *, targets_too: bool) -> None:
+    """Raise UsageError for a word that names no task, and no target where these may be named."""
+    problem = _problem(tasks, words, targets_too=targets_too)
+    if problem:
+        raise problem
+
+
 def _problem(tasks: list[Any], words: list[str], *, targets_too: bool) -> UsageError | None:
     known = {task.name: task for task in tasks}
     targets = {target for task in tasks if targets_too for target in task.targets}

@@ -7,6 +7,9 @@ from typing import Any
 from doit.exceptions import TaskFailed
 from doit.reporter import ConsoleReporter
 
+from tasks.base import output, progress
+from tasks.base.errors import UserError
+
 
 class Reporter(ConsoleReporter):  # type: ignore[misc]
     """One line on stderr for each task that did something; stdout belongs to the data."""
@@ -21,13 +24,13 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]
         """A task begins."""
         self._started[task.name] = time.monotonic()
         if task.actions and not _is_quiet(task):
-            self.write(f"{task.name:<24} {task.doc or ''}\n")
+            progress.begin(task.name, task.doc or "")
 
     def add_success(self, task: Any) -> None:
         """A task ended well."""
         took = time.monotonic() - self._started.get(task.name, time.monotonic())
-        if task.actions and not _is_quiet(task) and took >= 1:
-            self.write(f"{task.name:<24} done in {took:.1f} s\n")
+        if task.actions and not _is_quiet(task):
+            progress.done(task.name, took)
 
     def skip_uptodate(self, task: Any) -> None:
         """Nothing to do is nothing to say."""
@@ -35,14 +38,15 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]
     def _write_failure(self, result: Any, write_exception: bool = True) -> None:
         fail = result["exception"]
         if isinstance(fail, TaskFailed):
-            self.write(f"error: {result['task'].name}: {fail.message}\n")
+            message, _, hint = fail.message.partition("\n  hint: ")
+            output.error(UserError(message, hint or None), result["task"].name)
         else:
             super()._write_failure(result, write_exception)
 
     def complete_run(self) -> None:
         """Everything was said when it happened, but for doit's own errors."""
         for message in self.runtime_errors:
-            self.write(f"{message}\n")
+            progress.say(message)
 
 
 def _is_quiet(task: Any) -> bool:

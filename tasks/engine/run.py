@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tasks.base import output
 from tasks.base.errors import UserError
 from tasks.engine.exit_code import EXIT
 from tasks.engine.fresh import SizedChecker
@@ -54,7 +55,7 @@ def reported(tasks: Tasks) -> Tasks:
     try:
         yield from tasks
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        output.error(error)
         sys.exit(error.exit_code)
 
 

@@ -4,10 +4,12 @@ What its files say is used as far as they can be read. What they do not say is f
 cluster can always be stopped: when files are damaged, of another version, or gone.
 """
 
+import sys
 import threading
 
-from tasks.base import files, progress, records
+from tasks.base import files, output, progress, records
 from tasks.base.errors import UserError
+from tasks.base.node_names import node_name
 from tasks.base.paths import ClusterDir, NodeDir, Workspace
 from tasks.base.records import Damaged
 from tasks.build.credentials import kubeconfig
@@ -15,7 +17,7 @@ from tasks.project.project import Does, Project
 from tasks.run.net.protocol import Ports
 from tasks.run.node import qemu
 from tasks.run.running import processes
-from tasks.run.running.cluster import Running, locked
+from tasks.run.running.cluster import Running, locked, running
 from tasks.run.services import dns
 
 
@@ -81,8 +83,27 @@ def _remove(own: NodeDir) -> None:
 
 
 def _stop(project: Project) -> None:
-    if not stop(project.workspace, project.settings.name):
-        progress.say(f"cluster '{project.settings.name}' is not running")
+    name = project.settings.name
+    if "dry_run" in project.words.options:
+        _preview(project)
+        return
+    stopped = stop(project.workspace, name)
+    if project.words.json:
+        output.as_json({"cluster": name, "stopped": stopped})
+    elif not stopped:
+        progress.say(f"cluster '{name}' is not running")
+
+
+def _preview(project: Project) -> None:
+    """What `stop` would end."""
+    name = project.settings.name
+    alive = running(project.workspace.cluster(name))
+    if project.words.json:
+        output.as_json({"cluster": name, "ends": alive})
+    else:
+        sys.stdout.write(
+            "".join(f"would end {node_name(number)}, pid {pid}\n" for number, pid in alive.items())
+        )
 
 
 DOES: Does = {"stop": _stop}

@@ -2,17 +2,19 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tasks.base import files, proc, progress
+from tasks.base import files, output, proc, progress
 from tasks.base.errors import UsageError, UserError
 from tasks.base.node_names import node_name, number_of
 from tasks.definitions.roles import COLOUR, role_of
 from tasks.definitions.schema import Node
 from tasks.project import command_line
 from tasks.project.project import After, Does, Project
-from tasks.run.cluster import checkpoints, checks, ending, iso_checks, launch, plan
+from tasks.run.cluster import checkpoints, checks, ending, iso_checks, launch, outlook, plan
+from tasks.run.inspect import status
 from tasks.run.kubernetes import ready
 from tasks.run.running import reach
 from tasks.run.running.cluster import Running, running
@@ -50,6 +52,8 @@ def _start(project: Project) -> None:
         launch.start(start)
     if project.settings.wait == "ready":
         ready.wait(replace(project, settings=start.settings))
+    if project.words.json:
+        output.as_json(status.facts(project.workspace, start.settings.name))
     if project.words.verb == "start" and project.settings.xterm:
         _windows(project)
 
@@ -89,6 +93,8 @@ def _scaleout(project: Project) -> None:
     launch.add(plan.to_add(plan.survey(settings, project.workspace), _added(project)))
     if settings.wait == "ready" and settings.kubernetes:
         ready.wait(project)
+    if project.words.json:
+        output.as_json(status.facts(project.workspace, settings.name))
 
 
 def _added(project: Project) -> tuple[Node, ...]:
@@ -109,6 +115,9 @@ def _added(project: Project) -> tuple[Node, ...]:
 
 
 def _scalein(project: Project) -> None:
+    if "dry_run" in project.words.options:
+        _preview_scalein(project)
+        return
     directory = project.workspace.cluster(project.settings.name)
     with files.locked(directory.lock, wait=False, busy="another start or stop is under way"):
         for word in project.words.args:
@@ -116,6 +125,16 @@ def _scalein(project: Project) -> None:
             ending.remove_node(directory, number)
             progress.say(f"{node_name(number)} removed")
     dns.refresh_if_possible(project.workspace)
+    if project.words.json:
+        output.as_json(status.facts(project.workspace, project.settings.name))
+
+
+def _preview_scalein(project: Project) -> None:
+    numbers = [reach.node_number(project, word) for word in project.words.args]
+    if project.words.json:
+        output.as_json({"cluster": project.settings.name, "removes": numbers})
+    else:
+        sys.stdout.write("".join(f"would remove {node_name(number)}\n" for number in numbers))
 
 
 def _numbers(project: Project) -> list[int]:
@@ -130,4 +149,5 @@ def _numbers(project: Project) -> list[int]:
 
 
 DOES: Does = {"start": _start, "starts": _start, "k8s": _start, "scaleout": _scaleout, "scalein": _scalein}
+PLANS = dict.fromkeys(("start", "starts", "k8s", "scaleout"), outlook.of_start)
 AFTER: After = dict.fromkeys(("start", "starts", "k8s", "scaleout"), _built)

@@ -7,6 +7,7 @@ from typing import Any
 
 from tasks.base import progress
 from tasks.base.node_names import node_name
+from tasks.base.paths import Workspace
 from tasks.base.records import Damaged
 from tasks.definitions.roles import role_of
 from tasks.engine.exit_code import EXIT
@@ -128,6 +129,12 @@ def _status(project: Project) -> None:
         progress.say(f"cluster '{name}' is not running")
     for each in clusters:
         sys.stdout.write(each.text())
+
+
+def facts(workspace: Workspace, name: str) -> dict[str, Any] | None:
+    """A cluster as `-o json` tells it; None when nothing of it is there."""
+    cluster = Running.find(workspace, name)
+    return of(cluster).as_dict() if cluster else None
 
 
 DOES: Does = {"status": _status}

@@ -1,0 +1,33 @@
+"""settings ──> what a start would do, for `--dry-run`: nothing is made, and no guest is booted"""
+
+from typing import Any
+
+from tasks.project.project import Project
+from tasks.run.net import selection
+from tasks.run.node import golden, snapshot
+from tasks.run.running import ports
+from tasks.run.running.cluster import running
+
+
+def of_start(project: Project) -> dict[str, Any]:
+    """The nodes, nets, ports and snapshots of a start, and which cluster it would end."""
+    settings = selection.decided(project.settings)
+    numbers = [int(word.removeprefix("vm-")) for word in project.words.args if word[-1:].isdigit()]
+    nodes = [settings.node(number) for number in numbers] if numbers else list(settings.nodes())
+    alive = running(project.workspace.cluster(settings.name))
+    here = ports.choose(settings, project.workspace)
+    shapes = [] if settings.cold else golden.shapes(settings, nodes)
+    cloned = [node.name for node in nodes if snapshot.shape_of(node) in shapes]
+    return {
+        "cluster": settings.name,
+        "runs": sorted(alive),
+        "kernel": settings.kernel,
+        "image": settings.image,
+        "net": {"backend": settings.net, "why": selection.decide(project.settings)[1]},
+        "nodes": [
+            {"name": node.name, "mem": node.mem, "smp": node.smp, "nets": list(node.nets)} for node in nodes
+        ],
+        "ports": {"ssh": here.ssh, "telnet": here.telnet, "api": here.api},
+        "clones": cloned,
+        "boots": [node.name for node in nodes if node.name not in cloned],
+    }

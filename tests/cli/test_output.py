@@ -1,0 +1,151 @@
+"""What is told, and where: JSON, events, dry runs, and streams that are full, closed or not read."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tasks.base.errors import nearest, unknown
+from tests.conftest import Checkout
+
+
+def shell(checkout: Checkout, script: str) -> "subprocess.CompletedProcess[str]":
+    """Run a script in which $xc is ours."""
+    env = {
+        "PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "PYTHONPATH": str(checkout.root), "HOME": "/nowhere",
+        "xc": f"{sys.executable} -m tasks",
+    }  # fmt: skip
+    return subprocess.run(
+        ["bash", "-c", script], cwd=checkout.root, env=env, capture_output=True, text=True, check=False
+    )
+
+
+PRINTING = ("help", "help start", "--help", "version", "env", "completion", "completion bash",
+            "status -o json", "list", "doctor", "ovld a",
+            "mkcdrom a --dry-run", "stop -o json", "cache ls")  # fmt: skip
+
+
+@pytest.mark.parametrize("words", PRINTING)
+def test_a_full_stdout(checkout: Checkout, words: str) -> None:
+    done = shell(checkout, f"$xc {words} >/dev/full")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+    told = [line for line in done.stderr.splitlines() if "cannot write to stdout" in line]
+    assert len(told) == 1, done.stderr
+
+
+@pytest.mark.parametrize("words", PRINTING)
+def test_a_reader_that_has_seen_enough(checkout: Checkout, words: str) -> None:
+    done = shell(checkout, f"$xc {words} | true; echo ${{PIPESTATUS[0]}}")
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr and "Broken" not in done.stderr
+    assert done.stdout.split()[-1] in (("0", "1") if words == "doctor" else ("0", "141"))
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("nosuch 2>&-", 2),
+        ("start --nvn=1 2>&-", 2),
+        ("help >&-", 1),
+        ("help >&- 2>&-", 1),
+        ("stop 2>&-", 0),
+        ("status <&- 2>&-", 0),
+        ("ovl:nothing 2>&-", 2),
+        ("rsh 1 ls 2>/dev/full", 1),
+    ],
+)
+def test_closed_streams(checkout: Checkout, line: str, status: int) -> None:
+    done = shell(checkout, f"$xc {line}")
+    assert (done.returncode, done.stdout) == (status, "")
+    assert "Traceback" not in done.stderr
+
+
+def test_errors_as_json(checkout: Checkout) -> None:
+    ran = checkout.bad("scalein", "9", "-o", "json", code=1, says=())
+    told = json.loads(ran.err)
+    assert ran.out == "" and "no node 9" in told["error"] and "xc start" in told["hint"]
+    ran = checkout.bad("start", "--image=bse", "-o", "json", code=2, says=())
+    assert "unknown image 'bse'" in json.loads(ran.err)["error"]
+
+
+def events(text: str) -> list[dict[str, str]]:
+    """The objects of a stream, one a line; each says when."""
+    told = [json.loads(line) for line in text.splitlines()]
+    assert all(each["time"].endswith("Z") and each["event"] for each in told)
+    return told
+
+
+def test_a_stream_of_events(checkout: Checkout) -> None:
+    ran = checkout.good("mkcdrom", "a", "--progress=json")
+    tasks = [(each["task"], each["state"]) for each in events(ran.err) if each["event"] == "task"]
+    assert tasks[0] == ("ovl:a", "started") and tasks[-1] == ("mkcdrom", "done")
+    ran = checkout.bad("ovl:nothing", "--progress=json", code=2, says=("nothing",))
+    assert [each["event"] for each in events(ran.err)] == ["error"]
+    assert events(checkout.good("stop", "--progress=json").err)[0]["event"] == "message"
+
+
+def test_less_and_more(checkout: Checkout) -> None:
+    why = checkout.good("-v", "mkcdrom", "a").err
+    assert "because" in why and "a.tar is not there" in why
+    assert checkout.good("mkcdrom", "-q", "b").err == ""
+    assert checkout.good("ovl:a", "-q").err == ""
+    assert "nowhere" in checkout.bad("mkcdrom", "-q", "nowhere", code=2, says=()).err
+
+
+def test_a_dry_run(checkout: Checkout) -> None:
+    said = checkout.good("mkcdrom", "a", "--dry-run")
+    assert [line.split()[0] for line in said.out.splitlines() if line[0] != " "] == ["ovl:a", "mkcdrom"]
+    assert "because" in said.out and not checkout.iso.exists() and not checkout.tar("a").exists()
+    checkout.good("mkcdrom", "a")
+    assert checkout.good("mkcdrom", "a", "--dry-run").out == "nothing would be built\n"
+    checkout.write("ovl/a/default/etc/a.conf", "other\n")
+    said = checkout.good("--dry-run", "ovl:a", "ovl:b")
+    assert "a.conf changed" in said.out and "ovl:b " in said.out
+    assert "perhaps" in checkout.good("mkcdrom", "a", "--dry-run").out
+    checkout.bad("--dry-run", "ovl:c", code=2, says=("unknown task 'ovl:c'",))
+
+
+def test_a_dry_run_of_a_start(checkout: Checkout) -> None:
+    said = checkout.good("start", "--nvm=2", "--nrouters=0", "--net=userspace", "--dry-run", "-o", "json")
+    told = json.loads(said.out)
+    assert {"kernel:debian", "image:base", "mkcdrom"} <= {each["task"] for each in told["tasks"]}
+    assert [node["name"] for node in told["plan"]["nodes"]] == ["vm-001", "vm-002"]
+    assert told["plan"]["ports"]["ssh"] and told["plan"]["net"]["backend"] == "userspace"
+    assert not (checkout.workspace / "run").exists()
+
+
+def test_what_ends_is_told_as_json(checkout: Checkout) -> None:
+    assert json.loads(checkout.good("stop", "-o", "json").out) == {"cluster": "xcluster", "stopped": False}
+    assert json.loads(checkout.good("version", "-o", "json").out)["name"] == "xcluster-doit"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["kernel:debain"], "Did you mean 'kernel:debian'"),
+        (["info", "image:bse"], "Did you mean 'image:base'"),
+        (["statr"], "Did you mean 'start', 'status' or 'starts'"),
+        (["help", "stat"], "Did you mean 'start'"),
+        (["start", "--topology=xnett"], "unknown topology 'xnett'"),
+        (["completion", "--help", "x"], "xc completion"),
+    ],
+)
+def test_names_that_are_nearly_right(checkout: Checkout, words: list[str], says: str) -> None:
+    ran = checkout.xc(*words)
+    assert ran.clean and says in ran.err + ran.out
+
+
+def test_internal_tasks_are_not_offered(checkout: Checkout) -> None:
+    """A word that is known as a task does something, even if that is nothing."""
+    checkout.good("store")
+    checkout.bad("pki", code=2, says=("unknown verb 'pki'",))
+
+
+def test_the_nearest_three() -> None:
+    many = [f"name{number}" for number in range(60)]
+    said = unknown("thing", "name5", many)
+    assert said.count("'") == 2 + 2 * 3 and "(known" not in said
+    assert unknown("thing", "x", ["a", "b"]) == "unknown thing 'x' (known: a, b)."
+    assert "none of the 60" in unknown("thing", "%%%", many)
+    assert nearest("statr", ["start", "stop"]) == ["start"]
