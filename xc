@@ -6,6 +6,8 @@ set -eu
 here=$0
 [ ! -L "$0" ] || here=$(readlink -f "$0")
 case $here in */*) here=$(cd "${here%/*}" && pwd -P) ;; *) here=$(pwd -P) ;; esac
+# In an installed package everything is set up.
+[ -f "$here/pyproject.toml" ] || exec "${XCLUSTER_PYTHON:-python3}" -P "$here/tasks/cli/installed.py" "$@"
 venv=$here/.venv
 wheels=$here/workspace/wheels # an unpacked release brings the Python packages along
 said() { echo "xc: $*" >&2; }

@@ -172,12 +172,12 @@ TOOL = (
     Verb(
         "test",
         "tasks.cli.selftest",
-        "run all tests, those that boot virtual machines too; `test overlays` those of every overlay, "
-        "`test k8s` those of Kubernetes",
-        "[overlays|k8s] [PYTEST WORDS...]",
+        "run what CI runs, which boots virtual machines; `test quick` runs what boots none, `test overlays`, "
+        "`test kernels` and `test k8s` all overlays, all kernels and Kubernetes, `test all` everything",
+        "[quick|overlays|kernels|k8s|all] [PYTEST WORDS...]",
         examples=("xc test tests/cli", "xc test overlays -k iperf"),
         reads=Reads.ALL,
-        actions=("overlays", "k8s"),
+        actions=("quick", "overlays", "kernels", "k8s", "all"),
     ),
 )
 
