@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from tasks.base.node_names import number_in
 from tasks.cli import table
 from tasks.definitions import setting_list
 from tasks.project.command_line import COMMON, EVERYWHERE, SHORT, Reads, Takes, Verb, dashes
@@ -107,7 +108,7 @@ def _names(kind: str, before: Sequence[str], last: str) -> Iterable[str]:
     workspace = os.environ.get("XCLUSTER_WORKSPACE") or os.path.join(ROOT, "workspace")
     if kind == "node":
         folder = os.path.join(workspace, "run", _cluster(before))
-        return [name[3:].lstrip("0") for name in _below(folder) if name.startswith("vm-")]
+        return [str(number) for name in _below(folder) if (number := number_in(name))]
     if kind == "source-kernel":
         return [name for name in _kernels() if _is_source(name)]
     if "/" in kind:

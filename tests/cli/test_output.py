@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -107,12 +109,13 @@ def test_a_dry_run(checkout: Checkout) -> None:
 
 
 def test_a_dry_run_of_a_start(checkout: Checkout) -> None:
-    said = checkout.good("start", "--nvm=2", "--nrouters=0", "--net=userspace", "--dry-run", "-o", "json")
-    told = json.loads(said.out)
-    assert {"kernel:debian", "image:base", "mkcdrom"} <= {each["task"] for each in told["tasks"]}
-    assert [node["name"] for node in told["plan"]["nodes"]] == ["vm-001", "vm-002"]
-    assert told["plan"]["ports"]["ssh"] and told["plan"]["net"]["backend"] == "userspace"
-    assert not (checkout.workspace / "run").exists()
+    words = ("start", "--nvm=2", "--nrouters=0", "--net=userspace", "--dry-run", "-o", "json")
+    with tempfile.TemporaryDirectory(prefix="xc-", dir="/tmp") as folder:  # short enough for sockets
+        outlook = json.loads(checkout.good(*words, env={"XCLUSTER_WORKSPACE": folder}).out)
+        assert not (Path(folder) / "run").exists()
+    assert {"kernel:debian", "image:base", "mkcdrom"} <= {each["task"] for each in outlook["tasks"]}
+    assert [node["name"] for node in outlook["plan"]["nodes"]] == ["vm-001", "vm-002"]
+    assert outlook["plan"]["ports"]["ssh"] and outlook["plan"]["net"]["backend"] == "userspace"
 
 
 def test_what_ends_is_told_as_json(checkout: Checkout) -> None:

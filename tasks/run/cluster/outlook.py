@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tasks.base.node_names import number_of
 from tasks.project.project import Project
 from tasks.run.net import selection
 from tasks.run.node import golden, snapshot
@@ -12,8 +13,8 @@ from tasks.run.running.cluster import running
 def of_start(project: Project) -> dict[str, Any]:
     """The nodes, nets, ports and snapshots of a start, and which cluster it would end."""
     settings = selection.decided(project.settings)
-    numbers = [int(word.removeprefix("vm-")) for word in project.words.args if word[-1:].isdigit()]
-    nodes = [settings.node(number) for number in numbers] if numbers else list(settings.nodes())
+    numbers = [number_of(word) for word in project.words.args]  # of scaleout
+    nodes = [settings.node(number) for number in numbers] or list(settings.nodes())
     alive = running(project.workspace.cluster(settings.name))
     here = ports.choose(settings, project.workspace)
     shapes = [] if settings.cold else golden.shapes(settings, nodes)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tasks.base import output, progress
 from tasks.base.errors import UserError
+from tasks.base.node_names import node_name, number_of
 from tasks.project.command_line import Words
 from tasks.project.place import Place
 from tasks.run.running import glance, ssh_words
@@ -46,17 +47,18 @@ class Asked:
 
     def number(self) -> int:
         """The number in `3`, `003` or `vm-003`. Raises Unsure for another word, UserError for no node."""
-        digits = self.words.args[0].removeprefix("vm-")
-        if not digits.isascii() or not digits.isdigit():
-            raise Unsure
+        try:
+            number = number_of(self.words.args[0])
+        except ValueError:
+            raise Unsure from None
         numbers = glance.numbers(os.path.join(self.run, self.place.cluster))
-        if int(digits) not in numbers:
+        if number not in numbers:
             nodes = ", ".join(map(str, numbers))
             raise UserError(
-                f"no node {int(digits)} in cluster '{self.place.cluster}'",
+                f"no node {number} in cluster '{self.place.cluster}'",
                 f"there are: {nodes}" if nodes else "no cluster is running: xc start",
             )
-        return int(digits)
+        return number
 
 
 def answer(words: Words, place: Place) -> int | None:
@@ -146,7 +148,7 @@ def _find(program: str) -> str | None:
 
 
 def _logs(asked: Asked) -> int:
-    folder = os.path.join(asked.run, asked.place.cluster, f"vm-{asked.number():03d}")
+    folder = os.path.join(asked.run, asked.place.cluster, node_name(asked.number()))
     log = os.path.join(folder, "events.log" if "events" in asked.words.options else "console.log")
     if not os.path.isfile(log):
         raise Unsure

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from tasks.base.node_names import node_name, number_in
 from tasks.definitions import setting_list
 
 # mypy knows this name; at run time `typing` would take longer than the glance.
@@ -41,7 +42,7 @@ class NodeView:
     @property
     def name(self) -> str:
         """Its hostname."""
-        return f"vm-{self.number:03d}"
+        return node_name(self.number)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -70,9 +71,9 @@ def look(run: str, name: str) -> ClusterView | None:
     _check_settings(settings)
     if settings["net"] not in NETS or not isinstance(ports.get("ssh"), int):
         raise Unsure
-    if any(entry not in FILES and not _is_node(entry) for entry in os.listdir(root)):
+    if any(entry not in FILES and not number_in(entry) for entry in os.listdir(root)):
         raise Unsure
-    records = {number: _record(f"{root}/vm-{number:03d}/node.json", NODE) for number in numbers(root)}
+    records = {number: _record(f"{root}/{node_name(number)}/node.json", NODE) for number in numbers(root)}
     nodes = tuple(
         NodeView(number, _alive(each), HOST, ports["ssh"] + number) for number, each in records.items()
     )
@@ -83,11 +84,7 @@ def look(run: str, name: str) -> ClusterView | None:
 def numbers(root: str) -> list[int]:
     """The nodes of a cluster; none where there is no such directory."""
     entries = os.listdir(root) if os.path.isdir(root) else []
-    return sorted(int(entry[3:]) for entry in entries if _is_node(entry))
-
-
-def _is_node(entry: str) -> bool:
-    return len(entry) == 6 and entry.startswith("vm-") and entry[3:].isdigit()
+    return sorted(number for entry in entries if (number := number_in(entry)))
 
 
 def _record(path: str, shape: dict[str, type]) -> dict[str, Any]:
@@ -169,32 +166,3 @@ def _bytes(path: str) -> bytes:
         return b""
     finally:
         os.close(handle)
-
-
-def _namespace(root: str) -> tuple[str, ...]:
-    """A namespace of the cluster's own, in which nothing has died; all else is for the models."""
-    place = _record(os.path.join(root, "net", "place.json"), {"own": bool, "holder": dict, "inner": dict})
-    marks = [place[name] for name in ("holder", "inner", "uplink") if place.get(name) is not None]
-    if not place["own"] or not all(type(mark) is dict and _alive(mark) for mark in marks):
-        raise Unsure
-    return ()
-
-
-NETS = {"userspace": _dead_switches, "bridge": _namespace}
-
-
-def _has_processes(root: str) -> bool:
-    """Whether a process has this directory in its environment or on its command line."""
-    marks = {os.fsencode(os.path.abspath(root)), os.fsencode(os.path.realpath(root))}
-    others = [pid for pid in os.listdir("/proc") if pid.isdigit() and int(pid) != os.getpid()]
-    texts = (_bytes(f"/proc/{pid}/{name}") for pid in others for name in ("environ", "cmdline"))
-    return any(mark in text for text in texts for mark in marks)
-
-
-def _bytes(path: str) -> bytes:
-    """A file of /proc; nothing when the process has gone, or is somebody else's."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError:
-        return b""

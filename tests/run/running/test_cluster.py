@@ -216,6 +216,7 @@ def test_cables(workspace: Workspace) -> None:
 OWNERS = {
     "tasks/run/node/node_state.py",
     "tasks/run/running/state.py",
+    "tasks/run/running/glance.py",
     "tasks/run/net/net_state.py",
     "tasks/base/node_names.py",
 }
