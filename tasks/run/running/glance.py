@@ -169,32 +169,3 @@ def _bytes(path: str) -> bytes:
         return b""
     finally:
         os.close(handle)
-
-
-def _namespace(root: str) -> tuple[str, ...]:
-    """A namespace of the cluster's own, in which nothing has died; all else is for the models."""
-    place = _record(os.path.join(root, "net", "place.json"), {"own": bool, "holder": dict, "inner": dict})
-    marks = [place[name] for name in ("holder", "inner", "uplink") if place.get(name) is not None]
-    if not place["own"] or not all(type(mark) is dict and _alive(mark) for mark in marks):
-        raise Unsure
-    return ()
-
-
-NETS = {"userspace": _dead_switches, "bridge": _namespace}
-
-
-def _has_processes(root: str) -> bool:
-    """Whether a process has this directory in its environment or on its command line."""
-    marks = {os.fsencode(os.path.abspath(root)), os.fsencode(os.path.realpath(root))}
-    others = [pid for pid in os.listdir("/proc") if pid.isdigit() and int(pid) != os.getpid()]
-    texts = (_bytes(f"/proc/{pid}/{name}") for pid in others for name in ("environ", "cmdline"))
-    return any(mark in text for text in texts for mark in marks)
-
-
-def _bytes(path: str) -> bytes:
-    """A file of /proc; nothing when the process has gone, or is somebody else's."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError:
-        return b""
