@@ -241,7 +241,8 @@ def _option(verb: Verb, word: str, rest: list[str]) -> tuple[str, str]:
 def _checked(option: Option | None, value: str) -> str:
     """The value, if it is one of the choices."""
     if option and option.choices and value not in option.choices:
-        raise UsageError(f"{dashes(option.name)}: {unknown('choice', value, option.choices)}")
+        kind = "format" if option.name == "o" else option.name
+        raise UsageError(f"{dashes(option.name)}: {unknown(kind, value, option.choices)}")
     return value
 
 
