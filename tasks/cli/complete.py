@@ -144,10 +144,10 @@ def _tasks(last: str) -> list[str]:
     lists = {"kernel": "kernel", "image": "image", "ovl": "overlay"}
     if noun in lists:
         return [f"{noun}:{name}" for name in _names(lists[noun], (), "")]
-    return _asked(noun) if f"{noun}:" in SLOW else []
+    return _doit_tasks(noun) if f"{noun}:" in SLOW else []
 
 
-def _asked(noun: str) -> list[str]:
+def _doit_tasks(noun: str) -> list[str]:
     """Tasks as doit lists them."""
     import sys
 

@@ -66,17 +66,17 @@ def _plan(project: Project) -> Iterator[plan.Plan]:
         iso_checks.warn(project)
         yield plan.to_start(plan.survey(project.settings, project.workspace))
         return
-    given = project.words.settings
+    options = project.words.settings
     usual = project.words.row.defaults if project.words.row else {}
-    fixed = [key for key, value in given.items() if key not in WITH_FROM and usual.get(key) != value]
+    fixed = [key for key, value in options.items() if key not in WITH_FROM and usual.get(key) != value]
     if fixed:
         text = ", ".join(command_line.dashes(key) for key in fixed)
         raise UsageError(f"--from: a checkpoint has its own {text}", f"xc checkpoint restore {name}")
     with checkpoints.restorable(
-        project.workspace, name, lambda saved: given.get("name", saved.cluster)
+        project.workspace, name, lambda saved: options.get("name", saved.cluster)
     ) as start:
-        asked = start.settings.model_copy(update={"wait": project.settings.wait})
-        yield replace(start, settings=asked)
+        settings = start.settings.model_copy(update={"wait": project.settings.wait})
+        yield replace(start, settings=settings)
 
 
 def _windows(project: Project) -> None:

@@ -32,14 +32,14 @@ def injected(project: Project) -> list[ovl.OverlayBuild]:
 
 def _refuse_early(project: Project) -> None:
     """Raise UserError for a node that cannot be booted, before anything is built for it."""
-    own, node = _asked(project)
+    own, node = _settings_and_node(project)
     alive = running(project.workspace.cluster(own.name))
     if node.number in alive:
         raise UserError(f"already there: {node.name}", f"xc scalein {node.number}")
     checks.before_builds(own, project.workspace, (node,), adds=bool(alive))
 
 
-def _asked(project: Project) -> tuple[Settings, Node]:
+def _settings_and_node(project: Project) -> tuple[Settings, Node]:
     """The node that `boot_vm` names, and the settings with what the words say of it. UsageError."""
     number = _number(project.words.args[0])
     nets = project.words.options.get("nets")
@@ -53,7 +53,7 @@ def _asked(project: Project) -> tuple[Settings, Node]:
 
 
 def _boot_vm(project: Project) -> None:
-    own, node = _asked(project)
+    own, node = _settings_and_node(project)
     survey = plan.survey(own, project.workspace)
     directory = project.workspace.cluster(own.name)
     if node.number in running(directory):

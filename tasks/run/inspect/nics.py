@@ -52,12 +52,12 @@ def of_node(project: Project, word: str) -> list[Plugged]:
 
 def find(project: Project, word: str, interface: str) -> Plugged:
     """The NIC `interface` of the node in `word`. Raises UserError that lists those there are."""
-    found = of_node(project, word)
-    for nic in found:
+    own = of_node(project, word)
+    for nic in own:
         if nic.name == interface:
             return nic
-    known = ", ".join(f"{nic.name} (net {nic.node.nets[nic.index]})" for nic in found)
-    raise UserError(f"{found[0].node.name} has no interface '{interface}'", f"there are: {known}")
+    names = ", ".join(f"{nic.name} (net {nic.node.nets[nic.index]})" for nic in own)
+    raise UserError(f"{own[0].node.name} has no interface '{interface}'", f"there are: {names}")
 
 
 def ask(own: NodeDir, action: Callable[[qmp.Monitor], Awaitable[T]]) -> T:

@@ -46,8 +46,8 @@ def _kubeconfig(project: Project) -> None:
     if "print" in options:
         sys.stdout.write(kubeconfig.text(access(project.workspace, name)))
         return
-    said = options.get("file")
-    path = Path(os.path.realpath(said)) if said else kubeconfig.default(os.environ)
+    option = options.get("file")
+    path = Path(os.path.realpath(option)) if option else kubeconfig.default(os.environ)
     join(project.workspace, name, [path])
 
 

@@ -31,7 +31,7 @@ def check(
     """
     have = {image_reference.parse(ref).named for ref in refs}
     lost: dict[str, Path] = {}
-    for path, reference in _wanted(overlays, ("default", *variants)):
+    for path, reference in _references(overlays, ("default", *variants)):
         if reference.named not in have:
             lost.setdefault(reference.text, path)
     never = {
@@ -50,7 +50,7 @@ def check(
         )
 
 
-def _wanted(
+def _references(
     overlays: Iterable[Overlay], trees: Sequence[str]
 ) -> Iterator[tuple[Path, image_reference.Reference]]:
     """The images in manifests of these overlays; words that stand for one are left out."""

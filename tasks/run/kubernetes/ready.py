@@ -48,7 +48,7 @@ def wait(project: Project) -> None:
             time.sleep(PAUSE)
     if lacks:
         raise UserError(
-            f"Kubernetes is not ready after {project.settings.timeout} s:\n" + "\n".join(watch.told(lacks)),
+            f"Kubernetes is not ready after {project.settings.timeout} s:\n" + "\n".join(watch.report(lacks)),
             f"the cluster runs on: xc rsh --name={name} 1 kubectl get pods -A; xc stop --name={name} ends it",
         )
     files.write_json(project.workspace.cluster(name).ready, {"seconds": seconds})
@@ -86,7 +86,7 @@ class ReadyWatch:
                 return done, lacks
         return len(PHASES), []
 
-    def told(self, lacks: Sequence[Lack]) -> list[str]:
+    def report(self, lacks: Sequence[Lack]) -> list[str]:
         """What is missing, each with the last lines of what may say why."""
         lines = []
         for lack in lacks[:TOLD]:
@@ -97,7 +97,7 @@ class ReadyWatch:
     def _names(self) -> list[Lack]:
         """On each node the name of the API has to be known."""
         with concurrent.futures.ThreadPoolExecutor(max(len(self._numbers), 1)) as pool:
-            said = list(
+            answers = list(
                 pool.map(lambda number: self._on(number, f"nslookup {NAME} 2>&1 || true"), self._numbers)
             )
         return [
@@ -106,7 +106,7 @@ class ReadyWatch:
                 node_name(number),
                 ("kube-proxy", "dnsmasq"),
             )
-            for number, text in zip(self._numbers, said, strict=True)
+            for number, text in zip(self._numbers, answers, strict=True)
             if f"Name:\t{NAME}" not in text
         ]
 

@@ -130,8 +130,8 @@ class BridgeNet:
         try:
             proc.output([*prefix, sys.executable, "-I", str(LINKS), str(path)])
         except CommandError as error:
-            said = str(error).splitlines()[-1].strip()
-            raise UserError(f"the bridges cannot be made: {said}") from error
+            reason = str(error).splitlines()[-1].strip()
+            raise UserError(f"the bridges cannot be made: {reason}") from error
 
 
 def tap_name(net: int, number: int) -> str:

@@ -68,7 +68,7 @@ class Custom:
 
     def _nic(self, cluster: ClusterDir, node: Node, net: int, prefix: str, ports: Ports) -> ScriptNic:
         words = [str(Path(self._script).resolve()), str(node.number), str(net)]
-        told = {
+        variables = {
             "__mtu": str(node.mtu),
             "__mac": node.mac(net),
             "xcluster_PREFIX": prefix,
@@ -77,13 +77,13 @@ class Custom:
         }
         before = _links()
         try:
-            said = proc.output(words, env={key: value for key, value in told.items() if value})
+            text = proc.output(words, env={key: value for key, value in variables.items() if value})
         except CommandError as error:
             raise UserError(f"net_setup, {node.name} on net {net}: {error}") from error
         finally:
             links = CustomLinks(links=tuple(sorted(_links() - before)))
             records.write(cluster.net / f"{node.number}-{net}.json", links)
-        return ScriptNic(net, node.mac(net), _options(proc.quoted(words), said.decode(errors="replace")))
+        return ScriptNic(net, node.mac(net), _options(proc.quoted(words), text.decode(errors="replace")))
 
     def _forget(self, cluster: ClusterDir, which: str) -> None:
         for state in cluster.net.glob(f"{which}.json"):
@@ -98,14 +98,14 @@ def _links() -> set[str]:
     return {name for _, name in socket.if_nameindex()}
 
 
-def _options(command: str, said: str) -> tuple[str, ...]:
+def _options(command: str, text: str) -> tuple[str, ...]:
     """QEMU's options as the program printed them. UserError when they are none."""
     try:
-        words = tuple(shlex.split(said))
+        words = tuple(shlex.split(text))
     except ValueError as error:
-        raise UserError(f"net_setup: what '{command}' printed cannot be read: {error}: {said!r}") from error
+        raise UserError(f"net_setup: what '{command}' printed cannot be read: {error}: {text!r}") from error
     if not words or not words[0].startswith("-"):
-        what = f"printed no options for QEMU but {said.strip()!r}" if words else "printed nothing"
+        what = f"printed no options for QEMU but {text.strip()!r}" if words else "printed nothing"
         raise UserError(
             f"net_setup: '{command}' {what}",
             "it has to print options as '-netdev tap,... -device virtio-net-pci,...' on stdout",

@@ -64,7 +64,7 @@ def program(workspace_bin: Path) -> str | None:
 
 def read_hosts(text: str, where: str) -> tuple[list[tuple[str, str]], list[str]]:
     """(address, name) of each name in a file like /etc/hosts, and all that is wrong with it."""
-    found: list[tuple[str, str]] = []
+    hosts: list[tuple[str, str]] = []
     problems = []
     for number, line in enumerate(text.splitlines(), 1):
         address, *names = line.partition("#")[0].split() or [""]
@@ -79,8 +79,8 @@ def read_hosts(text: str, where: str) -> tuple[list[tuple[str, str]], list[str]]
         for name in names:
             if not _NAME.fullmatch(name):
                 problems.append(f"{where}, line {number}: '{name}' is no host name")
-            found.append((address, name.rstrip(".").lower()))
-    return found, problems
+            hosts.append((address, name.rstrip(".").lower()))
+    return hosts, problems
 
 
 def up(place: DnsServer, server: str, zone: Zone) -> bool:
@@ -184,10 +184,10 @@ def corefile(place: DnsServer, zone: Zone) -> str:
     bind = f"bind {' '.join(place.listen)}"
     hosts = f"hosts {place.folder / 'hosts'} {{\n\t\tfallthrough\n\t}}"
     nothing = f"file {place.folder / 'own.zone'}"
-    asked = " ".join(place.resolvers) or "/etc/resolv.conf"
+    resolvers = " ".join(place.resolvers) or "/etc/resolv.conf"
     names = {*zone.domains, *(name for _, name in zone.hosts if zone.others)}  # a template goes before hosts
     own = " ".join(f"{name}:{place.port}" for name in sorted(names))
-    rest = [f"forward . {asked}"]
+    rest = [f"forward . {resolvers}"]
     if zone.others:
         answer = f'answer "{{{{ .Name }}}} 60 IN A {zone.others}"'
         rest = [f"template IN A {{\n\t\t{answer}\n\t}}", "template IN AAAA {\n\t\trcode NOERROR\n\t}"]

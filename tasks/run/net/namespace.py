@@ -137,6 +137,6 @@ def connect(cluster: ClusterDir, place: NetPlace) -> None:
     until = time.monotonic() + PATIENCE
     while f"{host_support.UP}:" not in links.read_text():
         if not (place.uplink and place.uplink.running) or time.monotonic() > until:
-            said = helper.end_of(cluster.net / LOG)
-            raise UserError(f"{host_support.uplink()} does not connect the namespace: {said}")
+            reason = helper.end_of(cluster.net / LOG)
+            raise UserError(f"{host_support.uplink()} does not connect the namespace: {reason}")
         time.sleep(0.002)

@@ -42,31 +42,31 @@ class Impairment:
         return ", ".join(parts)
 
 
-def parse(said: Mapping[str, str]) -> Impairment:
+def parse(options: Mapping[str, str]) -> Impairment:
     """The options of the command line as a value. Raises UsageError with all that is wrong."""
     values: dict[str, Any] = {}
     problems = []
-    for name, text in said.items():
+    for name, text in options.items():
         try:
             values[name] = _READERS[name](name, text)
         except ValueError as error:
             problems.append(f"--{name}: {error}")
-    made = Impairment(**values)
-    if not problems and made.jitter > made.delay:
+    impairment = Impairment(**values)
+    if not problems and impairment.jitter > impairment.delay:
         problems.append("--jitter: more than --delay; a frame cannot arrive before it is sent")
-    if not problems and not (made.delay or made.loss or made.rate):
+    if not problems and not (impairment.delay or impairment.loss or impairment.rate):
         problems.append("nothing to do: give --delay, --loss or --rate above 0")
     if problems:
         raise UsageError("\n  ".join(problems))
-    return made
+    return impairment
 
 
-def start(folder: Path, name: str, wanted: Impairment, ways: Sequence[str]) -> None:
+def start(folder: Path, name: str, impairment: Impairment, ways: Sequence[str]) -> None:
     """Start the program for the NIC `name`; it listens at `doors`, and ends with QEMU's connections.
 
     Raises UserError when it does not start.
     """
-    settings = {way: asdict(wanted) for way in ways}
+    settings = {way: asdict(impairment) for way in ways}
     log = folder / f"netem-{name}.log"
     argv = [
         sys.executable,
@@ -119,10 +119,10 @@ def _read_time(name: str, text: str) -> float:
 
 
 def _read_loss(_: str, text: str) -> float:
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)%?", text)
-    if not found or float(found[1]) > 100:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)%?", text)
+    if not match or float(match[1]) > 100:
         raise ValueError(f"not a part of 0 to 100 percent as 10%: '{text}'")
-    return float(found[1]) / 100
+    return float(match[1]) / 100
 
 
 def _read_rate(_: str, text: str) -> float:
@@ -139,10 +139,10 @@ def _read_limit(_: str, text: str) -> int:
 
 
 def _number(text: str, units: Mapping[str, float], what: str) -> float:
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([a-z]*)", text.lower())
-    if not found or (found[2] not in units and float(found[1])):
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([a-z]*)", text.lower())
+    if not match or (match[2] not in units and float(match[1])):
         raise ValueError(f"not {what}: '{text}'")
-    return float(found[1]) * units.get(found[2], 0.0)
+    return float(match[1]) * units.get(match[2], 0.0)
 
 
 def _time(seconds: float) -> str:

@@ -40,11 +40,11 @@ class Monitor:
 
     def events(self, *names: str) -> list[dict[str, Any]]:
         """The events of these names since we are connected, each with `data` and `at`, in seconds."""
-        found: list[dict[str, Any]] = [dict(event) for event in self._client.events.history]
-        stamps = [event["timestamp"] for event in found]
+        events: list[dict[str, Any]] = [dict(event) for event in self._client.events.history]
+        stamps = [event["timestamp"] for event in events]
         return [
             {"data": event.get("data", {}), "at": stamp["seconds"] + stamp["microseconds"] / 1e6}
-            for event, stamp in zip(found, stamps, strict=True)
+            for event, stamp in zip(events, stamps, strict=True)
             if event["event"] in names
         ]
 

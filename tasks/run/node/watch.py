@@ -195,8 +195,8 @@ class Watch:
         directory = node.run.directory
         code = node.run.process.poll()
         if code is not None:
-            said = _tail(directory.qemu_log, 5, skip="$ ")
-            return f"QEMU ended with exit code {code} in phase '{node.phase}'\n{said}{self._console(node)}"
+            log = _tail(directory.qemu_log, 5, skip="$ ")
+            return f"QEMU ended with exit code {code} in phase '{node.phase}'\n{log}{self._console(node)}"
         text = f"no answer after {self._now():.0f} s, in phase '{node.phase}'\n"
         if node.phase == control_port.READY:
             text += f"    its ssh port says {node.heard.decode(errors='replace')!r}\n"

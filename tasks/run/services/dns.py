@@ -237,7 +237,7 @@ def _status(project: Project) -> None:
     server = records.intact(place.state, DnsRecord)
     pid = dns_server.running(place)
     users = _users(project.workspace)
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "running": pid is not None,
         "pid": pid,
         "program": server.program if server and pid else None,
@@ -247,17 +247,17 @@ def _status(project: Project) -> None:
         "own": {each.name: dns_server.running(inner) for each in users if (inner := _inner(each))},
     }
     if project.words.options.get("o"):
-        json.dump(told, sys.stdout, indent=1)
+        json.dump(facts, sys.stdout, indent=1)
         sys.stdout.write("\n")
         return
-    for name, own in told["own"].items():
+    for name, own in facts["own"].items():
         how = f"process {own}" if own else "not running"
         sys.stdout.write(f"cluster {name} has its own, at {HOST} in its network: {how}\n")
     if pid:
-        where = ", ".join(f"[{each}]" if ":" in each else each for each in told["listen"])
-        sys.stdout.write(f"{told['program']} (process {pid}) on {where}, port {place.port}\n")
-        sys.stdout.write(f"  for {', '.join(told['clusters']) or 'no cluster'}\n")
-    elif not told["own"]:
+        where = ", ".join(f"[{each}]" if ":" in each else each for each in facts["listen"])
+        sys.stdout.write(f"{facts['program']} (process {pid}) on {where}, port {place.port}\n")
+        sys.stdout.write(f"  for {', '.join(facts['clusters']) or 'no cluster'}\n")
+    elif not facts["own"]:
         why = _obstacle(project.workspace)
         sys.stdout.write(f"not running{f': {why}' if why else ''}\n")
 

@@ -70,16 +70,16 @@ def script(probes: Sequence[Probe]) -> str:
     return "\n".join([FUNCTIONS, *lines, PIECES]) + "\n"
 
 
-def outcomes(probes: Sequence[Probe], said: str) -> list[str]:
+def outcomes(probes: Sequence[Probe], output: str) -> list[str]:
     """What came out of each probe: "" if it is well, else why not."""
-    answers = dict(re.findall(r"^(\d+) (.*)$", said, re.M))
-    found = [answers.get(str(index), "the node ended the check") for index in range(len(probes))]
-    return ["" if answer == "ok" else answer or "no answer" for answer in found]
+    answers = dict(re.findall(r"^(\d+) (.*)$", output, re.M))
+    texts = [answers.get(str(index), "the node ended the check") for index in range(len(probes))]
+    return ["" if answer == "ok" else answer or "no answer" for answer in texts]
 
 
-def pieces(said: str) -> int:
+def pieces(output: str) -> int:
     """How many packets this node cut into pieces, or put together from pieces, since it booted."""
-    lines = re.findall(r"^Ip: (.*)$", said, re.M)
+    lines = re.findall(r"^Ip: (.*)$", output, re.M)
     v4 = dict(zip(lines[0].split(), lines[1].split(), strict=False)) if len(lines) == 2 else {}  # noqa: PLR2004
     own = sum(int(v4.get(key, 0)) for key in ("FragCreates", "ReasmReqds"))
-    return own + sum(int(count) for count in re.findall(r"^Ip6FragCreates\s+(\d+)", said, re.M))
+    return own + sum(int(count) for count in re.findall(r"^Ip6FragCreates\s+(\d+)", output, re.M))

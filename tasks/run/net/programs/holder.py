@@ -49,17 +49,17 @@ def unshare(kind: str) -> None:
 
 def end_all(namespace: str) -> None:
     """Kill every process in a network namespace but this one, again until there is none."""
-    found = True
-    while found:
-        found = False
+    alive = True
+    while alive:
+        alive = False
         for process in Path("/proc").glob("[0-9]*"):
             if int(process.name) == os.getpid():
                 continue
             with contextlib.suppress(OSError):
                 if os.readlink(process / "ns/net") == namespace:
                     os.kill(int(process.name), signal.SIGKILL)
-                    found = True
-        time.sleep(0.002 if found else 0)
+                    alive = True
+        time.sleep(0.002 if alive else 0)
 
 
 def relay(near: socket.socket, target: tuple[str, int]) -> None:
@@ -141,10 +141,10 @@ class Outer:
             self.inner.close()
             inside(theirs, kind)
         theirs.close()
-        said = self.inner.recv(LARGEST).decode()
-        if not said.startswith("net:"):
-            raise OSError(said or "the inner process has ended")
-        self.namespace = said
+        answer = self.inner.recv(LARGEST).decode()
+        if not answer.startswith("net:"):
+            raise OSError(answer or "the inner process has ended")
+        self.namespace = answer
         words = [word.replace("{pid}", str(self.pids["inner"])) for word in uplink]
         self.uplink = subprocess.Popen(words, stdin=subprocess.DEVNULL, preexec_fn=end_with_parent)
         self.pids["uplink"] = self.uplink.pid

@@ -38,9 +38,9 @@ class PlainMonitor:
         words = {"execute": command, **({"arguments": arguments} if arguments else {})}
         self._link.sendall(json.dumps(words).encode() + b"\n")
         while line := self._lines.readline():
-            said = json.loads(line)
-            if "event" not in said:
-                return said.get("return")
+            answer = json.loads(line)
+            if "event" not in answer:
+                return answer.get("return")
         raise OSError("the monitor was closed")
 
 
