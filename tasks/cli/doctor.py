@@ -63,7 +63,7 @@ def _doctor(project: Project) -> None:
             sys.stdout.write(f"{each.state:<9} {each.what:<20} {each.text}\n")
     bad = [each.what for each in rows if each.state == "missing"]
     if bad:
-        raise UserError(f"missing: {', '.join(bad)}")
+        raise UserError(f"start needs programs or devices that are missing: {', '.join(bad)}")
 
 
 def findings(project: Project) -> list[Finding]:

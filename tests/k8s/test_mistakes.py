@@ -40,7 +40,7 @@ def test_waiting_for_what_is_not_there() -> None:
     ("words", "says"),
     [
         (["--from=nobody"], "unknown checkpoint 'nobody'"),
-        (["--from=nobody", "--nvm=3"], "a checkpoint has its own --nvm"),
+        (["--from=nobody", "--nvm=3"], "--from cannot be combined with --nvm"),
     ],
 )
 def test_a_checkpoint_that_is_not_there_or_is_what_it_is(words: list[str], says: str) -> None:

@@ -62,7 +62,7 @@ def late(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
 
 def _check_words(settings: Settings) -> None:
     if settings.wait == "ready" and not settings.kubernetes:
-        raise UsageError("--wait=ready: this cluster is without Kubernetes", "xc start --image=k8s")
+        raise UsageError("--wait=ready needs a cluster with Kubernetes", "start one: xc start --image=k8s")
 
 
 def _accel(settings: Settings, workspace: Workspace, kernel: Path | None) -> list[str]:

@@ -29,7 +29,10 @@ def refuse_clean(project: Project, argv: list[str]) -> None:
     """Raise UserError when `clean` would remove what running nodes work on."""
     names = [each.name for each in Running.all_left(project.workspace)] if argv[:1] == ["clean"] else []
     if names:
-        raise UserError(f"clusters are running: {', '.join(names)}", f"xc stop --name {names[0]}")
+        raise UserError(
+            f"clean would remove the files of running clusters: {', '.join(names)}",
+            f"stop them first: xc stop --name={names[0]}",
+        )
 
 
 def _refuse_early(project: Project) -> None:
@@ -71,7 +74,10 @@ def _plan(project: Project) -> Iterator[plan.Plan]:
     fixed = [key for key, value in options.items() if key not in WITH_FROM and usual.get(key) != value]
     if fixed:
         text = ", ".join(command_line.dashes(key) for key in fixed)
-        raise UsageError(f"--from: a checkpoint has its own {text}", f"xc checkpoint restore {name}")
+        raise UsageError(
+            f"--from cannot be combined with {text}: the checkpoint has its own settings",
+            f"restore it as it is: xc checkpoint restore {name}",
+        )
     with checkpoints.restorable(
         project.workspace, name, lambda saved: options.get("name", saved.cluster)
     ) as start:
@@ -102,15 +108,17 @@ def _added(project: Project) -> tuple[Node, ...]:
     settings = project.settings
     alive = running(project.workspace.cluster(settings.name))
     if not alive:
-        raise UserError(f"cluster '{settings.name}' is not running", "xc start")
+        raise UserError(f"cluster '{settings.name}' is not running", "start it: xc start")
     numbers = _numbers(project)
     twice = [number for number in numbers if number in alive]
     if twice:
-        raise UserError(f"already there: {', '.join(map(str, twice))}")
+        raise UserError(
+            f"{', '.join(map(node_name, twice))} {'is' if len(twice) == 1 else 'are'} running already"
+        )
     topology = project.definitions.topologies.get(settings.topology)
     lost = choice.homeless(topology, settings, tuple(numbers)) if topology else []
     if lost:
-        raise UsageError("; ".join(lost))
+        raise UsageError(f"scaleout: {'; '.join(lost)}")
     return tuple(settings.node(number) for number in numbers)
 
 

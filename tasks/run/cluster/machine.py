@@ -35,7 +35,7 @@ def _refuse_early(project: Project) -> None:
     own, node = _settings_and_node(project)
     alive = running(project.workspace.cluster(own.name))
     if node.number in alive:
-        raise UserError(f"already there: {node.name}", f"xc scalein {node.number}")
+        raise UserError(f"{node.name} is running already", f"remove it first: xc scalein {node.number}")
     checks.before_builds(own, project.workspace, (node,), adds=bool(alive))
 
 
@@ -49,7 +49,7 @@ def _settings_and_node(project: Project) -> tuple[Settings, Node]:
     try:
         return settings, settings.node(number)
     except ValueError:
-        raise UsageError(f"boot_vm: --nets: '{nets}' is no list of nets as 0,1,2") from None
+        raise UsageError(f"boot_vm: --nets: '{nets}' is not a list of nets such as 0,1,2") from None
 
 
 def _boot_vm(project: Project) -> None:
@@ -57,7 +57,7 @@ def _boot_vm(project: Project) -> None:
     survey = plan.survey(own, project.workspace)
     directory = project.workspace.cluster(own.name)
     if node.number in running(directory):
-        raise UserError(f"already there: {node.name}", f"xc scalein {node.number}")
+        raise UserError(f"{node.name} is running already", f"remove it first: xc scalein {node.number}")
     if running(directory):
         launch.add(plan.to_add(survey, (node,)))
     else:

@@ -55,7 +55,7 @@ class Request:
         if number not in numbers:
             nodes = ", ".join(map(str, numbers))
             raise UserError(
-                f"no node {number} in cluster '{self.place.cluster}'",
+                f"cluster '{self.place.cluster}' has no running node {number}",
                 f"there are: {nodes}" if nodes else "no cluster is running: xc start",
             )
         return number

@@ -35,7 +35,7 @@ def _graph(project: Project) -> None:
         return
     kind = options.get("o", "svg")
     if kind not in FORMATS:
-        raise UsageError(f"graph -o: '{kind}' is not known (known: {', '.join(FORMATS)})")
+        raise UsageError(f"graph -o {kind}: unknown format (known: {', '.join(FORMATS)})")
     try:
         figure, plans = _picture(project)
     except ValueError as error:  # a variable of guests that is no template
@@ -154,7 +154,7 @@ def _docs(project: Project, folder: Path) -> None:
     """topologies.md, its part below the mark, and topologies/<name>.svg."""
     page = folder / "topologies.md"
     if not page.is_file() or web_page.MARK not in page.read_text():
-        raise UserError(f"{page} has no line '{web_page.MARK}', below which the topologies are described")
+        raise UserError(f"{page} has no line '{web_page.MARK}', which must be above the generated part")
     shown = sorted(project.definitions.topologies.values(), key=lambda topology: topology.name)
     for topology in shown:
         figure = web_page.drawn(topology)

@@ -56,7 +56,7 @@ def _netem(project: Project) -> None:
     if action == "off":
         _off(nics.find(project, word, interface))
     elif values and not interface:
-        raise UsageError("which interface?", project.words.usage)
+        raise UsageError("no interface is given", project.words.usage)
     elif values:
         _on(nics.find(project, word, interface), netem.parse(values), way)
     else:

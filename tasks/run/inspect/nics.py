@@ -45,7 +45,7 @@ def of_node(project: Project, word: str) -> list[Plugged]:
     running = Running.get(project.workspace, project.settings.name)
     own = running.node(number)
     if running.pid(number) is None:
-        raise UserError(f"{own.root.name} does not run", "xc status")
+        raise UserError(f"{own.root.name} does not run", "see which nodes run: xc status")
     node = node_state.read(own).node
     return [Plugged(node, own, index) for index in range(len(node.nets))]
 

@@ -49,7 +49,8 @@ def wait(project: Project) -> None:
     if lacks:
         raise UserError(
             f"Kubernetes is not ready after {project.settings.timeout} s:\n" + "\n".join(watch.report(lacks)),
-            f"the cluster runs on: xc rsh --name={name} 1 kubectl get pods -A; xc stop --name={name} ends it",
+            f"the cluster is still running; look at it: xc rsh --name={name} 1 kubectl get pods -A; "
+            f"end it: xc stop --name={name}",
         )
     files.write_json(project.workspace.cluster(name).ready, {"seconds": seconds})
     progress.say(

@@ -103,7 +103,9 @@ def _options(command: str, text: str) -> tuple[str, ...]:
     try:
         words = tuple(shlex.split(text))
     except ValueError as error:
-        raise UserError(f"net_setup: what '{command}' printed cannot be read: {error}: {text!r}") from error
+        raise UserError(
+            f"net_setup: the output of '{command}' cannot be split into words: {error}: {text!r}"
+        ) from error
     if not words or not words[0].startswith("-"):
         what = f"printed no options for QEMU but {text.strip()!r}" if words else "printed nothing"
         raise UserError(

@@ -76,7 +76,7 @@ def start(folder: Path, name: str, impairment: Impairment, ways: Sequence[str]) 
         json.dumps(settings, sort_keys=True),
     ]
     sockets = [Path(f"{doors(folder, name)}.{way}.{end}") for way in ways for end in ("from", "to")]
-    failure = f"the program for {name} did not start"
+    failure = f"the program that disturbs the link {name} did not start"
     helper.start(
         helper.Helper(failure, argv, _state(folder, name), log, folder.parent),
         lambda _: all(path.exists() for path in sockets),
@@ -112,36 +112,36 @@ def _state(folder: Path, name: str) -> Path:
 
 
 def _read_time(name: str, text: str) -> float:
-    value = _number(text, TIMES, "a time as 50ms (units: us, ms, s)")
+    value = _number(text, TIMES, "a time such as 50ms (units: us, ms, s)")
     if value > MOST[name]:
-        raise ValueError(f"more than {MOST[name]:g} s: '{text}'")
+        raise ValueError(f"expected at most {MOST[name]:g} s, got '{text}'")
     return value
 
 
 def _read_loss(_: str, text: str) -> float:
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)%?", text)
     if not match or float(match[1]) > 100:
-        raise ValueError(f"not a part of 0 to 100 percent as 10%: '{text}'")
+        raise ValueError(f"expected a share of 0 to 100 percent such as 10%, got '{text}'")
     return float(match[1]) / 100
 
 
 def _read_rate(_: str, text: str) -> float:
-    value = _number(text, RATES, "a rate as 1mbit (units: bit, kbit, mbit, gbit)")
+    value = _number(text, RATES, "a rate such as 1mbit (units: bit, kbit, mbit, gbit)")
     if value and not LEAST_RATE <= value <= MOST_RATE:
-        raise ValueError(f"not between 1kbit and 100gbit: '{text}'")
+        raise ValueError(f"expected a rate between 1kbit and 100gbit, got '{text}'")
     return value
 
 
 def _read_limit(_: str, text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,6}", text) or not 1 <= int(text) <= MOST_WAITING:
-        raise ValueError(f"not a number of frames from 1 to {MOST_WAITING}: '{text}'")
+        raise ValueError(f"expected a number of frames from 1 to {MOST_WAITING}, got '{text}'")
     return int(text)
 
 
 def _number(text: str, units: Mapping[str, float], what: str) -> float:
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([a-z]*)", text.lower())
     if not match or (match[2] not in units and float(match[1])):
-        raise ValueError(f"not {what}: '{text}'")
+        raise ValueError(f"expected {what}, got '{text}'")
     return float(match[1]) * units.get(match[2], 0.0)
 
 

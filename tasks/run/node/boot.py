@@ -79,7 +79,7 @@ def _stamp(workspace: Workspace, noun: str, name: str, key: str) -> dict[str, An
     """The stamp of an artifact, with `key` in it; a damaged one is as good as none."""
     stamp = files.read_json(workspace.stamp(noun, name))
     if key not in stamp:
-        raise UserError(f"the {noun} '{name}' is not in {workspace.root}", f"xc {noun}:{name} builds it")
+        raise UserError(f"the {noun} '{name}' is not in {workspace.root}", f"build it: xc {noun}:{name}")
     return stamp
 
 

@@ -189,7 +189,9 @@ def wake(runs: Sequence[NodeRun], ssh: Callable[[NodeRun, str], Sequence[str]]) 
         faults = list(pool.map(lambda run: _wake_one(run, ssh), runs))
     failed = [f"  {run.node.name}: {fault}" for run, fault in zip(runs, faults, strict=True) if fault]
     if failed:
-        raise UserError("no new time and randomness for restored nodes:\n" + "\n".join(failed[:4]))
+        raise UserError(
+            "these restored nodes could not be given the time and new randomness:\n" + "\n".join(failed[:4])
+        )
 
 
 def _wake_one(run: NodeRun, ssh: Callable[[NodeRun, str], Sequence[str]]) -> str:

@@ -259,7 +259,7 @@ def _wrong_machine(machine: str) -> list[str]:
 def make_disk(image: Path, disk: Path, folder: Path) -> None:
     """A qcow2 that keeps only what differs from `image`; one is made in `folder`, the others are copies."""
     if not image.is_file():
-        raise UserError(f"the disk image {image} is not there", "xc image:NAME builds it")
+        raise UserError(f"the disk image {image} does not exist", "build it: xc image:NAME")
     template = folder / f"{files.digest(image)[:8]}.template"
     if not template.is_file():
         with files.atomic(template) as temp:

@@ -31,7 +31,7 @@ class Monitor:
         except ExecuteError as error:
             raise UserError(f"QEMU refuses '{command}': {error}") from error
         except QMPError as error:
-            raise UserError(f"{self.name}: QEMU is gone during '{command}': {error}") from error
+            raise UserError(f"{self.name}: QEMU ended during '{command}': {error}") from error
 
     @property
     def name(self) -> str:

@@ -125,14 +125,18 @@ async def _end_mirror(monitor: qmp.Monitor) -> None:
         await asyncio.sleep(0.002)
     ended = monitor.events("BLOCK_JOB_COMPLETED")
     if not ended or "error" in ended[-1]["data"]:
-        raise UserError(f"{monitor.name}: its disk could not be copied", "is the disk of the host full?")
+        raise UserError(
+            f"{monitor.name}: its disk could not be copied", "look whether the disk of the host is full"
+        )
 
 
 async def _job(monitor: qmp.Monitor) -> bool:
     """Whether the mirror has caught up. UserError when it has failed: then it is gone."""
     jobs = await monitor.execute("query-block-jobs")
     if not jobs:
-        raise UserError(f"{monitor.name}: its disk could not be copied", "is the disk of the host full?")
+        raise UserError(
+            f"{monitor.name}: its disk could not be copied", "look whether the disk of the host is full"
+        )
     return bool(jobs[0]["ready"])
 
 

@@ -109,7 +109,9 @@ def unpack(boot: Boot, shape: Shape, identity: str, source: Path, folder: Path) 
             go, who = control_port.line(control_port.GO), control_port.line(control_port.WHO)
             heard = _until(own, who, ended, say=go)
             if failed := control_port.failed_overlay(heard):
-                raise UserError(f"overlay {failed[0]} fails in the guest ({failed[1]})")
+                raise UserError(
+                    f"overlay {failed[0]} cannot be unpacked in the guest (tar ended with {failed[1]})"
+                )
             time.sleep(SETTLE_UNPACKED)
             qmp.each([own.qmp], lambda _, monitor: _freeze(monitor, temp / "state"))
         _finish(temp, own, identity, heard)
@@ -195,7 +197,7 @@ def _until(own: NodeDir, mark: bytes, ended: Callable[[], object], say: bytes = 
         connected = False
         while mark not in heard:
             if time.monotonic() > end or ended() is not None:
-                raise UserError(f"the template did not come to the freeze point: {_last_words(own)}")
+                raise UserError(f"the guest for the golden snapshot did not boot: {_last_words(own)}")
             try:
                 if not connected:
                     link.connect(str(own.control))

@@ -42,7 +42,7 @@ class Running:
             return cls(directory)
         if processes.of(directory):
             raise Damaged(directory.root, "the directory is gone", net_state.advice(directory))
-        raise UserError(f"cluster '{name}' is not running", "xc start")
+        raise UserError(f"cluster '{name}' is not running", "start it: xc start")
 
     @classmethod
     def every(cls, workspace: Workspace) -> list[Self]:

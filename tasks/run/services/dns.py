@@ -212,7 +212,7 @@ def _dns(project: Project) -> None:
     if action not in ("start", "stop", "status"):
         raise UsageError(unknown("action", action, ("start", "stop", "status")), project.words.usage)
     if project.words.options.get("o", "json") != "json" or (project.words.options and action != "status"):
-        raise UsageError("-o json is for 'dns status', and nothing else is", project.words.usage)
+        raise UsageError("only 'dns status' takes -o json, and no other option exists", project.words.usage)
     if action == "status":
         _status(project)
         return

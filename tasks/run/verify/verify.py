@@ -43,7 +43,10 @@ def _verify(project: Project) -> None:
     topologies = _topologies(project)
     name = project.words.settings.get("name", CLUSTER)
     if running(project.workspace.cluster(name)):
-        raise UserError(f"cluster '{name}' is running, and verify starts one of its own", "--name=OTHER")
+        raise UserError(
+            f"cluster '{name}' is running, and verify starts one of its own",
+            "name another cluster: --name=OTHER",
+        )
     checks: list[Result] = []
     for topology in topologies:
         log = project.workspace.root / "log" / "verify" / f"{topology}.log"
@@ -64,7 +67,7 @@ def _topologies(project: Project) -> list[str]:
         return names
     wrong = [unknown("topology", word, [*names, ALL]) for word in named if word not in names]
     if wrong:
-        raise UsageError("; ".join(wrong))
+        raise UsageError(f"verify: {'; '.join(wrong)}")
     return named or [project.settings.topology]
 
 
