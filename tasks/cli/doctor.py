@@ -46,7 +46,7 @@ ROOM = 4  # GiB that a first build with a kernel of its own takes
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. `state` is ok, missing (nothing works without) or optional."""
+    """One thing that was looked at. `state` is ok, missing (nothing works without it) or optional."""
 
     what: str
     state: str
@@ -67,7 +67,7 @@ def _doctor(project: Project) -> None:
 
 
 def findings(project: Project) -> list[Finding]:
-    """Everything there is to say about this host."""
+    """One finding for each thing that this project needs or can use on this host."""
     rows = [_program(name, "missing", "needed to start") for name in FOR_START]
     tools = [name for name in kbuild.TOOLS if name not in FOR_START]
     rows += [_program(name, "optional", "to build a kernel") for name in tools]
@@ -157,7 +157,7 @@ def _definitions(project: Project) -> list[Finding]:
 
 
 def _release(project: Project) -> list[Finding]:
-    """An unpacked release: whether its files are as it brought them."""
+    """Whether the files of an unpacked release are as they were when it was packed."""
     version = files.read_json(project.workspace.shipped).get("version")
     if version is None:
         return []

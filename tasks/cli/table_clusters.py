@@ -8,7 +8,7 @@ CLUSTER = "tasks.run.cluster"
 INSPECT = "tasks.run.inspect"
 AT_ONCE = f"{INSPECT}.at_once"
 FROM = Option("from", "a checkpoint to start from, instead of a boot", "NAME", kind="checkpoint")
-# Upstream looks for nodes up to these numbers; here it is known which ones there are.
+# Upstream looks for nodes up to these numbers; this project knows which nodes there are.
 COUNTS = tuple(
     Option(name, "not needed; for scripts of xcluster", "COUNT") for name in ("nvm", "nrouters", "ntesters")
 )

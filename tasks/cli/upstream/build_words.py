@@ -30,7 +30,7 @@ def completion(environ: Environ, args: Sequence[str]) -> None:
 
 
 def cache(environ: Environ, args: Sequence[str]) -> None:
-    """Pack overlays, or with --list and --clear tell and remove what is packed."""
+    """Pack overlays; or list (--list) or remove (--clear) those that are packed."""
     folder = values(environ)["__cached"]
     packed = sorted(name for name in _files(folder) if name.endswith(".tar"))
     chosen = [name for name in packed if not args or re.split(r"[@.]", name)[0] in args]

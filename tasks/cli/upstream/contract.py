@@ -31,7 +31,7 @@ Environ = Mapping[str, str]
 
 
 class Refused(Exception):
-    """A word that cannot be done: told as upstream does, exit code 1."""
+    """A word that cannot be done. The message has upstream's form, and the exit code is 1."""
 
 
 def values(environ: Environ) -> dict[str, str]:

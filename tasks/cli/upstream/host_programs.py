@@ -111,7 +111,7 @@ def _place(dest: str, path: str) -> str:
 
 
 def _copy(source: str, target: str) -> None:
-    """The content behind a link; what is there already is replaced, and not written through."""
+    """Copy the file that a link leads to. A file or link at the target is replaced, never written through."""
     fresh = f"{target}.{os.getpid()}.tmp"
     shutil.copy(source, fresh)
     os.replace(fresh, target)

@@ -32,7 +32,7 @@ from tasks.run.services import dns
 
 @dataclass
 class Launch:
-    """A start under way: its plan, what carries it out, and what the steps so far came to."""
+    """A start in progress: its plan, the backends that carry it out, and the results of the steps so far."""
 
     plan: Plan
     machines: NodeBackend
@@ -128,7 +128,7 @@ def _unplug(launch: Launch) -> None:
 
 
 def _bring_keys(launch: Launch) -> None:
-    """Make host keys that are missing; nodes of a checkpoint have theirs, and the secret of their cluster."""
+    """Make the host keys that are missing. A checkpoint has its nodes' keys, and its cluster's secret."""
     plan = launch.plan
     workspace, name = plan.workspace, plan.settings.name
     if plan.checkpoint:
@@ -239,7 +239,7 @@ def _wait(launch: Launch) -> None:
 
 
 def _wake(launch: Launch) -> None:
-    """What was saved goes on with the time of now, and randomness of its own."""
+    """Give restored nodes the present time and new randomness."""
     plan = launch.plan
 
     def ssh(run: NodeRun, command: str) -> list[str]:

@@ -45,7 +45,7 @@ def _refuse_early(project: Project) -> None:
 
 
 def _built(project: Project, cluster: list[str]) -> list[str]:
-    """The tasks before a start: nothing is built for a checkpoint, which is what it was."""
+    """The tasks before a start. Nothing is built for a checkpoint, which has all that it needs."""
     _refuse_early(project)
     return [] if "from" in project.words.options else cluster
 

@@ -77,7 +77,7 @@ def _boot_vm(project: Project) -> None:
 
 
 def _console(place: NodeDir) -> list[str]:
-    """The command for the console; without a terminal it lasts as long as the node, not as our input."""
+    """The command for the console. Without a terminal it ends with the node, not with our input."""
     command = reach.console_command(place, terminal=sys.stdin.isatty())
     return command if sys.stdin.isatty() else [word.replace("STDIO", "STDIO,ignoreeof") for word in command]
 

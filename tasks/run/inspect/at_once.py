@@ -1,6 +1,7 @@
 """rsh, status, stop and logs in the ordinary case, from a glance at the cluster.
 
-Each is answered here as by the module that the table of verbs names, or not at all: then that one is asked.
+The answer is the same as that of the module that the table of verbs names. In any other case there is no
+answer here, and that module is called.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def _sink(target: str | None) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def _dumping(nic: nics.Plugged, spool: Path) -> Iterator[IO[bytes]]:
-    """QEMU writes to `spool` while the block runs; the caller closes what is given."""
+    """QEMU writes to `spool` while the block runs. The caller closes the file that it gets."""
     name = f"dump-{nic.netdev}-{os.getpid()}"
 
     async def begin(monitor: qmp.Monitor) -> None:

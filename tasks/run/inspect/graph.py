@@ -23,7 +23,7 @@ from tasks.topology.schema import Topology
 
 FORMATS = ("svg", "png", "dot", "mermaid", "json")
 ANSWER = 10  # seconds for a node to tell of its links
-AT_ONCE = 8  # nodes that are asked
+AT_ONCE = 8  # nodes that are asked at the same time
 
 
 def _graph(project: Project) -> None:

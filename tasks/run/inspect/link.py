@@ -1,4 +1,4 @@
-"""The verbs that disturb a running cluster's links: `link` pulls a cable, `netem` makes it a bad one."""
+"""The verbs that disturb a running cluster's links: `link` unplugs a NIC, `netem` adds delay and loss."""
 
 import json
 import sys
@@ -39,7 +39,7 @@ def _link(project: Project) -> None:
 
 
 def _state(nic: nics.Plugged) -> str:
-    """QEMU does not tell; it was noted."""
+    """The state of the link as we recorded it: QEMU cannot be asked for it."""
     return node_state.cables(nic.own).cables.get(nic.name, "up")
 
 
@@ -64,7 +64,7 @@ def _netem(project: Project) -> None:
 
 
 def _on(nic: nics.Plugged, impairment: netem.Impairment, way: str) -> None:
-    """Replace what holds for this NIC; when that fails nothing holds."""
+    """Replace the impairment of this NIC. If that fails, the NIC has none."""
     ways = netem.WAYS[way]
 
     async def redirect(monitor: qmp.Monitor) -> None:

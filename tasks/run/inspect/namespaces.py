@@ -60,7 +60,7 @@ def _add(space: numbered.NumberedNamespace, prefix: str, folder: Path) -> None:
 
 
 def _br_setup(project: Project) -> None:
-    """As upstream; where a cluster has its nets for itself, its start makes them and this does nothing."""
+    """Make a bridge, as upstream does. Nothing is done where each start makes the bridges of its cluster."""
     word, mtu = project.words.args[0], project.words.options.get("mtu", "1500")
     if not word.isdigit() or int(word) > LAST_NET or not mtu.isdigit():
         raise UsageError(
@@ -107,7 +107,7 @@ def _nsdel(project: Project) -> None:
 
 
 def _remove(space: numbered.NumberedNamespace) -> None:
-    """Remove what is there of it."""
+    """Remove all parts of the namespace that exist."""
     for command in numbered.remove(space):
         with contextlib.suppress(CommandError):
             _as_root(command)

@@ -25,17 +25,17 @@ class Plugged:
 
     @property
     def name(self) -> str:
-        """As the guest calls it."""
+        """The guest's name of the NIC, such as eth1."""
         return f"eth{self.index}"
 
     @property
     def netdev(self) -> str:
-        """As QEMU calls what is behind it."""
+        """QEMU's name of the netdev behind the NIC."""
         return f"net{self.index}"
 
     @property
     def text(self) -> str:
-        """For messages."""
+        """Node and NIC, for messages."""
         return f"{self.name} of {self.node.name}"
 
 

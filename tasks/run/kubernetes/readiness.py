@@ -12,7 +12,7 @@ CONTROL = node_name(kubernetes.CONTROL)  # whose logs tell of the API
 
 @dataclass(frozen=True)
 class Lack:
-    """Something that is not ready, and whose log tells more."""
+    """Something that is not ready, and the logs that may say why."""
 
     what: str
     node: str = ""  # the node to look at

@@ -30,7 +30,7 @@ SYSTEM = "/api/v1/namespaces/kube-system/pods"
 
 
 def wait(project: Project) -> None:
-    """Until Kubernetes in the running cluster is ready. UserError when it is not in the settings' time."""
+    """Wait until Kubernetes in the running cluster is ready. UserError after the settings' `timeout`."""
     name = project.settings.name
     api = Api(kube_context.access(project.workspace, name))
     watch = ReadyWatch(project, api)
@@ -96,7 +96,7 @@ class ReadyWatch:
         return lines + ([f"  and {len(lacks) - TOLD} more"] if len(lacks) > TOLD else [])
 
     def _names(self) -> list[Lack]:
-        """On each node the name of the API has to be known."""
+        """The nodes on which the name of the API does not resolve."""
         with concurrent.futures.ThreadPoolExecutor(max(len(self._numbers), 1)) as pool:
             answers = list(
                 pool.map(lambda number: self._on(number, f"nslookup {NAME} 2>&1 || true"), self._numbers)

@@ -37,7 +37,7 @@ class Custom:
         return []
 
     def up(self, cluster: ClusterDir, nodes: Sequence[Node], prefix: str, ports: Ports) -> None:
-        """All is the program's business."""
+        """Nothing: the program makes what it needs, NIC by NIC."""
         check_length(cluster)
         cluster.net.mkdir(parents=True, exist_ok=True)
 
@@ -55,7 +55,7 @@ class Custom:
         return [self._nic(cluster, node, net, prefix, ports) for net in node.nets]
 
     def inside(self, cluster: ClusterDir | None) -> list[str]:
-        """Where we are."""
+        """Nothing: nodes run in the namespace that we are in."""
         return []
 
     def ssh(self, cluster: ClusterDir, number: int, ports: Ports) -> tuple[str, int]:
@@ -63,7 +63,7 @@ class Custom:
         return (addresses.v4(0, number), 22) if host_support.here() else ("127.0.0.1", ports.ssh + number)
 
     def processes(self, cluster: ClusterDir) -> dict[str, int | None]:
-        """None of ours."""
+        """None: this backend starts no process."""
         return {}
 
     def _nic(self, cluster: ClusterDir, node: Node, net: int, prefix: str, ports: Ports) -> ScriptNic:

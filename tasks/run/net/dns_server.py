@@ -30,7 +30,7 @@ class DnsServer:
     listen: tuple[str, ...] = LOOPBACK
     port: int = PORT
     prefix: tuple[str, ...] = ()  # words before the server's own, to run it somewhere else
-    resolvers: tuple[str, ...] = ()  # who is asked for other names; none: those of /etc/resolv.conf
+    resolvers: tuple[str, ...] = ()  # the servers for other names; empty: those of /etc/resolv.conf
     owner: Path | None = None  # the directory of the cluster that has it for itself
 
     @property
@@ -40,7 +40,7 @@ class DnsServer:
 
     @property
     def log(self) -> Path:
-        """What the server said."""
+        """The log of the server."""
         return self.folder / "server.log"
 
 
@@ -49,7 +49,7 @@ class Zone:
     """What a server answers itself; all else is asked of the host's name servers."""
 
     hosts: tuple[tuple[str, str], ...] = ()  # address and name; a name may have several
-    domains: tuple[str, ...] = ()  # names below these are never asked elsewhere
+    domains: tuple[str, ...] = ()  # no other server is asked for names below these
     others: str | None = None  # the IPv4 address of all other names; None: ask the host's name servers
 
 
@@ -84,7 +84,7 @@ def read_hosts(text: str, where: str) -> tuple[list[tuple[str, str]], list[str]]
 
 
 def up(place: DnsServer, server: str, zone: Zone) -> bool:
-    """See that a server with exactly this zone runs; whether it had to be started.
+    """Make sure that a server with exactly this zone runs. Returns whether it had to be started.
 
     Raises UserError when the port is taken or the server does not start; then there is none.
     """
@@ -110,7 +110,7 @@ def up(place: DnsServer, server: str, zone: Zone) -> bool:
 
 
 def down(place: DnsServer) -> bool:
-    """End the server and remove its files; whether it ran. None is fine."""
+    """End the server and remove its files. Returns whether it ran; it is no error if there is none."""
     ran = running(place) is not None
     records.end(place.state)
     files.remove(place.folder)
@@ -118,7 +118,7 @@ def down(place: DnsServer) -> bool:
 
 
 def running(place: DnsServer) -> int | None:
-    """The server's process; found out, not remembered."""
+    """The server's process as it is now; None if it does not run."""
     return records.process(place.state)
 
 
@@ -205,7 +205,7 @@ def _own(zone: Zone) -> Iterable[str]:
 
 
 def usable(listen: Sequence[str] = LOOPBACK) -> tuple[str, ...]:
-    """Those of the addresses of this host's loopback that are there: a host may have no IPv6."""
+    """The addresses that this host's loopback has: a host may have no IPv6."""
     v6 = Path("/proc/net/if_inet6")
     has_v6 = v6.is_file() and " lo\n" in v6.read_text()
     return tuple(address for address in listen if ":" not in address or has_v6)

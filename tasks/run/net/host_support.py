@@ -31,7 +31,7 @@ def here() -> bool:
 
 
 def fence() -> list[str]:
-    """What stands before a command that is to run in a network namespace of its own."""
+    """The words that must precede a command, so that it runs in a network namespace of its own."""
     user = [] if capable(SYS_ADMIN) else ["--user", "--map-root-user"]
     return [proc.need("unshare"), *user, "--net"]
 
@@ -50,7 +50,7 @@ def uplink() -> str | None:
 
 @functools.cache
 def obstacles() -> list[str]:
-    """Why bridges cannot be made here, nothing left out; empty: they can. Takes some milliseconds."""
+    """All reasons why bridges cannot be made here; empty if they can. Takes some milliseconds."""
     programs = ("nsenter", "unshare") if here() else ("nsenter", "unshare", "ip", "nft")
     missing = [_absent(program) for program in programs if not proc.find(program)]
     if not here() and uplink() is None:

@@ -57,7 +57,7 @@ def rules(registry: set[int]) -> str:
 
 
 def joining(place: NetPlace) -> list[str]:
-    """What stands before a command that is to run in the namespace."""
+    """The words that must precede a command, so that it runs in the namespace."""
     user = ["--user", "--preserve-credentials"] if place.user else []
     return [proc.need("nsenter"), "--target", str(_inner(place).pid), *user, "--net"]
 

@@ -1,4 +1,4 @@
-"""How bad a wire is: what a user says, as values, and the program (wire.py) that makes it so."""
+"""Impairments of a link: the user's options as values, and the program (wire.py) that carries them out."""
 
 import json
 import re
@@ -91,14 +91,14 @@ def doors(folder: Path, name: str) -> Path:
 
 
 def end(folder: Path, name: str) -> None:
-    """End the program of a NIC; none is fine."""
+    """End the program of a NIC; it is no error if there is none."""
     records.end(_state(folder, name))
     for path in folder.glob(f"netem-{name}.*"):
         path.unlink(missing_ok=True)
 
 
 def current(folder: Path, name: str) -> dict[str, Impairment]:
-    """What holds for a NIC now, by direction. When the program was killed from outside, all is lost."""
+    """The impairments of a NIC now, by direction. If its program was killed, every frame is lost."""
     wire = records.read_if_there(_state(folder, name), WireRecord, f"`xc netem N {name} off` ends it")
     if wire is None:
         return {}

@@ -70,7 +70,7 @@ def contents(settings: Settings, workspace: Workspace) -> list[str]:
 
 
 def artifact_hashes(settings: Settings, workspace: Workspace) -> dict[str, str]:
-    """The same by name, and QEMU itself: what a saved state is of no use without."""
+    """The same by name, with QEMU itself: a saved state can only be used with the same ones."""
     kernel, image = contents(settings, workspace)[:2]
     return {"kernel": kernel, "image": image, "qemu": files.digest(qemu.program())}
 

@@ -1,8 +1,8 @@
 """Names for guests: a DNS server on the host that knows all nodes, as long as a cluster runs.
 
 Guests know it as 192.168.0.250. In user space that is the host's loopback, so all such clusters of a
-workspace share one server; a cluster with bridges has that address, and a server, for itself. Who needs one
-is found out each time: the clusters with a running node, or somebody who said `dns start`.
+workspace share one server; a cluster with bridges has that address, and a server, for itself. A server is
+needed while a cluster has a running node, or after `dns start`; this is looked up each time.
 """
 
 import contextlib
@@ -44,13 +44,13 @@ def preflight(settings: Settings, workspace: Workspace) -> list[str]:
 
 
 def refresh(workspace: Workspace, *, shared_matters: bool = True) -> None:
-    """See that the servers run with the names of all running clusters, or not at all when nobody needs them.
+    """Run the servers with the names of all running clusters, or end them when no cluster needs them.
 
     Raises UserError when one cannot run; for the shared one that is a warning if it does not matter.
     """
     place = _place(workspace)
     if not (workspace.run.is_dir() and (place.folder.exists() or _users(workspace) or _is_kept(workspace))):
-        processes.end(ClusterDir(place.folder))  # one whose files somebody has removed
+        processes.end(ClusterDir(place.folder))  # a server whose files were removed
         return
     with files.locked(workspace.run / ".dns.lock"):
         if not place.state.exists():
@@ -73,7 +73,7 @@ def refresh(workspace: Workspace, *, shared_matters: bool = True) -> None:
 
 
 def _share(workspace: Workspace, users: list[Running]) -> None:
-    """See that the server on the loopback runs for these clusters, or not at all."""
+    """Run the server on the loopback for these clusters, or end it when there are none."""
     place = _place(workspace)
     if not users and not _is_kept(workspace):
         dns_server.down(place)

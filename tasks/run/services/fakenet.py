@@ -14,7 +14,7 @@ from tasks.run.running.cluster import Running, locked
 from tasks.run.services import dns
 
 FILTER = "fakenet"
-BACKENDS = ("bridge", "userspace")  # of others it is not known where net 0 leads
+BACKENDS = ("bridge", "userspace")  # net 0 of the other backends leads to unknown places
 
 
 def _fakenet(project: Project) -> None:
@@ -66,7 +66,7 @@ def _start(running: Running) -> None:
 
 
 def _redirect(running: Running, nodes: list[tuple[Node, NodeDir]]) -> None:
-    """Frames of net 0 go through the program."""
+    """Send the frames of net 0 through the program."""
     doors = [own.root / FILTER for _, own in nodes]
 
     async def redirect(index: int, monitor: qmp.Monitor) -> None:

@@ -1,6 +1,6 @@
 """Checks that a node does for us: a shell script for the guest, and what its answers mean.
 
-Everything that one node has to ask is in one script, for a login takes longer than what is asked.
+All probes of one node are in one script, since a login takes longer than the probes.
 """
 
 import re
@@ -28,13 +28,13 @@ gets() {{ [ "$(timeout {PATIENCE} wget -q -O- $1)" = "$2" ]; }}
 http_() {{ if again gets $2 $3; then echo "$1 ok"
 	else echo "$1 $(timeout {PATIENCE} wget -q -O- $2 2>&1 | tail -n1)"; fi; }}
 """
-# What was cut into pieces on its way: then a packet was larger than a wire, and nobody said so.
+# How many packets were cut into pieces: each was larger than the MTU of a link, which must not happen.
 PIECES = "grep -h ^Ip: /proc/net/snmp; grep -h ^Ip6Frag /proc/net/snmp6"
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One thing to ask from a node."""
+    """One check that a node carries out."""
 
     kind: Literal["ping", "ssh", "name", "http"]
     target: str  # an address, a name, a URL
@@ -71,7 +71,7 @@ def script(probes: Sequence[Probe]) -> str:
 
 
 def outcomes(probes: Sequence[Probe], output: str) -> list[str]:
-    """What came out of each probe: "" if it is well, else why not."""
+    """The outcome of each probe: "" if it succeeded, else the reason why not."""
     answers = dict(re.findall(r"^(\d+) (.*)$", output, re.M))
     texts = [answers.get(str(index), "the node ended the check") for index in range(len(probes))]
     return ["" if answer == "ok" else answer or "no answer" for answer in texts]

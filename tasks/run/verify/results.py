@@ -68,5 +68,5 @@ def as_junit(results: Iterable[Result]) -> bytes:
 
 
 def _allowed(text: str) -> str:
-    """Without the control characters that XML cannot have."""
+    """The text without the control characters that XML forbids."""
     return "".join(char if char >= " " or char in "\n\t" else "?" for char in text)

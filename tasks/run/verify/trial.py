@@ -1,4 +1,4 @@
-"""What is tried with a running cluster: the promises of its topology, and what is left when it has gone."""
+"""The checks of a running cluster: what its topology promises, and whether anything is left after its end."""
 
 import os
 import shlex
@@ -25,8 +25,8 @@ from tasks.topology import reachability
 from tasks.topology.netplan import NodePlan
 
 Finding = tuple[str, Outcome, str, float]
-AT_ONCE = 8  # nodes that are asked
-LOGIN = 60  # seconds for all that one node is asked
+AT_ONCE = 8  # nodes that are asked at the same time
+LOGIN = 60  # seconds for all probes of one node
 OURS = ("xcbr", "xct", "xcup")  # names of links begin so; namespaces end with the last process in them
 SERVER = Path(__file__).parents[1] / "net" / "programs" / "outside.py"
 OUTSIDE = "198.51.100.1"  # RFC 5737: nobody's
@@ -34,7 +34,7 @@ PORT = 8080
 
 
 def nodes(project: Project, only: int | None = None) -> Iterator[Finding]:
-    """Each node is who it should be, and reaches whom the topology promises; `only` what concerns one."""
+    """Check that each node is the right one and reaches what the topology promises; `only` for one node."""
     topology, shape, plans = graph.standing(project, project.settings)
     probes: dict[int, list[Probe]] = {number: [] for number in plans}
     for pair in reachability.promised(topology, plans, shape):
@@ -61,7 +61,7 @@ def _knows_names(project: Project) -> bool:
 
 
 def _names(project: Project, plans: Mapping[int, NodePlan], number: int) -> list[Probe]:
-    """The next node's name, asked of the own server; by the first also one that the host knows."""
+    """Each node asks its server for the name of the next node; the first one also for the long name."""
     numbers = sorted(plans)
     after = plans[numbers[(numbers.index(number) + 1) % len(numbers)]]
     own = [address.v4 for each in after.interfaces if each.name != "eth0" for address in each.addresses[:1]]
@@ -73,7 +73,7 @@ def _names(project: Project, plans: Mapping[int, NodePlan], number: int) -> list
 
 
 def _ask(project: Project, number: int, probes: Sequence[Probe]) -> list[Finding]:
-    """One login; all that this node has to try."""
+    """Log in once, and run all probes of this node."""
     name = node_name(number)
     try:
         output = _run(project, number, f"hostname; {probe.script(probes)}")
@@ -118,7 +118,7 @@ def inside(project: Project) -> Iterator[Finding]:
 
 
 def outside(project: Project) -> Iterator[Finding]:
-    """A server outside sees who comes over a router by the router's address."""
+    """Check that a server outside sees the router's address for whoever comes over a router."""
     _, _, plans = graph.standing(project, project.settings)
     hidden = {number: gate for number in plans if (gate := _gate(plans, number))}
     if not hidden:
@@ -202,5 +202,5 @@ def _processes(root: Path) -> set[str]:
 
 
 def left(project: Project, cluster: str, before: frozenset[str]) -> list[str]:
-    """What is there that was not there before."""
+    """The marks that are there now and were not there before."""
     return sorted(marks(project, cluster) - before)

@@ -25,7 +25,7 @@ OVERLAYS = "env network-topology iptools dns"  # with NAT and DNS on nodes, unle
 
 @dataclass(frozen=True)
 class Verified:
-    """A topology that is looked at."""
+    """A topology that is being verified."""
 
     project: Project
     topology: str
@@ -72,7 +72,7 @@ def _topologies(project: Project) -> list[str]:
 
 
 def _one(it: Verified) -> list[Result]:
-    """Everything about one topology; it is stopped in any case."""
+    """All checks of one topology. Its cluster is stopped in any case."""
     before = trial.marks(it.project, it.cluster)
     checks: list[Result] = []
     try:
@@ -117,7 +117,7 @@ def _testers(it: Verified) -> dict[str, str]:
 
 
 def _scaled(it: Verified, here: Project) -> Iterator[tuple[str, Outcome, str, float]]:
-    """A node more, which has to keep the promises too; and away again."""
+    """Add a node, for which the promises must hold too, and remove it again."""
     number = trial.one_more(here)
     if number is None:
         yield "scaleout", "skipped", "the topology has no place for one more", 0.0
@@ -141,7 +141,7 @@ def _timed(name: str, act: Callable[[], object]) -> tuple[str, Outcome, str, flo
 
 
 def _keep_consoles(it: Verified) -> None:
-    """What the nodes printed, beside the log, for the cluster is about to go."""
+    """Copy the nodes' consoles to the log's directory, since the cluster is about to be removed."""
     cluster = Running(it.project.workspace.cluster(it.cluster))
     for own in (cluster.node(number) for number in cluster.numbers):
         if own.console_log.is_file():

@@ -80,7 +80,7 @@ def relay(near: socket.socket, target: tuple[str, int]) -> None:
 
 
 def carry(source: socket.socket, sink: socket.socket) -> None:
-    """Bytes one way; the end of them too."""
+    """Carry bytes in one direction, and pass on their end."""
     with contextlib.suppress(OSError):
         while data := source.recv(BLOCK):
             sink.sendall(data)
@@ -99,7 +99,7 @@ class Inner:
         self.ports: dict[int, socket.socket] = {}
 
     def run(self) -> None:
-        """Until the outer process is gone."""
+        """Serve until the outer process has ended."""
         while True:
             for key, _ in self.selector.select():
                 if key.fileobj is not self.outer:
@@ -115,7 +115,7 @@ class Inner:
             threading.Thread(target=relay, args=[near, target], daemon=True).start()
 
     def order(self) -> bool:
-        """One order; whether there was one."""
+        """Carry out one order. Returns whether there was one."""
         data, fds, _, _ = socket.recv_fds(self.outer, LARGEST, 1)
         if not data:
             return False
@@ -197,7 +197,7 @@ def end_with_parent() -> None:
 
 
 def inside(outer: socket.socket, kind: str) -> None:
-    """The inner process, from its first to its last moment."""
+    """Run the inner process."""
     try:
         before = os.readlink("/proc/self/ns/net")
         unshare(kind)
@@ -216,7 +216,7 @@ def inside(outer: socket.socket, kind: str) -> None:
 
 
 def main(directory: Path, kind: str, uplink: list[str]) -> None:
-    """The outer process, until the inner one has ended."""
+    """Run the outer process until the inner one has ended."""
     outer = Outer(directory, kind, uplink)
     outer.run()
     end_all(outer.namespace)

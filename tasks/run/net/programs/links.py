@@ -152,7 +152,7 @@ def tap(name: str) -> None:
 
 
 def make(plan: dict[str, Any]) -> None:
-    """What the plan says. Raises OSError with the name of what fails."""
+    """Make what the plan says. Raises OSError with the name of what fails."""
     link = LinkSocket()
     there = {each.get_attr("IFLA_IFNAME"): each for each in link.all()}
     for name, _, _ in plan.get("taps", ()):

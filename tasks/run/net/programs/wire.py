@@ -1,4 +1,4 @@
-"""A bad wire between a NIC and its net: frames come late, slowly, or not at all.
+"""An impaired link between a NIC and its net: frames come late, slowly, or not at all.
 
     python wire.py NAME SETTINGS
 

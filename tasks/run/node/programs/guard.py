@@ -55,7 +55,7 @@ def resume(path: Path) -> None:
 
 
 def _step(monitor: PlainMonitor, until: float) -> bool:
-    """Whether the node runs and nothing of the saver is left in it."""
+    """Undo what the saver began, until the time is over. Returns whether the node runs without it."""
     monitor.ask("migrate_cancel")
     while time.monotonic() < until:
         jobs = monitor.ask("query-block-jobs") or []
