@@ -54,9 +54,7 @@ class NodeRun:
     node: Node
     directory: NodeDir
     process: "subprocess.Popen[bytes]"
-    frozen: Frozen | None = (
-        None  # the snapshot that the node is a clone of; it has asked for its identity already
-    )
+    frozen: Frozen | None = None  # the snapshot of a clone, which has asked for its identity already
 
 
 class NodeBackend(Protocol):
