@@ -56,7 +56,7 @@ def running(place: Place, old: Sleepers) -> Iterator[Place]:
     ("words", "status", "says"),
     [
         (["--dns-hosts=not/there"], 1, "dns_hosts: cannot read not/there"),
-        (["--wait=ready"], 2, "without Kubernetes"),
+        (["--wait=ready"], 2, "needs a cluster with Kubernetes"),
         (["--net=custom", "--net-setup=/not/there"], 1, "'/not/there' is no program"),
         (["--net=custom"], 1, "--net-setup=PROGRAM"),
         (["--kvm-opt='"], 1, "kvm_opt cannot be split"),
@@ -88,7 +88,7 @@ def test_a_start_without_qemu(running: Place) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "says"),
     [
-        (["scaleout", "3", "--wait=ready"], 2, "without Kubernetes"),
+        (["scaleout", "3", "--wait=ready"], 2, "needs a cluster with Kubernetes"),
         (["scaleout", "1"], 1, "vm-001 is running already"),
         (["scaleout", "999"], 2, "999 is no node number"),
         (["scaleout", "3", "--dns=auto", "--dns-hosts=not/there"], 1, "dns_hosts: cannot read"),
