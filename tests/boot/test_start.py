@@ -140,10 +140,10 @@ def test_a_port_in_use_is_named_before_anything_starts() -> None:
     ("words", "text"),
     [
         (["starts", "--dns-hosts=/not/there"], "dns_hosts"),
-        (["starts", "--wait=ready"], "without Kubernetes"),
+        (["starts", "--wait=ready"], "needs a cluster with Kubernetes"),
         (["starts", "--net-setup=/not/there"], "net_setup"),
         (["starts", "--machine=pcx"], "did you mean 'pc'"),
-        (["scaleout", "7", "--wait=ready"], "without Kubernetes"),
+        (["scaleout", "7", "--wait=ready"], "needs a cluster with Kubernetes"),
     ],
 )
 def test_what_is_refused_costs_no_running_cluster(base: Cluster, words: list[str], text: str) -> None:

@@ -33,7 +33,7 @@ def test_too_little_memory() -> None:
 def test_waiting_for_what_is_not_there() -> None:
     done = refused("starts", "--image=base", "--wait=ready")
     assert done.returncode == 2
-    assert "without Kubernetes" in done.stderr
+    assert "needs a cluster with Kubernetes" in done.stderr
 
 
 @pytest.mark.parametrize(
