@@ -1,1 +1,1 @@
-"""The doors: no work is done here."""
+"""The entry points: they call the rooms below, which do the work."""

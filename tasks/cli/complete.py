@@ -28,7 +28,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def candidates(before: Sequence[str], last: str) -> Iterable[str]:
-    """What may stand behind the words `before`, of which `last` is the beginning."""
+    """The candidates for `last`, the beginning of the word that comes after the words `before`."""
     row = next((table.VERBS[word] for word in before if word in table.VERBS), None)
     if last.startswith("--") and "=" in last:
         option = last.partition("=")[0]
@@ -104,7 +104,7 @@ def _values(row: Verb | None, word: str, before: Sequence[str]) -> Iterable[str]
 
 
 def _names(kind: str, before: Sequence[str], last: str) -> Iterable[str]:
-    """Names of a kind; of an unknown kind none, and the shell offers files."""
+    """The names of a kind. For an unknown kind there are none, and the shell offers files."""
     workspace = os.environ.get("XCLUSTER_WORKSPACE") or os.path.join(ROOT, "workspace")
     if kind == "node":
         folder = os.path.join(workspace, "run", _cluster(before))
@@ -144,10 +144,10 @@ def _tasks(last: str) -> list[str]:
     lists = {"kernel": "kernel", "image": "image", "ovl": "overlay"}
     if noun in lists:
         return [f"{noun}:{name}" for name in _names(lists[noun], (), "")]
-    return _asked(noun) if f"{noun}:" in SLOW else []
+    return _doit_tasks(noun) if f"{noun}:" in SLOW else []
 
 
-def _asked(noun: str) -> list[str]:
+def _doit_tasks(noun: str) -> list[str]:
     """Tasks as doit lists them."""
     import sys
 
@@ -157,7 +157,7 @@ def _asked(noun: str) -> list[str]:
     command = [sys.executable, "-P", "-m", "tasks", "list", "--all", "--quiet", noun]
     try:
         text = proc.output(command, env={"PYTHONPATH": ROOT}).decode()
-    except UserError:  # definitions are wrong; whoever presses TAB is not told
+    except UserError:  # definitions are wrong, which is no matter for completion
         return []
     return [line.split()[0] for line in text.splitlines() if line.strip()]
 

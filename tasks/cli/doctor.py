@@ -46,7 +46,7 @@ ROOM = 4  # GiB that a first build with a kernel of its own takes
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. `state` is ok, missing (nothing works without) or optional."""
+    """One thing that was looked at. `state` is ok, missing (nothing works without it) or optional."""
 
     what: str
     state: str
@@ -54,26 +54,26 @@ class Finding:
 
 
 def _doctor(project: Project) -> None:
-    found = findings(project)
+    rows = findings(project)
     if project.words.options.get("o") == "json":
-        json.dump([asdict(each) for each in found], sys.stdout, indent=1)
+        json.dump([asdict(each) for each in rows], sys.stdout, indent=1)
         sys.stdout.write("\n")
     else:
-        for each in found:
+        for each in rows:
             sys.stdout.write(f"{each.state:<9} {each.what:<20} {each.text}\n")
-    bad = [each.what for each in found if each.state == "missing"]
+    bad = [each.what for each in rows if each.state == "missing"]
     if bad:
-        raise UserError(f"missing: {', '.join(bad)}")
+        raise UserError(f"start needs programs or devices that are missing: {', '.join(bad)}")
 
 
 def findings(project: Project) -> list[Finding]:
-    """Everything there is to say about this host."""
-    found = [_program(name, "missing", "needed to start") for name in FOR_START]
+    """One finding for each thing that this project needs or can use on this host."""
+    rows = [_program(name, "missing", "needed to start") for name in FOR_START]
     tools = [name for name in kbuild.TOOLS if name not in FOR_START]
-    found += [_program(name, "optional", "to build a kernel") for name in tools]
-    found += [_header(name, package) for name, package in kbuild.HEADERS.items()]
-    found += [_program(name, "optional", use) for name, use in OPTIONAL.items()]
-    found += [
+    rows += [_program(name, "optional", "to build a kernel") for name in tools]
+    rows += [_header(name, package) for name, package in kbuild.HEADERS.items()]
+    rows += [_program(name, "optional", use) for name, use in OPTIONAL.items()]
+    rows += [
         _accel(project),
         *_nets(project),
         _memory(),
@@ -82,7 +82,7 @@ def findings(project: Project) -> list[Finding]:
         *_release(project),
         *_clusters(project),
     ]
-    return found
+    return rows
 
 
 def _program(name: str, without: str, use: str) -> Finding:
@@ -103,16 +103,16 @@ def _header(name: str, package: str) -> Finding:
 
 
 def _accel(project: Project) -> Finding:
-    known = accel.recall(project.workspace)
+    verdict = accel.recall(project.workspace)
     facts = files.read_json(project.workspace.stamp("kernel", project.settings.kernel))
-    if known is None and facts:
+    if verdict is None and facts:
         kernel = project.workspace.kernel(project.settings.kernel) / facts["boot"]
-        known = accel.choose("auto", project.workspace, kernel)
-    if known is None:
+        verdict = accel.choose("auto", project.workspace, kernel)
+    if verdict is None:
         return Finding(
             "accelerator", "ok", "not known yet: the first start boots a tiny guest to see if KVM works"
         )
-    return Finding("accelerator", "ok", f"{known.accel}: {known.why}")
+    return Finding("accelerator", "ok", f"{verdict.accel}: {verdict.why}")
 
 
 def _nets(project: Project) -> list[Finding]:
@@ -157,15 +157,15 @@ def _definitions(project: Project) -> list[Finding]:
 
 
 def _release(project: Project) -> list[Finding]:
-    """An unpacked release: whether its files are as it brought them."""
+    """Whether the files of an unpacked release are as they were when it was packed."""
     version = files.read_json(project.workspace.shipped).get("version")
     if version is None:
         return []
     damaged, edited = shipped.changed(shipped.Location(project.root, project.workspace))
     text = f"{version}, {len(edited)} files edited: {', '.join(edited[:5])}" if edited else str(version)
-    found = [Finding("release", "ok", text)]
+    release = [Finding("release", "ok", text)]
     hint = "not as the release brought it; if it was not made anew here, unpack the release again"
-    return found + [Finding("release", "missing", f"{name} is {hint}") for name in damaged]
+    return release + [Finding("release", "missing", f"{name} is {hint}") for name in damaged]
 
 
 def _clusters(project: Project) -> list[Finding]:

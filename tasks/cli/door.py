@@ -79,7 +79,7 @@ def _help(row: Verb | None) -> int:
 
 
 def _task(argv: list[str]) -> int:
-    """Tasks, targets and words of doit; or nothing at all."""
+    """Hand tasks, targets and words of doit to doit; without any word show the help."""
     options, words = command_line.common(argv)
     if any(word in VERSION for word in words[:1]):
         from tasks.cli import version
@@ -106,7 +106,7 @@ def _unknown(word: str) -> str | None:
 
 
 def _doit(names: list[str], words: Words) -> int:
-    """Let doit do verbs and tasks; or tell what it would do."""
+    """Let doit run verbs and tasks, or show what it would run."""
     if "dry_run" in words.options:
         from tasks.cli import dry_run
 

@@ -13,7 +13,7 @@ from tasks.project.project import ROOT, Project
 
 
 def tell(names: list[str], words: Words) -> int:
-    """Tell it of tasks, or of the verb that they name; the exit code."""
+    """Print the plan of tasks, or of the verb that they name. Returns the exit code."""
     pending = preview.pending(ROOT / "dodo.py", names)
     plan = _plan(words)
     if words.json:

@@ -12,7 +12,7 @@ _FUNCTION = r"^\s*(?:function\s+)?{}\s*\(\)"
 
 
 def run(argv: Sequence[str]) -> int | None:
-    """Hand over to the hook when it has something to say about these words; None when it has not."""
+    """Let the hook run these words if it has a command for them. Returns None if it has none."""
     path = os.environ["XCLUSTER_HOOK"] = os.path.abspath(os.environ["XCLUSTER_HOOK"])
     inside = os.environ.get(RUNNING, "").split()
     verb = argv[0] if argv else ""

@@ -75,6 +75,6 @@ def _entry(term: str, text: str) -> tuple[str, str, str]:
 
 
 def _text(text: str) -> str:
-    """Text in which troff sees nothing of its own."""
+    """The text, escaped so that troff takes nothing in it as a command."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq")
     return f"\\&{escaped}" if escaped.startswith(".") else escaped

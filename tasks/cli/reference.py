@@ -23,7 +23,7 @@ Row = tuple[str, str, str, tuple[str, ...]]  # name, default, help, choices
 
 
 def main() -> None:
-    """Write all of it."""
+    """Write all files that are derived from the table of verbs."""
     for path, text in texts().items():
         with files.atomic(path) as temp:
             temp.write_text(text)

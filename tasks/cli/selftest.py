@@ -30,7 +30,7 @@ def _test(project: Project) -> None:
 
 
 def pytest_words(words: Sequence[str]) -> list[str]:
-    """What pytest is told: the first word may name a set of tests; without words it is what CI runs."""
+    """The words for pytest. The first may name a set of tests; without words it is the set of CI."""
     if not words:
         return [TWO]
     return [*SETS.get(words[0], words[:1]), *words[1:]]

@@ -57,7 +57,7 @@ VERBS = (
     Verb(
         "lock",
         "tasks.build.stock.lock",
-        "write down in xcluster.lock what every input is; builds then compare",
+        "pin all inputs in xcluster.lock, with which builds then compare",
         "[NAME...]",
         options=(
             Option("update", "accept what these (default: all) are now"),
@@ -76,7 +76,7 @@ VERBS = (
     Verb(
         "cache",
         "tasks.build.stock.cache",
-        "downloads: ls, prune what nothing needs, export to or import from a tar",
+        "manage downloads: ls, prune what nothing needs, export to or import from a tar",
         "ls|prune|export FILE|import FILE",
         options=(
             Option("o", "json (ls)", "FORMAT", ("json",)),
@@ -92,7 +92,7 @@ VERBS = (
     Verb(
         "images",
         f"{CONTAINERS}.images",
-        "container images: list them, look for moved tags, make one",
+        "manage container images: list them, look for moved tags, make one",
         "[ls | check | update REF... | mkimage DIR|OVL|TAR | rm REF...]",
         options=(
             Option("o", "ls: json", "FORMAT", ("json",)),
@@ -108,7 +108,7 @@ VERBS = (
     Verb(
         "registry",
         f"{CONTAINERS}.registry",
-        "a private registry on the host, which guests pull from",
+        "run a private registry on the host, from which guests pull",
         "start | stop | status | ls | cache REF... | rm REF...",
         options=(
             Option("port", "start: TCP port on 127.0.0.1 [5000]", "PORT"),
@@ -140,7 +140,7 @@ VERBS = (
     Verb(
         "release",
         "tasks.build.release.release",
-        "archives that start a cluster elsewhere, without network; OVL: more overlays to bring along",
+        "make archives that start a cluster elsewhere, without network; OVL: more overlays to bring along",
         "[OVL...]",
         options=(Option("version", "name of the release [what git describe says]", "NAME"), DRY_RUN),
         examples=("xc release", "xc release --version=1.2 iperf"),
@@ -151,7 +151,7 @@ VERBS = (
     Verb(
         "diff",
         "tasks.build.release.diff",
-        "which files differ between two releases, archives, ISOs, disks or directories",
+        "show which files differ between two releases, archives, ISOs, disks or directories",
         "A B",
         options=(JSON,),
         examples=("xc diff 1.1 1.2", "xc diff old.iso workspace/iso/xcluster.iso -o json"),
@@ -164,7 +164,7 @@ TOOL = (
     Verb(
         "doctor",
         "tasks.cli.doctor",
-        "what is there, what is missing and how to get it",
+        "show what works on this host, what is missing, and how to get it",
         options=(JSON,),
         examples=("xc doctor", "xc doctor -o json"),
         needs=Needs.DEFINITIONS,
@@ -187,9 +187,9 @@ def _doit(name: str, summary: str, args: str, *examples: str, kinds: tuple[str, 
 
 
 DOIT = (
-    _doit("list", "tell the tasks that build; --all tells those in groups too", "[OPTIONS] [GROUP...]",
+    _doit("list", "list the tasks that build; --all lists those in groups too", "[OPTIONS] [GROUP...]",
           "xc list", "xc list --all ovl"),
-    _doit("info", "tell what a task needs, what it makes, and whether it would run", "TASK",
+    _doit("info", "show what a task needs, what it makes, and whether it would run", "TASK",
           "xc info image:base", "xc info mkcdrom"),
     _doit("clean", "remove what tasks made", "[OPTIONS] [TASK...]", "xc clean image:base", "xc clean -n"),
     _doit("forget", "have tasks run again, though nothing changed", "[TASK...]",

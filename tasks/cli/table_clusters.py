@@ -8,7 +8,7 @@ CLUSTER = "tasks.run.cluster"
 INSPECT = "tasks.run.inspect"
 AT_ONCE = f"{INSPECT}.at_once"
 FROM = Option("from", "a checkpoint to start from, instead of a boot", "NAME", kind="checkpoint")
-# Upstream looks for nodes up to these numbers; here it is known which ones there are.
+# Upstream looks for nodes up to these numbers; this project knows which nodes there are.
 COUNTS = tuple(
     Option(name, "not needed; for scripts of xcluster", "COUNT") for name in ("nvm", "nrouters", "ntesters")
 )
@@ -53,11 +53,11 @@ VERBS = (
     Verb(
         "status",
         f"{INSPECT}.status",
-        "the running nodes",
+        "show the running nodes",
         options=(
             JSON,
             Option("all", "of every cluster"),
-            Option("quiet", "only the exit code: how many run"),
+            Option("quiet", "print nothing; the exit code is how many nodes run"),
             *COUNTS,
         ),
         at_once=AT_ONCE,
@@ -111,7 +111,7 @@ VERBS = (
     Verb(
         "boot_vm",
         f"{CLUSTER}.machine",
-        "boot one node with its console here; it ends with the console",
+        "boot one node with its console in this terminal; the node ends when you leave it",
         "N [APPEND...]",
         options=(Option("nets", "nets of this node", "LIST"),),
         examples=("xc boot_vm 1", "xc boot_vm 3 --nets=0,4 debug"),

@@ -12,7 +12,7 @@ VERBS = (
     Verb(
         "rsh",
         REACH,
-        "run a command on a node; its exit code is ours",
+        "run a command on a node, and end with its exit code",
         "N COMMAND...",
         options=(Option("bg", "in background"),),
         at_once=AT_ONCE,
@@ -34,7 +34,7 @@ VERBS = (
     Verb(
         "vm",
         REACH,
-        "a terminal on a node: a window where there is a display, else in place",
+        "open a terminal on a node: a window where there is a display, else in place",
         "N",
         examples=("xc vm 1", "xc vm 201 --name=two"),
         least=1,
@@ -44,7 +44,7 @@ VERBS = (
     Verb(
         "console",
         REACH,
-        "the serial console of a node; Ctrl-] leaves it",
+        "open the serial console of a node; Ctrl-] leaves it",
         "N",
         examples=("xc console 1", "xc console vm-201"),
         least=1,
@@ -54,9 +54,9 @@ VERBS = (
     Verb(
         "logs",
         REACH,
-        "what the console of a node printed",
+        "show what the console of a node printed",
         "N",
-        options=(Option("events", "the boot's phases with times"),),
+        options=(Option("events", "the phases of the boot, with their times"),),
         at_once=AT_ONCE,
         examples=("xc logs 1", "xc logs 2 --events"),
         least=1,
@@ -66,7 +66,7 @@ VERBS = (
     Verb(
         "enter",
         f"{INSPECT}.namespaces",
-        "a shell or a command in the network of the running cluster",
+        "run a shell or a command in the network of the running cluster",
         "[COMMAND...]",
         examples=("xc enter", "xc enter ip -br address"),
         reads=Reads.COMMAND,
@@ -74,7 +74,7 @@ VERBS = (
     Verb(
         "link",
         f"{INSPECT}.link",
-        "pull a node's cable and plug it in again; shows them without up or down",
+        "unplug a NIC of a node and plug it in again; without up or down, show the links",
         "N [ethX [up|down]]",
         options=(JSON,),
         examples=("xc link 1 eth1 down", "xc link 1 -o json"),
@@ -85,7 +85,7 @@ VERBS = (
     Verb(
         "netem",
         f"{INSPECT}.link",
-        "make a node's link slow, late or lossy; shows it without options",
+        "add delay, loss or a rate limit to a node's link; without options, show them",
         "N [ethX [show|off]]",
         options=(
             Option("delay", "how late frames come: 50ms", "TIME"),
@@ -139,7 +139,7 @@ VERBS = (
     Verb(
         "verify",
         "tasks.run.verify.verify",
-        "start topologies, try all that they promise, stop them, and look what is left",
+        "start topologies, try every connection that they promise, stop them, and check that nothing is left",
         "[TOPOLOGY...]",
         options=(
             Option("topology", "one more way to name one; 'all' for every one", "NAME", kind="topology"),
@@ -154,7 +154,7 @@ VERBS = (
     Verb(
         "dns",
         "tasks.run.services.dns",
-        "the DNS server that guests ask",
+        "start, stop or show the DNS server that guests ask",
         "start|stop|status",
         options=(Option("o", "status: json", "FORMAT", ("json",)),),
         examples=("xc dns status", "xc dns stop"),
@@ -189,7 +189,7 @@ VERBS = (
     Verb(
         "nsenter",
         f"{INSPECT}.namespaces",
-        "a shell or a command in network namespace N",
+        "run a shell or a command in network namespace N",
         "N [COMMAND...]",
         examples=("xc nsenter 1", "xc nsenter 1 xc start"),
         reads=Reads.COMMAND,

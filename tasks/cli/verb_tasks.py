@@ -46,7 +46,7 @@ def tasks(loaded: project.Project, cluster: list[str]) -> Iterator[kit.Task]:
 
 
 def _is_task(row: Verb) -> bool:
-    """Not what doit has itself, and not what a build makes under the verb's name."""
+    """Whether the verb becomes a task of doit: not a word of doit, nor the name of a task that builds."""
     return bool(row.module) and row.name not in ("help", *table.MADE)
 
 

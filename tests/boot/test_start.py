@@ -40,7 +40,7 @@ def test_rsh_gives_the_remote_exit_code_and_keeps_words(base: Cluster) -> None:
     assert base.xc("rsh", "vm-001", "hostname").stdout.strip() == "vm-001"
     missing = base.xc("rsh", "3", "true", ok=False)
     assert missing.returncode == 1
-    assert "no node 3" in missing.stderr and "1, 2, 201, 202, 221" in missing.stderr
+    assert "has no running node 3" in missing.stderr and "1, 2, 201, 202, 221" in missing.stderr
 
 
 def test_rcp_brings_a_file(base: Cluster, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -68,7 +68,7 @@ def test_scaleout_and_scalein(base: Cluster) -> None:
     base.xc("scaleout", "7")
     assert base.rsh(7, "hostname").strip() == "vm-007"
     base.until(7, "ping -c1 -W2 192.168.1.1")
-    assert "already there" in base.xc("scaleout", "7", ok=False).stderr
+    assert "running already" in base.xc("scaleout", "7", ok=False).stderr
     base.xc("scalein", "7")
     assert 7 not in [node["number"] for node in base.status()["nodes"]]
     assert processes_of("t-base/vm-007") == []
@@ -140,10 +140,10 @@ def test_a_port_in_use_is_named_before_anything_starts() -> None:
     ("words", "text"),
     [
         (["starts", "--dns-hosts=/not/there"], "dns_hosts"),
-        (["starts", "--wait=ready"], "without Kubernetes"),
+        (["starts", "--wait=ready"], "needs a cluster with Kubernetes"),
         (["starts", "--net-setup=/not/there"], "net_setup"),
         (["starts", "--machine=pcx"], "did you mean 'pc'"),
-        (["scaleout", "7", "--wait=ready"], "without Kubernetes"),
+        (["scaleout", "7", "--wait=ready"], "needs a cluster with Kubernetes"),
     ],
 )
 def test_what_is_refused_costs_no_running_cluster(base: Cluster, words: list[str], text: str) -> None:

@@ -61,7 +61,7 @@ def test_wrong_settings_in_the_environment(checkout: Checkout) -> None:
     "words", [["rsh", "9", "ls"], ["console", "9"], ["logs", "9"], ["scalein", "9"], ["rcp", "9", "a", "b"]]
 )
 def test_a_node_that_is_not_there_is_1(checkout: Checkout, words: list[str]) -> None:
-    checkout.bad(*words, code=1, says=("no node 9", "xcluster"))
+    checkout.bad(*words, code=1, says=("no running node 9", "xcluster"))
 
 
 def test_what_there_is_to_reach(checkout: Checkout) -> None:

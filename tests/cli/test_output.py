@@ -66,7 +66,7 @@ def test_closed_streams(checkout: Checkout, line: str, status: int) -> None:
 def test_errors_as_json(checkout: Checkout) -> None:
     ran = checkout.bad("scalein", "9", "-o", "json", code=1, says=())
     told = json.loads(ran.err)
-    assert ran.out == "" and "no node 9" in told["error"] and "xc start" in told["hint"]
+    assert ran.out == "" and "no running node 9" in told["error"] and "xc start" in told["hint"]
     ran = checkout.bad("start", "--image=bse", "-o", "json", code=2, says=())
     assert "unknown image 'bse'" in json.loads(ran.err)["error"]
 

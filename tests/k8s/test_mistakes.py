@@ -33,14 +33,14 @@ def test_too_little_memory() -> None:
 def test_waiting_for_what_is_not_there() -> None:
     done = refused("starts", "--image=base", "--wait=ready")
     assert done.returncode == 2
-    assert "without Kubernetes" in done.stderr
+    assert "needs a cluster with Kubernetes" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (["--from=nobody"], "unknown checkpoint 'nobody'"),
-        (["--from=nobody", "--nvm=3"], "a checkpoint has its own --nvm"),
+        (["--from=nobody", "--nvm=3"], "--from cannot be combined with --nvm"),
     ],
 )
 def test_a_checkpoint_that_is_not_there_or_is_what_it_is(words: list[str], says: str) -> None:

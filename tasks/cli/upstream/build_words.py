@@ -30,14 +30,14 @@ def completion(environ: Environ, args: Sequence[str]) -> None:
 
 
 def cache(environ: Environ, args: Sequence[str]) -> None:
-    """Pack overlays, or with --list and --clear tell and remove what is packed."""
+    """Pack overlays; or list (--list) or remove (--clear) those that are packed."""
     folder = values(environ)["__cached"]
     packed = sorted(name for name in _files(folder) if name.endswith(".tar"))
-    wanted = [name for name in packed if not args or re.split(r"[@.]", name)[0] in args]
+    chosen = [name for name in packed if not args or re.split(r"[@.]", name)[0] in args]
     if environ.get("__list"):
-        sys.stdout.write("".join(f"{os.path.join(folder, name)}\n" for name in wanted))
+        sys.stdout.write("".join(f"{os.path.join(folder, name)}\n" for name in chosen))
     elif environ.get("__clear"):
-        for name in wanted:
+        for name in chosen:
             os.unlink(os.path.join(folder, name))
     else:
         setup = environ.get("SETUP", "")
@@ -66,18 +66,18 @@ def mkimage(environ: Environ, args: Sequence[str]) -> None:
         raise Refused("--bootable: an image has no boot loader here, QEMU is given the kernel")
     if environ.get("__version"):
         environ = {**environ, "XCLUSTER_VERSION": environ["__version"]}
-    asked = environ.get("__image", "")
+    option = environ.get("__image", "")
     name = image_name(values(environ)["__image"])
     if not os.path.isfile(os.path.join(ROOT, "images", name, "image.yaml")):
         name = "base"
     _build([f"image:{name}"], {**environ, "__image": name})
     contract.home(environ)
-    made = os.path.join(values(environ)["XCLUSTER_WORKSPACE"], "image", f"{name}.qcow2")
-    if "/" in asked and image_name(asked) != name:
-        _convert(made, asked, environ)
+    disk = os.path.join(values(environ)["XCLUSTER_WORKSPACE"], "image", f"{name}.qcow2")
+    if "/" in option and image_name(option) != name:
+        _convert(disk, option, environ)
 
 
-def _convert(made: str, out: str, environ: Environ) -> None:
+def _convert(source: str, out: str, environ: Environ) -> None:
     from pathlib import Path
 
     from tasks.base import errors, files, proc
@@ -85,7 +85,7 @@ def _convert(made: str, out: str, environ: Environ) -> None:
     kind = environ.get("__format") or "qcow2"
     try:
         with files.atomic(Path(out)) as temp:
-            proc.output(["qemu-img", "convert", "-O", kind, made, str(temp)])
+            proc.output(["qemu-img", "convert", "-O", kind, source, str(temp)])
     except errors.UserError as error:
         raise Refused(str(error)) from None
 
@@ -99,16 +99,16 @@ def ximage(environ: Environ, args: Sequence[str]) -> None:
     name = image_name(environ.get("__image") or "base")
     if "/" in name or not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name):
         raise Refused(f"Not a name for an image [{name}]")
-    wanted = [_overlay_name(environ, word) for word in args]
+    overlays = [_overlay_name(environ, word) for word in args]
     path = os.path.join(ROOT, "images", name, "image.yaml")
     if os.path.isfile(path):
         with open(path, encoding="utf-8") as file:
             if file.readline() != MADE:
                 raise Refused(f"{path} is not ours to change: extend it with --image=NEW, or edit it")
             old = re.search(r"^overlays: \[(.*)\]$", file.read(), re.MULTILINE)
-            wanted = [*(old.group(1).split(", ") if old else ()), *wanted]
+            overlays = [*(old.group(1).split(", ") if old else ()), *overlays]
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    listed = ", ".join(dict.fromkeys(wanted))
+    listed = ", ".join(dict.fromkeys(overlays))
     with open(f"{path}.tmp", "w", encoding="utf-8") as file:
         file.write(f"{MADE}summary: base with {listed}\nextends: base\noverlays: [{listed}]\n")
     os.replace(f"{path}.tmp", path)
@@ -129,8 +129,8 @@ def kernel_build(environ: Environ, args: Sequence[str]) -> None:
             raise Refused(f"--{name[2:]}: use `{instead}` in kernel/NAME.yaml; see docs/kernels.md")
     name = values(environ)["__kver"]
     if not os.path.isfile(os.path.join(ROOT, "kernel", f"{name}.yaml")):
-        known = ", ".join(sorted(each[:-5] for each in _files(f"{ROOT}/kernel") if each.endswith(".yaml")))
-        raise Refused(f"no kernel [{name}], there are: {known}; kernel/NAME.yaml makes another one")
+        kernels = ", ".join(sorted(each[:-5] for each in _files(f"{ROOT}/kernel") if each.endswith(".yaml")))
+        raise Refused(f"no kernel [{name}], there are: {kernels}; kernel/NAME.yaml makes another one")
     _become(["menuconfig", name] if environ.get("__menuconfig") else [f"kernel:{name}"], environ)
 
 
@@ -142,8 +142,8 @@ def build_base(environ: Environ, args: Sequence[str]) -> None:
         environ = {**environ, "XCLUSTER_WORKSPACE": os.path.abspath(args[0])}
     if environ.get("__version"):
         environ = {**environ, "XCLUSTER_VERSION": environ["__version"]}
-    told = values(environ)
-    _become([f"kernel:{told['__kver']}", f"image:{image_name(told['__image'])}", "ovl"], environ)
+    settings = values(environ)
+    _become([f"kernel:{settings['__kver']}", f"image:{image_name(settings['__image'])}", "ovl"], environ)
 
 
 def k8s_build_images(environ: Environ, args: Sequence[str]) -> None:
@@ -163,8 +163,8 @@ def k8s_test(environ: Environ, args: Sequence[str]) -> None:
     if network:
         contract.overlay(environ, network)
     overlays = " ".join(word for word in (environ.get("XOVLS", ""), network) if word)
-    said = {key: value for key, value in environ.items() if value or key not in TESTED}
-    kept = _plain({**TESTED, **said, "XOVLS": overlays, "XCLUSTER": os.path.join(ROOT, "xc")})
+    own = {key: value for key, value in environ.items() if value or key not in TESTED}
+    kept = _plain({**TESTED, **own, "XOVLS": overlays, "XCLUSTER": os.path.join(ROOT, "xc")})
     how = ["--list"] if environ.get("__list") else args[1:]
     sys.stdout.flush()
     os.execve(script, [script, "test", *how], dict(kept))

@@ -31,7 +31,7 @@ Environ = Mapping[str, str]
 
 
 class Refused(Exception):
-    """A word that cannot be done: told as upstream does, exit code 1."""
+    """A word that cannot be done. The message has upstream's form, and the exit code is 1."""
 
 
 def values(environ: Environ) -> dict[str, str]:
@@ -43,7 +43,7 @@ def values(environ: Environ) -> dict[str, str]:
     version = environ.get("__kver") or own["kernel"]
     kernel = os.path.join(workspace, "kernel", own["kernel"])
     image = image_name(environ.get("__image") or own["image"])
-    found = {
+    defaults = {
         "XCLUSTER": os.path.join(ROOT, "xc"),
         "XCLUSTER_WORKSPACE": workspace,
         "XCLUSTER_HOME": home,
@@ -72,7 +72,7 @@ def values(environ: Environ) -> dict[str, str]:
         **{f"__{key}": own[key] for key in ("machine", "mem", "smp", "nets_vm", "nets_router")},
     }
     kept = ("XCLUSTER", "XCLUSTER_WORKSPACE", "XCLUSTER_HOME", "__image")
-    return {key: value if key in kept else environ.get(key) or value for key, value in found.items()}
+    return {key: value if key in kept else environ.get(key) or value for key, value in defaults.items()}
 
 
 def _settings(environ: Environ) -> dict[str, str]:
@@ -103,17 +103,17 @@ def _file() -> dict[str, str]:
 
 def home(environ: Environ) -> None:
     """Make the directories that scripts count on, with upstream's names for our files in them."""
-    told = values(environ)
+    settings = values(environ)
     if environ.get("XCLUSTER_HOME"):
         return
-    place, workspace = told["XCLUSTER_HOME"], told["XCLUSTER_WORKSPACE"]
-    for folder in (place, told["XCLUSTER_TMP"]):
+    place, workspace = settings["XCLUSTER_HOME"], settings["XCLUSTER_WORKSPACE"]
+    for folder in (place, settings["XCLUSTER_TMP"]):
         os.makedirs(folder, exist_ok=True)
     for name in _below(os.path.join(workspace, "image"), ".qcow2"):
         _link(f"../image/{name}.qcow2", os.path.join(place, "hd.img" if name == "base" else f"hd-{name}.img"))
     for name in _below(os.path.join(workspace, "kernel"), ".json"):
         _link(f"../kernel/{name}/bzImage", os.path.join(place, f"bzImage-{name}"))
-    image = image_name(told["__image"])
+    image = image_name(settings["__image"])
     if os.path.isfile(os.path.join(workspace, "image", f"{image}.libs")):
         _link(f"../image/{image}.libs", os.path.join(place, "base-libs.txt"))
 
@@ -133,8 +133,8 @@ def _link(target: str, path: str) -> None:
 
 def env(environ: Environ, args: Sequence[str]) -> None:
     """Print the settings, to be evaluated by a shell."""
-    told = values(environ)
-    quoted = {key: told[key].replace("'", "'\\''") for key in NAMES}
+    settings = values(environ)
+    quoted = {key: settings[key].replace("'", "'\\''") for key in NAMES}
     sys.stdout.write("".join(f"{key}='{value}'\n" for key, value in quoted.items()))
 
 
@@ -157,8 +157,8 @@ def cached_tar(environ: Environ, args: Sequence[str]) -> None:
         raise Refused("No ovl")
     folder = values(environ)["__cached"]
     setup = [part for part in environ.get("SETUP", "").split(",") if part]
-    wanted = ["".join(f"@{part}" for part in setup), *(f"@{part}" for part in setup), ""]
-    for suffix in wanted:
+    suffixes = ["".join(f"@{part}" for part in setup), *(f"@{part}" for part in setup), ""]
+    for suffix in suffixes:
         path = os.path.join(folder, f"{args[0]}{suffix}.tar")
         if os.path.isfile(path):
             sys.stdout.write(path + "\n")

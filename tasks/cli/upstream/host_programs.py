@@ -25,14 +25,14 @@ def install_prog(environ: Environ, args: Sequence[str]) -> None:
     pattern = _left_out(environ)
     installed = []
     for word in args:
-        found = _find(word)
-        if found is None:
+        program = _find(word)
+        if program is None:
             sys.stderr.write(f"WARNING: Program not found [{word}]\n")
             continue
         target = os.path.join(dest, "bin", os.path.basename(word))
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        _copy(found, target)
-        installed.append(found)
+        _copy(program, target)
+        installed.append(program)
     _take(installed, dest, pattern, environ)
 
 
@@ -43,8 +43,8 @@ def cplib(environ: Environ, args: Sequence[str]) -> None:
 
 def libs(environ: Environ, args: Sequence[str]) -> None:
     """Print the libraries of programs and libraries, less what the image has."""
-    found = _libraries(args, _left_out(environ), values(environ)["XCLUSTER_WORKSPACE"])
-    sys.stdout.write("".join(f"{path}\n" for path in found))
+    libraries = _libraries(args, _left_out(environ), values(environ)["XCLUSTER_WORKSPACE"])
+    sys.stdout.write("".join(f"{path}\n" for path in libraries))
 
 
 def cploader(environ: Environ, args: Sequence[str]) -> None:
@@ -89,19 +89,19 @@ def _left_out(environ: Environ) -> re.Pattern[str] | None:
 
 
 def _libraries(words: Iterable[str], left_out: re.Pattern[str] | None, workspace: str) -> list[str]:
-    found = [path for word in words if os.path.isfile(word) for path in elf.libraries(Path(word))]
-    own = [path for path in dict.fromkeys(found) if f"{workspace}/" not in path]
+    libraries = [path for word in words if os.path.isfile(word) for path in elf.libraries(Path(word))]
+    own = [path for path in dict.fromkeys(libraries) if f"{workspace}/" not in path]
     return [path for path in own if not (left_out and left_out.search(path))]
 
 
 def _take(
     words: Sequence[str], dest: str, left_out: re.Pattern[str] | None, environ: Mapping[str, str]
 ) -> None:
-    found = _libraries(words, left_out, values(environ)["XCLUSTER_WORKSPACE"])
-    for path in found:
+    libraries = _libraries(words, left_out, values(environ)["XCLUSTER_WORKSPACE"])
+    for path in libraries:
         _copy(path, _place(dest, path))
     inside = os.path.abspath(dest) + os.sep
-    _record([word for word in words if not os.path.abspath(word).startswith(inside)] + found, environ)
+    _record([word for word in words if not os.path.abspath(word).startswith(inside)] + libraries, environ)
 
 
 def _place(dest: str, path: str) -> str:
@@ -111,7 +111,7 @@ def _place(dest: str, path: str) -> str:
 
 
 def _copy(source: str, target: str) -> None:
-    """The content behind a link; what is there already is replaced, and not written through."""
+    """Copy the file that a link leads to. A file or link at the target is replaced, never written through."""
     fresh = f"{target}.{os.getpid()}.tmp"
     shutil.copy(source, fresh)
     os.replace(fresh, target)

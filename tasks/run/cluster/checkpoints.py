@@ -43,7 +43,7 @@ def _checkpoint(project: Project) -> None:
     action, names = command_line.action(project.words, ACTIONS)
     for name in names:
         if not NAME.fullmatch(name):
-            raise UsageError(f"'{name}' is no name for a checkpoint: use a-z, 0-9, '.', '_' and '-'")
+            raise UsageError(f"'{name}' cannot be the name of a checkpoint: use a-z, 0-9, '.', '_' and '-'")
     files.sweep(project.workspace.checkpoints)  # what killed ones left
     if action == "save":
         _save(project, names[0])
@@ -60,7 +60,7 @@ def _save(project: Project, name: str) -> None:
     began = time.monotonic()
     with _locked(workspace, name), locked(workspace, cluster), proc.interruptible():
         if checkpoint.find(workspace, name):
-            raise UserError(f"there is a checkpoint '{name}' already", f"xc checkpoint rm {name}")
+            raise UserError(f"checkpoint '{name}' already exists", f"remove it: xc checkpoint rm {name}")
         directory = workspace.cluster(cluster)
         settings, nodes = _running(workspace, cluster)
         _check_room(workspace, directory, nodes)
@@ -83,20 +83,25 @@ def _running(workspace: Workspace, name: str) -> tuple[Settings, list[Node]]:
     cluster = Running.find(workspace, name)
     alive = cluster.alive() if cluster else {}
     if not cluster or not alive:
-        raise UserError(f"cluster '{name}' is not running", "xc start")
-    dead = [node_name(number) for number in cluster.numbers if number not in alive]
+        raise UserError(f"cluster '{name}' is not running", "start it: xc start")
+    dead = [number for number in cluster.numbers if number not in alive]
     if dead:
-        raise UserError(f"these nodes do not run: {', '.join(dead)}", f"xc scalein --name={name} NODE")
+        raise UserError(
+            f"these nodes do not run: {', '.join(map(node_name, dead))}",
+            f"remove them first: xc scalein --name={name} {' '.join(map(str, dead))}",
+        )
     record = cluster.record
     settings = Settings(**{**record.settings.model_dump(), "accel": record.accel})
     if settings.net == "custom":
-        raise UserError("NICs that a program of yours made cannot be saved", "use --net=bridge or userspace")
+        raise UserError(
+            "a cluster with --net=custom cannot be saved", "start it with --net=bridge or --net=userspace"
+        )
     now = boot.artifact_hashes(settings, workspace)
     changed = [part for part in now if record.made_of.get(part) != now[part]]
     if changed:
         raise UserError(
-            f"not what cluster '{name}' was started from any more: {', '.join(changed)}",
-            "nothing could restore this checkpoint; start the cluster anew",
+            f"these have changed since cluster '{name}' was started: {', '.join(changed)}",
+            "nothing could restore this checkpoint; start the cluster again, then save it",
         )
     return settings, list(cluster.nodes().values())
 
@@ -123,7 +128,7 @@ def _check_room(workspace: Workspace, directory: ClusterDir, nodes: Sequence[Nod
     free = shutil.disk_usage(workspace.root).free
     if needed > free:
         raise UserError(
-            f"a checkpoint would take up to {progress.amount(needed)}, and {progress.amount(free)} are free",
+            f"the checkpoint needs up to {progress.amount(needed)}, but only {progress.amount(free)} is free",
             f"free some space below {workspace.root}, or remove checkpoints: xc checkpoint list",
         )
 
@@ -186,8 +191,9 @@ def restorable(workspace: Workspace, name: str, target: Callable[[Checkpoint], s
         if differs:
             lines = "".join(f"\n  {part}: {advice}" for part, advice in differs.items())
             raise UserError(
-                f"checkpoint '{name}' cannot be restored, this is not what it was saved with:{lines}",
-                f"or remove it, and save a new one: xc checkpoint rm {name}",
+                f"checkpoint '{name}' cannot be restored, because these are not the same "
+                f"as when it was saved:{lines}",
+                f"build the same again; or remove the checkpoint: xc checkpoint rm {name}",
             )
         yield plan.to_restore(plan.survey(saved.settings(cluster), workspace), saved)
 
@@ -198,13 +204,13 @@ def _target(project: Project, saved: Checkpoint) -> str:
     name = project.words.settings.get("name", saved.cluster)
     if other is None and name != saved.cluster:
         raise UsageError(
-            f"checkpoint '{saved.name}' is of cluster '{saved.cluster}'",
-            f"--as={name} restores it as '{name}'",
+            f"checkpoint '{saved.name}' was saved from cluster '{saved.cluster}'",
+            f"to restore it as '{name}': --as={name}",
         )
     try:
         return Settings(name=other or saved.cluster).name
     except ValueError:
-        raise UsageError(f"--as: '{other}' is no name for a cluster") from None
+        raise UsageError(f"--as: '{other}' cannot be the name of a cluster") from None
 
 
 def _list(project: Project) -> None:
@@ -214,7 +220,7 @@ def _list(project: Project) -> None:
         sys.stdout.write("\n")
         return
     if not checkpoints:
-        progress.say("there is no checkpoint: xc checkpoint save NAME")
+        progress.say("there are no checkpoints; `xc checkpoint save NAME` makes one")
     for each in checkpoints:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(each["saved"]))
         sizes = f"{progress.amount(each['disk'])} on disk ({progress.amount(each['apparent'])} apparent)"
@@ -255,7 +261,7 @@ def _find(workspace: Workspace, name: str) -> Checkpoint:
     saved = checkpoint.find(workspace, name)
     if saved is None:
         names = [each.name for each in checkpoint.every(workspace)]
-        raise UserError(unknown("checkpoint", name, names), "xc checkpoint list")
+        raise UserError(unknown("checkpoint", name, names), "see the checkpoints: xc checkpoint list")
     return saved
 
 

@@ -25,9 +25,9 @@ from tasks.run.services import dns
 def before_builds(
     settings: Settings, workspace: Workspace, nodes: tuple[Node, ...] | None = None, *, adds: bool = False
 ) -> None:
-    """Refuse what no build can mend, before minutes are spent on one: all but what concerns artifacts.
+    """Refuse, before minutes are spent on builds, what no build can mend: all checks but those of artifacts.
 
-    `nodes` are those of the settings, or others. With `adds` they come beside those that run.
+    `nodes` are the nodes of the settings, or others. With `adds` they are added to the running ones.
     """
     _check_words(settings)
     settings = selection.decided(settings)
@@ -62,11 +62,11 @@ def late(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
 
 def _check_words(settings: Settings) -> None:
     if settings.wait == "ready" and not settings.kubernetes:
-        raise UsageError("--wait=ready: this cluster is without Kubernetes", "xc start --image=k8s")
+        raise UsageError("--wait=ready needs a cluster with Kubernetes", "start one: xc start --image=k8s")
 
 
 def _accel(settings: Settings, workspace: Workspace, kernel: Path | None) -> list[str]:
-    """Why there can be no KVM, if it was asked for by name; `auto` goes without."""
+    """Why KVM cannot be used, if the setting demands it. With `auto` the nodes are emulated instead."""
     why = accel.unusable(workspace, kernel) if settings.accel == "kvm" and proc.find(qemu.QEMU) else None
     return [f"accel=kvm: {why}"] if why else []
 
@@ -74,7 +74,7 @@ def _accel(settings: Settings, workspace: Workspace, kernel: Path | None) -> lis
 def _machines(
     machines: NodeBackend, settings: Settings, nodes: Sequence[Node], predecessor: Predecessor | None
 ) -> list[str]:
-    """What the node backend lacks. The memory of what runs takes a while to find, and rarely matters."""
+    """What the node backend lacks. The memory of running nodes is only read when it matters: that is slow."""
     problems = machines.preflight(settings, nodes)
     if not problems or not predecessor:
         return problems

@@ -22,7 +22,7 @@ from tasks.run.services import dns
 
 
 def stop(workspace: Workspace, name: str) -> bool:
-    """Stop the cluster and remove all it left. Whether there was one; a cluster that is not there is fine."""
+    """Stop the cluster and remove all it left. Returns whether there was one; it is no error if not."""
     directory = workspace.cluster(name)
     with locked(workspace, name):
         ran = stop_running(directory)

@@ -15,7 +15,7 @@ WARNINGS = 5  # of one topology
 
 
 def warn(project: Project) -> None:
-    """Counts that a topology is not made for may be meant, but break what it promises."""
+    """Warn of numbers of nodes that the topology is not made for: they may be meant, but break promises."""
     topology = project.definitions.topologies.get(project.settings.topology)
     packed = iso_choice.recorded(project.workspace.choice(project.settings.name))
     shape = choice.shape(project.settings, packed=packed.env if packed else {})
@@ -26,7 +26,7 @@ def warn(project: Project) -> None:
 
 
 def _not_packed(project: Project, topology: Topology) -> list[str]:
-    """Guests read about a topology in the overlay that brings it."""
+    """The problem that the ISO lacks the overlay in which guests read about their topology, if it does."""
     if topology.name == PLAIN_TOPOLOGY:
         return []
     if any(overlay.directory == topology.directory for overlay in _unpacked(project, iso.choose(project))):
@@ -43,7 +43,7 @@ def _unpacked(project: Project, packed: iso_choice.IsoChoice) -> list[Overlay]:
 
 
 def check_manifests(project: Project) -> None:
-    """Pods must not wait for what nobody brings: UserError."""
+    """Raise UserError if pods would wait for container images that cannot come."""
     if project.settings.kubernetes:
         packed = iso.choose(project)
         overlays = _unpacked(project, packed)

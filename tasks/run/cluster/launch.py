@@ -32,7 +32,7 @@ from tasks.run.services import dns
 
 @dataclass
 class Launch:
-    """A start under way: its plan, what carries it out, and what the steps so far came to."""
+    """A start in progress: its plan, the backends that carry it out, and the results of the steps so far."""
 
     plan: Plan
     machines: NodeBackend
@@ -128,7 +128,7 @@ def _unplug(launch: Launch) -> None:
 
 
 def _bring_keys(launch: Launch) -> None:
-    """Make host keys that are missing; nodes of a checkpoint have theirs, and the secret of their cluster."""
+    """Make the host keys that are missing. A checkpoint has its nodes' keys, and its cluster's secret."""
     plan = launch.plan
     workspace, name = plan.workspace, plan.settings.name
     if plan.checkpoint:
@@ -155,7 +155,7 @@ def _start_nodes(launch: Launch) -> None:
         for run in runs:
             if run.process.poll() is not None:
                 log = run.directory.qemu_log.read_text(errors="replace").strip().splitlines()
-                reason = log[-1] if len(log) > 1 else "it said nothing"
+                reason = log[-1] if len(log) > 1 else "it printed nothing"
                 raise UserError(f"QEMU of {run.node.name} ended: {reason}") from error
         raise
 
@@ -178,7 +178,9 @@ def _boot_of(launch: Launch, node: Node) -> Boot:
     source = launch.snapshots.get(snapshot.shape_of(node))
     if source is None:
         if launch.snapshots:
-            progress.say(f"{node.name} is the only one of its memory, CPUs and command line: it boots cold")
+            progress.say(
+                f"{node.name} boots the ordinary way: no other node has its memory, CPUs and command line"
+            )
         return replace(plain, iso=files.held(plain.iso, held) if plain.iso else None)
     return snapshot.thawing(plain, source, held)
 
@@ -237,7 +239,7 @@ def _wait(launch: Launch) -> None:
 
 
 def _wake(launch: Launch) -> None:
-    """What was saved goes on with the time of now, and randomness of its own."""
+    """Give restored nodes the present time and new randomness."""
     plan = launch.plan
 
     def ssh(run: NodeRun, command: str) -> list[str]:
@@ -254,8 +256,9 @@ def _summary(launch: Launch, seconds: float) -> str:
     pids = (*running(plan.directory).values(), *of_nets)
     real = sum(proc.real_memory(pid) for pid in pids if pid) / 1024
     configured = sum(node.mem for node in plan.nodes)
+    nodes = f"{len(plan.nodes)} node{'s' if len(plan.nodes) > 1 else ''}"
     return (
-        f"{len(plan.nodes)} nodes {'restored ' if plan.checkpoint else ''}in {seconds:.1f} s, "
+        f"{nodes} {'restored ' if plan.checkpoint else ''}in {seconds:.1f} s, "
         f"accel={plan.boot.accel} ({plan.accel_reason}), net={plan.settings.net} ({plan.net_reason}), "
         f"{real:.0f} MiB real memory ({configured} MiB configured), "
         f"{progress.amount(progress.downloaded())} downloaded"

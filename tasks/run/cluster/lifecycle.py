@@ -29,7 +29,10 @@ def refuse_clean(project: Project, argv: list[str]) -> None:
     """Raise UserError when `clean` would remove what running nodes work on."""
     names = [each.name for each in Running.all_left(project.workspace)] if argv[:1] == ["clean"] else []
     if names:
-        raise UserError(f"clusters are running: {', '.join(names)}", f"xc stop --name {names[0]}")
+        raise UserError(
+            f"clean would remove the files of running clusters: {', '.join(names)}",
+            f"stop them first: xc stop --name={names[0]}",
+        )
 
 
 def _refuse_early(project: Project) -> None:
@@ -42,7 +45,7 @@ def _refuse_early(project: Project) -> None:
 
 
 def _built(project: Project, cluster: list[str]) -> list[str]:
-    """The tasks before a start: nothing is built for a checkpoint, which is what it was."""
+    """The tasks before a start. Nothing is built for a checkpoint, which has all that it needs."""
     _refuse_early(project)
     return [] if "from" in project.words.options else cluster
 
@@ -66,17 +69,20 @@ def _plan(project: Project) -> Iterator[plan.Plan]:
         iso_checks.warn(project)
         yield plan.to_start(plan.survey(project.settings, project.workspace))
         return
-    given = project.words.settings
+    options = project.words.settings
     usual = project.words.row.defaults if project.words.row else {}
-    fixed = [key for key, value in given.items() if key not in WITH_FROM and usual.get(key) != value]
+    fixed = [key for key, value in options.items() if key not in WITH_FROM and usual.get(key) != value]
     if fixed:
         text = ", ".join(command_line.dashes(key) for key in fixed)
-        raise UsageError(f"--from: a checkpoint has its own {text}", f"xc checkpoint restore {name}")
+        raise UsageError(
+            f"--from cannot be combined with {text}: the checkpoint has its own settings",
+            f"restore it as it is: xc checkpoint restore {name}",
+        )
     with checkpoints.restorable(
-        project.workspace, name, lambda saved: given.get("name", saved.cluster)
+        project.workspace, name, lambda saved: options.get("name", saved.cluster)
     ) as start:
-        asked = start.settings.model_copy(update={"wait": project.settings.wait})
-        yield replace(start, settings=asked)
+        settings = start.settings.model_copy(update={"wait": project.settings.wait})
+        yield replace(start, settings=settings)
 
 
 def _windows(project: Project) -> None:
@@ -102,15 +108,17 @@ def _added(project: Project) -> tuple[Node, ...]:
     settings = project.settings
     alive = running(project.workspace.cluster(settings.name))
     if not alive:
-        raise UserError(f"cluster '{settings.name}' is not running", "xc start")
+        raise UserError(f"cluster '{settings.name}' is not running", "start it: xc start")
     numbers = _numbers(project)
     twice = [number for number in numbers if number in alive]
     if twice:
-        raise UserError(f"already there: {', '.join(map(str, twice))}")
+        raise UserError(
+            f"{', '.join(map(node_name, twice))} {'is' if len(twice) == 1 else 'are'} running already"
+        )
     topology = project.definitions.topologies.get(settings.topology)
     lost = choice.homeless(topology, settings, tuple(numbers)) if topology else []
     if lost:
-        raise UsageError("; ".join(lost))
+        raise UsageError(f"scaleout: {'; '.join(lost)}")
     return tuple(settings.node(number) for number in numbers)
 
 

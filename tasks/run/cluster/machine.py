@@ -32,14 +32,14 @@ def injected(project: Project) -> list[ovl.OverlayBuild]:
 
 def _refuse_early(project: Project) -> None:
     """Raise UserError for a node that cannot be booted, before anything is built for it."""
-    own, node = _asked(project)
+    own, node = _settings_and_node(project)
     alive = running(project.workspace.cluster(own.name))
     if node.number in alive:
-        raise UserError(f"already there: {node.name}", f"xc scalein {node.number}")
+        raise UserError(f"{node.name} is running already", f"remove it first: xc scalein {node.number}")
     checks.before_builds(own, project.workspace, (node,), adds=bool(alive))
 
 
-def _asked(project: Project) -> tuple[Settings, Node]:
+def _settings_and_node(project: Project) -> tuple[Settings, Node]:
     """The node that `boot_vm` names, and the settings with what the words say of it. UsageError."""
     number = _number(project.words.args[0])
     nets = project.words.options.get("nets")
@@ -49,15 +49,15 @@ def _asked(project: Project) -> tuple[Settings, Node]:
     try:
         return settings, settings.node(number)
     except ValueError:
-        raise UsageError(f"boot_vm: --nets: '{nets}' is no list of nets as 0,1,2") from None
+        raise UsageError(f"boot_vm: --nets: '{nets}' is not a list of nets such as 0,1,2") from None
 
 
 def _boot_vm(project: Project) -> None:
-    own, node = _asked(project)
+    own, node = _settings_and_node(project)
     survey = plan.survey(own, project.workspace)
     directory = project.workspace.cluster(own.name)
     if node.number in running(directory):
-        raise UserError(f"already there: {node.name}", f"xc scalein {node.number}")
+        raise UserError(f"{node.name} is running already", f"remove it first: xc scalein {node.number}")
     if running(directory):
         launch.add(plan.to_add(survey, (node,)))
     else:
@@ -77,7 +77,7 @@ def _boot_vm(project: Project) -> None:
 
 
 def _console(place: NodeDir) -> list[str]:
-    """The command for the console; without a terminal it lasts as long as the node, not as our input."""
+    """The command for the console. Without a terminal it ends with the node, not with our input."""
     command = reach.console_command(place, terminal=sys.stdin.isatty())
     return command if sys.stdin.isatty() else [word.replace("STDIO", "STDIO,ignoreeof") for word in command]
 

@@ -102,7 +102,7 @@ def predecessor(directory: ClusterDir) -> Predecessor | None:
 def held(predecessor: Predecessor | None, own: Ports) -> frozenset[int]:
     """The ports that a predecessor gives back; `own` are the new cluster's, which has the same if it can.
 
-    Those of its dead nodes too: its nets may hold them still.
+    The ports of its dead nodes are among them, since its nets may still hold those.
     """
     if predecessor is None:
         return frozenset()

@@ -20,7 +20,7 @@ class StartStep(Generic[Work]):
 
 
 def carry_out(steps: Sequence[StartStep[Work]], work: Work, *, keep: bool = False) -> None:
-    """Do the steps in order. What one raises is raised, after all begun were undone in reverse.
+    """Do the steps in order. If one raises, undo all begun steps in reverse order, and raise the same again.
 
     With `keep` nothing is undone, so that one can look at what is there.
     """
@@ -37,7 +37,7 @@ def carry_out(steps: Sequence[StartStep[Work]], work: Work, *, keep: bool = Fals
 
 
 def _undo(step: StartStep[Work], work: Work) -> None:
-    """What cannot be undone keeps no other step from being undone."""
+    """Undo a step. If that fails, print a warning, so that the other steps are still undone."""
     try:
         if step.undo:
             step.undo(work)

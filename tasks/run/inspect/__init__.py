@@ -1,1 +1,1 @@
-"""Looks at, and disturbs, what runs."""
+"""The verbs that look at a running cluster, and those that disturb it."""

@@ -1,6 +1,7 @@
 """rsh, status, stop and logs in the ordinary case, from a glance at the cluster.
 
-Each is answered here as by the module that the table of verbs names, or not at all: then that one is asked.
+The answer is the same as that of the module that the table of verbs names. In any other case there is no
+answer here, and that module is called.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ ROLES = (("tester", 221), ("router", 201), ("vm", 1))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Asked:
+class Request:
     """A verb, and the cluster that it is for."""
 
     words: Words
@@ -55,7 +56,7 @@ class Asked:
         if number not in numbers:
             nodes = ", ".join(map(str, numbers))
             raise UserError(
-                f"no node {number} in cluster '{self.place.cluster}'",
+                f"cluster '{self.place.cluster}' has no running node {number}",
                 f"there are: {nodes}" if nodes else "no cluster is running: xc start",
             )
         return number
@@ -64,22 +65,22 @@ class Asked:
 def answer(words: Words, place: Place) -> int | None:
     """Do the verb; the exit code, or None when it takes more than a glance."""
     try:
-        return VERBS[words.verb or ""](Asked(words, place))
+        return VERBS[words.verb or ""](Request(words, place))
     except Unsure:
         return None
 
 
-def _status(asked: Asked) -> int:
-    if "all" in asked.words.options:
+def _status(request: Request) -> int:
+    if "all" in request.words.options:
         raise Unsure
-    cluster = asked.view()
+    cluster = request.view()
     alive = [node for node in cluster.nodes if node.pid] if cluster else []
-    if "quiet" in asked.words.options:
+    if "quiet" in request.words.options:
         return min(len(alive), 255)
-    if asked.words.json:
+    if request.words.json:
         output.as_json(_facts(cluster) if cluster else None)
     elif cluster is None:
-        progress.say(f"cluster '{asked.place.cluster}' is not running")
+        progress.say(f"cluster '{request.place.cluster}' is not running")
     else:
         sys.stdout.write(_text(cluster))
     return 0
@@ -116,27 +117,28 @@ def _role(number: int) -> str:
     return next(role for role, first in ROLES if number >= first)
 
 
-def _stop(asked: Asked) -> int:
+def _stop(request: Request) -> int:
     # A server of the DNS for a cluster that has crashed is ended by `stop` too.
-    if asked.words.json or "dry_run" in asked.words.options or os.path.isdir(os.path.join(asked.run, ".dns")):
+    if request.words.json or "dry_run" in request.words.options:
         raise Unsure
-    if asked.view() is not None:
+    if os.path.isdir(os.path.join(request.run, ".dns")) or request.view() is not None:
         raise Unsure
-    progress.say(f"cluster '{asked.place.cluster}' is not running")
+    progress.say(f"cluster '{request.place.cluster}' is not running")
     return 0
 
 
-def _rsh(asked: Asked) -> int:
-    node = asked.node()
-    keys = os.path.join(asked.place.workspace, "keys")
-    own, known = os.path.join(keys, "id_ed25519"), os.path.join(keys, asked.place.cluster, "known_hosts")
+def _rsh(request: Request) -> int:
+    node = request.node()
+    keys = os.path.join(request.place.workspace, "keys")
+    own = os.path.join(keys, "id_ed25519")
+    host_keys = os.path.join(keys, request.place.cluster, "known_hosts")
     program = _find("ssh")
     if program is None or not os.path.isfile(own):
         raise Unsure
-    command = list(asked.words.args[1:])
-    if "bg" in asked.words.options:
+    command = list(request.words.args[1:])
+    if "bg" in request.words.options:
         command = ssh_words.background(command)
-    options = ssh_words.options(own, known, f"{asked.place.cluster}-{node.name}")
+    options = ssh_words.options(own, host_keys, f"{request.place.cluster}-{node.name}")
     sys.stdout.flush()
     os.execv(program, [program, *options, "-p", str(node.ssh), f"root@{node.host}", *command])
 
@@ -147,9 +149,9 @@ def _find(program: str) -> str | None:
     return next((path for path in paths if os.access(path, os.X_OK) and os.path.isfile(path)), None)
 
 
-def _logs(asked: Asked) -> int:
-    folder = os.path.join(asked.run, asked.place.cluster, node_name(asked.number()))
-    log = os.path.join(folder, "events.log" if "events" in asked.words.options else "console.log")
+def _logs(request: Request) -> int:
+    folder = os.path.join(request.run, request.place.cluster, node_name(request.number()))
+    log = os.path.join(folder, "events.log" if "events" in request.words.options else "console.log")
     if not os.path.isfile(log):
         raise Unsure
     sys.stdout.flush()
@@ -160,4 +162,4 @@ def _logs(asked: Asked) -> int:
     return 0
 
 
-VERBS: Mapping[str, Callable[[Asked], int]] = {"status": _status, "stop": _stop, "rsh": _rsh, "logs": _logs}
+VERBS: Mapping[str, Callable[[Request], int]] = {"status": _status, "stop": _stop, "rsh": _rsh, "logs": _logs}

@@ -30,7 +30,7 @@ def _tcpdump(project: Project) -> None:
     node, *rest = project.words.args
     options = project.words.options
     if not rest:
-        raise UsageError("which interface?", project.words.usage)
+        raise UsageError("no interface is given", project.words.usage)
     interface, *more = rest
     if "get" in options:
         _only(project, "get")
@@ -39,7 +39,8 @@ def _tcpdump(project: Project) -> None:
         return
     if more:
         raise UsageError(
-            f"not understood: {' '.join(more)}; every frame is captured, filter them when you look at them",
+            f"unexpected words: {' '.join(more)}; "
+            "tcpdump takes no filter, so filter when you read the capture",
             project.words.usage,
         )
     if "start" in options:
@@ -49,19 +50,24 @@ def _tcpdump(project: Project) -> None:
     count = _count(options.get("count") or options.get("c") or "0")
     target = options.get("file") or options.get("w")
     if not target and sys.stdout.isatty():
-        raise UsageError("a pcap is not for terminals", f"xc tcpdump {node} {interface} | wireshark -k -i -")
+        raise UsageError(
+            "a capture cannot be written to a terminal",
+            f"for example: xc tcpdump {node} {interface} | wireshark -k -i -; or --file=FILE",
+        )
     _capture(nics.find(project, node, interface), target, count)
 
 
 def _only(project: Project, name: str) -> None:
     others = [option for option in project.words.options if option != name]
     if others:
-        raise UsageError(f"--{name} goes with no {command_line.dashes(others[0])}", project.words.usage)
+        raise UsageError(
+            f"--{name} cannot be combined with {command_line.dashes(others[0])}", project.words.usage
+        )
 
 
 def _count(text: str) -> int:
     if not text.isdigit():
-        raise UsageError(f"--count: not a number of frames: '{text}'")
+        raise UsageError(f"--count: expected a number of frames, got '{text}'")
     return int(text)
 
 
@@ -103,14 +109,16 @@ def _sink(target: str | None) -> Iterator[IO[bytes]]:
     try:
         file = open(target, "wb")
     except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}", "--file=FILE") from error
+        raise UserError(
+            f"cannot write {target}: {error.strerror}", "write it to another file: --file=FILE"
+        ) from error
     with file, files.explained(Path(target)):
         yield file
 
 
 @contextlib.contextmanager
 def _dumping(nic: nics.Plugged, spool: Path) -> Iterator[IO[bytes]]:
-    """QEMU writes to `spool` while the block runs; the caller closes what is given."""
+    """QEMU writes to `spool` while the block runs. The caller closes the file that it gets."""
     name = f"dump-{nic.netdev}-{os.getpid()}"
 
     async def begin(monitor: qmp.Monitor) -> None:
@@ -153,7 +161,8 @@ def _start(nic: nics.Plugged) -> None:
 
     if not nics.ask(nic.own, begin):
         raise UserError(
-            f"{nic.text} is being captured already", f"xc tcpdump --get {nic.node.number} {nic.name}"
+            f"{nic.text} is being captured already",
+            f"end that capture: xc tcpdump --get {nic.node.number} {nic.name}",
         )
     progress.say(f"capturing {nic.text}; `xc tcpdump --get {nic.node.number} {nic.name}` ends it")
 
@@ -167,7 +176,8 @@ def _get(nic: nics.Plugged) -> None:
 
     if not _kept(nic).is_file():
         raise UserError(
-            f"{nic.text} is not being captured", f"xc tcpdump --start {nic.node.number} {nic.name}"
+            f"{nic.text} is not being captured",
+            f"start a capture: xc tcpdump --start {nic.node.number} {nic.name}",
         )
     surplus = nics.ask(nic.own, end)
     target = Path(tempfile.gettempdir()) / f"{nic.node.name}-{nic.name}.pcap"

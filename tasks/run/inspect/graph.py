@@ -23,7 +23,7 @@ from tasks.topology.schema import Topology
 
 FORMATS = ("svg", "png", "dot", "mermaid", "json")
 ANSWER = 10  # seconds for a node to tell of its links
-AT_ONCE = 8  # nodes that are asked
+AT_ONCE = 8  # nodes that are asked at the same time
 
 
 def _graph(project: Project) -> None:
@@ -35,12 +35,12 @@ def _graph(project: Project) -> None:
         return
     kind = options.get("o", "svg")
     if kind not in FORMATS:
-        raise UsageError(f"graph -o: '{kind}' is not known (known: {', '.join(FORMATS)})")
+        raise UsageError(f"graph -o {kind}: unknown format (known: {', '.join(FORMATS)})")
     try:
-        made, plans = _picture(project)
+        figure, plans = _picture(project)
     except ValueError as error:  # a variable of guests that is no template
         raise UsageError(f"graph: {error}") from error
-    content = _plans_json(made, plans).encode() if kind == "json" else rendered(made, kind, project)
+    content = _plans_json(figure, plans).encode() if kind == "json" else rendered(figure, kind, project)
     if options.get("file"):
         with files.atomic(Path(options["file"]).absolute()) as temp:
             temp.write_bytes(content)
@@ -59,7 +59,7 @@ def _picture(project: Project) -> tuple[drawing.Drawing, dict[int, NodePlan]]:
     chosen = of_topology(project, name or project.settings.topology).settings
     topology = project.definitions.topologies[chosen.topology]
     shape = choice.shape(chosen, topology.scaleout, project.environ)
-    plans = _known(topology, shape)
+    plans = _plans(topology, shape)
     return drawing.drawing(topology, shape, plans), plans
 
 
@@ -81,7 +81,7 @@ def standing(project: Project, chosen: Settings) -> tuple[Topology, ClusterShape
     return topology, shape, {number: netplan.plan(topology, number, shape) for number in numbers}
 
 
-def _known(topology: Topology, shape: ClusterShape) -> dict[int, NodePlan]:
+def _plans(topology: Topology, shape: ClusterShape) -> dict[int, NodePlan]:
     plans = netplan.plans(topology, shape)
     return {number: node for number, node in plans.items() if node.group is not None}
 
@@ -105,14 +105,14 @@ def link_states(project: Project, alive: frozenset[int]) -> dict[tuple[int, str]
         }
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return {key: up for found in pool.map(ask, sorted(alive)) for key, up in found.items()}
+        return {key: up for states in pool.map(ask, sorted(alive)) for key, up in states.items()}
 
 
-def rendered(made: drawing.Drawing, kind: str, project: Project) -> bytes:
+def rendered(figure: drawing.Drawing, kind: str, project: Project) -> bytes:
     """The drawing in one of the formats; svg and png by Graphviz."""
     if kind == "mermaid":
-        return drawing.mermaid(made).encode()
-    source = drawing.dot(made)
+        return drawing.mermaid(figure).encode()
+    source = drawing.dot(figure)
     if kind == "dot":
         return source.encode()
     if not proc.find("dot"):
@@ -126,13 +126,13 @@ def rendered(made: drawing.Drawing, kind: str, project: Project) -> bytes:
     return web_page.marked(picture.decode(), source).encode() if kind == "svg" else picture
 
 
-def _plans_json(made: drawing.Drawing, plans: Mapping[int, NodePlan]) -> str:
-    pairs = reachability.promised(made.topology, plans, made.shape)
+def _plans_json(figure: drawing.Drawing, plans: Mapping[int, NodePlan]) -> str:
+    pairs = reachability.promised(figure.topology, plans, figure.shape)
     return (
         json.dumps(
             {
-                "topology": made.topology.name,
-                "nets": {str(net): text for net, text in made.topology.nets.items()},
+                "topology": figure.topology.name,
+                "nets": {str(net): text for net, text in figure.topology.nets.items()},
                 "nodes": [
                     {
                         "name": node.name,
@@ -154,12 +154,12 @@ def _docs(project: Project, folder: Path) -> None:
     """topologies.md, its part below the mark, and topologies/<name>.svg."""
     page = folder / "topologies.md"
     if not page.is_file() or web_page.MARK not in page.read_text():
-        raise UserError(f"{page} has no line '{web_page.MARK}', below which the topologies are described")
+        raise UserError(f"{page} has no line '{web_page.MARK}', which must be above the generated part")
     shown = sorted(project.definitions.topologies.values(), key=lambda topology: topology.name)
     for topology in shown:
-        made = web_page.drawn(topology)
+        figure = web_page.drawn(topology)
         with files.atomic(folder.absolute() / "topologies" / f"{topology.name}.svg") as temp:
-            temp.write_bytes(rendered(made, "svg", project))
+            temp.write_bytes(rendered(figure, "svg", project))
     with files.atomic(page.absolute()) as temp:
         temp.write_text(web_page.page(page.read_text(), shown))
 

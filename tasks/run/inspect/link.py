@@ -1,4 +1,4 @@
-"""The verbs that disturb a running cluster's links: `link` pulls a cable, `netem` makes it a bad one."""
+"""The verbs that disturb a running cluster's links: `link` unplugs a NIC, `netem` adds delay and loss."""
 
 import json
 import sys
@@ -23,48 +23,48 @@ def _link(project: Project) -> None:
         ]
         _show(project, rows, "{interface:<6} net {net:<3} {link}")
         return
-    wanted = rest[1]
-    if wanted not in ("up", "down"):
-        raise UsageError(unknown("link state", wanted, ("up", "down")), project.words.usage)
+    state = rest[1]
+    if state not in ("up", "down"):
+        raise UsageError(unknown("link state", state, ("up", "down")), project.words.usage)
     nic = nics.find(project, word, rest[0])
 
     async def change(monitor: qmp.Monitor) -> None:
-        await monitor.execute("set_link", name=nic.netdev, up=wanted == "up")
+        await monitor.execute("set_link", name=nic.netdev, up=state == "up")
 
     with files.locked(nic.own.root / "links.lock"):
         nics.ask(nic.own, change)
-        cables = {**node_state.cables(nic.own).cables, nic.name: wanted}
+        cables = {**node_state.cables(nic.own).cables, nic.name: state}
         records.write(nic.own.links, Cables.model_validate({"cables": cables}))
-    progress.say(f"{nic.text} is {wanted}")
+    progress.say(f"{nic.text} is {state}")
 
 
 def _state(nic: nics.Plugged) -> str:
-    """QEMU does not tell; it was noted."""
+    """The state of the link as we recorded it: QEMU cannot be asked for it."""
     return node_state.cables(nic.own).cables.get(nic.name, "up")
 
 
 def _netem(project: Project) -> None:
     word, interface, action = (*project.words.args, "", "")[:3]
-    said = {name: text for name, text in project.words.options.items() if name in netem.OPTIONS}
+    values = {name: text for name, text in project.words.options.items() if name in netem.OPTIONS}
     way = project.words.options.get("direction", "out")
     if action not in ("", "show", "off"):
         raise UsageError(unknown("action", action, ("show", "off")), project.words.usage)
     if way not in netem.WAYS:
         raise UsageError(unknown("direction", way, netem.WAYS), project.words.usage)
-    if action and (said or "direction" in project.words.options):
+    if action and (values or "direction" in project.words.options):
         raise UsageError(f"'{action}' takes no options", project.words.usage)
     if action == "off":
         _off(nics.find(project, word, interface))
-    elif said and not interface:
-        raise UsageError("which interface?", project.words.usage)
-    elif said:
-        _on(nics.find(project, word, interface), netem.parse(said), way)
+    elif values and not interface:
+        raise UsageError("no interface is given", project.words.usage)
+    elif values:
+        _on(nics.find(project, word, interface), netem.parse(values), way)
     else:
         _list(project, word, interface)
 
 
-def _on(nic: nics.Plugged, wanted: netem.Impairment, way: str) -> None:
-    """Replace what holds for this NIC; when that fails nothing holds."""
+def _on(nic: nics.Plugged, impairment: netem.Impairment, way: str) -> None:
+    """Replace the impairment of this NIC. If that fails, the NIC has none."""
     ways = netem.WAYS[way]
 
     async def redirect(monitor: qmp.Monitor) -> None:
@@ -73,13 +73,13 @@ def _on(nic: nics.Plugged, wanted: netem.Impairment, way: str) -> None:
 
     with files.locked(nic.own.root / f"netem-{nic.name}.lock"):
         _end(nic)
-        netem.start(nic.own.root, nic.name, wanted, ways)
+        netem.start(nic.own.root, nic.name, impairment, ways)
         try:
             nics.ask(nic.own, redirect)
         except BaseException:
             _end(nic)
             raise
-    progress.say(f"{nic.text}, {way}: {wanted}")
+    progress.say(f"{nic.text}, {way}: {impairment}")
 
 
 def _off(nic: nics.Plugged) -> None:

@@ -23,7 +23,8 @@ def _enter(project: Project) -> None:
     running = Running.get(project.workspace, project.settings.name)
     if running.settings.net != "bridge":
         raise UserError(
-            "this cluster has no network namespace, its nets are in user space", "xc start --net=bridge"
+            "this cluster has no network namespace, its nets are in user space",
+            "start it with bridges: xc start --net=bridge",
         )
     reach.become([*running.backend.inside(running.directory), *_shell(project.words.args)])
 
@@ -31,7 +32,7 @@ def _enter(project: Project) -> None:
 def _nsadd(project: Project) -> None:
     space = _space(project)
     if space.name in _spaces():
-        raise UserError(f"there is a namespace {space.name} already", f"xc nsenter {space.number}")
+        raise UserError(f"the namespace {space.name} already exists", f"enter it: xc nsenter {space.number}")
     folder = project.workspace.root / "nsadd"
     folder.mkdir(parents=True, exist_ok=True)
     with proc.interruptible():
@@ -59,11 +60,11 @@ def _add(space: numbered.NumberedNamespace, prefix: str, folder: Path) -> None:
 
 
 def _br_setup(project: Project) -> None:
-    """As upstream; where a cluster has its nets for itself, its start makes them and this does nothing."""
+    """Make a bridge, as upstream does. Nothing is done where each start makes the bridges of its cluster."""
     word, mtu = project.words.args[0], project.words.options.get("mtu", "1500")
     if not word.isdigit() or int(word) > LAST_NET or not mtu.isdigit():
         raise UsageError(
-            f"br_setup: N is a net, 0 to {LAST_NET}, and --mtu a number",
+            f"br_setup: N must be a net (0-{LAST_NET}), and --mtu a number",
             project.words.usage,
         )
     if not host_support.here():
@@ -106,7 +107,7 @@ def _nsdel(project: Project) -> None:
 
 
 def _remove(space: numbered.NumberedNamespace) -> None:
-    """Remove what is there of it."""
+    """Remove all parts of the namespace that exist."""
     for command in numbered.remove(space):
         with contextlib.suppress(CommandError):
             _as_root(command)
@@ -126,7 +127,7 @@ def _existing(word: str) -> numbered.NumberedNamespace:
         there = [name for name in _spaces() if "_xcluster" in name]
         raise UserError(
             f"there is no namespace {space.name}" + (f"; there are: {', '.join(there)}" if there else ""),
-            f"xc nsadd {space.number}",
+            f"make it: xc nsadd {space.number}",
         )
     return space
 

@@ -25,17 +25,17 @@ class Plugged:
 
     @property
     def name(self) -> str:
-        """As the guest calls it."""
+        """The guest's name of the NIC, such as eth1."""
         return f"eth{self.index}"
 
     @property
     def netdev(self) -> str:
-        """As QEMU calls what is behind it."""
+        """QEMU's name of the netdev behind the NIC."""
         return f"net{self.index}"
 
     @property
     def text(self) -> str:
-        """For messages."""
+        """Node and NIC, for messages."""
         return f"{self.name} of {self.node.name}"
 
 
@@ -45,19 +45,19 @@ def of_node(project: Project, word: str) -> list[Plugged]:
     running = Running.get(project.workspace, project.settings.name)
     own = running.node(number)
     if running.pid(number) is None:
-        raise UserError(f"{own.root.name} does not run", "xc status")
+        raise UserError(f"{own.root.name} does not run", "see which nodes run: xc status")
     node = node_state.read(own).node
     return [Plugged(node, own, index) for index in range(len(node.nets))]
 
 
 def find(project: Project, word: str, interface: str) -> Plugged:
     """The NIC `interface` of the node in `word`. Raises UserError that lists those there are."""
-    found = of_node(project, word)
-    for nic in found:
+    own = of_node(project, word)
+    for nic in own:
         if nic.name == interface:
             return nic
-    known = ", ".join(f"{nic.name} (net {nic.node.nets[nic.index]})" for nic in found)
-    raise UserError(f"{found[0].node.name} has no interface '{interface}'", f"there are: {known}")
+    names = ", ".join(f"{nic.name} (net {nic.node.nets[nic.index]})" for nic in own)
+    raise UserError(f"{own[0].node.name} has no interface '{interface}'", f"there are: {names}")
 
 
 def ask(own: NodeDir, action: Callable[[qmp.Monitor], Awaitable[T]]) -> T:

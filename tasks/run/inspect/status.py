@@ -24,7 +24,7 @@ class NodeStatus:
     role: str
     pid: int | None
     state: str  # alive, dead
-    host: str | None  # where its ssh server is reached; None: not known any more
+    host: str | None  # where its ssh server is reached; None if that is no longer known
     ssh: int | None
 
     def text(self) -> str:
@@ -43,7 +43,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class Status:
-    """One cluster. What it was started with is not known any more when cluster.json is damaged."""
+    """One cluster. If cluster.json is damaged, it is no longer known with what it was started."""
 
     name: str
     kernel: str | None

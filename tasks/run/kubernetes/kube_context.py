@@ -17,10 +17,12 @@ def access(workspace: Workspace, name: str) -> kubeconfig.ApiAccess:
     """How the administrator reaches the API of a running cluster. UserError where there is none."""
     running = Running.find(workspace, name)
     if running is None or not running.alive():
-        raise UserError(f"cluster '{name}' is not running", f"xc k8s --name={name}")
+        raise UserError(f"cluster '{name}' is not running", f"start it: xc k8s --name={name}")
     at = ports.of_api(running)
     if at is None:
-        raise UserError(f"cluster '{name}' runs without Kubernetes", f"xc k8s --name={name}")
+        raise UserError(
+            f"cluster '{name}' runs without Kubernetes", f"start it with Kubernetes: xc k8s --name={name}"
+        )
     from tasks.build.credentials import guest_files  # its library takes a tenth of a second to load
 
     secret = keys.secret(workspace.secret(name))
@@ -42,12 +44,12 @@ def join(workspace: Workspace, name: str, paths: list[Path]) -> None:
 def _kubeconfig(project: Project) -> None:
     options, name = project.words.options, project.settings.name
     if "print" in options and "file" in options:
-        raise UsageError("kubeconfig: --print and --file do not go together", project.words.usage)
+        raise UsageError("kubeconfig: --print and --file cannot be combined", project.words.usage)
     if "print" in options:
         sys.stdout.write(kubeconfig.text(access(project.workspace, name)))
         return
-    said = options.get("file")
-    path = Path(os.path.realpath(said)) if said else kubeconfig.default(os.environ)
+    option = options.get("file")
+    path = Path(os.path.realpath(option)) if option else kubeconfig.default(os.environ)
     join(project.workspace, name, [path])
 
 

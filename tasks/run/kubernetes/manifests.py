@@ -1,7 +1,7 @@
 """manifests in overlays + the list of container images ──> images that pods would wait for in vain
 
-A pod whose image is neither on the nodes nor to be pulled ends in ImagePullBackOff, minutes later. So it is
-told before the start.
+A pod whose image is neither on the nodes nor to be pulled ends in ImagePullBackOff, minutes later. So this is
+reported before the start.
 """
 
 import re
@@ -26,12 +26,12 @@ def check(
 ) -> None:
     """UserError for images that cannot come: none is pulled offline, and nobody can pull what is made here.
 
-    Others are only told of; and all, where a disk image from elsewhere may have more (not `all_known`).
+    Other images are only reported; so are all if a foreign disk image may have more (not `all_known`).
     `variants` are those of SETUP, `refs` full names of the images that nodes have.
     """
     have = {image_reference.parse(ref).named for ref in refs}
     lost: dict[str, Path] = {}
-    for path, reference in _wanted(overlays, ("default", *variants)):
+    for path, reference in _references(overlays, ("default", *variants)):
         if reference.named not in have:
             lost.setdefault(reference.text, path)
     never = {
@@ -50,10 +50,10 @@ def check(
         )
 
 
-def _wanted(
+def _references(
     overlays: Iterable[Overlay], trees: Sequence[str]
 ) -> Iterator[tuple[Path, image_reference.Reference]]:
-    """The images in manifests of these overlays; words that stand for one are left out."""
+    """The images in the manifests of these overlays. A variable in the place of a name is left out."""
     for overlay in overlays:
         folders = [overlay.directory / tree / kubernetes.FOLDER for tree in trees]
         for path in sorted(path for folder in folders for path in folder.glob("**/*.yaml")):

@@ -12,7 +12,7 @@ CONTROL = node_name(kubernetes.CONTROL)  # whose logs tell of the API
 
 @dataclass(frozen=True)
 class Lack:
-    """Something that is not ready, and whose log tells more."""
+    """Something that is not ready, and the logs that may say why."""
 
     what: str
     node: str = ""  # the node to look at
@@ -20,22 +20,22 @@ class Lack:
     pod: str = ""  # or the pod, in kube-system
 
 
-def of_nodes(answer: Any, wanted: Iterable[str]) -> list[Lack]:
+def of_nodes(answer: Any, names: Iterable[str]) -> list[Lack]:
     """Nodes that are not there or not Ready; `answer` is a NodeList."""
     there = {each["metadata"]["name"]: each for each in answer.get("items") or []}
-    found = []
-    for name in wanted:
+    lacks = []
+    for name in names:
         why = _of_node(there[name]) if name in there else "it has not registered"
         if why:
-            found.append(Lack(f"node {name}: {why}", name, ("kubelet", "containerd")))
-    return found
+            lacks.append(Lack(f"node {name}: {why}", name, ("kubelet", "containerd")))
+    return lacks
 
 
 def _of_node(node: Any) -> str:
     for condition in node.get("status", {}).get("conditions") or []:
         if condition["type"] == "Ready":
-            said = condition.get("message") or condition.get("reason", "")
-            return "" if condition["status"] == "True" else f"not Ready: {said}"
+            text = condition.get("message") or condition.get("reason", "")
+            return "" if condition["status"] == "True" else f"not Ready: {text}"
     return "not Ready: it has said nothing of itself"
 
 
@@ -44,16 +44,16 @@ def of_pods(answer: Any) -> list[Lack]:
     items = answer.get("items") or []
     if not items:
         return [Lack("kube-system has no pods yet", CONTROL, ("kube-addons", "kube-controller-manager"))]
-    found = []
+    lacks = []
     for pod in items:
         why = _of_pod(pod)
         if why:
             name, node = pod["metadata"]["name"], pod.get("spec", {}).get("nodeName", "")
             logs = ("kubelet",) if node else ("kube-scheduler", "kube-controller-manager")
-            found.append(
+            lacks.append(
                 Lack(f"pod {name}{f' on {node}' if node else ''}: {why}", node or CONTROL, logs, name)
             )
-    return found
+    return lacks
 
 
 def _of_pod(pod: Any) -> str:
@@ -79,8 +79,8 @@ def _of_pod(pod: Any) -> str:
 def _of_container(container: Any) -> str:
     for kind, state in (container.get("state") or {}).items():
         if kind == "waiting":
-            said = state.get("message", "")
-            return f"{container['name']}: {state.get('reason', 'waiting')}{f' ({said})' if said else ''}"
+            text = state.get("message", "")
+            return f"{container['name']}: {state.get('reason', 'waiting')}{f' ({text})' if text else ''}"
         if kind == "terminated" and state.get("exitCode"):
             return f"{container['name']}: it ended with exit code {state['exitCode']}"
     return ""

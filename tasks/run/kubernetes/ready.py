@@ -30,7 +30,7 @@ SYSTEM = "/api/v1/namespaces/kube-system/pods"
 
 
 def wait(project: Project) -> None:
-    """Until Kubernetes in the running cluster is ready. UserError when it is not in the settings' time."""
+    """Wait until Kubernetes in the running cluster is ready. UserError after the settings' `timeout`."""
     name = project.settings.name
     api = Api(kube_context.access(project.workspace, name))
     watch = ReadyWatch(project, api)
@@ -48,8 +48,9 @@ def wait(project: Project) -> None:
             time.sleep(PAUSE)
     if lacks:
         raise UserError(
-            f"Kubernetes is not ready after {project.settings.timeout} s:\n" + "\n".join(watch.told(lacks)),
-            f"the cluster runs on: xc rsh --name={name} 1 kubectl get pods -A; xc stop --name={name} ends it",
+            f"Kubernetes is not ready after {project.settings.timeout} s:\n" + "\n".join(watch.report(lacks)),
+            f"the cluster is still running; look at it: xc rsh --name={name} 1 kubectl get pods -A; "
+            f"end it: xc stop --name={name}",
         )
     files.write_json(project.workspace.cluster(name).ready, {"seconds": seconds})
     progress.say(
@@ -86,7 +87,7 @@ class ReadyWatch:
                 return done, lacks
         return len(PHASES), []
 
-    def told(self, lacks: Sequence[Lack]) -> list[str]:
+    def report(self, lacks: Sequence[Lack]) -> list[str]:
         """What is missing, each with the last lines of what may say why."""
         lines = []
         for lack in lacks[:TOLD]:
@@ -95,9 +96,9 @@ class ReadyWatch:
         return lines + ([f"  and {len(lacks) - TOLD} more"] if len(lacks) > TOLD else [])
 
     def _names(self) -> list[Lack]:
-        """On each node the name of the API has to be known."""
+        """The nodes on which the name of the API does not resolve."""
         with concurrent.futures.ThreadPoolExecutor(max(len(self._numbers), 1)) as pool:
-            said = list(
+            answers = list(
                 pool.map(lambda number: self._on(number, f"nslookup {NAME} 2>&1 || true"), self._numbers)
             )
         return [
@@ -106,7 +107,7 @@ class ReadyWatch:
                 node_name(number),
                 ("kube-proxy", "dnsmasq"),
             )
-            for number, text in zip(self._numbers, said, strict=True)
+            for number, text in zip(self._numbers, answers, strict=True)
             if f"Name:\t{NAME}" not in text
         ]
 

@@ -1,1 +1,1 @@
-"""What connects nodes. It knows nothing of QEMU."""
+"""The nets that connect nodes. Nothing here depends on QEMU."""

@@ -82,7 +82,7 @@ class BridgeNet:
             return host_support.fence()
         place = self._place(cluster)
         if not place:
-            raise UserError("the cluster has no network namespace", "xc start")
+            raise UserError("the cluster has no network namespace", "start the cluster again: xc start")
         if not place.own:
             _check_same(place)
             return []
@@ -114,13 +114,19 @@ class BridgeNet:
             try:
                 self._links(cluster, {"gone": list(net_state.taps(cluster))}, where)
             except UserError:
-                progress.say(f"its taps stay in {name}, which we are not in, until the next start there")
+                progress.say(
+                    f"the taps of the cluster stay in the namespace {name} until the next start in it: "
+                    "we cannot enter it"
+                )
 
     def _place(self, cluster: ClusterDir) -> NetPlace | None:
         """Where the bridges are; None when there are none. UserError when that is gone."""
         place = net_state.place(cluster)
         if place and place.own and not place.kept:
-            raise UserError("the network namespace of the cluster is gone: its holder has died", "xc start")
+            raise UserError(
+                "the network namespace of the cluster is gone: the process that kept it has died",
+                "start the cluster again: xc start",
+            )
         return place
 
     def _links(self, cluster: ClusterDir, links: dict[str, Any], where: Sequence[str] | None = None) -> None:
@@ -130,8 +136,8 @@ class BridgeNet:
         try:
             proc.output([*prefix, sys.executable, "-I", str(LINKS), str(path)])
         except CommandError as error:
-            said = str(error).splitlines()[-1].strip()
-            raise UserError(f"the bridges cannot be made: {said}") from error
+            reason = str(error).splitlines()[-1].strip()
+            raise UserError(f"the bridges cannot be made: {reason}") from error
 
 
 def tap_name(net: int, number: int) -> str:
@@ -185,8 +191,9 @@ def _check_same(place: NetPlace) -> None:
     if place.ns != host_support.namespace():
         name = host_support.name_of(place.ns or 0)
         raise UserError(
-            f"this cluster runs in network namespace {name.name if name else place.ns}, we are not there",
-            "xc nsenter N COMMAND...",
+            f"this cluster runs in the network namespace {name.name if name else place.ns}, "
+            "and this command must run there too",
+            "run it there: xc nsenter N COMMAND...",
         )
 
 

@@ -37,7 +37,7 @@ class Custom:
         return []
 
     def up(self, cluster: ClusterDir, nodes: Sequence[Node], prefix: str, ports: Ports) -> None:
-        """All is the program's business."""
+        """Nothing: the program makes what it needs, NIC by NIC."""
         check_length(cluster)
         cluster.net.mkdir(parents=True, exist_ok=True)
 
@@ -55,7 +55,7 @@ class Custom:
         return [self._nic(cluster, node, net, prefix, ports) for net in node.nets]
 
     def inside(self, cluster: ClusterDir | None) -> list[str]:
-        """Where we are."""
+        """Nothing: nodes run in the namespace that we are in."""
         return []
 
     def ssh(self, cluster: ClusterDir, number: int, ports: Ports) -> tuple[str, int]:
@@ -63,12 +63,12 @@ class Custom:
         return (addresses.v4(0, number), 22) if host_support.here() else ("127.0.0.1", ports.ssh + number)
 
     def processes(self, cluster: ClusterDir) -> dict[str, int | None]:
-        """None of ours."""
+        """None: this backend starts no process."""
         return {}
 
     def _nic(self, cluster: ClusterDir, node: Node, net: int, prefix: str, ports: Ports) -> ScriptNic:
         words = [str(Path(self._script).resolve()), str(node.number), str(net)]
-        told = {
+        variables = {
             "__mtu": str(node.mtu),
             "__mac": node.mac(net),
             "xcluster_PREFIX": prefix,
@@ -77,13 +77,13 @@ class Custom:
         }
         before = _links()
         try:
-            said = proc.output(words, env={key: value for key, value in told.items() if value})
+            text = proc.output(words, env={key: value for key, value in variables.items() if value})
         except CommandError as error:
             raise UserError(f"net_setup, {node.name} on net {net}: {error}") from error
         finally:
             links = CustomLinks(links=tuple(sorted(_links() - before)))
             records.write(cluster.net / f"{node.number}-{net}.json", links)
-        return ScriptNic(net, node.mac(net), _options(proc.quoted(words), said.decode(errors="replace")))
+        return ScriptNic(net, node.mac(net), _options(proc.quoted(words), text.decode(errors="replace")))
 
     def _forget(self, cluster: ClusterDir, which: str) -> None:
         for state in cluster.net.glob(f"{which}.json"):
@@ -98,14 +98,16 @@ def _links() -> set[str]:
     return {name for _, name in socket.if_nameindex()}
 
 
-def _options(command: str, said: str) -> tuple[str, ...]:
+def _options(command: str, text: str) -> tuple[str, ...]:
     """QEMU's options as the program printed them. UserError when they are none."""
     try:
-        words = tuple(shlex.split(said))
+        words = tuple(shlex.split(text))
     except ValueError as error:
-        raise UserError(f"net_setup: what '{command}' printed cannot be read: {error}: {said!r}") from error
+        raise UserError(
+            f"net_setup: the output of '{command}' cannot be split into words: {error}: {text!r}"
+        ) from error
     if not words or not words[0].startswith("-"):
-        what = f"printed no options for QEMU but {said.strip()!r}" if words else "printed nothing"
+        what = f"printed no options for QEMU but {text.strip()!r}" if words else "printed nothing"
         raise UserError(
             f"net_setup: '{command}' {what}",
             "it has to print options as '-netdev tap,... -device virtio-net-pci,...' on stdout",

@@ -30,7 +30,7 @@ class DnsServer:
     listen: tuple[str, ...] = LOOPBACK
     port: int = PORT
     prefix: tuple[str, ...] = ()  # words before the server's own, to run it somewhere else
-    resolvers: tuple[str, ...] = ()  # who is asked for other names; none: those of /etc/resolv.conf
+    resolvers: tuple[str, ...] = ()  # the servers for other names; empty: those of /etc/resolv.conf
     owner: Path | None = None  # the directory of the cluster that has it for itself
 
     @property
@@ -40,7 +40,7 @@ class DnsServer:
 
     @property
     def log(self) -> Path:
-        """What the server said."""
+        """The log of the server."""
         return self.folder / "server.log"
 
 
@@ -49,7 +49,7 @@ class Zone:
     """What a server answers itself; all else is asked of the host's name servers."""
 
     hosts: tuple[tuple[str, str], ...] = ()  # address and name; a name may have several
-    domains: tuple[str, ...] = ()  # names below these are never asked elsewhere
+    domains: tuple[str, ...] = ()  # no other server is asked for names below these
     others: str | None = None  # the IPv4 address of all other names; None: ask the host's name servers
 
 
@@ -64,7 +64,7 @@ def program(workspace_bin: Path) -> str | None:
 
 def read_hosts(text: str, where: str) -> tuple[list[tuple[str, str]], list[str]]:
     """(address, name) of each name in a file like /etc/hosts, and all that is wrong with it."""
-    found: list[tuple[str, str]] = []
+    hosts: list[tuple[str, str]] = []
     problems = []
     for number, line in enumerate(text.splitlines(), 1):
         address, *names = line.partition("#")[0].split() or [""]
@@ -79,12 +79,12 @@ def read_hosts(text: str, where: str) -> tuple[list[tuple[str, str]], list[str]]
         for name in names:
             if not _NAME.fullmatch(name):
                 problems.append(f"{where}, line {number}: '{name}' is no host name")
-            found.append((address, name.rstrip(".").lower()))
-    return found, problems
+            hosts.append((address, name.rstrip(".").lower()))
+    return hosts, problems
 
 
 def up(place: DnsServer, server: str, zone: Zone) -> bool:
-    """See that a server with exactly this zone runs; whether it had to be started.
+    """Make sure that a server with exactly this zone runs. Returns whether it had to be started.
 
     Raises UserError when the port is taken or the server does not start; then there is none.
     """
@@ -110,7 +110,7 @@ def up(place: DnsServer, server: str, zone: Zone) -> bool:
 
 
 def down(place: DnsServer) -> bool:
-    """End the server and remove its files; whether it ran. None is fine."""
+    """End the server and remove its files. Returns whether it ran; it is no error if there is none."""
     ran = running(place) is not None
     records.end(place.state)
     files.remove(place.folder)
@@ -118,7 +118,7 @@ def down(place: DnsServer) -> bool:
 
 
 def running(place: DnsServer) -> int | None:
-    """The server's process; found out, not remembered."""
+    """The server's process as it is now; None if it does not run."""
     return records.process(place.state)
 
 
@@ -184,10 +184,10 @@ def corefile(place: DnsServer, zone: Zone) -> str:
     bind = f"bind {' '.join(place.listen)}"
     hosts = f"hosts {place.folder / 'hosts'} {{\n\t\tfallthrough\n\t}}"
     nothing = f"file {place.folder / 'own.zone'}"
-    asked = " ".join(place.resolvers) or "/etc/resolv.conf"
+    resolvers = " ".join(place.resolvers) or "/etc/resolv.conf"
     names = {*zone.domains, *(name for _, name in zone.hosts if zone.others)}  # a template goes before hosts
     own = " ".join(f"{name}:{place.port}" for name in sorted(names))
-    rest = [f"forward . {asked}"]
+    rest = [f"forward . {resolvers}"]
     if zone.others:
         answer = f'answer "{{{{ .Name }}}} 60 IN A {zone.others}"'
         rest = [f"template IN A {{\n\t\t{answer}\n\t}}", "template IN AAAA {\n\t\trcode NOERROR\n\t}"]
@@ -205,7 +205,7 @@ def _own(zone: Zone) -> Iterable[str]:
 
 
 def usable(listen: Sequence[str] = LOOPBACK) -> tuple[str, ...]:
-    """Those of the addresses of this host's loopback that are there: a host may have no IPv6."""
+    """The addresses that this host's loopback has: a host may have no IPv6."""
     v6 = Path("/proc/net/if_inet6")
     has_v6 = v6.is_file() and " lo\n" in v6.read_text()
     return tuple(address for address in listen if ":" not in address or has_v6)

@@ -42,19 +42,19 @@ def _start(state: Path, inside: Sequence[str], words: Sequence[str], ready: Call
 
 
 def end_here(state: Path, inside: Sequence[str]) -> None:
-    """Undo that; none is fine."""
+    """Undo `start_here`; it is no error if nothing was started."""
     if running(state):
         proc.output([*inside, proc.need("ip"), "address", "delete", f"{ADDRESS}/32", "dev", "lo"])
     end(state)
 
 
 def end(state: Path) -> None:
-    """End the program; none is fine."""
+    """End the program; it is no error if it does not run."""
     records.end(state)
     for path in (state, state.with_suffix(".log")):
         path.unlink(missing_ok=True)
 
 
 def running(state: Path) -> bool:
-    """Whether it runs; found out, not remembered."""
+    """Whether it runs now."""
     return records.process(state) is not None

@@ -11,7 +11,7 @@ OTHERS = "choose others with --ssh-base and --telnet-base"
 
 
 def taken(nodes: Sequence[Node], ports: Ports, held: Collection[int] = ()) -> list[str]:
-    """Ports for nodes on net 0 that cannot be had, and what to do: somebody else has them, or they are none.
+    """Ports for nodes on net 0 that cannot be used, since they are taken or invalid, and what to do.
 
     `held` are those of a cluster that ends before these nodes start.
     """

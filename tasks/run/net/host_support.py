@@ -31,7 +31,7 @@ def here() -> bool:
 
 
 def fence() -> list[str]:
-    """What stands before a command that is to run in a network namespace of its own."""
+    """The words that must precede a command, so that it runs in a network namespace of its own."""
     user = [] if capable(SYS_ADMIN) else ["--user", "--map-root-user"]
     return [proc.need("unshare"), *user, "--net"]
 
@@ -50,9 +50,9 @@ def uplink() -> str | None:
 
 @functools.cache
 def obstacles() -> list[str]:
-    """Why bridges cannot be made here, nothing left out; empty: they can. Takes some milliseconds."""
-    wanted = ("nsenter", "unshare") if here() else ("nsenter", "unshare", "ip", "nft")
-    missing = [_absent(program) for program in wanted if not proc.find(program)]
+    """All reasons why bridges cannot be made here; empty if they can. Takes some milliseconds."""
+    programs = ("nsenter", "unshare") if here() else ("nsenter", "unshare", "ip", "nft")
+    missing = [_absent(program) for program in programs if not proc.find(program)]
     if not here() and uplink() is None:
         missing.append(f"neither slirp4netns nor pasta is there: {proc.INSTALL} slirp4netns")
     missing += _no_tun()
@@ -98,11 +98,11 @@ def _no_namespace() -> list[str]:
     try:
         proc.output([*fence(), proc.need("ip"), "tuntap", "add", "dev", "xc0", "mode", "tap"])
     except CommandError as error:
-        said = str(error).splitlines()[-1].strip()
+        reason = str(error).splitlines()[-1].strip()
         forbidden = [
             f"{key.replace('/', '.')} is {value}" for key, value in FORBIDDING if _sysctl(key) == value
         ]
-        return [f"no network namespace for this user ({', '.join(forbidden) or said})"]
+        return [f"no network namespace for this user ({', '.join(forbidden) or reason})"]
     return []
 
 

@@ -57,7 +57,7 @@ def rules(registry: set[int]) -> str:
 
 
 def joining(place: NetPlace) -> list[str]:
-    """What stands before a command that is to run in the namespace."""
+    """The words that must precede a command, so that it runs in the namespace."""
     user = ["--user", "--preserve-credentials"] if place.user else []
     return [proc.need("nsenter"), "--target", str(_inner(place).pid), *user, "--net"]
 
@@ -65,7 +65,10 @@ def joining(place: NetPlace) -> list[str]:
 def _inner(place: NetPlace) -> Mark:
     """The process in the namespace. UserError when a start was killed before it was known."""
     if place.inner is None:
-        raise UserError("the network namespace of the cluster was never finished", "xc stop, then xc start")
+        raise UserError(
+            "the network namespace of the cluster was never finished",
+            "start it again: xc stop, then xc start",
+        )
     return place.inner
 
 
@@ -81,7 +84,7 @@ def make(cluster: ClusterDir) -> NetPlace:
     outside = [proc.need(program), *runas, *OUTSIDE[program]]
     words = [sys.executable, "-I", "-S", str(HOLDER), str(cluster.net), "user" if user else "root", *outside]
     holder = helper.Helper(
-        "the network namespace was not made", words, cluster.net / PLACE, cluster.net / LOG, cluster.root
+        "the network namespace could not be made", words, cluster.net / PLACE, cluster.net / LOG, cluster.root
     )
     ready = (cluster.net / "holder").exists
     place = helper.start(holder, lambda _: ready(), lambda mark: NetPlace(own=True, user=user, holder=mark))
@@ -107,7 +110,9 @@ def order(cluster: ClusterDir, what: dict[str, Any]) -> dict[str, Any]:
             with link.makefile("rb") as lines:
                 answer: dict[str, Any] = json.load(lines)
         except (OSError, ValueError) as error:
-            raise UserError(f"the holder of the cluster's network does not answer: {error}") from error
+            raise UserError(
+                f"the process that keeps the cluster's network namespace does not answer: {error}"
+            ) from error
     if "error" in answer:
         raise UserError(str(answer["error"]), "choose others with --ssh-base and --telnet-base")
     return answer
@@ -137,6 +142,6 @@ def connect(cluster: ClusterDir, place: NetPlace) -> None:
     until = time.monotonic() + PATIENCE
     while f"{host_support.UP}:" not in links.read_text():
         if not (place.uplink and place.uplink.running) or time.monotonic() > until:
-            said = helper.end_of(cluster.net / LOG)
-            raise UserError(f"{host_support.uplink()} does not connect the namespace: {said}")
+            reason = helper.end_of(cluster.net / LOG)
+            raise UserError(f"{host_support.uplink()} could not connect the namespace: {reason}")
         time.sleep(0.002)

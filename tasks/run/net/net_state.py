@@ -52,7 +52,7 @@ class CustomLinks(Record):
 
 
 class WireQuality(BaseModel):
-    """What holds for one direction of a NIC; netem.py says what each number means."""
+    """The impairment of one direction of a NIC; netem.py says what each number means."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
@@ -89,7 +89,7 @@ def place(cluster: ClusterDir) -> NetPlace | None:
 
 
 def intact_place(cluster: ClusterDir) -> NetPlace | None:
-    """The same for who clears up: a damaged file is none."""
+    """The same for code that cleans up, for which a damaged file counts as none."""
     return records.intact(cluster.net / PLACE, NetPlace)
 
 

@@ -1,4 +1,4 @@
-"""How bad a wire is: what a user says, as values, and the program (wire.py) that makes it so."""
+"""Impairments of a link: the user's options as values, and the program (wire.py) that carries them out."""
 
 import json
 import re
@@ -42,31 +42,31 @@ class Impairment:
         return ", ".join(parts)
 
 
-def parse(said: Mapping[str, str]) -> Impairment:
+def parse(options: Mapping[str, str]) -> Impairment:
     """The options of the command line as a value. Raises UsageError with all that is wrong."""
     values: dict[str, Any] = {}
     problems = []
-    for name, text in said.items():
+    for name, text in options.items():
         try:
             values[name] = _READERS[name](name, text)
         except ValueError as error:
             problems.append(f"--{name}: {error}")
-    made = Impairment(**values)
-    if not problems and made.jitter > made.delay:
+    impairment = Impairment(**values)
+    if not problems and impairment.jitter > impairment.delay:
         problems.append("--jitter: more than --delay; a frame cannot arrive before it is sent")
-    if not problems and not (made.delay or made.loss or made.rate):
+    if not problems and not (impairment.delay or impairment.loss or impairment.rate):
         problems.append("nothing to do: give --delay, --loss or --rate above 0")
     if problems:
         raise UsageError("\n  ".join(problems))
-    return made
+    return impairment
 
 
-def start(folder: Path, name: str, wanted: Impairment, ways: Sequence[str]) -> None:
+def start(folder: Path, name: str, impairment: Impairment, ways: Sequence[str]) -> None:
     """Start the program for the NIC `name`; it listens at `doors`, and ends with QEMU's connections.
 
     Raises UserError when it does not start.
     """
-    settings = {way: asdict(wanted) for way in ways}
+    settings = {way: asdict(impairment) for way in ways}
     log = folder / f"netem-{name}.log"
     argv = [
         sys.executable,
@@ -76,7 +76,7 @@ def start(folder: Path, name: str, wanted: Impairment, ways: Sequence[str]) -> N
         json.dumps(settings, sort_keys=True),
     ]
     sockets = [Path(f"{doors(folder, name)}.{way}.{end}") for way in ways for end in ("from", "to")]
-    failure = f"the program for {name} did not start"
+    failure = f"the program that disturbs the link {name} did not start"
     helper.start(
         helper.Helper(failure, argv, _state(folder, name), log, folder.parent),
         lambda _: all(path.exists() for path in sockets),
@@ -91,14 +91,14 @@ def doors(folder: Path, name: str) -> Path:
 
 
 def end(folder: Path, name: str) -> None:
-    """End the program of a NIC; none is fine."""
+    """End the program of a NIC; it is no error if there is none."""
     records.end(_state(folder, name))
     for path in folder.glob(f"netem-{name}.*"):
         path.unlink(missing_ok=True)
 
 
 def current(folder: Path, name: str) -> dict[str, Impairment]:
-    """What holds for a NIC now, by direction. When the program was killed from outside, all is lost."""
+    """The impairments of a NIC now, by direction. If its program was killed, every frame is lost."""
     wire = records.read_if_there(_state(folder, name), WireRecord, f"`xc netem N {name} off` ends it")
     if wire is None:
         return {}
@@ -112,37 +112,37 @@ def _state(folder: Path, name: str) -> Path:
 
 
 def _read_time(name: str, text: str) -> float:
-    value = _number(text, TIMES, "a time as 50ms (units: us, ms, s)")
+    value = _number(text, TIMES, "a time such as 50ms (units: us, ms, s)")
     if value > MOST[name]:
-        raise ValueError(f"more than {MOST[name]:g} s: '{text}'")
+        raise ValueError(f"expected at most {MOST[name]:g} s, got '{text}'")
     return value
 
 
 def _read_loss(_: str, text: str) -> float:
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)%?", text)
-    if not found or float(found[1]) > 100:
-        raise ValueError(f"not a part of 0 to 100 percent as 10%: '{text}'")
-    return float(found[1]) / 100
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)%?", text)
+    if not match or float(match[1]) > 100:
+        raise ValueError(f"expected a share of 0 to 100 percent such as 10%, got '{text}'")
+    return float(match[1]) / 100
 
 
 def _read_rate(_: str, text: str) -> float:
-    value = _number(text, RATES, "a rate as 1mbit (units: bit, kbit, mbit, gbit)")
+    value = _number(text, RATES, "a rate such as 1mbit (units: bit, kbit, mbit, gbit)")
     if value and not LEAST_RATE <= value <= MOST_RATE:
-        raise ValueError(f"not between 1kbit and 100gbit: '{text}'")
+        raise ValueError(f"expected a rate between 1kbit and 100gbit, got '{text}'")
     return value
 
 
 def _read_limit(_: str, text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,6}", text) or not 1 <= int(text) <= MOST_WAITING:
-        raise ValueError(f"not a number of frames from 1 to {MOST_WAITING}: '{text}'")
+        raise ValueError(f"expected a number of frames from 1 to {MOST_WAITING}, got '{text}'")
     return int(text)
 
 
 def _number(text: str, units: Mapping[str, float], what: str) -> float:
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([a-z]*)", text.lower())
-    if not found or (found[2] not in units and float(found[1])):
-        raise ValueError(f"not {what}: '{text}'")
-    return float(found[1]) * units.get(found[2], 0.0)
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([a-z]*)", text.lower())
+    if not match or (match[2] not in units and float(match[1])):
+        raise ValueError(f"expected {what}, got '{text}'")
+    return float(match[1]) * units.get(match[2], 0.0)
 
 
 def _time(seconds: float) -> str:

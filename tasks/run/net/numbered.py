@@ -47,7 +47,7 @@ class NumberedNamespace:
 def named(word: str, user: str, base: str, prefix6: str) -> NumberedNamespace:
     """Namespace number `word`. UsageError for what is no number, no network or no prefix, or does not fit."""
     if not word.isdecimal() or not 0 < int(word) < 1000:
-        raise UsageError(f"'{word}' is no number of a namespace: give 1 to 999")
+        raise UsageError(f"a namespace has a number from 1 to 999, not '{word}'")
     number = int(word)
     try:
         network = ipaddress.IPv4Network(base)

@@ -113,13 +113,13 @@ class NetBackend(Protocol):
         """Remove what was made for one node alone; the node has ended. Without `ports` its forwards stay."""
 
     def down(self, cluster: ClusterDir) -> None:
-        """Remove all that `up` made, also after a crash; nothing there is fine."""
+        """Remove all that `up` made, also after a crash. It is no error if there is nothing."""
 
     def nics(self, cluster: ClusterDir, node: Node, prefix: str, ports: Ports) -> list[Nic]:
         """The NICs of a node, eth0 first."""
 
     def inside(self, cluster: ClusterDir | None) -> list[str]:
-        """What stands before the command line of a program that is to run in the cluster's net 0.
+        """The words that must precede the command line of a program, so that it runs in the cluster's net 0.
 
         Empty: nothing, it runs where we are. Without a cluster, for a machine with loose NICs.
         """

@@ -59,7 +59,7 @@ class Userspace:
         return [self._nic(cluster, node, net, prefix, ports) for net in node.nets]
 
     def unplug(self, cluster: ClusterDir, number: int, ports: Ports | None) -> None:
-        """The switch sees it by itself."""
+        """Nothing: the switch notices that a port was closed."""
 
     def inside(self, cluster: ClusterDir | None) -> list[str]:
         """A node reaches the host's loopback as 192.168.0.250."""

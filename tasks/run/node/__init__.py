@@ -1,1 +1,1 @@
-"""What a node runs as. It knows nets only as NICs."""
+"""The machines that nodes run as. Nets are known here only as NICs."""

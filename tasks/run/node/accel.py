@@ -37,9 +37,9 @@ def choose(setting: str, workspace: Workspace, kernel: Path) -> Verdict:
 
 
 def unusable(workspace: Workspace, kernel: Path | None) -> str | None:
-    """Why KVM, asked for, cannot be used; None when it can, or when there is no kernel yet to find out with.
+    """Why a demanded KVM cannot be used; None if it can, or if there is no kernel yet for a probe.
 
-    A verdict against it is not believed but tried again: who asks for KVM may know better.
+    An earlier verdict against KVM is checked again: a user who demands KVM may know better.
     """
     earlier, verdict = recall(workspace), without_kvm()
     if verdict is None and kernel and not (earlier and earlier.accel == "kvm"):

@@ -70,7 +70,7 @@ def contents(settings: Settings, workspace: Workspace) -> list[str]:
 
 
 def artifact_hashes(settings: Settings, workspace: Workspace) -> dict[str, str]:
-    """The same by name, and QEMU itself: what a saved state is of no use without."""
+    """The same by name, with QEMU itself: a saved state can only be used with the same ones."""
     kernel, image = contents(settings, workspace)[:2]
     return {"kernel": kernel, "image": image, "qemu": files.digest(qemu.program())}
 
@@ -79,7 +79,7 @@ def _stamp(workspace: Workspace, noun: str, name: str, key: str) -> dict[str, An
     """The stamp of an artifact, with `key` in it; a damaged one is as good as none."""
     stamp = files.read_json(workspace.stamp(noun, name))
     if key not in stamp:
-        raise UserError(f"the {noun} '{name}' is not in {workspace.root}", f"xc {noun}:{name} builds it")
+        raise UserError(f"the {noun} '{name}' is not in {workspace.root}", f"build it: xc {noun}:{name}")
     return stamp
 
 

@@ -62,14 +62,14 @@ class CheckpointRecord(BaseModel):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One that is complete."""
+    """A complete checkpoint."""
 
     place: CheckpointDir
     record: CheckpointRecord
 
     @property
     def name(self) -> str:
-        """What the user calls it."""
+        """The name that the user gave it."""
         return self.place.root.name
 
     @property
@@ -127,7 +127,7 @@ class Checkpoint:
         ]
 
     def differs(self, workspace: Workspace) -> dict[str, str]:
-        """The artifacts that are not what they were: name -> what to do. Empty: it can be restored."""
+        """The artifacts that have changed: name -> what to do. Empty if the checkpoint can be restored."""
         try:
             settings = self.settings(self.cluster)
         except UserError as error:
@@ -180,20 +180,22 @@ def requirements(settings: Settings, workspace: Workspace, nodes: Sequence[Node]
 
 
 def wake(runs: Sequence[NodeRun], ssh: Callable[[NodeRun, str], Sequence[str]]) -> None:
-    """Let restored nodes go on with new randomness and with the time of now, all at once.
+    """Let restored nodes go on with new randomness and with the present time, all at once.
 
-    Restored twice, a node would draw the same random numbers. `ssh` gives the command line that runs a
-    command on a node. Raises UserError for nodes that cannot be told.
+    A node that is restored twice would otherwise draw the same random numbers. `ssh` gives the command line
+    that runs a command on a node. Raises UserError for nodes that cannot be reached.
     """
     with concurrent.futures.ThreadPoolExecutor(len(runs)) as pool:
         faults = list(pool.map(lambda run: _wake_one(run, ssh), runs))
     failed = [f"  {run.node.name}: {fault}" for run, fault in zip(runs, faults, strict=True) if fault]
     if failed:
-        raise UserError("no new time and randomness for restored nodes:\n" + "\n".join(failed[:4]))
+        raise UserError(
+            "these restored nodes could not be given the time and new randomness:\n" + "\n".join(failed[:4])
+        )
 
 
 def _wake_one(run: NodeRun, ssh: Callable[[NodeRun, str], Sequence[str]]) -> str:
-    """Empty, or what went wrong. The seed goes by stdin: command lines are public."""
+    """Wake one node; returns what went wrong, or "". The seed goes by stdin: command lines are public."""
     fault = ""
     for _ in range(WAKE_TRIES):
         seed = secrets.token_bytes(64)

@@ -44,7 +44,7 @@ async def redirect(monitor: Monitor, name: str, netdev: str, doors: Path, ways: 
 
 
 async def remove(monitor: Monitor, name: str) -> None:
-    """Remove the filter `name`, or all parts of a redirection `name`; nothing there is fine."""
+    """Remove the filter `name`, or all parts of a redirection `name`; it is no error if there is none."""
     for each in await names(monitor):
         if each == name or each.startswith(f"{name}-"):
             await monitor.execute("object-del", id=each)

@@ -53,5 +53,5 @@ def _advice(own: NodeDir) -> str:
 
 
 def has_mark(own: NodeDir) -> bool:
-    """Whether the file of a node names a process, whatever else is wrong with it."""
+    """Whether the file of a node names a process, even if the rest of the file is damaged."""
     return records.mark(own.state) is not None

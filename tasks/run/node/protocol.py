@@ -20,7 +20,7 @@ class Frozen:
     state: Path | None
     booted: bool = False  # a node of a checkpoint; a golden snapshot asks who it is
     own: bool = False  # `ram` is changed in place: it becomes another snapshot
-    events: tuple[str, ...] = ()  # what the template said of its boot
+    events: tuple[str, ...] = ()  # the lines that the template sent while it booted
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class NodeRun:
     node: Node
     directory: NodeDir
     process: "subprocess.Popen[bytes]"
-    frozen: Frozen | None = None  # a clone of this; it has asked who it is already
+    frozen: Frozen | None = None  # the snapshot of a clone, which has asked for its identity already
 
 
 class NodeBackend(Protocol):

@@ -18,11 +18,11 @@ from tasks.run.node.node_state import NodeRecord
 from tasks.run.node.protocol import Boot, NodeRun
 
 QEMU = "qemu-system-x86_64"
-ANSWER = 30  # seconds that a guest waits to be told who it is
+ANSWER = 30  # seconds that a guest waits for its identity
 
 
 def argv(boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir, *, wait: int = ANSWER) -> list[str]:
-    """The whole command line of one node; the guest waits `wait` seconds to be told who it is."""
+    """The whole command line of one node. The guest waits `wait` seconds for its identity."""
     return [
         QEMU,
         *_machine(boot, node),
@@ -62,7 +62,7 @@ def cpu(accel: str) -> str:
 def _accel(boot: Boot) -> str:
     """With more virtual CPUs than processors, those of an emulated node take turns in one thread.
 
-    Else one spins for as long as the other, which it waits for, gets no processor.
+    Otherwise one would wait actively for another one that gets no processor.
     """
     if boot.accel == "kvm":
         return "kvm"
@@ -259,7 +259,7 @@ def _wrong_machine(machine: str) -> list[str]:
 def make_disk(image: Path, disk: Path, folder: Path) -> None:
     """A qcow2 that keeps only what differs from `image`; one is made in `folder`, the others are copies."""
     if not image.is_file():
-        raise UserError(f"the disk image {image} is not there", "xc image:NAME builds it")
+        raise UserError(f"the disk image {image} does not exist", "build it: xc image:NAME")
     template = folder / f"{files.digest(image)[:8]}.template"
     if not template.is_file():
         with files.atomic(template) as temp:

@@ -31,7 +31,7 @@ class Monitor:
         except ExecuteError as error:
             raise UserError(f"QEMU refuses '{command}': {error}") from error
         except QMPError as error:
-            raise UserError(f"{self.name}: QEMU is gone during '{command}': {error}") from error
+            raise UserError(f"{self.name}: QEMU ended during '{command}': {error}") from error
 
     @property
     def name(self) -> str:
@@ -40,11 +40,11 @@ class Monitor:
 
     def events(self, *names: str) -> list[dict[str, Any]]:
         """The events of these names since we are connected, each with `data` and `at`, in seconds."""
-        found: list[dict[str, Any]] = [dict(event) for event in self._client.events.history]
-        stamps = [event["timestamp"] for event in found]
+        events: list[dict[str, Any]] = [dict(event) for event in self._client.events.history]
+        stamps = [event["timestamp"] for event in events]
         return [
             {"data": event.get("data", {}), "at": stamp["seconds"] + stamp["microseconds"] / 1e6}
-            for event, stamp in zip(found, stamps, strict=True)
+            for event, stamp in zip(events, stamps, strict=True)
             if event["event"] in names
         ]
 

@@ -49,7 +49,7 @@ def with_iso(plain: Boot, cluster: ClusterDir, node: Node) -> Boot:
 def save(nodes: Sequence[Kept], cluster: ClusterDir, into: CheckpointDir) -> float:
     """Save the nodes into the directory; the seconds that they were paused.
 
-    However this ends, even by SIGKILL, the nodes run on.
+    The nodes run on however this ends, even if it is killed by SIGKILL.
     """
     _warm({kept.boot.frozen.ram for kept in nodes if kept.boot.frozen})
     with guarded(cluster, [kept.node.number for kept in nodes]):
@@ -118,21 +118,25 @@ async def _mirror(monitor: qmp.Monitor, target: Path) -> None:
 
 
 async def _end_mirror(monitor: qmp.Monitor) -> None:
-    """Now the copy is the disk of this moment."""
+    """End the mirror, so that the copy is the disk as it is at this moment."""
     await _job(monitor)
     await monitor.execute("block-job-cancel", device=JOB)
     while await monitor.execute("query-block-jobs"):
         await asyncio.sleep(0.002)
     ended = monitor.events("BLOCK_JOB_COMPLETED")
     if not ended or "error" in ended[-1]["data"]:
-        raise UserError(f"{monitor.name}: its disk could not be copied", "is the disk of the host full?")
+        raise UserError(
+            f"{monitor.name}: its disk could not be copied", "look whether the disk of the host is full"
+        )
 
 
 async def _job(monitor: qmp.Monitor) -> bool:
     """Whether the mirror has caught up. UserError when it has failed: then it is gone."""
     jobs = await monitor.execute("query-block-jobs")
     if not jobs:
-        raise UserError(f"{monitor.name}: its disk could not be copied", "is the disk of the host full?")
+        raise UserError(
+            f"{monitor.name}: its disk could not be copied", "look whether the disk of the host is full"
+        )
     return bool(jobs[0]["ready"])
 
 

@@ -26,7 +26,7 @@ SETTLE_UNPACKED = 0.3  # the same for its daemons, which have just been started
 PATIENCE = 180.0  # seconds for the template to come to the freeze point
 SETTLE = 1.0  # seconds the template runs on: its kernel brings the interfaces' carrier up
 CONSOLE = "console.log"  # what the template printed, which its clones have printed too
-WAIT = 3600  # seconds that a thawed guest goes on waiting to be told who it is
+WAIT = 3600  # seconds that a thawed guest goes on waiting for its identity
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,9 @@ def unpack(boot: Boot, shape: Shape, identity: str, source: Path, folder: Path) 
             go, who = control_port.line(control_port.GO), control_port.line(control_port.WHO)
             heard = _until(own, who, ended, say=go)
             if failed := control_port.failed_overlay(heard):
-                raise UserError(f"overlay {failed[0]} fails in the guest ({failed[1]})")
+                raise UserError(
+                    f"overlay {failed[0]} cannot be unpacked in the guest (tar ended with {failed[1]})"
+                )
             time.sleep(SETTLE_UNPACKED)
             qmp.each([own.qmp], lambda _, monitor: _freeze(monitor, temp / "state"))
         _finish(temp, own, identity, heard)
@@ -124,7 +126,7 @@ def _prepare(temp: Path) -> NodeDir:
 
 @contextlib.contextmanager
 def _template(boot: Boot, shape: Shape, own: NodeDir) -> Iterator[Callable[[], object]]:
-    """The template runs as long as the block does; what is given tells whether it has ended."""
+    """Run the template while the block runs. The block gets a function that says whether it has ended."""
     words = qemu.argv(boot, _template_node(shape), _nics(boot, shape), own, wait=WAIT)
     process = proc.spawn([*boot.apart, *proc.MORTAL, *words], own.qemu_log)
     try:
@@ -187,7 +189,7 @@ def _empty_iso(disk: Path, iso: Path | None) -> None:
 
 
 def _until(own: NodeDir, mark: bytes, ended: Callable[[], object], say: bytes = b"") -> bytes:
-    """All that is said on the control port until `mark` has come; `say` is said first."""
+    """Send `say` on the control port, and return all lines that come until `mark`."""
     end = time.monotonic() + PATIENCE
     heard = b""
     with socket.socket(socket.AF_UNIX) as link:
@@ -195,7 +197,7 @@ def _until(own: NodeDir, mark: bytes, ended: Callable[[], object], say: bytes = 
         connected = False
         while mark not in heard:
             if time.monotonic() > end or ended() is not None:
-                raise UserError(f"the template did not come to the freeze point: {_last_words(own)}")
+                raise UserError(f"the guest for the golden snapshot did not boot: {_last_words(own)}")
             try:
                 if not connected:
                     link.connect(str(own.control))

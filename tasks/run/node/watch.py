@@ -27,7 +27,7 @@ EVENTS = (control_port.PHASE, control_port.HELLO, control_port.OVERLAY, control_
 
 @dataclass
 class Watched:
-    """What is known of one node while it boots."""
+    """The state of one node while it boots."""
 
     run: NodeRun
     phase: str = control_port.START
@@ -72,7 +72,7 @@ class Watch:
         self._begin = time.monotonic()
 
     def wait(self, seconds: float, on_answer: Callable[[int], None]) -> list[Outcome]:
-        """Until all nodes answer or `seconds` are over; a node whose process ended is given up at once."""
+        """Wait until all nodes answer or `seconds` are over. A node whose process ends is given up."""
         try:
             while self._waiting() and self._now() < seconds:
                 before = len(self._answered())
@@ -150,7 +150,7 @@ class Watch:
         """Answer who the node is."""
         assert node.link
         node.link.settimeout(ANSWER)
-        with contextlib.suppress(OSError):  # a node that died meanwhile is told by its process
+        with contextlib.suppress(OSError):  # if the node has died, its process shows that
             node.link.sendall(self._identity(node.run))
         node.link.setblocking(False)
 
@@ -195,8 +195,8 @@ class Watch:
         directory = node.run.directory
         code = node.run.process.poll()
         if code is not None:
-            said = _tail(directory.qemu_log, 5, skip="$ ")
-            return f"QEMU ended with exit code {code} in phase '{node.phase}'\n{said}{self._console(node)}"
+            log = _tail(directory.qemu_log, 5, skip="$ ")
+            return f"QEMU ended with exit code {code} in phase '{node.phase}'\n{log}{self._console(node)}"
         text = f"no answer after {self._now():.0f} s, in phase '{node.phase}'\n"
         if node.phase == control_port.READY:
             text += f"    its ssh port says {node.heard.decode(errors='replace')!r}\n"
@@ -218,7 +218,7 @@ class Watch:
 
 
 def _before(run: NodeRun) -> list[str]:
-    """What happened before a clone was thawed took it no time."""
+    """The phases before a clone was thawed, which took it no time."""
     return [f"0.000 {event} (in the snapshot)" for event in run.frozen.events] if run.frozen else []
 
 

@@ -1,1 +1,1 @@
-"""A running cluster, found out and never remembered."""
+"""A running cluster, as it is at the moment when it is looked at."""

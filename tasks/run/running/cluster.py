@@ -1,7 +1,7 @@
-"""A running cluster as an object: found out each time, never remembered.
+"""A running cluster as an object, which looks each time and keeps nothing in memory.
 
-What is on the disk is read when somebody asks for it. A damaged file is told by `status` and ended by `stop`;
-whoever needs what is in it gets an error that says so.
+What is on the disk is read when somebody asks for it. `status` reports a damaged file, and `stop` works
+nevertheless; code that needs the content of the file gets an error that says so.
 """
 
 from contextlib import AbstractContextManager
@@ -42,7 +42,7 @@ class Running:
             return cls(directory)
         if processes.of(directory):
             raise Damaged(directory.root, "the directory is gone", net_state.advice(directory))
-        raise UserError(f"cluster '{name}' is not running", "xc start")
+        raise UserError(f"cluster '{name}' is not running", "start it: xc start")
 
     @classmethod
     def every(cls, workspace: Workspace) -> list[Self]:
@@ -53,7 +53,7 @@ class Running:
 
     @classmethod
     def all_left(cls, workspace: Workspace) -> list[Self]:
-        """The same, and those of which only processes are left: takes a look at every process of the host."""
+        """The same, with those of which only processes are left. This looks at every process of the host."""
         names = {each.name for each in cls.every(workspace)} | processes.clusters(workspace)
         return [cls(workspace.cluster(name)) for name in sorted(names)]
 
@@ -130,23 +130,23 @@ class Running:
         return processes.node(self.directory, number) if not node_state.has_mark(own) else None
 
     def at(self, number: int) -> tuple[str, int]:
-        """Address and port of a node's ssh server. Raises Damaged, and UserError when nobody gets there."""
+        """Address and port of a node's ssh server. Raises Damaged, or UserError if it cannot be reached."""
         self.backend.inside(self.directory)
         return self.address(number)
 
     def address(self, number: int) -> tuple[str, int]:
-        """The same, without a look whether one gets there. Raises Damaged."""
+        """The same, without a check whether the address can be reached. Raises Damaged."""
         return self.backend.ssh(self.directory, number, self.ports)
 
 
 def locked(workspace: Workspace, name: str) -> AbstractContextManager[None]:
-    """Nobody else starts, changes, saves or stops this cluster meanwhile."""
+    """Hold the lock of this cluster: nobody else starts, changes, saves or stops it meanwhile."""
     busy = f"another start, stop or checkpoint of cluster '{name}' is under way"
     return files.locked(workspace.cluster(name).lock, wait=False, busy=busy)
 
 
 def running(directory: ClusterDir) -> dict[int, int]:
-    """The nodes of a cluster that run, whether or not there is one: number -> pid."""
+    """The running nodes of a cluster: number -> pid. Empty if there is no such cluster."""
     return Running(directory).alive()
 
 

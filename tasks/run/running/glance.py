@@ -1,8 +1,8 @@
-"""A running cluster at a glance: the ordinary case, told without the models of settings and definitions.
+"""A running cluster at a glance: the ordinary case, read without the models of settings and definitions.
 
 To load those takes longer than `status` may. So files are read here by hand, and where anything is not as
 usual (damaged, of another version, a net that is not looked at here, something besides) the answer is Unsure:
-then the models look, and say what it is.
+then the models are loaded, and find out what it is.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ MOST_PORT = 60000
 
 
 def choose(settings: Settings, workspace: Workspace) -> Ports:
-    """The running cluster's ports, else those asked for.
+    """The ports of the running cluster, or else those of the settings.
 
     A cluster by another name than the usual one moves on to a range that nobody uses.
     """

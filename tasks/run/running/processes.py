@@ -1,4 +1,4 @@
-"""The processes of a cluster, found by what they are: whatever its files say, and when there are none.
+"""The processes of a cluster, found without its files, which may be damaged or gone.
 
 Each process that is started for a cluster, and so each child of it, has the cluster's directory in its
 environment. One that was started before there was this mark is known as a program of ours with that directory
@@ -54,7 +54,7 @@ def node(cluster: ClusterDir, number: int) -> int | None:
 
 
 def end(cluster: ClusterDir) -> int:
-    """End every process of a cluster, all at once; how many there were. What cannot be ended is told."""
+    """End all processes of a cluster at once, and return their number. Those that stay are reported."""
     first = left = of(cluster)
     for _ in range(ROUNDS):  # one may have started another meanwhile
         if not left:

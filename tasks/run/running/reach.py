@@ -36,12 +36,12 @@ def node_number(project: Project, word: str) -> int:
     try:
         number = number_of(word)
     except ValueError as error:
-        raise UsageError(str(error), "xc status") from None
+        raise UsageError(str(error), "see the nodes: xc status") from None
     running = Running(project.workspace.cluster(project.settings.name))
     if number not in running.numbers:
         nodes = ", ".join(map(str, running.numbers))
         raise UserError(
-            f"no node {number} in cluster '{project.settings.name}'",
+            f"cluster '{project.settings.name}' has no running node {number}",
             f"there are: {nodes}" if nodes else "no cluster is running: xc start",
         )
     return number

@@ -50,7 +50,7 @@ def read(cluster: ClusterDir) -> ClusterRecord:
 
 
 def write(cluster: ClusterDir, record: ClusterRecord) -> None:
-    """Note what a cluster is started with."""
+    """Record what a cluster is started with."""
     records.write(cluster.state, record)
 
 

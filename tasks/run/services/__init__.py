@@ -1,1 +1,1 @@
-"""What a running cluster is offered: names, a pretended internet."""
+"""The services for a running cluster: DNS, and a pretended internet."""

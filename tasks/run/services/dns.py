@@ -1,8 +1,8 @@
 """Names for guests: a DNS server on the host that knows all nodes, as long as a cluster runs.
 
 Guests know it as 192.168.0.250. In user space that is the host's loopback, so all such clusters of a
-workspace share one server; a cluster with bridges has that address, and a server, for itself. Who needs one
-is found out each time: the clusters with a running node, or somebody who said `dns start`.
+workspace share one server; a cluster with bridges has that address, and a server, for itself. A server is
+needed while a cluster has a running node, or after `dns start`; this is looked up each time.
 """
 
 import contextlib
@@ -44,13 +44,13 @@ def preflight(settings: Settings, workspace: Workspace) -> list[str]:
 
 
 def refresh(workspace: Workspace, *, shared_matters: bool = True) -> None:
-    """See that the servers run with the names of all running clusters, or not at all when nobody needs them.
+    """Run the servers with the names of all running clusters, or end them when no cluster needs them.
 
     Raises UserError when one cannot run; for the shared one that is a warning if it does not matter.
     """
     place = _place(workspace)
     if not (workspace.run.is_dir() and (place.folder.exists() or _users(workspace) or _is_kept(workspace))):
-        processes.end(ClusterDir(place.folder))  # one whose files somebody has removed
+        processes.end(ClusterDir(place.folder))  # a server whose files were removed
         return
     with files.locked(workspace.run / ".dns.lock"):
         if not place.state.exists():
@@ -73,7 +73,7 @@ def refresh(workspace: Workspace, *, shared_matters: bool = True) -> None:
 
 
 def _share(workspace: Workspace, users: list[Running]) -> None:
-    """See that the server on the loopback runs for these clusters, or not at all."""
+    """Run the server on the loopback for these clusters, or end it when there are none."""
     place = _place(workspace)
     if not users and not _is_kept(workspace):
         dns_server.down(place)
@@ -212,7 +212,7 @@ def _dns(project: Project) -> None:
     if action not in ("start", "stop", "status"):
         raise UsageError(unknown("action", action, ("start", "stop", "status")), project.words.usage)
     if project.words.options.get("o", "json") != "json" or (project.words.options and action != "status"):
-        raise UsageError("-o json is for 'dns status', and nothing else is", project.words.usage)
+        raise UsageError("only 'dns status' takes -o json, and no other option exists", project.words.usage)
     if action == "status":
         _status(project)
         return
@@ -237,7 +237,7 @@ def _status(project: Project) -> None:
     server = records.intact(place.state, DnsRecord)
     pid = dns_server.running(place)
     users = _users(project.workspace)
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "running": pid is not None,
         "pid": pid,
         "program": server.program if server and pid else None,
@@ -247,17 +247,17 @@ def _status(project: Project) -> None:
         "own": {each.name: dns_server.running(inner) for each in users if (inner := _inner(each))},
     }
     if project.words.options.get("o"):
-        json.dump(told, sys.stdout, indent=1)
+        json.dump(facts, sys.stdout, indent=1)
         sys.stdout.write("\n")
         return
-    for name, own in told["own"].items():
+    for name, own in facts["own"].items():
         how = f"process {own}" if own else "not running"
         sys.stdout.write(f"cluster {name} has its own, at {HOST} in its network: {how}\n")
     if pid:
-        where = ", ".join(f"[{each}]" if ":" in each else each for each in told["listen"])
-        sys.stdout.write(f"{told['program']} (process {pid}) on {where}, port {place.port}\n")
-        sys.stdout.write(f"  for {', '.join(told['clusters']) or 'no cluster'}\n")
-    elif not told["own"]:
+        where = ", ".join(f"[{each}]" if ":" in each else each for each in facts["listen"])
+        sys.stdout.write(f"{facts['program']} (process {pid}) on {where}, port {place.port}\n")
+        sys.stdout.write(f"  for {', '.join(facts['clusters']) or 'no cluster'}\n")
+    elif not facts["own"]:
         why = _obstacle(project.workspace)
         sys.stdout.write(f"not running{f': {why}' if why else ''}\n")
 

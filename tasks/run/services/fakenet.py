@@ -1,4 +1,4 @@
-"""A pretended internet for a cluster that has none: every name is one address, which answers http."""
+"""A pretended internet for a cluster that has none: every name has one address, which answers http."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ from tasks.run.running.cluster import Running, locked
 from tasks.run.services import dns
 
 FILTER = "fakenet"
-BACKENDS = ("bridge", "userspace")  # of others it is not known where net 0 leads
+BACKENDS = ("bridge", "userspace")  # net 0 of the other backends leads to unknown places
 
 
 def _fakenet(project: Project) -> None:
@@ -23,7 +23,7 @@ def _fakenet(project: Project) -> None:
     if action not in ("start", "stop", "status"):
         raise UsageError(unknown("action", action, ("start", "stop", "status")), usage)
     if project.words.options.get("o", "json") != "json" or (project.words.options and action != "status"):
-        raise UsageError("-o json is for 'fakenet status', and nothing else is", usage)
+        raise UsageError("only 'fakenet status' takes -o json, and no other option exists", usage)
     directory = project.workspace.cluster(project.settings.name)
     if action == "status":
         on = fakenet_server.running(directory.fakenet)
@@ -43,24 +43,30 @@ def _fakenet(project: Project) -> None:
 def _start(running: Running) -> None:
     nodes, directory = _nodes(running), running.directory
     if not nodes:
-        raise UserError(f"no node with net 0 runs in cluster '{running.name}'", "xc start")
+        raise UserError(f"no node with net 0 runs in cluster '{running.name}'", "start it: xc start")
     settings = running.settings
     if settings.net not in BACKENDS:
-        raise UserError(f"fakenet works with --net={' or '.join(BACKENDS)}, this cluster has {settings.net}")
+        raise UserError(
+            f"fakenet works with --net={' or '.join(BACKENDS)}, but this cluster has --net={settings.net}"
+        )
     if settings.dns == "off":
-        raise UserError("this cluster was started with --dns=off, so nothing would find the pretended names")
+        raise UserError(
+            "this cluster was started with --dns=off, and fakenet needs a DNS server",
+            "start it with --dns=on",
+        )
     _stop(running)
     if settings.net == "bridge":
         fakenet_server.start_here(directory.fakenet, running.backend.inside(directory))
     else:
         _redirect(running, nodes)
     progress.say(
-        f"every name is {fakenet_server.ADDRESS} now, for {len(nodes)} nodes; `xc fakenet stop` ends it"
+        f"every name now resolves to {fakenet_server.ADDRESS}, for {len(nodes)} nodes; "
+        "`xc fakenet stop` ends it"
     )
 
 
 def _redirect(running: Running, nodes: list[tuple[Node, NodeDir]]) -> None:
-    """Frames of net 0 go through the program."""
+    """Send the frames of net 0 through the program."""
     doors = [own.root / FILTER for _, own in nodes]
 
     async def redirect(index: int, monitor: qmp.Monitor) -> None:

@@ -1,1 +1,1 @@
-"""verify: what a topology promises, tried."""
+"""The verb `verify`: it tries every connection that a topology promises."""

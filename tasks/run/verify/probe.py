@@ -1,6 +1,6 @@
 """Checks that a node does for us: a shell script for the guest, and what its answers mean.
 
-Everything that one node has to ask is in one script, for a login takes longer than what is asked.
+All probes of one node are in one script, since a login takes longer than the probes.
 """
 
 import re
@@ -28,13 +28,13 @@ gets() {{ [ "$(timeout {PATIENCE} wget -q -O- $1)" = "$2" ]; }}
 http_() {{ if again gets $2 $3; then echo "$1 ok"
 	else echo "$1 $(timeout {PATIENCE} wget -q -O- $2 2>&1 | tail -n1)"; fi; }}
 """
-# What was cut into pieces on its way: then a packet was larger than a wire, and nobody said so.
+# How many packets were cut into pieces: each was larger than the MTU of a link, which must not happen.
 PIECES = "grep -h ^Ip: /proc/net/snmp; grep -h ^Ip6Frag /proc/net/snmp6"
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One thing to ask from a node."""
+    """One check that a node carries out."""
 
     kind: Literal["ping", "ssh", "name", "http"]
     target: str  # an address, a name, a URL
@@ -70,16 +70,16 @@ def script(probes: Sequence[Probe]) -> str:
     return "\n".join([FUNCTIONS, *lines, PIECES]) + "\n"
 
 
-def outcomes(probes: Sequence[Probe], said: str) -> list[str]:
-    """What came out of each probe: "" if it is well, else why not."""
-    answers = dict(re.findall(r"^(\d+) (.*)$", said, re.M))
-    found = [answers.get(str(index), "the node ended the check") for index in range(len(probes))]
-    return ["" if answer == "ok" else answer or "no answer" for answer in found]
+def outcomes(probes: Sequence[Probe], output: str) -> list[str]:
+    """The outcome of each probe: "" if it succeeded, else the reason why not."""
+    answers = dict(re.findall(r"^(\d+) (.*)$", output, re.M))
+    texts = [answers.get(str(index), "the node ended the check") for index in range(len(probes))]
+    return ["" if answer == "ok" else answer or "no answer" for answer in texts]
 
 
-def pieces(said: str) -> int:
+def pieces(output: str) -> int:
     """How many packets this node cut into pieces, or put together from pieces, since it booted."""
-    lines = re.findall(r"^Ip: (.*)$", said, re.M)
+    lines = re.findall(r"^Ip: (.*)$", output, re.M)
     v4 = dict(zip(lines[0].split(), lines[1].split(), strict=False)) if len(lines) == 2 else {}  # noqa: PLR2004
     own = sum(int(v4.get(key, 0)) for key in ("FragCreates", "ReasmReqds"))
-    return own + sum(int(count) for count in re.findall(r"^Ip6FragCreates\s+(\d+)", said, re.M))
+    return own + sum(int(count) for count in re.findall(r"^Ip6FragCreates\s+(\d+)", output, re.M))

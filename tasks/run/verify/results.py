@@ -51,8 +51,8 @@ def as_junit(results: Iterable[Result]) -> bytes:
     for each in results:
         by_suite.setdefault(each.suite, []).append(each)
     for suite, own in by_suite.items():
-        found = counts(own)
-        numbers = {"tests": len(own), "failures": found.failed, "skipped": found.skipped}
+        total = counts(own)
+        numbers = {"tests": len(own), "failures": total.failed, "skipped": total.skipped}
         attributes = {"name": suite, **{key: str(value) for key, value in numbers.items()}}
         attributes["time"] = f"{sum(each.seconds for each in own):.3f}"
         element = ElementTree.SubElement(root, "testsuite", attributes)
@@ -68,5 +68,5 @@ def as_junit(results: Iterable[Result]) -> bytes:
 
 
 def _allowed(text: str) -> str:
-    """Without the control characters that XML cannot have."""
+    """The text without the control characters that XML forbids."""
     return "".join(char if char >= " " or char in "\n\t" else "?" for char in text)

@@ -1,4 +1,4 @@
-"""What is tried with a running cluster: the promises of its topology, and what is left when it has gone."""
+"""The checks of a running cluster: what its topology promises, and whether anything is left after its end."""
 
 import os
 import shlex
@@ -25,8 +25,8 @@ from tasks.topology import reachability
 from tasks.topology.netplan import NodePlan
 
 Finding = tuple[str, Outcome, str, float]
-AT_ONCE = 8  # nodes that are asked
-LOGIN = 60  # seconds for all that one node is asked
+AT_ONCE = 8  # nodes that are asked at the same time
+LOGIN = 60  # seconds for all probes of one node
 OURS = ("xcbr", "xct", "xcup")  # names of links begin so; namespaces end with the last process in them
 SERVER = Path(__file__).parents[1] / "net" / "programs" / "outside.py"
 OUTSIDE = "198.51.100.1"  # RFC 5737: nobody's
@@ -34,24 +34,24 @@ PORT = 8080
 
 
 def nodes(project: Project, only: int | None = None) -> Iterator[Finding]:
-    """Each node is who it should be, and reaches whom the topology promises; `only` what concerns one."""
-    topology, given, plans = graph.standing(project, project.settings)
-    asked: dict[int, list[Probe]] = {number: [] for number in plans}
-    for pair in reachability.promised(topology, plans, given):
+    """Check that each node is the right one and reaches what the topology promises; `only` for one node."""
+    topology, shape, plans = graph.standing(project, project.settings)
+    probes: dict[int, list[Probe]] = {number: [] for number in plans}
+    for pair in reachability.promised(topology, plans, shape):
         if only in (None, pair.source, pair.to):
-            asked[pair.source] += _probes(plans[pair.source], pair, given.mtu)
-    for number in asked if project.settings.dns != "off" and _knows_names(project) else ():
-        asked[number] += _names(project, plans, number)
+            probes[pair.source] += _probes(plans[pair.source], pair, shape.mtu)
+    for number in probes if project.settings.dns != "off" and _knows_names(project) else ():
+        probes[number] += _names(project, plans, number)
     if only is not None:
-        asked = {number: own for number, own in asked.items() if own or number == only}
+        probes = {number: own for number, own in probes.items() if own or number == only}
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for findings in pool.map(lambda number: _ask(project, number, asked[number]), sorted(asked)):
+        for findings in pool.map(lambda number: _ask(project, number, probes[number]), sorted(probes)):
             yield from findings
 
 
 def _probes(source: NodePlan, pair: reachability.Promised, mtu: int) -> list[Probe]:
-    found = [Probe("ping", pair.address(family), family, mtu) for family in reachability.FAMILIES]
-    return [*found, Probe("ssh", pair.v4)] if source.role == "tester" else found
+    probes = [Probe("ping", pair.address(family), family, mtu) for family in reachability.FAMILIES]
+    return [*probes, Probe("ssh", pair.v4)] if source.role == "tester" else probes
 
 
 def _knows_names(project: Project) -> bool:
@@ -61,7 +61,7 @@ def _knows_names(project: Project) -> bool:
 
 
 def _names(project: Project, plans: Mapping[int, NodePlan], number: int) -> list[Probe]:
-    """The next node's name, asked of the own server; by the first also one that the host knows."""
+    """Each node asks its server for the name of the next node; the first one also for the long name."""
     numbers = sorted(plans)
     after = plans[numbers[(numbers.index(number) + 1) % len(numbers)]]
     own = [address.v4 for each in after.interfaces if each.name != "eth0" for address in each.addresses[:1]]
@@ -73,21 +73,21 @@ def _names(project: Project, plans: Mapping[int, NodePlan], number: int) -> list
 
 
 def _ask(project: Project, number: int, probes: Sequence[Probe]) -> list[Finding]:
-    """One login; all that this node has to try."""
+    """Log in once, and run all probes of this node."""
     name = node_name(number)
     try:
-        said = _run(project, number, f"hostname; {probe.script(probes)}")
+        output = _run(project, number, f"hostname; {probe.script(probes)}")
     except CommandError as error:
         return [(f"{name} answers", "failed", str(error), 0.0)]
-    who = said.partition("\n")[0]
-    found = [_finding(f"{name} answers ssh", "" if who == name else f"it says it is {who}")]
-    outcomes = probe.outcomes(probes, said)
-    found += [
+    who = output.partition("\n")[0]
+    results = [_finding(f"{name} answers ssh", "" if who == name else f"it says it is {who}")]
+    outcomes = probe.outcomes(probes, output)
+    results += [
         _finding(f"{name} to {each.text}", why) for each, why in zip(probes, outcomes, strict=True)
     ]  # fmt: skip
-    pieces = probe.pieces(said)
+    pieces = probe.pieces(output)
     why = f"{pieces} packets were cut, so a net has a smaller MTU" if pieces else ""
-    return [*found, _finding(f"{name} cut no packet into pieces", why)]
+    return [*results, _finding(f"{name} cut no packet into pieces", why)]
 
 
 def _finding(name: str, why: str) -> Finding:
@@ -101,8 +101,8 @@ def _run(project: Project, number: int, script: str, *, through: Sequence[str] =
 
 def inside(project: Project) -> Iterator[Finding]:
     """A login over the nets of the cluster: from a tester to a node that it has been promised."""
-    topology, given, plans = graph.standing(project, project.settings)
-    pairs = reachability.promised(topology, plans, given)
+    topology, shape, plans = graph.standing(project, project.settings)
+    pairs = reachability.promised(topology, plans, shape)
     pair = next((each for each in pairs if plans[each.source].role == "tester"), None)
     if pair is None:
         yield "a login from a tester", "skipped", "there is no tester", 0.0
@@ -118,7 +118,7 @@ def inside(project: Project) -> Iterator[Finding]:
 
 
 def outside(project: Project) -> Iterator[Finding]:
-    """A server outside sees who comes over a router by the router's address."""
+    """Check that a server outside sees the router's address for whoever comes over a router."""
     _, _, plans = graph.standing(project, project.settings)
     hidden = {number: gate for number in plans if (gate := _gate(plans, number))}
     if not hidden:
@@ -137,8 +137,8 @@ def outside(project: Project) -> Iterator[Finding]:
     try:
         for number in _one_of_each(plans, hidden):
             ask = Probe("http", f"http://{OUTSIDE}:{PORT}/", want="translated")
-            said = _run(project, number, probe.script([ask]))
-            (why,) = probe.outcomes([ask], said)
+            output = _run(project, number, probe.script([ask]))
+            (why,) = probe.outcomes([ask], output)
             yield _finding(f"{node_name(number)} to a server outside, translated by a router", why)
     finally:
         server.terminate()
@@ -190,17 +190,17 @@ def marks(project: Project, cluster: str) -> frozenset[str]:
 
 def _processes(root: Path) -> set[str]:
     """Processes that have something of the cluster on their command line."""
-    found = set()
+    entries = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
         if f"{root}/" in f"{line} " or f"{root} " in line:
-            found.add(f"process {folder.name} {line[:80]}")
-    return found
+            entries.add(f"process {folder.name} {line[:80]}")
+    return entries
 
 
 def left(project: Project, cluster: str, before: frozenset[str]) -> list[str]:
-    """What is there that was not there before."""
+    """The marks that are there now and were not there before."""
     return sorted(marks(project, cluster) - before)

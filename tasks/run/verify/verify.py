@@ -25,72 +25,75 @@ OVERLAYS = "env network-topology iptools dns"  # with NAT and DNS on nodes, unle
 
 @dataclass(frozen=True)
 class Verified:
-    """A topology that is looked at."""
+    """A topology that is being verified."""
 
     project: Project
     topology: str
     cluster: str
     log: Path
 
-    def xc(self, *said: str) -> None:
+    def xc(self, *words: str) -> None:
         """Run a verb for this cluster; CommandError with its last lines."""
-        command = [sys.executable, "-m", "tasks", said[0], f"--name={self.cluster}", *said[1:]]
+        command = [sys.executable, "-m", "tasks", words[0], f"--name={self.cluster}", *words[1:]]
         plain = {key: value for key, value in os.environ.items() if key not in ("TOPOLOGY", "__topology")}
         proc.run(command, cwd=self.project.root, log=self.log, env=plain, clean_env=True)
 
 
 def _verify(project: Project) -> None:
-    wanted = _wanted(project)
+    topologies = _topologies(project)
     name = project.words.settings.get("name", CLUSTER)
     if running(project.workspace.cluster(name)):
-        raise UserError(f"cluster '{name}' is running, and verify starts one of its own", "--name=OTHER")
-    found: list[Result] = []
-    for topology in wanted:
+        raise UserError(
+            f"cluster '{name}' is running, and verify starts one of its own",
+            "name another cluster: --name=OTHER",
+        )
+    checks: list[Result] = []
+    for topology in topologies:
         log = project.workspace.root / "log" / "verify" / f"{topology}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
         own = _one(Verified(project, topology, name, log))
         progress.say(f"{topology}: {results.counts(own)}, {sum(each.seconds for each in own):.1f} s")
-        found += own
-    _report(project, found)
+        checks += own
+    _report(project, checks)
 
 
-def _wanted(project: Project) -> list[str]:
+def _topologies(project: Project) -> list[str]:
     """The topologies by name; the one of the settings when none is named."""
-    known = sorted(project.definitions.topologies)
+    names = sorted(project.definitions.topologies)
     option = project.words.options.get("topology", "")
     named = [*project.words.args, *(word for word in option.split(",") if word)]
     if ALL in named:
-        return known
-    wrong = [unknown("topology", word, [*known, ALL]) for word in named if word not in known]
+        return names
+    wrong = [unknown("topology", word, [*names, ALL]) for word in named if word not in names]
     if wrong:
-        raise UsageError("; ".join(wrong))
+        raise UsageError(f"verify: {'; '.join(wrong)}")
     return named or [project.settings.topology]
 
 
 def _one(it: Verified) -> list[Result]:
-    """Everything about one topology; it is stopped in any case."""
+    """All checks of one topology. Its cluster is stopped in any case."""
     before = trial.marks(it.project, it.cluster)
-    found: list[Result] = []
+    checks: list[Result] = []
     try:
         for name, outcome, text, seconds in _steps(it):
-            found.append(Result(it.topology, name, outcome, text, seconds))
+            checks.append(Result(it.topology, name, outcome, text, seconds))
             if outcome == "failed":
                 progress.say(f"{it.topology}: {name}: {text.splitlines()[0] if text else 'failed'}")
     finally:
-        if any(each.outcome == "failed" for each in found):
+        if any(each.outcome == "failed" for each in checks):
             _keep_consoles(it)
         ended = _timed("stop", lambda: it.xc("stop"))
-    found.append(Result(it.topology, *ended))
+    checks.append(Result(it.topology, *ended))
     left = trial.left(it.project, it.cluster, before)
-    found.append(Result(it.topology, "nothing is left", "failed" if left else "ok", "\n".join(left)))
-    return found
+    checks.append(Result(it.topology, "nothing is left", "failed" if left else "ok", "\n".join(left)))
+    return checks
 
 
 def _steps(it: Verified) -> Iterator[tuple[str, Outcome, str, float]]:
-    said = {**_testers(it), **it.project.words.settings, "topology": it.topology}
-    overlays = said.pop("ovls", OVERLAYS).replace(",", " ").split()
-    options = [f"--{key.replace('_', '-')}={value}" for key, value in said.items() if key != "name"]
+    settings = {**_testers(it), **it.project.words.settings, "topology": it.topology}
+    overlays = settings.pop("ovls", OVERLAYS).replace(",", " ").split()
+    options = [f"--{key.replace('_', '-')}={value}" for key, value in settings.items() if key != "name"]
     packed = _timed("overlays", lambda: it.xc("mkcdrom", *overlays))
     yield packed
     if packed[1] != "ok":
@@ -114,7 +117,7 @@ def _testers(it: Verified) -> dict[str, str]:
 
 
 def _scaled(it: Verified, here: Project) -> Iterator[tuple[str, Outcome, str, float]]:
-    """A node more, which has to keep the promises too; and away again."""
+    """Add a node, for which the promises must hold too, and remove it again."""
     number = trial.one_more(here)
     if number is None:
         yield "scaleout", "skipped", "the topology has no place for one more", 0.0
@@ -138,7 +141,7 @@ def _timed(name: str, act: Callable[[], object]) -> tuple[str, Outcome, str, flo
 
 
 def _keep_consoles(it: Verified) -> None:
-    """What the nodes printed, beside the log, for the cluster is about to go."""
+    """Copy the nodes' consoles to the log's directory, since the cluster is about to be removed."""
     cluster = Running(it.project.workspace.cluster(it.cluster))
     for own in (cluster.node(number) for number in cluster.numbers):
         if own.console_log.is_file():
@@ -146,22 +149,24 @@ def _keep_consoles(it: Verified) -> None:
             kept.write_bytes(own.console_log.read_bytes())
 
 
-def _report(project: Project, found: Sequence[Result]) -> None:
+def _report(project: Project, checks: Sequence[Result]) -> None:
     junit = project.words.options.get("junit")
     if junit:
         with files.atomic(Path(junit).absolute()) as temp:
-            temp.write_bytes(results.as_junit(found))
+            temp.write_bytes(results.as_junit(checks))
     if project.words.options.get("o"):
-        sys.stdout.write(results.as_json(found))
-    failed = [each for each in found if each.outcome == "failed"]
-    for each in found:
+        sys.stdout.write(results.as_json(checks))
+    failed = [each for each in checks if each.outcome == "failed"]
+    for each in checks:
         if each.outcome == "skipped":
             progress.say(f"{each.suite}: {each.name}: skipped, {each.text}")
     if failed:
         lines = [f"  {each.suite}: {each.name}: {each.text}" for each in failed[:20]]
         logs = project.workspace.root / "log" / "verify"
-        raise UserError(f"{len(failed)} of {len(found)} checks failed:\n" + "\n".join(lines), f"logs: {logs}")
-    progress.say(f"{len(found)} checks: {results.counts(found)}")
+        raise UserError(
+            f"{len(failed)} of {len(checks)} checks failed:\n" + "\n".join(lines), f"logs: {logs}"
+        )
+    progress.say(f"{len(checks)} checks: {results.counts(checks)}")
 
 
 DOES: Does = {"verify": _verify}

@@ -56,7 +56,7 @@ def running(place: Place, old: Sleepers) -> Iterator[Place]:
     ("words", "status", "says"),
     [
         (["--dns-hosts=not/there"], 1, "dns_hosts: cannot read not/there"),
-        (["--wait=ready"], 2, "without Kubernetes"),
+        (["--wait=ready"], 2, "needs a cluster with Kubernetes"),
         (["--net=custom", "--net-setup=/not/there"], 1, "'/not/there' is no program"),
         (["--net=custom"], 1, "--net-setup=PROGRAM"),
         (["--kvm-opt='"], 1, "kvm_opt cannot be split"),
@@ -88,14 +88,14 @@ def test_a_start_without_qemu(running: Place) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "says"),
     [
-        (["scaleout", "3", "--wait=ready"], 2, "without Kubernetes"),
-        (["scaleout", "1"], 1, "already there: 1"),
+        (["scaleout", "3", "--wait=ready"], 2, "needs a cluster with Kubernetes"),
+        (["scaleout", "1"], 1, "vm-001 is running already"),
         (["scaleout", "999"], 2, "999 is no node number"),
         (["scaleout", "3", "--dns=auto", "--dns-hosts=not/there"], 1, "dns_hosts: cannot read"),
         (["scaleout", "3", "--kvm-opt='"], 1, "kvm_opt cannot be split"),
-        (["boot_vm", "1"], 1, "already there: vm-001"),
+        (["boot_vm", "1"], 1, "vm-001 is running already"),
         (["boot_vm", "999"], 2, "999 is no node number"),
-        (["boot_vm", "5", "--nets=x"], 2, "'x' is no list of nets"),
+        (["boot_vm", "5", "--nets=x"], 2, "'x' is not a list of nets"),
         (["boot_vm", "5", "--kvm-opt='"], 1, "kvm_opt cannot be split"),
         (["checkpoint", "restore", "nothing"], 1, "unknown checkpoint 'nothing'"),
     ],

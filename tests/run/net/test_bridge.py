@@ -317,7 +317,7 @@ def test_when_the_holder_is_killed_everything_vanishes(cluster: ClusterDir, vict
         assert guest.wait(60) == -signal.SIGKILL
     assert gone(there)
     assert bridge.BACKEND.processes(cluster) == {"holder": None, "namespace": None, "uplink": None}
-    with pytest.raises(UserError, match="holder has died"):
+    with pytest.raises(UserError, match="process that kept it has died"):
         up(cluster, ports)
     bridge.BACKEND.unplug(cluster, 1, ports)
     bridge.BACKEND.down(cluster)

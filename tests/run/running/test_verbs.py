@@ -52,7 +52,7 @@ def test_status_tells_and_stop_ends_it(damaged: Checkout) -> None:
     (shown,) = json.loads(damaged.good("status", "--all", "-o", "json").out)
     assert [each["why"] for each in shown["damaged"]] == ["it is no JSON object", "it is empty"]
     assert damaged.xc("status", "--quiet").code == 0
-    damaged.bad("clean", code=1, says=("clusters are running: xcluster", "xc stop"))
+    damaged.bad("clean", code=1, says=("running clusters: xcluster", "xc stop"))
     assert damaged.good("stop").err == ""
     assert list((damaged.workspace / "run").iterdir()) == []
     assert "not running" in damaged.good("status").err

@@ -49,17 +49,17 @@ def unshare(kind: str) -> None:
 
 def end_all(namespace: str) -> None:
     """Kill every process in a network namespace but this one, again until there is none."""
-    found = True
-    while found:
-        found = False
+    alive = True
+    while alive:
+        alive = False
         for process in Path("/proc").glob("[0-9]*"):
             if int(process.name) == os.getpid():
                 continue
             with contextlib.suppress(OSError):
                 if os.readlink(process / "ns/net") == namespace:
                     os.kill(int(process.name), signal.SIGKILL)
-                    found = True
-        time.sleep(0.002 if found else 0)
+                    alive = True
+        time.sleep(0.002 if alive else 0)
 
 
 def relay(near: socket.socket, target: tuple[str, int]) -> None:
@@ -80,7 +80,7 @@ def relay(near: socket.socket, target: tuple[str, int]) -> None:
 
 
 def carry(source: socket.socket, sink: socket.socket) -> None:
-    """Bytes one way; the end of them too."""
+    """Carry bytes in one direction, and pass on their end."""
     with contextlib.suppress(OSError):
         while data := source.recv(BLOCK):
             sink.sendall(data)
@@ -99,7 +99,7 @@ class Inner:
         self.ports: dict[int, socket.socket] = {}
 
     def run(self) -> None:
-        """Until the outer process is gone."""
+        """Serve until the outer process has ended."""
         while True:
             for key, _ in self.selector.select():
                 if key.fileobj is not self.outer:
@@ -115,7 +115,7 @@ class Inner:
             threading.Thread(target=relay, args=[near, target], daemon=True).start()
 
     def order(self) -> bool:
-        """One order; whether there was one."""
+        """Carry out one order. Returns whether there was one."""
         data, fds, _, _ = socket.recv_fds(self.outer, LARGEST, 1)
         if not data:
             return False
@@ -141,10 +141,10 @@ class Outer:
             self.inner.close()
             inside(theirs, kind)
         theirs.close()
-        said = self.inner.recv(LARGEST).decode()
-        if not said.startswith("net:"):
-            raise OSError(said or "the inner process has ended")
-        self.namespace = said
+        answer = self.inner.recv(LARGEST).decode()
+        if not answer.startswith("net:"):
+            raise OSError(answer or "the inner process has ended")
+        self.namespace = answer
         words = [word.replace("{pid}", str(self.pids["inner"])) for word in uplink]
         self.uplink = subprocess.Popen(words, stdin=subprocess.DEVNULL, preexec_fn=end_with_parent)
         self.pids["uplink"] = self.uplink.pid
@@ -197,7 +197,7 @@ def end_with_parent() -> None:
 
 
 def inside(outer: socket.socket, kind: str) -> None:
-    """The inner process, from its first to its last moment."""
+    """Run the inner process."""
     try:
         before = os.readlink("/proc/self/ns/net")
         unshare(kind)
@@ -216,7 +216,7 @@ def inside(outer: socket.socket, kind: str) -> None:
 
 
 def main(directory: Path, kind: str, uplink: list[str]) -> None:
-    """The outer process, until the inner one has ended."""
+    """Run the outer process until the inner one has ended."""
     outer = Outer(directory, kind, uplink)
     outer.run()
     end_all(outer.namespace)

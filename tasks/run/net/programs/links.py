@@ -25,10 +25,10 @@ from typing import Any
 
 def _only_parts() -> None:
     """Let parts of pyroute2 be imported without all of it, which takes longer than all that we do here."""
-    found = util.find_spec("pyroute2")
-    if found and found.submodule_search_locations:
+    spec = util.find_spec("pyroute2")
+    if spec and spec.submodule_search_locations:
         package = types.ModuleType("pyroute2")
-        package.__path__ = list(found.submodule_search_locations)
+        package.__path__ = list(spec.submodule_search_locations)
         sys.modules["pyroute2"] = package
 
 
@@ -82,16 +82,16 @@ class LinkSocket:
         message = request(ifinfmsg(), GETLINK, REQUEST | DUMP)
         message.encode()
         self.socket.send(bytes(message.data))
-        found: list[Any] = []
+        links: list[Any] = []
         while True:
             for kind, _, data in self._answers(whole=True):
                 if kind == DONE:
-                    return found
+                    return links
                 if kind == ERROR:
                     raise OSError(errno.EIO, "the links cannot be listed")
                 link = ifinfmsg(data)
                 link.decode()
-                found.append(link)
+                links.append(link)
 
     def _answers(self, *, whole: bool = False) -> Iterator[tuple[int, int, bytes]]:
         data = self.socket.recv(1 << 18)
@@ -112,8 +112,8 @@ def bridge(name: str, mac: str) -> Any:
     """Make a bridge, without the port delays of spanning trees."""
     options = {"attrs": [["IFLA_BR_GROUP_FWD_MASK", LLDP]]}
     kind = {"attrs": [["IFLA_INFO_KIND", "bridge"], ["IFLA_INFO_DATA", options]]}
-    wanted = ("IFLA_IFNAME", name), ("IFLA_ADDRESS", mac), ("IFLA_LINKINFO", kind)
-    return request(_up(), NEWLINK, REQUEST | ACK | CREATE, *wanted)
+    attributes = ("IFLA_IFNAME", name), ("IFLA_ADDRESS", mac), ("IFLA_LINKINFO", kind)
+    return request(_up(), NEWLINK, REQUEST | ACK | CREATE, *attributes)
 
 
 def change(name: str, *attributes: tuple[str, Any]) -> Any:
@@ -152,7 +152,7 @@ def tap(name: str) -> None:
 
 
 def make(plan: dict[str, Any]) -> None:
-    """What the plan says. Raises OSError with the name of what fails."""
+    """Make what the plan says. Raises OSError with the name of what fails."""
     link = LinkSocket()
     there = {each.get_attr("IFLA_IFNAME"): each for each in link.all()}
     for name, _, _ in plan.get("taps", ()):
@@ -186,12 +186,12 @@ def remove(link: LinkSocket, names: list[str]) -> None:
 def _bridges(plan: dict[str, Any], there: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "lo", change("lo")
     for name, mac, _, mtu in plan.get("bridges", ()):
-        known = there.get(name)
-        if known is None or known.get_attr("IFLA_IFALIAS") == ALIAS:
+        link = there.get(name)
+        if link is None or link.get_attr("IFLA_IFALIAS") == ALIAS:
             yield name, bridge(name, mac)
-        if known is None and not plan.get("keep"):  # it takes no alias while it is made
+        if link is None and not plan.get("keep"):  # it takes no alias while it is made
             yield name, change(name, ("IFLA_IFALIAS", ALIAS))
-        if known is None or known.get_attr("IFLA_MTU") < mtu:  # from now on taps do not change it
+        if link is None or link.get_attr("IFLA_MTU") < mtu:  # from now on taps do not change it
             yield name, change(name, ("IFLA_MTU", mtu))
 
 

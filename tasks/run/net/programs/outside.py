@@ -18,7 +18,7 @@ def main(address: str, port: int, neighbours: list[str]) -> None:
         """Answers every request alike."""
 
         def do_GET(self) -> None:  # noqa: N802
-            """Say it."""
+            """Send the answer."""
             peer = self.client_address[0]
             body = b"translated" if peer in neighbours else f"not-translated:{peer}".encode()
             self.send_response(200)

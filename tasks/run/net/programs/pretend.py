@@ -41,11 +41,11 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def page(self) -> bytes:
-        """What every site says."""
+        """The page that every site has."""
         return f"This is not {self.headers.get('Host', 'the internet')}.\n".encode()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nobody wants to know."""
+        """Log nothing: nobody reads it."""
 
 
 class Translated(Wire):

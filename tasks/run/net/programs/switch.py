@@ -31,7 +31,7 @@ class Port:
 
     def frames(self) -> list[bytes]:
         """The frames that came in whole. Raises ValueError for a length that cannot be."""
-        found = []
+        frames = []
         at = 0
         while len(self.received) - at >= 4:
             (length,) = struct.unpack_from(">I", self.received, at)
@@ -39,10 +39,10 @@ class Port:
                 raise ValueError(f"a frame of {length} bytes")
             if len(self.received) - at - 4 < length:
                 break
-            found.append(bytes(self.received[at : at + 4 + length]))
+            frames.append(bytes(self.received[at : at + 4 + length]))
             at += 4 + length
         del self.received[:at]
-        return found
+        return frames
 
 
 class Net:
@@ -66,8 +66,8 @@ class Net:
         target, sender = frame[4:10], frame[10:16]
         if not sender[0] & 1:
             self.seen[sender] = source
-        known = None if target[0] & 1 else self.seen.get(target)
-        targets = [known] if known else list(self.ports)
+        owner = None if target[0] & 1 else self.seen.get(target)
+        targets = [owner] if owner else list(self.ports)
         reached = [port for port in targets if port is not source and len(port.waiting) < WAITING]
         for port in reached:
             port.waiting += frame
@@ -142,9 +142,9 @@ class Switch:
             self.close(port)
             return
         del port.waiting[:sent]
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if port.waiting else 0)
-        if self.selector.get_key(port.link).events != wanted:
-            self.selector.modify(port.link, wanted, port)
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if port.waiting else 0)
+        if self.selector.get_key(port.link).events != events:
+            self.selector.modify(port.link, events, port)
 
     def close(self, port: Port) -> None:
         """A NIC is unplugged."""

@@ -1,4 +1,4 @@
-"""A bad wire between a NIC and its net: frames come late, slowly, or not at all.
+"""An impaired link between a NIC and its net: frames come late, slowly, or not at all.
 
     python wire.py NAME SETTINGS
 
@@ -52,13 +52,13 @@ class Wire:
 
     def put(self, frame: bytes, now: float) -> None:
         """Send one frame, with its length, on its way."""
-        wanted = self.settings
-        if random.random() < wanted["loss"] or len(self.on_the_way) >= wanted["limit"]:
+        settings = self.settings
+        if random.random() < settings["loss"] or len(self.on_the_way) >= settings["limit"]:
             return
         self.free = max(now, self.free)
-        if wanted["rate"]:
-            self.free += (len(frame) - 4) * 8 / wanted["rate"]
-        late = wanted["delay"] + random.uniform(-1, 1) * wanted["jitter"]
+        if settings["rate"]:
+            self.free += (len(frame) - 4) * 8 / settings["rate"]
+        late = settings["delay"] + random.uniform(-1, 1) * settings["jitter"]
         self.last = max(self.last, self.free + max(late, 0))
         self.on_the_way.append((self.last, frame))
 
@@ -87,18 +87,18 @@ def listener(path: Path) -> socket.socket:
     path.unlink(missing_ok=True)
     hidden = path.with_name(f".{path.name}")
     hidden.unlink(missing_ok=True)
-    made = socket.socket(socket.AF_UNIX)
-    made.settimeout(PATIENCE)
-    made.bind(str(hidden))
+    door = socket.socket(socket.AF_UNIX)
+    door.settimeout(PATIENCE)
+    door.bind(str(hidden))
     hidden.chmod(0o600)
-    made.listen(1)
+    door.listen(1)
     hidden.rename(path)  # who finds it can connect
-    return made
+    return door
 
 
-def connected(wanted: list[tuple[str, dict[str, Any]]]) -> list[Wire]:
-    """Wait for QEMU to connect each NAME of `wanted`, by direction; the sockets' names are gone then."""
-    ways = [(f"{name}.{way}", each) for name, settings in wanted for way, each in settings.items()]
+def connected(impairments: list[tuple[str, dict[str, Any]]]) -> list[Wire]:
+    """Wait for QEMU to connect each NAME of `impairments`, by direction; the sockets' names are gone then."""
+    ways = [(f"{name}.{way}", each) for name, settings in impairments for way, each in settings.items()]
     listeners = {path: listener(path) for name, _ in ways for path in _ends(name)}
     links: dict[Path, socket.socket] = {}
     try:
@@ -134,9 +134,9 @@ def run(wires: list[Wire]) -> None:
                 wire.flush()
             except OSError:
                 cut.add(wire)
-            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if wire.sending else 0)
-            if selector.get_key(wire.target).events != wanted:
-                selector.modify(wire.target, wanted, wire)
+            mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if wire.sending else 0)
+            if selector.get_key(wire.target).events != mask:
+                selector.modify(wire.target, mask, wire)
         for wire in cut & whole:
             for link in (wire.source, wire.target):
                 selector.unregister(link)

@@ -38,9 +38,9 @@ class PlainMonitor:
         words = {"execute": command, **({"arguments": arguments} if arguments else {})}
         self._link.sendall(json.dumps(words).encode() + b"\n")
         while line := self._lines.readline():
-            said = json.loads(line)
-            if "event" not in said:
-                return said.get("return")
+            answer = json.loads(line)
+            if "event" not in answer:
+                return answer.get("return")
         raise OSError("the monitor was closed")
 
 
@@ -55,7 +55,7 @@ def resume(path: Path) -> None:
 
 
 def _step(monitor: PlainMonitor, until: float) -> bool:
-    """Whether the node runs and nothing of the saver is left in it."""
+    """Undo what the saver began, until the time is over. Returns whether the node runs without it."""
     monitor.ask("migrate_cancel")
     while time.monotonic() < until:
         jobs = monitor.ask("query-block-jobs") or []
