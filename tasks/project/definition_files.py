@@ -77,8 +77,8 @@ def load(
     overlays: dict[str, Overlay] = {}
     for folder in ovl_dirs(root, ovlpath):
         for directory in sorted(folder.iterdir()) if folder.is_dir() else ():
-            known = directory.name in overlays
-            overlay = None if known else read_overlay(root, directory, problems, words)
+            hidden = directory.name in overlays
+            overlay = None if hidden else read_overlay(root, directory, problems, words)
             if overlay:
                 overlays[overlay.name] = overlay
     topologies = _topologies(root, overlays, problems)
@@ -114,25 +114,25 @@ def read_overlay(
 
 
 def _topologies(root: Path, overlays: Mapping[str, Overlay], problems: list[str]) -> dict[str, Topology]:
-    found: dict[str, Topology] = {}
+    topologies: dict[str, Topology] = {}
     for overlay in overlays.values():
         for topology in read_topologies(root, overlay.directory, problems):
-            other = found.setdefault(topology.name, topology)
+            other = topologies.setdefault(topology.name, topology)
             if other is not topology:
                 problems.append(f"{topology.label}: {other.label} is a topology of this name too")
-    return found
+    return topologies
 
 
 def read_topologies(root: Path, directory: Path, problems: list[str]) -> list[Topology]:
     """The topologies that an overlay brings, topology/*.yaml, checked."""
-    found = []
+    topologies = []
     for file in sorted((directory / "topology").glob("*.yaml")):
         topology = _read(Topology, root, file, problems, name=file.stem, directory=directory)
         if topology:
             label = _label(root, file)
             problems += [f"{label}: {problem}" for problem in check.problems(topology)]
-            found.append(topology)
-    return found
+            topologies.append(topology)
+    return topologies
 
 
 def read_yaml(file: Path, label: str, problems: list[str]) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def _read(
     file: Path,
     problems: list[str],
     words: versions.VersionWords = versions.NONE,
-    **known: Any,
+    **of_place: Any,
 ) -> D | None:
     label = _label(root, file)
     before = len(problems)
@@ -165,11 +165,13 @@ def _read(
         wrong: list[str] = []
         data["artifacts"] = words.applied(data["artifacts"], wrong)
         problems += [f"{label}: {problem}" for problem in wrong]
-    problems += [f"{label}: '{key}' follows from the file's place; remove it" for key in data if key in known]
+    problems += [
+        f"{label}: '{key}' follows from the file's place; remove it" for key in data if key in of_place
+    ]
     if len(problems) > before:
         return None
     try:
-        return model(**data, **known)
+        return model(**data, **of_place)
     except ValidationError as error:
         problems += [f"{label}: {_sentence(model, detail)}" for detail in _causes(error)]
         return None
@@ -215,8 +217,8 @@ def _model_at(model: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel]:
     for part in loc:
         if isinstance(part, int) or part not in model.model_fields:  # of a list, or of a mapping
             continue
-        found = [kind for kind in _kinds(model.model_fields[part].annotation)]
-        model = found[0] if found else model
+        models = [kind for kind in _kinds(model.model_fields[part].annotation)]
+        model = models[0] if models else model
     return model
 
 
@@ -255,15 +257,15 @@ def _cross_check(
             )
         elif image_chain.loops(images, image.name):
             problems.append(f"{label}: 'extends' leads back to {image.name}")
-        asked = settings.SettingsLayer(f"{label}: settings: ", image.settings, above_file=False)
-        problems += settings.load({}, {}, {}, asked)[1] if image.settings else []
+        layer = settings.SettingsLayer(f"{label}: settings: ", image.settings, above_file=False)
+        problems += settings.load({}, {}, {}, layer)[1] if image.settings else []
     problems += image_chain.unread(images, overlays)
     for overlay in overlays.values():
         file = overlay.directory / "ovl.yaml"
         label = _label(root, file)
         problems += _made_of(label, overlay.directory, overlay.images, overlays)
-        wanted = (*overlay.needs, *((overlay.alias,) if overlay.alias else ()))
-        problems += [f"{label}: {unknown('overlay', o, overlays)}" for o in wanted if o not in overlays]
+        names = (*overlay.needs, *((overlay.alias,) if overlay.alias else ()))
+        problems += [f"{label}: {unknown('overlay', o, overlays)}" for o in names if o not in overlays]
 
 
 def _made_of(

@@ -183,20 +183,20 @@ class Repository:
 
     def _log_in(self, header: str) -> bool:
         """Answer a challenge; whether there is something to try."""
-        scheme, asked = registry_auth.challenge(header)
+        scheme, challenge = registry_auth.challenge(header)
         who = registry_auth.login(*self.place.login_as, os.environ)
         if scheme == "basic" and who and not self._authorization:
             self._authorization = "Basic " + base64.b64encode(":".join(who).encode()).decode()
             return True
-        if scheme != "bearer" or "realm" not in asked:
+        if scheme != "bearer" or "realm" not in challenge:
             return False
-        query = {key: asked[key] for key in ("service", "scope") if key in asked}
+        query = {key: challenge[key] for key in ("service", "scope") if key in challenge}
         with self._session.get(
-            asked["realm"], params=query, auth=who or (lambda request: request), timeout=TIMEOUT
+            challenge["realm"], params=query, auth=who or (lambda request: request), timeout=TIMEOUT
         ) as reply:
             if not reply.ok:
                 return False
-            token = oci.parsed(reply.content, asked["realm"])
+            token = oci.parsed(reply.content, challenge["realm"])
         self._authorization = f"Bearer {token.get('token') or token.get('access_token')}"
         return True
 

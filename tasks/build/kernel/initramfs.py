@@ -30,7 +30,7 @@ exec switch_root /root ${{xc_init:-/init}}
 
 
 def ordered(modules: Path, names: Iterable[str]) -> list[str]:
-    """The files of `wanted` and what they depend on, in load order, relative to the tree of a kernel version.
+    """The files of the modules `names` and of what these need, in load order, relative to a version's tree.
 
     A module that is built in is left out; one that does not exist is an error.
     """

@@ -71,10 +71,10 @@ class Tree:
     def configure(self, fragments: Mapping[str, Mapping[str, str]]) -> None:
         """allnoconfig with the fragments, olddefconfig, and the check that nothing asked for was lost."""
         self.objects.mkdir(parents=True, exist_ok=True)
-        asked = self.objects / "asked.config"
-        asked.write_text(kconfig.text(kconfig.merge(fragments)))
+        request = self.objects / "asked.config"
+        request.write_text(kconfig.text(kconfig.merge(fragments)))
         old = self._config()
-        self.make(["allnoconfig"], {"KCONFIG_ALLCONFIG": str(asked)})
+        self.make(["allnoconfig"], {"KCONFIG_ALLCONFIG": str(request)})
         self.make(["olddefconfig"])
         kconfig.check(fragments, self.objects / ".config")
         if self._config() == old:

@@ -101,8 +101,8 @@ def _whole(url: str, part: PartialDownload) -> None:
             if failures >= TRIES or not _passes(error):
                 hint = "run again to go on where it broke off" if _passes(error) else None
                 raise UserError(f"{shown(url)}: {_reason(error)}", hint) from error
-            asked = getattr(error, "pause", None)
-            time.sleep(PAUSE * 2 ** (failures - 1) if asked is None else asked)
+            pause = getattr(error, "pause", None)
+            time.sleep(PAUSE * 2 ** (failures - 1) if pause is None else pause)
 
 
 def _stream(url: str, part: PartialDownload) -> None:

@@ -38,11 +38,11 @@ def filled(checkout: Checkout) -> Checkout:
 
 
 def test_ls(filled: Checkout) -> None:
-    found = {each["path"]: each for each in json.loads(filled.good("cache", "ls", "-o", "json").out)}
-    assert found[f"sha256/{SHA}"]["users"] == ["artifact:tool"]
-    assert found["sha256/" + "0" * 64]["users"] == []
-    assert found["apt/bookworm/state/lists"]["users"] == ["suite:bookworm"]
-    assert found["apt/buzz/state/lists"]["users"] == []
+    rows = {each["path"]: each for each in json.loads(filled.good("cache", "ls", "-o", "json").out)}
+    assert rows[f"sha256/{SHA}"]["users"] == ["artifact:tool"]
+    assert rows["sha256/" + "0" * 64]["users"] == []
+    assert rows["apt/bookworm/state/lists"]["users"] == ["suite:bookworm"]
+    assert rows["apt/buzz/state/lists"]["users"] == []
     ran = filled.good("cache", "ls")
     assert f"sha256/{SHA}" in ran.out and "artifact:tool" in ran.out and "nothing needs" in ran.err
 

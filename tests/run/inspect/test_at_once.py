@@ -57,9 +57,9 @@ def test_status(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert answer(root, "status --quiet") == 1
     assert answer(root, "status -o json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["name"], told["started"], told["dead"]) == ("two", 7, ["switch-1"])
-    assert [(each["name"], each["state"], each["ssh"]) for each in told["nodes"]] == [
+    report = json.loads(capsys.readouterr().out)
+    assert (report["name"], report["started"], report["dead"]) == ("two", 7, ["switch-1"])
+    assert [(each["name"], each["state"], each["ssh"]) for each in report["nodes"]] == [
         ("vm-001", "alive", 13301),
         ("vm-201", "dead", 13501),
     ]
@@ -69,12 +69,12 @@ def test_it_is_what_the_models_say(root: Path) -> None:
     """`--all` is answered by the models."""
     env = {**os.environ, "XCLUSTER_WORKSPACE": str(root.parents[1]), "PYTHONPATH": str(ROOT)}
 
-    def told(*words: str) -> Any:
+    def report(*words: str) -> Any:
         command = [sys.executable, "-m", "tasks", "status", "-o", "json", *words]
         return json.loads(subprocess.run(command, env=env, capture_output=True, check=True).stdout)
 
-    (one,) = told("--all")
-    assert {key: value for key, value in one.items() if key in told("--name=two")} == told("--name=two")
+    (one,) = report("--all")
+    assert {key: value for key, value in one.items() if key in report("--name=two")} == report("--name=two")
 
 
 @pytest.mark.parametrize(
