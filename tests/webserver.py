@@ -1,4 +1,4 @@
-"""A server on loopback that can be made to behave badly, and a proxy that wants a password."""
+"""A server on loopback that can be made to behave badly, and a proxy that requires a password."""
 
 import http.server
 import threading

@@ -15,7 +15,7 @@ from tasks.engine.loader import check
 
 # What doit calls a reason, in words; {} is the first of the things that it names.
 WORDS = {
-    "missing_target": "{} is not there",
+    "missing_target": "{} does not exist",
     "missing_file_dep": "{} is made before",
     "changed_file_dep": "{} changed",
     "added_file_dep": "{} counts now",

@@ -21,7 +21,7 @@ D = TypeVar("D", bound=Definition)
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML in which a key that stands twice is an error."""
+    """YAML in which a key that is there twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """As the base class, plus the check."""
@@ -31,7 +31,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
                 raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"key '{key.value}' stands twice", key.start_mark
+                    None, None, f"the key '{key.value}' is there twice", key.start_mark
                 )
             seen.add(key.value)
         mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
@@ -119,7 +119,7 @@ def _topologies(root: Path, overlays: Mapping[str, Overlay], problems: list[str]
         for topology in read_topologies(root, overlay.directory, problems):
             other = topologies.setdefault(topology.name, topology)
             if other is not topology:
-                problems.append(f"{topology.label}: {other.label} is a topology of this name too")
+                problems.append(f"{topology.label}: there is another topology of this name: {other.label}")
     return topologies
 
 
@@ -166,7 +166,9 @@ def _read(
         data["artifacts"] = words.applied(data["artifacts"], wrong)
         problems += [f"{label}: {problem}" for problem in wrong]
     problems += [
-        f"{label}: '{key}' follows from the file's place; remove it" for key in data if key in of_place
+        f"{label}: '{key}' is not a key here: it is the name of the file or directory; remove it"
+        for key in data
+        if key in of_place
     ]
     if len(problems) > before:
         return None
@@ -242,7 +244,7 @@ def _cross_check(
             f"{label}: {unknown('fragment', f, fragments)}" for f in kernel.fragments if f not in fragments
         ]
         missing = [p for p in kernel.patches if not (root / "kernel" / p).is_file()]
-        problems += [f"{label}: patch '{p}' is not there (looked for kernel/{p})" for p in missing]
+        problems += [f"{label}: the patch kernel/{p} does not exist" for p in missing]
     for image in images.values():
         label = f"images/{image.name}/image.yaml"
         problems += _made_of(label, image.directory, image.images, overlays)
@@ -253,10 +255,11 @@ def _cross_check(
             problems.append(f"{label}: {unknown('image', image.extends, images)}")
         elif image.extends and images[image.extends].disk:
             problems.append(
-                f"{label}: 'extends' needs an image made from packages, {image.extends} is a 'disk'"
+                f"{label}: 'extends' needs an image that is built here from packages, "
+                f"but {image.extends} is a 'disk'"
             )
         elif image_chain.loops(images, image.name):
-            problems.append(f"{label}: 'extends' leads back to {image.name}")
+            problems.append(f"{label}: 'extends' goes in a circle back to {image.name}")
         layer = settings.SettingsLayer(f"{label}: settings: ", image.settings, above_file=False)
         problems += settings.load({}, {}, {}, layer)[1] if image.settings else []
     problems += image_chain.unread(images, overlays)

@@ -169,7 +169,10 @@ def _as_running(sources: Sources, saved: settings.Settings) -> tuple[settings.Se
     if wrong:
         return effective, wrong
     if words.settings.get("topology", saved.topology) != saved.topology:
-        raise UsageError(f"{words.verb}: the cluster's topology is {saved.topology}", "leave out --topology")
+        raise UsageError(
+            f"{words.verb}: the running cluster has the topology {saved.topology}, which cannot be changed",
+            "leave out --topology",
+        )
     kept = ("net", "net_setup")  # all nodes are on the same nets
     names = [key for key in words.settings if key in settings.Settings.model_fields and key not in kept]
     overrides = {key: getattr(effective, key) for key in names}
@@ -196,14 +199,14 @@ def _make(workspace: Workspace) -> None:
     with explained(workspace.root):
         workspace.root.mkdir(parents=True, exist_ok=True)
         if not os.access(workspace.root, os.W_OK):
-            raise PermissionError(errno.EACCES, "it is read-only", str(workspace.root))
+            raise PermissionError(errno.EACCES, "you have no permission to write there", str(workspace.root))
 
 
 def _note_unknown_kernel(sources: Sources, effective: settings.Settings) -> None:
     name = sources.environ.get("__kver")
     takes_it = sources.words.takes in (Takes.SETTINGS, Takes.RUNNING)
     if takes_it and name and not upstream_names.kernel_name(sources.environ, str(ROOT)):
-        progress.say(f"note: __kver={name} is no kernel here, '{effective.kernel}' is used")
+        progress.say(f"note: there is no kernel '{name}' (__kver); the kernel '{effective.kernel}' is used")
 
 
 def of_topology(project: Project, name: str) -> Project:

@@ -89,7 +89,7 @@ def test_a_stream_of_events(checkout: Checkout) -> None:
 
 def test_less_and_more(checkout: Checkout) -> None:
     why = checkout.good("-v", "mkcdrom", "a").err
-    assert "because" in why and "a.tar is not there" in why
+    assert "because" in why and "a.tar does not exist" in why
     assert checkout.good("mkcdrom", "-q", "b").err == ""
     assert checkout.good("ovl:a", "-q").err == ""
     assert "nowhere" in checkout.bad("mkcdrom", "-q", "nowhere", code=2, says=()).err

@@ -102,7 +102,7 @@ def test_two_dashes_end_the_options() -> None:
     [
         ("start --nvn=3", ["'--nvn'", "--nvm", "Did you mean '--nvm'", "xc start"]),
         ("stop --nvm=3", ["'--nvm'", "--name"]),
-        ("stop now", ["'stop'", "no words", "now"]),
+        ("stop now", ["'stop'", "no arguments", "now"]),
         ("rsh 1", ["'rsh'", "N COMMAND", "1"]),
         ("rcp 1 2", ["'rcp'", "N REMOTE LOCAL"]),
         ("rcp 1 2 3 4", ["'rcp'"]),

@@ -85,7 +85,9 @@ class Descriptor:
         """From a manifest's JSON; UserError when it is none."""
         digest, size = entry.get("digest"), entry.get("size")
         if not isinstance(size, int) or not re.fullmatch(r"sha256:[0-9a-f]{64}", str(digest)):
-            raise UserError(f"a descriptor that is none in the image's manifest: {json.dumps(entry)[:200]}")
+            raise UserError(
+                f"the image's manifest is damaged: it has an invalid descriptor: {json.dumps(entry)[:200]}"
+            )
         return cls(str(digest), size, str(entry.get("mediaType", "")))
 
 
@@ -139,7 +141,7 @@ def of_platform(index: Mapping[str, Any], what: str) -> Descriptor:
             others.append("/".join(str(part) for part in pair))
     if not fitting:
         raise UserError(
-            f"{what} is not there for {'/'.join(PLATFORM)}, only for: {', '.join(others) or 'nothing'}"
+            f"{what} has no image for {'/'.join(PLATFORM)}, only for: {', '.join(others) or 'nothing'}"
         )
     return Descriptor.of(fitting[0])
 

@@ -77,7 +77,7 @@ class Repository:
                     if attempt == TRIES - 1:
                         raise UserError(
                             f"{self.place.text}: {descriptor.digest[:19]}: {reason(error)}",
-                            "run again to go on where it broke off",
+                            "run it again; it continues where it stopped",
                         ) from error
                     time.sleep(0.2 * 2**attempt)
             if not target.is_file():
@@ -113,7 +113,7 @@ class Repository:
             raise UserError(
                 f"{self.place.text}: not the expected content\n"
                 f"  expected {descriptor.digest}, {descriptor.size} bytes\n  got      {actual}",
-                "run again; if it stays so, the registry or something before it is broken",
+                "run it again; if it fails again, the registry or a proxy before it is broken",
             )
         part.replace(target)
 

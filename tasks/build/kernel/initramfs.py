@@ -52,7 +52,8 @@ def ordered(modules: Path, names: Iterable[str]) -> list[str]:
     missing = [name for name in names if _name(name) not in by_name and _name(name) not in builtin]
     if missing:
         raise UserError(
-            f"the kernel has no module {', '.join(missing)}", "see initramfs_modules in its definition"
+            f"the kernel has no module {', '.join(missing)}",
+            "correct initramfs_modules in the kernel's definition",
         )
     for name in names:
         if _name(name) in by_name:

@@ -26,7 +26,7 @@ def need_tools() -> None:
     lacking += [package for header, package in HEADERS.items() if not has(header)]
     if lacking:
         raise UserError(
-            f"to compile a kernel these packages are missing: {' '.join(lacking)}",
+            f"packages that are needed to compile a kernel are missing: {' '.join(lacking)}",
             f"apt-get install --no-install-recommends {' '.join(lacking)}",
         )
 

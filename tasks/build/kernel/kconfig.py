@@ -70,7 +70,8 @@ def check(fragments: Mapping[str, Mapping[str, str]], config: Path) -> None:
         raise UserError(
             "the kernel's configuration does not keep what the fragments ask for:\n"
             + "\n".join(f"  {line}" for line in missing),
-            "something that a lost symbol depends on is not set: `xc menuconfig KERNEL`, then / and its name",
+            "a symbol is lost when something that it depends on is not set: "
+            "run `xc menuconfig KERNEL` and search for the symbol with /",
         )
 
 

@@ -52,7 +52,7 @@ def _lock(project: Project) -> None:
     if trouble or (check and changed):
         lines = trouble or ["it does not name exactly the inputs of the definitions"]
         raise UserError(
-            f"{lockfile.FILE} is not complete and right:\n" + "\n".join(f"  {line}" for line in lines),
+            f"{lockfile.FILE} is not up to date:\n" + "\n".join(f"  {line}" for line in lines),
             "xc lock adds what is new; xc lock --update NAME accepts what has changed",
         )
 
@@ -84,7 +84,10 @@ def _pin(
     if now is None:
         if not pinned:
             name = each.name.partition(" ")[0]
-            progress.say(f"not pinned: {each.name}: nothing says what it is; xc lock {name} finds out")
+            progress.say(
+                f"not pinned: {each.name}: no version or checksum is given; "
+                f"`xc lock {name}` fetches it and pins what comes"
+            )
         return []
     differ = lockfile.differences(pinned or {}, now)
     if not pinned or update:
@@ -170,7 +173,7 @@ def _fetch(project: Project) -> None:
             wrong.append(f"{what}: {error}")
     progress.say(f"{progress.amount(progress.downloaded() - before)} downloaded")
     if wrong:
-        raise UserError("not everything came:\n" + "\n".join(f"  {line}" for line in wrong))
+        raise UserError("some inputs could not be fetched:\n" + "\n".join(f"  {line}" for line in wrong))
 
 
 def _gettable(project: Project) -> Iterator[tuple[str, Callable[[], object]]]:
@@ -183,15 +186,15 @@ def _gettable(project: Project) -> Iterator[tuple[str, Callable[[], object]]]:
         yield user, partial(requested.fetch, request, site)
     for name, (each, base) in artifact.named(project, extra.values()).items():
         if _is_open(project, each):
-            progress.say(f"left out: artifact {name}: nothing says which version; xc lock {name} finds out")
+            progress.say(f"left out: artifact {name} has no version; `xc lock {name}` pins one")
             continue
         yield f"artifact:{name}", partial(artifact.get, each, base, site)
     for image in disk.disks(project):
         of_disk = disk.request(project, image)
         if not (of_disk.definition.sha256 or of_disk.pinned):
             progress.say(
-                f"left out: image {image.name}: nothing says its content; put disk.sha256 into "
-                f"images/{image.name}/image.yaml, or xc lock {image.name}"
+                f"left out: image {image.name} has no sha256; put it into images/{image.name}/image.yaml "
+                f"as disk.sha256, or pin what comes with `xc lock {image.name}`"
             )
             continue
         yield f"image:{image.name}", partial(_get_disk, of_disk, project)

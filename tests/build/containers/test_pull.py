@@ -108,7 +108,7 @@ def test_our_platform_is_taken_from_an_index(checkout: Checkout, registry: Hub, 
     checkout.good("pull")
     assert (stamp(checkout, ref)["digest"], stamp(checkout, ref)["top"]) == (mine, top)
     lists(checkout, f"127.0.0.1:{before.port}/index/other:1")
-    checkout.bad("pull", code=1, says=("is not there for linux/amd64, only for: linux/arm64",))
+    checkout.bad("pull", code=1, says=("has no image for linux/amd64, only for: linux/arm64",))
 
 
 def test_a_tag_that_moved(checkout: Checkout, registry: Hub, before: Front) -> None:
@@ -178,7 +178,7 @@ def test_one_that_always_breaks_is_told_and_goes_on_later(
     registry.push("cuts/it:1", image(registry.layout, tar(("a", NOISE))))
     lists(checkout, f"127.0.0.1:{before.port}/cuts/it:1")
     before.cut = 4
-    checkout.bad("pull", code=1, says=("the connection broke", "run again to go on where it broke off"))
+    checkout.bad("pull", code=1, says=("the connection broke", "run it again; it continues where it stopped"))
     (part,) = (checkout.workspace / "cache/oci/blobs/sha256").glob("*.part")
     have = part.stat().st_size
     before.requests.clear()

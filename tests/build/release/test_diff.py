@@ -191,7 +191,7 @@ def test_the_verb(checkout: Checkout, tmp_path: Path) -> None:
     one, other = make_tree(tmp_path / "t1"), make_tree(tmp_path / "t2")
     assert checkout.good("diff", str(one), str(other)).out == ""
     (other / "etc/conf").write_text("three\n")
-    ran = checkout.bad("diff", str(one), str(other), code=1, says=("1 difference",))
+    ran = checkout.bad("diff", str(one), str(other), code=1, says=(f"{one} and {other} differ in 1 place",))
     assert ran.out == "content    etc/conf  (4, 6 bytes)\n"
     ran = checkout.xc("diff", "-o", "json", str(one), str(other))
     assert ran.code == 1

@@ -149,9 +149,9 @@ def test_a_tracked_file_that_was_deleted_is_not_in_the_tree(repository: Checkout
 
 
 def test_without_git(checkout: Checkout) -> None:
-    checkout.bad("release", code=1, says=("no git checkout", "clone"))
+    checkout.bad("release", code=1, says=("not a git checkout with a commit", "clone"))
     run_git(checkout.root, "init")
-    checkout.bad("release", code=1, says=("no git checkout with a commit",))
+    checkout.bad("release", code=1, says=("not a git checkout with a commit",))
 
 
 def test_inside_of_another_checkout(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_what_a_release_cannot_bring(repository: Checkout, tmp_path: Path) -> No
     (outside / "default/x").write_text("x")
     repository.write("ovl/new/default/x", "x\n")
     repository.good("mkcdrom", "new", str(outside), env={"GOPATH": "/home/me/go"})
-    ran = repository.bad("release", "--version=1", code=1, says=("cannot bring", "git add"))
+    ran = repository.bad("release", "--version=1", code=1, says=("would lack files that it needs", "git add"))
     for problem in (
         f"{outside} is outside",
         "ovl/new/default/x, which git does not track",

@@ -1,4 +1,4 @@
-"""Downloads through a proxy, past it, and where it wants a password."""
+"""Downloads through a proxy, past it, and where it requires a password."""
 
 import hashlib
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def test_a_proxy_that_wants_a_password(
     """One question is enough, and the password that was wrong is not shown."""
     monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//me:secret@"))
     proxy.does["http://"] = lambda handler: handler.reply(407)
-    with pytest.raises(UserError, match="wants a password") as caught:
+    with pytest.raises(UserError, match="requires a password") as caught:
         download.download(FAR, SHA, tmp_path / "x")
     assert "secret" not in str(caught.value)
     assert len(proxy.requests) == 1
@@ -67,7 +67,7 @@ def test_a_tunnel_that_wants_a_password(
     """For https the proxy is asked with CONNECT."""
     monkeypatch.setenv("https_proxy", proxy.url.replace("//", "//me:secret@"))
     proxy.connect = 407
-    with pytest.raises(UserError, match="wants a password") as caught:
+    with pytest.raises(UserError, match="requires a password") as caught:
         download.download(FAR.replace("http:", "https:"), SHA, tmp_path / "x")
     assert "secret" not in str(caught.value)
     assert len(proxy.requests) == 1

@@ -156,7 +156,7 @@ def test_fetch_gets_what_it_can(checkout: Checkout, server: Server) -> None:
     checkout.write("ovl/a/ovl.yaml", "summary: nothing\n")
     checkout.write("images/base/image.yaml", disk(server))
     ran = checkout.good("fetch", env=ENV)
-    assert "left out: image base" in ran.err and "images/base/image.yaml" in ran.err
+    assert "left out: image base has no sha256" in ran.err and "images/base/image.yaml" in ran.err
 
 
 def test_packages(archive: apt.Archive, debian: Debian) -> None:  # noqa: F811

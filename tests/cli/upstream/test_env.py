@@ -212,4 +212,4 @@ def test_mkovl_from_a_template_of_upstream(upstream: Upstream) -> None:
     assert (overlay / "fresh.sh").read_text() == "otcprog=fresh_test\n"
     assert (overlay / "tar").read_text() == "#!/bin/sh\n# pack fresh\n"
     assert os.access(overlay / "default/bin/fresh_test", os.X_OK)
-    upstream.bad("$XCLUSTER mkovl --template=skeleton --ovldir=$PWD/made fresh", "is there already")
+    upstream.bad("$XCLUSTER mkovl --template=skeleton --ovldir=$PWD/made fresh", "already exists")
