@@ -18,11 +18,11 @@ WORDS = {
     "missing_target": "{} does not exist",
     "missing_file_dep": "{} is made before",
     "changed_file_dep": "{} changed",
-    "added_file_dep": "{} counts now",
-    "removed_file_dep": "{} does not count any more",
+    "added_file_dep": "{} is a new input",
+    "removed_file_dep": "{} is not an input any more",
     "uptodate_false": "what it is made from changed, or it was never made",
     "checker_changed": "files are compared in another way now",
-    "has_no_dependencies": "nothing says that it is up to date",
+    "has_no_dependencies": "it has no dependencies, so it always runs",
 }
 
 

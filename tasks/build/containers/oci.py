@@ -103,7 +103,7 @@ class Manifest:
         """From JSON; UserError when it is no manifest of an image."""
         if "config" not in value or not isinstance(value.get("layers"), list):
             kind = value.get("mediaType") or f"schemaVersion {value.get('schemaVersion')}"
-            raise UserError(f"{what} is no container image that can be used here ({kind})")
+            raise UserError(f"{what} is not a container image that can be used here ({kind})")
         layers = tuple(Descriptor.of(layer) for layer in value["layers"])
         return cls(Descriptor.of(value["config"]), layers)
 

@@ -226,7 +226,7 @@ def _member(reader: IO[bytes], name: str) -> IO[bytes]:
         if member.name.removeprefix("./") == name:
             content = tar.extractfile(member) if member.isreg() else None
             if content is None:
-                raise UserError(f"'{name}' is in the tar, but it is no regular file")
+                raise UserError(f"'{name}' is in the tar, but it is not a regular file")
             return content
         names.append(member.name)
     raise UserError(f"the tar has no '{name}'", f"it has: {', '.join(names[:20]) or 'nothing'}")

@@ -82,10 +82,10 @@ def _judge(overlay: Overlay, printed: str, log: Path) -> None:
     if not wrong:
         return
     if "stderr" in allowed(overlay, os.environ):
-        progress.say(f"warning: the tar script of overlay '{overlay.name}' says{_listed(wrong)}")
+        progress.say(f"warning: the tar script of overlay '{overlay.name}' printed errors{_listed(wrong)}")
         return
     raise UserError(
-        f"the tar script of overlay '{overlay.name}' ended with 0, but it printed errors:{_listed(wrong)}",
+        f"the tar script of overlay '{overlay.name}' ended with 0, but it printed errors{_listed(wrong)}",
         f"get what is missing; or, if these lines are no errors, put `allow: [stderr]` into "
         f"{overlay.directory}/ovl.yaml, or set XC_OVL_ALLOW={overlay.name}:stderr (full log: {log})",
     )

@@ -333,7 +333,7 @@ def test_a_link_in_a_tar_is_no_image(site: Site, tmp_path: Path, kind: bytes) ->
         entry.type, entry.linkname = kind, "/etc/passwd"
         tar.addfile(entry)
     (tmp_path / "image").write_bytes(out.getvalue())
-    with pytest.raises(UserError, match="no regular file"):
+    with pytest.raises(UserError, match="not a regular file"):
         disk.build(request_of(tmp_path, "image", body=out.getvalue(), member="disk.raw"), site)
 
 

@@ -261,7 +261,7 @@ def test_no_more_frames_than_are_wanted(most: int, texts: list[bytes]) -> None:
         (["tcpdump", "1", "eth1", "--count=x"], 2, "--count"),
         (["tcpdump", "--start", "--file=x", "1", "eth1"], 2, "--start goes with no --file"),
         (["tcpdump", "1", "eth1", "--file=x"], 1, "no node 1"),
-        (["tcpdump", "one", "eth1", "--file=x"], 2, "'one' is no node"),
+        (["tcpdump", "one", "eth1", "--file=x"], 2, "'one' is not the number of a node"),
         (["link", "1", "eth1", "sideways"], 2, "unknown link state 'sideways' (known: down, up)"),
         (["link", "1", "eth1", "up"], 1, "no node 1"),
         (["link", "1", "-o", "xml"], 2, "known: json"),
