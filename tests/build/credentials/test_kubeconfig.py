@@ -151,7 +151,7 @@ def test_kubectls_lock_is_waited_for(config: Path, monkeypatch: pytest.MonkeyPat
     lock = config.with_name("config.lock")
     lock.touch()
     monkeypatch.setattr(kubeconfig, "PATIENCE", 0.2)
-    with pytest.raises(UserError, match=r"config\.lock is there"):
+    with pytest.raises(UserError, match=r"is locked by .*config\.lock"):
         kubeconfig.merge(config, OURS)
     assert lock.exists(), "it is not ours"
     monkeypatch.setattr(kubeconfig, "PATIENCE", 10)

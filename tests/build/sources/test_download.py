@@ -210,7 +210,7 @@ def test_not_found(server: Server, target: Path) -> None:
 
 def test_never_whole(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "TRIES", 2)
-    with pytest.raises(UserError, match="run again"):
+    with pytest.raises(UserError, match="run it again; it continues where it stopped"):
         download.download(f"{server.url}/alwaysdrops/file", SHA, target)
     assert not target.exists()
     assert len(server.requests) == 2
