@@ -166,6 +166,7 @@ make_venv() {
 	fi
 	requirements "$1" >"$wanted.new"
 	if ! cmp -s "$wanted.new" "$wanted"; then
+		[ ! -f "$wanted" ] || said "updating .venv: pyproject.toml names other packages now"
 		install_wheels "$wanted.new" || {
 			said "pip could not install what pyproject.toml names; is there a network?"
 			exit 1

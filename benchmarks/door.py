@@ -25,10 +25,10 @@ VERBS = ("rsh 1 true", "status", "stop --name=none", "logs 1", "start --help")
 # Runs the door in a process that writes down its own CPU time, without that of its children, at its end.
 OWN = """
 import atexit, resource, sys
-def note():
+def note(path):
     used = resource.getrusage(resource.RUSAGE_SELF)
-    open(sys.argv[1], "w").write(str(used.ru_utime + used.ru_stime))
-atexit.register(note)
+    open(path, "w").write(str(used.ru_utime + used.ru_stime))
+atexit.register(note, sys.argv[1])
 from tasks.base import later
 later.install()
 sys.argv = ["xc", *sys.argv[2:]]

@@ -241,7 +241,8 @@ def _option(verb: Verb, word: str, rest: list[str]) -> tuple[str, str]:
 def _checked(option: Option | None, value: str) -> str:
     """The value, if it is one of the choices."""
     if option and option.choices and value not in option.choices:
-        raise UsageError(f"{dashes(option.name)}: {unknown('choice', value, option.choices)}")
+        kind = "format" if option.name == "o" else option.name
+        raise UsageError(f"{dashes(option.name)}: {unknown(kind, value, option.choices)}")
     return value
 
 
@@ -254,9 +255,8 @@ def action(words: Words, actions: Mapping[str, Action], default: str = "") -> tu
     if not shape.least <= len(rest) <= (len(rest) if shape.most is None else shape.most):
         problem = f"'{words.verb} {name}' takes other arguments than: {' '.join(rest) or 'none'}"
         raise UsageError(problem, words.usage)
-    shared = {option.name for option in COMMON}
     for option in words.options:
-        if option not in shape.options and option not in shared:
+        if option not in {*shape.options, *(each.name for each in COMMON)}:
             raise UsageError(f"{dashes(option)} cannot be used with '{words.verb} {name}'", words.usage)
     return name, rest
 

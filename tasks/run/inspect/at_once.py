@@ -98,7 +98,7 @@ def _facts(cluster: ClusterView) -> dict[str, object]:
         }
         for node in cluster.nodes
     ]
-    return {**vars(cluster), "dead": list(cluster.dead), "nodes": nodes}
+    return {**vars(cluster), "dead": list(cluster.dead), "damaged": [], "nodes": nodes}
 
 
 def _text(cluster: ClusterView) -> str:

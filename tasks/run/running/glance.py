@@ -23,6 +23,8 @@ HOST = "127.0.0.1"
 MOST = 1 << 20  # bytes of an environment to look at
 CLUSTER = {"settings": dict, "ports": dict, "accel": str, "made_of": dict, "started": int}
 NODE = {"pid": int, "start": int, "number": int, "node": dict, "image": str}
+# What a node.json says of the node itself; tests hold it and the model together.
+SELF = {"number": int, "role": str, "mem": int, "smp": int, "nets": list, "mtu": int, "append": str}
 FILES = {"held", "net", "cluster.json", "dns", "ready.json"}  # in a cluster's directory, besides nodes
 
 
@@ -73,7 +75,7 @@ def look(run: str, name: str) -> ClusterView | None:
         raise Unsure
     if any(entry not in FILES and not number_in(entry) for entry in os.listdir(root)):
         raise Unsure
-    records = {number: _record(f"{root}/{node_name(number)}/node.json", NODE) for number in numbers(root)}
+    records = {number: _node(f"{root}/{node_name(number)}/node.json") for number in numbers(root)}
     nodes = tuple(
         NodeView(number, _alive(each), HOST, ports["ssh"] + number) for number, each in records.items()
     )
@@ -85,6 +87,14 @@ def numbers(root: str) -> list[int]:
     """The nodes of a cluster; none where there is no such directory."""
     entries = os.listdir(root) if os.path.isdir(root) else []
     return sorted(number for entry in entries if (number := number_in(entry)))
+
+
+def _node(path: str) -> dict[str, Any]:
+    record = _record(path, NODE)
+    own = record["node"]
+    if own.keys() != SELF.keys() or any(type(own[key]) is not kind for key, kind in SELF.items()):
+        raise Unsure
+    return record
 
 
 def _record(path: str, shape: dict[str, type]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 
 from tasks.base import proc
 from tasks.cli.table import VERBS
+from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.project import place
 from tasks.project.command_line import parse
@@ -37,7 +38,8 @@ def root(tmp_path: Path) -> Path:
 def node(root: Path, number: int, more: dict[str, Any]) -> None:
     folder = root / f"vm-{number:03d}"
     folder.mkdir(exist_ok=True)
-    facts = {"pid": os.getpid(), "start": 1, "number": number, "node": {}, "image": "/i", **more}
+    own = Settings().node(number).model_dump(mode="json")
+    facts = {"pid": os.getpid(), "start": 1, "number": number, "node": own, "image": "/i", **more}
     (folder / "node.json").write_text(json.dumps(facts))
     (folder / "console.log").write_bytes(b"booted\xff\n")
 
@@ -73,8 +75,11 @@ def test_it_is_what_the_models_say(root: Path) -> None:
         command = [sys.executable, "-m", "tasks", "status", "-o", "json", *words]
         return json.loads(subprocess.run(command, env=env, capture_output=True, check=True).stdout)
 
-    (one,) = report("--all")
-    assert {key: value for key, value in one.items() if key in report("--name=two")} == report("--name=two")
+    assert report("--all") == [report("--name=two")]
+
+
+def test_it_knows_what_the_model_of_a_node_has() -> None:
+    assert set(glance.SELF) == set(Node.model_fields)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +92,7 @@ def test_it_is_what_the_models_say(root: Path) -> None:
         lambda root: change(root / "cluster.json", ports={"ssh": "13300"}),
         lambda root: change(root / "cluster.json", settings={"net": "userspace"}),
         lambda root: change(root / "vm-001/node.json", pid="1"),
+        lambda root: change(root / "vm-001/node.json", node={}),
         lambda root: (root / "vm-001/node.json").unlink(),
         lambda root: (root / "net/place.json").write_text("{}"),
         lambda root: (root / "fakenet.helper").write_text("{}"),
