@@ -67,8 +67,8 @@ server.serve_forever()
 
 def measure(folder: Path, url: str, archive: Path) -> None:
     """Ours, curl and xz in turn."""
-    wanted = Disk(sources=(Source(url=url),), sha256=files.sha256(archive))
-    want = disk.DiskRequest("bench", wanted, folder, {})
+    definition = Disk(sources=(Source(url=url),), sha256=files.sha256(archive))
+    want = disk.DiskRequest("bench", definition, folder, {})
     site = Site(Workspace(folder / "workspace"), "bookworm")
     ours, curl, xz, again = [], [], [], []
     for _ in range(ROUNDS + 1):

@@ -67,10 +67,10 @@ def build() -> None:
 
 def _memory() -> dict[str, float]:
     """Real memory of each node in MiB."""
-    said = subprocess.run(
+    status = subprocess.run(
         ["./xc", "status", "--name", CLUSTER, "-o", "json"], cwd=ROOT, capture_output=True, check=True
     ).stdout
-    return {node["name"]: proc.real_memory(node["pid"]) / 1024 for node in json.loads(said)["nodes"]}
+    return {node["name"]: proc.real_memory(node["pid"]) / 1024 for node in json.loads(status)["nodes"]}
 
 
 def _cold(words: Sequence[str]) -> tuple[float, Mapping[str, float]]:
@@ -145,6 +145,6 @@ def restore() -> None:
 
 if __name__ == "__main__":
     os.chdir(ROOT)
-    known = {"sizes": sizes, "start": start, "restore": restore, "build": build}
+    parts = {"sizes": sizes, "start": start, "restore": restore, "build": build}
     for name in sys.argv[1:] or ["sizes", "start", "restore"]:
-        known[name]()
+        parts[name]()

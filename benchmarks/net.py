@@ -98,12 +98,12 @@ def measure(net: str) -> tuple[list[float], list[float]]:
     xc("rsh", "1", "iperf3 -s -D; sleep 1")
     sends, trips = [], []
     for _ in range(ROUNDS):
-        said = xc("rsh", "2", f"iperf3 -c 192.168.1.1 -n {AMOUNT}M -f m -J")
-        sends.append(float(json.loads(said)["end"]["sum_received"]["seconds"]))
-        said = xc("rsh", "2", "ping -q -c 100 -i 0.02 192.168.1.1")
-        found = re.search(r"min/avg/max = [0-9.]+/([0-9.]+)/", said)
-        assert found, said
-        trips.append(float(found.group(1)) / 10)
+        output = xc("rsh", "2", f"iperf3 -c 192.168.1.1 -n {AMOUNT}M -f m -J")
+        sends.append(float(json.loads(output)["end"]["sum_received"]["seconds"]))
+        output = xc("rsh", "2", "ping -q -c 100 -i 0.02 192.168.1.1")
+        average = re.search(r"min/avg/max = [0-9.]+/([0-9.]+)/", output)
+        assert average, output
+        trips.append(float(average.group(1)) / 10)
     return sends, trips
 
 

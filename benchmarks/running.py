@@ -18,10 +18,10 @@ SAVED = "bench-saved"
 MANY = 100
 
 
-def _number(pattern: str, said: str) -> float:
-    found = re.search(pattern, said)
-    assert found, said
-    return float(found.group(1))
+def _number(pattern: str, output: str) -> float:
+    match = re.search(pattern, output)
+    assert match, output
+    return float(match.group(1))
 
 
 def _report(what: str, values: list[float], unit: str, goal: str) -> None:
@@ -41,9 +41,9 @@ def small(kernel: str) -> None:
         times["start"].append(seconds(lambda: xc(*start)))
         times["scaleout"].append(seconds(lambda: xc("scaleout", "5")))
         xc("scalein", "5")
-        said: list[str] = []
-        times["save"].append(seconds(lambda said=said: said.append(xc("checkpoint", "save", SAVED))))  # type: ignore[misc]
-        times["paused"].append(_number(r"paused (?:for )?([\d.]+) s", said[0]))
+        outputs: list[str] = []
+        times["save"].append(seconds(lambda outputs=outputs: outputs.append(xc("checkpoint", "save", SAVED))))  # type: ignore[misc]
+        times["paused"].append(_number(r"paused (?:for )?([\d.]+) s", outputs[0]))
         xc("stop")
         times["restore"].append(seconds(lambda: xc("checkpoint", "restore", SAVED)))
         xc("checkpoint", "rm", SAVED)
@@ -69,12 +69,12 @@ def verified(kernel: str) -> None:
 
 def many(kernel: str) -> None:
     """100 nodes of 64 MiB, until all answer."""
-    said: list[str] = []
+    outputs: list[str] = []
     words = ["starts", f"--kernel={kernel}", f"--nvm={MANY}", "--nrouters=0", "--mem=64", "--timeout=600"]
     xc("stop")
-    took = seconds(lambda: said.append(xc(*words)))
+    took = seconds(lambda: outputs.append(xc(*words)))
     _report(f"{MANY} nodes of 64 MiB, whole command", [took], "s", "60")
-    _report("their real memory", [_number(r"(\d+) MiB real memory", said[0])], "MiB", "4096")
+    _report("their real memory", [_number(r"(\d+) MiB real memory", outputs[0])], "MiB", "4096")
     _report("stop", [seconds(lambda: xc("stop"))], "s", "-")
 
 

@@ -38,16 +38,16 @@ def bare(kernel: str) -> None:
         for _ in range(NODES)
     ]
     for guest in guests:
-        said, _ = guest.communicate(timeout=120)
-        assert accel.MARK in said, said
+        output, _ = guest.communicate(timeout=120)
+        assert accel.MARK in output, output
 
 
 def cluster(kernel: str, *words: str) -> int:
     """Start the cluster; its real memory in MiB."""
-    said = xc("starts", f"--kernel={kernel}", *words)
-    found = re.search(rf"^{NODES} nodes in .* (\d+) MiB real memory", said, re.M)
-    assert found, said
-    return int(found.group(1))
+    output = xc("starts", f"--kernel={kernel}", *words)
+    match = re.search(rf"^{NODES} nodes in .* (\d+) MiB real memory", output, re.M)
+    assert match, output
+    return int(match.group(1))
 
 
 def clones(kernel: str, rounds: int = 5) -> None:

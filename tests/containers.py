@@ -104,7 +104,7 @@ class Front:
 
     port: int
     behind: int
-    asked: list[str] = field(default_factory=list)  # method, path and range
+    requests: list[str] = field(default_factory=list)  # method, path and range
     cut: int = 0  # so many answers with a layer are cut in the middle
     wrong: bool = False  # layers have other bytes than they should
     delay: float = 0.0  # seconds before each piece of a layer
@@ -112,7 +112,7 @@ class Front:
 
     def layers(self) -> list[str]:
         """The requests for blobs."""
-        return [line for line in self.asked if "/blobs/" in line]
+        return [line for line in self.requests if "/blobs/" in line]
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -122,13 +122,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Ask the registry, and pass on what it says."""
         front = self.front
-        front.asked.append(f"{self.command} {self.path} {self.headers.get('Range', '')}".strip())
+        front.requests.append(f"{self.command} {self.path} {self.headers.get('Range', '')}".strip())
         if front.token and self.path.startswith("/token"):
             self._answer(200, json.dumps({"token": front.token}).encode(), {})
         elif front.token and self.headers.get("Authorization") != f"Bearer {front.token}":
             realm = f"http://127.0.0.1:{front.port}/token"
-            asked = f'Bearer realm="{realm}",service="s",scope="repository:x:pull"'
-            self._answer(401, b"{}", {"WWW-Authenticate": asked})
+            challenge = f'Bearer realm="{realm}",service="s",scope="repository:x:pull"'
+            self._answer(401, b"{}", {"WWW-Authenticate": challenge})
         else:
             self._pass_on()
 

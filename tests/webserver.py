@@ -1,4 +1,4 @@
-"""A server on loopback that can be made to behave badly, and a proxy that wants a password."""
+"""A server on loopback that can be made to behave badly, and a proxy that requires a password."""
 
 import http.server
 import threading
@@ -16,7 +16,7 @@ class Server:
     url: str = ""
     etag: str = '"one"'
     does: "dict[str, Callable[[Handler], None]]" = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)  # path and Range of each request
+    requests: list[str] = field(default_factory=list)  # path and Range of each request
     sent: int = 0  # bytes of bodies
     chunk: int = 1 << 16
     pause: float = 0.0  # seconds after each chunk
@@ -29,16 +29,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """One request."""
 
     protocol_version = "HTTP/1.1"
-    made: Server
+    state: Server
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
     def do_GET(self) -> None:
         """Serve, or do as the path is set to."""
-        made = self.made
-        made.asked.append(f"{self.path} {self.headers.get('Range', '')}".strip())
-        special = next((act for path, act in made.does.items() if self.path.startswith(path)), None)
+        state = self.state
+        state.requests.append(f"{self.path} {self.headers.get('Range', '')}".strip())
+        special = next((act for path, act in state.does.items() if self.path.startswith(path)), None)
         try:
             (special or Handler.good)(self)
         except (BrokenPipeError, ConnectionResetError):
@@ -46,27 +46,27 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_CONNECT(self) -> None:
         """No tunnels here."""
-        self.made.asked.append(f"CONNECT {self.path}")
-        self.reply(self.made.connect)
+        self.state.requests.append(f"CONNECT {self.path}")
+        self.reply(self.state.connect)
 
     def start(self) -> int:
         """Where the asked range begins; 0 for all."""
-        made = self.made
-        wanted = self.headers.get("Range", "") if made.ranges else ""
-        changed = made.conditions and self.headers.get("If-Range", made.etag) != made.etag
-        return 0 if changed or not wanted else int(wanted.removeprefix("bytes=").rstrip("-"))
+        state = self.state
+        range_header = self.headers.get("Range", "") if state.ranges else ""
+        changed = state.conditions and self.headers.get("If-Range", state.etag) != state.etag
+        return 0 if changed or not range_header else int(range_header.removeprefix("bytes=").rstrip("-"))
 
     def good(self, until: int | None = None, length: int | None = None) -> None:
         """All of it, or up to byte `until` and no further, though `length` is promised."""
-        body, start = self.made.body, self.start()
+        body, start = self.state.body, self.start()
         if start >= len(body) > 0:
             self.reply(416, headers={"Content-Range": f"bytes */{len(body)}"})
             return
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-        if self.made.etag:
-            self.send_header("ETag", self.made.etag)
+        if self.state.etag:
+            self.send_header("ETag", self.state.etag)
         self.send_header("Content-Length", str(len(body) - start if length is None else length))
         self.end_headers()
         self.stream(body[start:until])
@@ -75,12 +75,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def stream(self, body: bytes) -> None:
         """The bytes, in pieces."""
-        for at in range(0, len(body), self.made.chunk):
-            piece = body[at : at + self.made.chunk]
+        for at in range(0, len(body), self.state.chunk):
+            piece = body[at : at + self.state.chunk]
             self.wfile.write(piece)
-            self.made.sent += len(piece)
-            if self.made.pause:
-                time.sleep(self.made.pause)
+            self.state.sent += len(piece)
+            if self.state.pause:
+                time.sleep(self.state.pause)
 
     def reply(self, code: int, body: bytes = b"", headers: Mapping[str, str] = {}) -> None:  # noqa: B006
         """A short answer."""
@@ -95,13 +95,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def serving(body: bytes) -> Iterator[Server]:
     """A server, for the length of a block."""
-    made = Server(body)
-    handler = type("Bound", (Handler,), {"made": made})
+    state = Server(body)
+    handler = type("Bound", (Handler,), {"state": state})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
-        made.url = f"http://127.0.0.1:{server.server_port}"
+        state.url = f"http://127.0.0.1:{server.server_port}"
         threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
-        yield made
+        yield state
         server.shutdown()
 
 

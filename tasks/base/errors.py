@@ -45,9 +45,9 @@ class CommandError(UserError):
     """A program we ran failed: the quoted command, its exit code and its last lines."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     """One sentence for a name that does not exist: the names if they are few, and the three nearest."""
-    names = sorted(known)
+    names = sorted(choices)
     near = nearest(name, names)
     listed = f" (known: {', '.join(names) or 'none'})" if len(names) <= FEW else ""
     if not near and not listed:

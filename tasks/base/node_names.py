@@ -16,7 +16,7 @@ def number_of(word: str) -> int:
     """The number in `3`, `003` or `vm-003`. Raises ValueError for any other word."""
     digits = word.removeprefix("vm-")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= LONGEST):
-        raise ValueError(f"'{word}' is no node: give its number")
+        raise ValueError(f"'{word}' is not the number of a node")
     return int(digits)
 
 

@@ -11,10 +11,10 @@ from tasks.base.errors import UserError
 _as_json = False  # whether errors are told as JSON
 
 
-def expect_json(wanted: bool) -> None:
+def expect_json(on: bool) -> None:
     """Tell errors as JSON from now on: `-o json` was asked for."""
     global _as_json
-    _as_json = wanted
+    _as_json = on
 
 
 def as_json(value: object) -> None:

@@ -63,8 +63,8 @@ def event(kind: str, **facts: Any) -> None:
 
     now = time.time()
     stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now * 1000) % 1000:03d}Z"
-    told = {name: value for name, value in facts.items() if value is not None}
-    _line(json.dumps({"time": stamp, "event": kind, **told}))
+    values = {name: value for name, value in facts.items() if value is not None}
+    _line(json.dumps({"time": stamp, "event": kind, **values}))
 
 
 def pending(task: str, why: Sequence[str]) -> None:

@@ -82,7 +82,7 @@ def read(path: Path, model: type[R], hint: str | None = None) -> R:
     try:
         version = json.loads(text).get("format", 1)
     except (ValueError, AttributeError, RecursionError):
-        raise Damaged(path, "it is no JSON object", hint) from None
+        raise Damaged(path, "it is not a JSON object", hint) from None
     if version != FORMAT:
         why = f"another version of this program wrote it (format {version!r}, this one reads {FORMAT})"
         raise Damaged(path, why, hint)

@@ -31,8 +31,8 @@ def layer(images: Mapping[str, Image], name: str) -> SettingsLayer | None:
 
 def needs(images: Mapping[str, Image], name: str) -> Kubernetes | None:
     """What nodes of an image with Kubernetes must have; None for an image without."""
-    found = [image.kubernetes for image in chain(images, name) if image.kubernetes]
-    return found[-1] if found else None
+    requirements = [image.kubernetes for image in chain(images, name) if image.kubernetes]
+    return requirements[-1] if requirements else None
 
 
 def too_small(images: Mapping[str, Image], chosen: Settings) -> list[str]:
@@ -63,15 +63,15 @@ def without(images: Mapping[str, Image], overlays: Collection[str]) -> dict[str,
         name: dict.fromkeys(o for each in chain(images, name) for o in each.overlays if o not in overlays)
         for name in images
     }
-    return {name: ", ".join(found) for name, found in lacking.items() if found}
+    return {name: ", ".join(missing) for name, missing in lacking.items() if missing}
 
 
 def self_contained(images: Mapping[str, Image], name: str) -> list[Image]:
     """The part of the chain whose container images are in the disk image itself; often none."""
-    found = chain(images, name)
-    while found and not found[-1].self_contained:
-        found.pop()
-    return found
+    part = chain(images, name)
+    while part and not part[-1].self_contained:
+        part.pop()
+    return part
 
 
 def unread(images: Mapping[str, Image], overlays: Mapping[str, Overlay]) -> list[str]:
@@ -91,10 +91,10 @@ def unread(images: Mapping[str, Image], overlays: Mapping[str, Overlay]) -> list
 
 def base_image(images: Mapping[str, Image], name: str) -> Image:
     """The image that `name` stands on: overlays leave out what it has. Raises DefinitionError without one."""
-    found = chain(images, name) or chain(images, "base")
-    if not found:
+    images_below = chain(images, name) or chain(images, "base")
+    if not images_below:
         raise DefinitionError([unknown("image", name, images)])
-    return found[0]
+    return images_below[0]
 
 
 def loops(images: Mapping[str, Image], name: str) -> bool:
@@ -109,9 +109,9 @@ def loops(images: Mapping[str, Image], name: str) -> bool:
 
 def chain(images: Mapping[str, Image], name: str) -> list[Image]:
     """The image and those that it extends, the lowest first; a chain that is wrong ends early."""
-    found: list[Image] = []
+    links: list[Image] = []
     image = images.get(name)
-    while image and image not in found:
-        found.insert(0, image)
+    while image and image not in links:
+        links.insert(0, image)
         image = images.get(image.extends) if image.extends else None
-    return found
+    return links

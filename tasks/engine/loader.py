@@ -33,18 +33,18 @@ def check(tasks: list[Any], words: list[str], *, targets_too: bool) -> None:
 
 
 def _problem(tasks: list[Any], words: list[str], *, targets_too: bool) -> UsageError | None:
-    known = {task.name: task for task in tasks}
+    by_name = {task.name: task for task in tasks}
     targets = {target for task in tasks if targets_too for target in task.targets}
     for word in words:
-        if word not in known and word not in targets and "*" not in word and not word.startswith("-"):
-            return UsageError(_unknown(word, known), "xc list --all")
-        if word in known and known[word].pos_arg:
+        if word not in by_name and word not in targets and "*" not in word and not word.startswith("-"):
+            return UsageError(_unknown(word, by_name), "xc list --all")
+        if word in by_name and by_name[word].pos_arg:
             return None  # what follows are its own words
     return None
 
 
-def _unknown(word: str, known: dict[str, Any]) -> str:
-    names = [name for name in known if not name.startswith("_")]
+def _unknown(word: str, by_name: dict[str, Any]) -> str:
+    names = [name for name in by_name if not name.startswith("_")]
     noun, colon, _ = word.partition(":")
     siblings = [name for name in names if name.startswith(f"{noun}:")]
     near = colon and siblings and nearest(word, siblings)

@@ -15,14 +15,14 @@ from tasks.engine.loader import check
 
 # What doit calls a reason, in words; {} is the first of the things that it names.
 WORDS = {
-    "missing_target": "{} is not there",
+    "missing_target": "{} does not exist",
     "missing_file_dep": "{} is made before",
     "changed_file_dep": "{} changed",
-    "added_file_dep": "{} counts now",
-    "removed_file_dep": "{} does not count any more",
+    "added_file_dep": "{} is a new input",
+    "removed_file_dep": "{} is not an input any more",
     "uptodate_false": "what it is made from changed, or it was never made",
     "checker_changed": "files are compared in another way now",
-    "has_no_dependencies": "nothing says that it is up to date",
+    "has_no_dependencies": "it has no dependencies, so it always runs",
 }
 
 
@@ -51,18 +51,18 @@ def pending(dodo: Path, names: list[str]) -> list[Pending]:
 
 
 def _pending(control: TaskControl, state: Dependency) -> Iterator[Pending]:
-    made: dict[str, str] = {}  # what would be made -> by which task
+    outputs: dict[str, str] = {}  # what would be made -> by which task
     for task in _in_order(control):
         if not task.actions or (task.meta or {}).get("verb"):
             continue
         status = state.get_status(task, control.tasks, get_log=True)
-        before = sorted({made[path] for path in task.file_dep if path in made})
+        before = sorted({outputs[path] for path in task.file_dep if path in outputs})
         if status.status == "up-to-date" and not before:
             continue
         why = reasons(status.reasons) if status.status != "up-to-date" else []
         why += [] if why else [f"{name} is made before, and may come out different" for name in before]
         yield Pending(task.name, task.doc or "", tuple(why), status.status != "up-to-date")
-        made |= dict.fromkeys(task.targets, task.name)
+        outputs |= dict.fromkeys(task.targets, task.name)
 
 
 def _in_order(control: TaskControl) -> list[Any]:
@@ -81,10 +81,10 @@ def _in_order(control: TaskControl) -> list[Any]:
     return list(order.values())
 
 
-def reasons(given: Mapping[str, Any]) -> list[str]:
+def reasons(kinds: Mapping[str, Any]) -> list[str]:
     """doit's reasons in words, one each."""
     lines = []
-    for kind, things in given.items():
+    for kind, things in kinds.items():
         first = things[0] if isinstance(things, list | tuple) and things else ""
         text = WORDS.get(kind, kind).format(Path(str(first)).name if kind != "uptodate_false" else "")
         more = len(things) - 1 if isinstance(things, list | tuple) and kind != "uptodate_false" else 0

@@ -234,7 +234,7 @@ def _option(verb: Verb, word: str, rest: list[str]) -> tuple[str, str]:
     if not (option.value if option else not setting_list.is_switch(name)):
         return name, "yes"
     if not rest:
-        raise UsageError(f"{word} needs a value", usage(verb))
+        raise UsageError(f"the option {word} needs a value", usage(verb))
     return name, _checked(option, rest.pop(0))
 
 
@@ -253,11 +253,11 @@ def action(words: Words, actions: Mapping[str, Action], default: str = "") -> tu
         raise UsageError(unknown("action", name, actions), words.usage)
     shape = actions[name]
     if not shape.least <= len(rest) <= (len(rest) if shape.most is None else shape.most):
-        raise UsageError(f"{name}: got {' '.join(rest) or 'nothing'}", words.usage)
-    shared = {option.name for option in COMMON}
+        problem = f"'{words.verb} {name}' takes other arguments than: {' '.join(rest) or 'none'}"
+        raise UsageError(problem, words.usage)
     for option in words.options:
-        if option not in shape.options and option not in shared:
-            raise UsageError(f"{dashes(option)} is not for '{words.verb} {name}'", words.usage)
+        if option not in {*shape.options, *(each.name for each in COMMON)}:
+            raise UsageError(f"{dashes(option)} cannot be used with '{words.verb} {name}'", words.usage)
     return name, rest
 
 
@@ -291,7 +291,8 @@ def _check_args(verb: Verb, args: Sequence[str]) -> None:
     most = (0 if not verb.args else len(args)) if verb.most is None else verb.most
     if not verb.least <= len(args) <= most:
         raise UsageError(
-            f"'{verb.name}' takes {verb.args or 'no words'}, got: {' '.join(args) or 'nothing'}", usage(verb)
+            f"'{verb.name}' takes {verb.args or 'no arguments'}, but got: {' '.join(args) or 'nothing'}",
+            usage(verb),
         )
 
 

@@ -21,7 +21,7 @@ D = TypeVar("D", bound=Definition)
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML in which a key that stands twice is an error."""
+    """YAML in which a key that is there twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """As the base class, plus the check."""
@@ -31,7 +31,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
                 raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"key '{key.value}' stands twice", key.start_mark
+                    None, None, f"the key '{key.value}' is there twice", key.start_mark
                 )
             seen.add(key.value)
         mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
@@ -77,8 +77,8 @@ def load(
     overlays: dict[str, Overlay] = {}
     for folder in ovl_dirs(root, ovlpath):
         for directory in sorted(folder.iterdir()) if folder.is_dir() else ():
-            known = directory.name in overlays
-            overlay = None if known else read_overlay(root, directory, problems, words)
+            hidden = directory.name in overlays
+            overlay = None if hidden else read_overlay(root, directory, problems, words)
             if overlay:
                 overlays[overlay.name] = overlay
     topologies = _topologies(root, overlays, problems)
@@ -114,25 +114,25 @@ def read_overlay(
 
 
 def _topologies(root: Path, overlays: Mapping[str, Overlay], problems: list[str]) -> dict[str, Topology]:
-    found: dict[str, Topology] = {}
+    topologies: dict[str, Topology] = {}
     for overlay in overlays.values():
         for topology in read_topologies(root, overlay.directory, problems):
-            other = found.setdefault(topology.name, topology)
+            other = topologies.setdefault(topology.name, topology)
             if other is not topology:
-                problems.append(f"{topology.label}: {other.label} is a topology of this name too")
-    return found
+                problems.append(f"{topology.label}: there is another topology of this name: {other.label}")
+    return topologies
 
 
 def read_topologies(root: Path, directory: Path, problems: list[str]) -> list[Topology]:
     """The topologies that an overlay brings, topology/*.yaml, checked."""
-    found = []
+    topologies = []
     for file in sorted((directory / "topology").glob("*.yaml")):
         topology = _read(Topology, root, file, problems, name=file.stem, directory=directory)
         if topology:
             label = _label(root, file)
             problems += [f"{label}: {problem}" for problem in check.problems(topology)]
-            found.append(topology)
-    return found
+            topologies.append(topology)
+    return topologies
 
 
 def read_yaml(file: Path, label: str, problems: list[str]) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def _read(
     file: Path,
     problems: list[str],
     words: versions.VersionWords = versions.NONE,
-    **known: Any,
+    **of_place: Any,
 ) -> D | None:
     label = _label(root, file)
     before = len(problems)
@@ -165,11 +165,15 @@ def _read(
         wrong: list[str] = []
         data["artifacts"] = words.applied(data["artifacts"], wrong)
         problems += [f"{label}: {problem}" for problem in wrong]
-    problems += [f"{label}: '{key}' follows from the file's place; remove it" for key in data if key in known]
+    problems += [
+        f"{label}: '{key}' is not a key here: it is the name of the file or directory; remove it"
+        for key in data
+        if key in of_place
+    ]
     if len(problems) > before:
         return None
     try:
-        return model(**data, **known)
+        return model(**data, **of_place)
     except ValidationError as error:
         problems += [f"{label}: {_sentence(model, detail)}" for detail in _causes(error)]
         return None
@@ -215,8 +219,8 @@ def _model_at(model: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel]:
     for part in loc:
         if isinstance(part, int) or part not in model.model_fields:  # of a list, or of a mapping
             continue
-        found = [kind for kind in _kinds(model.model_fields[part].annotation)]
-        model = found[0] if found else model
+        models = [kind for kind in _kinds(model.model_fields[part].annotation)]
+        model = models[0] if models else model
     return model
 
 
@@ -240,7 +244,7 @@ def _cross_check(
             f"{label}: {unknown('fragment', f, fragments)}" for f in kernel.fragments if f not in fragments
         ]
         missing = [p for p in kernel.patches if not (root / "kernel" / p).is_file()]
-        problems += [f"{label}: patch '{p}' is not there (looked for kernel/{p})" for p in missing]
+        problems += [f"{label}: the patch kernel/{p} does not exist" for p in missing]
     for image in images.values():
         label = f"images/{image.name}/image.yaml"
         problems += _made_of(label, image.directory, image.images, overlays)
@@ -251,19 +255,20 @@ def _cross_check(
             problems.append(f"{label}: {unknown('image', image.extends, images)}")
         elif image.extends and images[image.extends].disk:
             problems.append(
-                f"{label}: 'extends' needs an image made from packages, {image.extends} is a 'disk'"
+                f"{label}: 'extends' needs an image that is built here from packages, "
+                f"but {image.extends} is a 'disk'"
             )
         elif image_chain.loops(images, image.name):
-            problems.append(f"{label}: 'extends' leads back to {image.name}")
-        asked = settings.SettingsLayer(f"{label}: settings: ", image.settings, above_file=False)
-        problems += settings.load({}, {}, {}, asked)[1] if image.settings else []
+            problems.append(f"{label}: 'extends' goes in a circle back to {image.name}")
+        layer = settings.SettingsLayer(f"{label}: settings: ", image.settings, above_file=False)
+        problems += settings.load({}, {}, {}, layer)[1] if image.settings else []
     problems += image_chain.unread(images, overlays)
     for overlay in overlays.values():
         file = overlay.directory / "ovl.yaml"
         label = _label(root, file)
         problems += _made_of(label, overlay.directory, overlay.images, overlays)
-        wanted = (*overlay.needs, *((overlay.alias,) if overlay.alias else ()))
-        problems += [f"{label}: {unknown('overlay', o, overlays)}" for o in wanted if o not in overlays]
+        names = (*overlay.needs, *((overlay.alias,) if overlay.alias else ()))
+        problems += [f"{label}: {unknown('overlay', o, overlays)}" for o in names if o not in overlays]
 
 
 def _made_of(

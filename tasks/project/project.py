@@ -79,10 +79,10 @@ def load(words: command_line.Words, environ: Mapping[str, str], started_with: St
     return Project(ROOT, sources.workspace, effective, sources.words, sources.definitions, environ)
 
 
-def environment(given: Mapping[str, str]) -> dict[str, str]:
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
     """The environment, with what decided the bytes of an unpacked release where it does not say it itself."""
-    manifest = files.read_json(Workspace.find(ROOT, given).shipped)
-    return {**manifest.get("environ", {}), **given}
+    manifest = files.read_json(Workspace.find(ROOT, variables).shipped)
+    return {**manifest.get("environ", {}), **variables}
 
 
 def read(words: command_line.Words, environ: Mapping[str, str]) -> Sources:
@@ -99,8 +99,8 @@ def _asked(words: command_line.Words, environ: Mapping[str, str]) -> Sources:
     """All but the definitions."""
     problems: list[str] = []
     file = definition_files.read_yaml(ROOT / "xcluster.yaml", "xcluster.yaml", problems)
-    given = {k: upstream_names.image_name(v) if k == "image" else v for k, v in words.settings.items()}
-    words, translated = replace(words, settings=given), upstream_names.translated(environ, str(ROOT))
+    values = {k: upstream_names.image_name(v) if k == "image" else v for k, v in words.settings.items()}
+    words, translated = replace(words, settings=values), upstream_names.translated(environ, str(ROOT))
     workspace = Workspace.find(ROOT, environ)
     packed = iso_choice.recorded(workspace.choice(_raw("name", words, translated, file)))
     if not translated["__k8s_family"] and packed:  # SETUP of the last mkcdrom
@@ -138,8 +138,8 @@ def layers(sources: Sources, named: choice.Named) -> list[settings.SettingsLayer
     return [*([choice.layer(topology, named)] if topology else []), *([of_image] if of_image else [])]
 
 
-def _merged(sources: Sources, asked: Iterable[settings.SettingsLayer]) -> tuple[settings.Settings, list[str]]:
-    return settings.load(sources.words.settings, sources.environ, sources.file, *asked)
+def _merged(sources: Sources, more: Iterable[settings.SettingsLayer]) -> tuple[settings.Settings, list[str]]:
+    return settings.load(sources.words.settings, sources.environ, sources.file, *more)
 
 
 def _topology(sources: Sources) -> choice.Named:
@@ -169,12 +169,15 @@ def _as_running(sources: Sources, saved: settings.Settings) -> tuple[settings.Se
     if wrong:
         return effective, wrong
     if words.settings.get("topology", saved.topology) != saved.topology:
-        raise UsageError(f"{words.verb}: the cluster's topology is {saved.topology}", "leave out --topology")
+        raise UsageError(
+            f"{words.verb}: the running cluster has the topology {saved.topology}, which cannot be changed",
+            "leave out --topology",
+        )
     kept = ("net", "net_setup")  # all nodes are on the same nets
     names = [key for key in words.settings if key in settings.Settings.model_fields and key not in kept]
-    asked = {key: getattr(effective, key) for key in names}
+    overrides = {key: getattr(effective, key) for key in names}
     per_node = {**saved.per_node, **effective.per_node}
-    return settings.Settings(**{**saved.model_dump(), **asked, "per_node": per_node}), []
+    return settings.Settings(**{**saved.model_dump(), **overrides, "per_node": per_node}), []
 
 
 def validate(sources: Sources, effective: settings.Settings, wrong: Iterable[str]) -> None:
@@ -196,14 +199,14 @@ def _make(workspace: Workspace) -> None:
     with explained(workspace.root):
         workspace.root.mkdir(parents=True, exist_ok=True)
         if not os.access(workspace.root, os.W_OK):
-            raise PermissionError(errno.EACCES, "it is read-only", str(workspace.root))
+            raise PermissionError(errno.EACCES, "you have no permission to write there", str(workspace.root))
 
 
 def _note_unknown_kernel(sources: Sources, effective: settings.Settings) -> None:
-    asked = sources.environ.get("__kver")
+    name = sources.environ.get("__kver")
     takes_it = sources.words.takes in (Takes.SETTINGS, Takes.RUNNING)
-    if takes_it and asked and not upstream_names.kernel_name(sources.environ, str(ROOT)):
-        progress.say(f"note: __kver={asked} is no kernel here, '{effective.kernel}' is used")
+    if takes_it and name and not upstream_names.kernel_name(sources.environ, str(ROOT)):
+        progress.say(f"note: there is no kernel '{name}' (__kver); the kernel '{effective.kernel}' is used")
 
 
 def of_topology(project: Project, name: str) -> Project:
@@ -228,15 +231,15 @@ def _unknown_names(effective: settings.Settings, definitions: definition_files.D
         ("image", effective.image, definitions.images),
     ]
     # Whoever has overlays of his own in XCLUSTER_OVLPATH may not have those of the default.
-    asked = effective.ovls if effective.ovls != settings.Settings.model_fields["ovls"].default else ""
-    chosen += [("overlay", word, definitions.overlays) for word in asked.split()]
+    overlays = effective.ovls if effective.ovls != settings.Settings.model_fields["ovls"].default else ""
+    chosen += [("overlay", word, definitions.overlays) for word in overlays.split()]
     broken = bool(definitions.problems)  # then the definition may be there, and its own problem is told
     lacking = definitions.without.get(effective.image)
     if lacking:
         return [
             f"image '{effective.image}' is made with overlays that are not in XCLUSTER_OVLPATH: {lacking}"
         ]
-    return [unknown(kind, name, known) for kind, name, known in chosen if name not in known and not broken]
+    return [unknown(kind, name, table) for kind, name, table in chosen if name not in table and not broken]
 
 
 def _too_little_memory(effective: settings.Settings, definitions: definition_files.Definitions) -> list[str]:

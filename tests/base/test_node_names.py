@@ -23,7 +23,7 @@ def test_what_users_write_for_a_node(word: str, number: int) -> None:
     "word", ["", "vm-", "x", "-3", "+3", " 3", "3 ", "²", "1_0", "0x1", "1e1", "9" * 5000]
 )
 def test_what_is_no_node(word: str) -> None:
-    with pytest.raises(ValueError, match="is no node"):
+    with pytest.raises(ValueError, match="is not the number of a node"):
         number_of(word)
 
 

@@ -33,8 +33,8 @@ def test_what_a_kernel_consists_of() -> None:
         path.name: files.sha256(path) for path in folder.iterdir()
     }
     config = kconfig.read(folder / "config")
-    asked = kconfig.merge(kconfig.load(ROOT / "kernel" / "fragments", SMALL))
-    assert {symbol: config.get(symbol, "n") for symbol in asked} == asked
+    fragments = kconfig.merge(kconfig.load(ROOT / "kernel" / "fragments", SMALL))
+    assert {symbol: config.get(symbol, "n") for symbol in fragments} == fragments
     assert config["CONFIG_NET_IPIP"] == "m"
 
 

@@ -408,8 +408,8 @@ def test_a_reader_that_has_seen_enough(built: Checkout) -> None:
     process = built.start("info", "ovl:a")
     assert process.stdout
     process.stdout.close()
-    _, said = process.communicate(timeout=60)
-    assert said == ""
+    _, errors = process.communicate(timeout=60)
+    assert errors == ""
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])

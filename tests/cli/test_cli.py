@@ -17,9 +17,9 @@ VERBS = (
 
 
 def test_help(checkout: Checkout) -> None:
-    said = checkout.good("help").out
-    assert set(VERBS) <= set(re.findall(r"^  (\w+) ", said, re.M)), "each in a line of its own"
-    assert checkout.good().out == said
+    overview = checkout.good("help").out
+    assert set(VERBS) <= set(re.findall(r"^  (\w+) ", overview, re.M)), "each in a line of its own"
+    assert checkout.good().out == overview
     start = checkout.good("help", "start").out
     assert "--nvm" in start and "--mem201=384" in start and "__name" in start
     assert "--cidata" in checkout.good("help", "mkcdrom").out
@@ -137,10 +137,10 @@ def test_needs_that_go_in_a_circle(checkout: Checkout) -> None:
 def test_doctor(checkout: Checkout) -> None:
     ran = checkout.xc("doctor", "-o", "json")
     assert ran.clean and ran.code in (0, 1)
-    found = {each["what"]: each for each in json.loads(ran.out)}
-    assert {"qemu-system-x86_64", "memory", "workspace", "accelerator", "definitions"} <= set(found)
-    assert {each["state"] for each in found.values()} <= {"ok", "missing", "optional"}
-    assert (ran.code == 1) == any(each["state"] == "missing" for each in found.values())
+    rows = {each["what"]: each for each in json.loads(ran.out)}
+    assert {"qemu-system-x86_64", "memory", "workspace", "accelerator", "definitions"} <= set(rows)
+    assert {each["state"] for each in rows.values()} <= {"ok", "missing", "optional"}
+    assert (ran.code == 1) == any(each["state"] == "missing" for each in rows.values())
 
 
 def test_doctor_tells_of_wrong_definitions(checkout: Checkout) -> None:
@@ -205,20 +205,20 @@ def graph() -> Iterator[list[dict[str, list[str] | str]]]:
 
 
 def test_what_a_task_needs_from_the_workspace_some_task_makes(graph: list[dict[str, list[str]]]) -> None:
-    made = {target for task in graph for target in task["targets"]}
+    targets = {target for task in graph for target in task["targets"]}
     missing = [
         f"{task['name']}: {dep}"
         for task in graph
         for dep in task["deps"]
-        if "/workspace/" in dep and dep not in made
+        if "/workspace/" in dep and dep not in targets
     ]
     assert missing == []
-    assert len(made) == sum(len(task["targets"]) for task in graph)
+    assert len(targets) == sum(len(task["targets"]) for task in graph)
 
 
 def test_an_image_with_an_alias(checkout: Checkout) -> None:
     """Whatever the image needs from the workspace, some task makes."""
     checkout.write("ovl/c/ovl.yaml", "alias: b\n")
     checkout.write("images/more/image.yaml", "summary: more\nextends: base\noverlays: [a, c]\n")
-    said = checkout.xc("info", "image:more").out
-    assert "ovl/b.json" in said and "ovl/c.json" not in said
+    output = checkout.xc("info", "image:more").out
+    assert "ovl/b.json" in output and "ovl/c.json" not in output

@@ -33,8 +33,8 @@ def test_a_full_stdout(checkout: Checkout, words: str) -> None:
     done = shell(checkout, f"$xc {words} >/dev/full")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr and "Exception" not in done.stderr
-    told = [line for line in done.stderr.splitlines() if "cannot write to stdout" in line]
-    assert len(told) == 1, done.stderr
+    errors = [line for line in done.stderr.splitlines() if "cannot write to stdout" in line]
+    assert len(errors) == 1, done.stderr
 
 
 @pytest.mark.parametrize("words", PRINTING)
@@ -65,17 +65,17 @@ def test_closed_streams(checkout: Checkout, line: str, status: int) -> None:
 
 def test_errors_as_json(checkout: Checkout) -> None:
     ran = checkout.bad("scalein", "9", "-o", "json", code=1, says=())
-    told = json.loads(ran.err)
-    assert ran.out == "" and "no running node 9" in told["error"] and "xc start" in told["hint"]
+    error = json.loads(ran.err)
+    assert ran.out == "" and "no running node 9" in error["error"] and "xc start" in error["hint"]
     ran = checkout.bad("start", "--image=bse", "-o", "json", code=2, says=())
     assert "unknown image 'bse'" in json.loads(ran.err)["error"]
 
 
 def events(text: str) -> list[dict[str, str]]:
     """The objects of a stream, one a line; each says when."""
-    told = [json.loads(line) for line in text.splitlines()]
-    assert all(each["time"].endswith("Z") and each["event"] for each in told)
-    return told
+    stream = [json.loads(line) for line in text.splitlines()]
+    assert all(each["time"].endswith("Z") and each["event"] for each in stream)
+    return stream
 
 
 def test_a_stream_of_events(checkout: Checkout) -> None:
@@ -89,21 +89,21 @@ def test_a_stream_of_events(checkout: Checkout) -> None:
 
 def test_less_and_more(checkout: Checkout) -> None:
     why = checkout.good("-v", "mkcdrom", "a").err
-    assert "because" in why and "a.tar is not there" in why
+    assert "because" in why and "a.tar does not exist" in why
     assert checkout.good("mkcdrom", "-q", "b").err == ""
     assert checkout.good("ovl:a", "-q").err == ""
     assert "nowhere" in checkout.bad("mkcdrom", "-q", "nowhere", code=2, says=()).err
 
 
 def test_a_dry_run(checkout: Checkout) -> None:
-    said = checkout.good("mkcdrom", "a", "--dry-run")
-    assert [line.split()[0] for line in said.out.splitlines() if line[0] != " "] == ["ovl:a", "mkcdrom"]
-    assert "because" in said.out and not checkout.iso.exists() and not checkout.tar("a").exists()
+    ran = checkout.good("mkcdrom", "a", "--dry-run")
+    assert [line.split()[0] for line in ran.out.splitlines() if line[0] != " "] == ["ovl:a", "mkcdrom"]
+    assert "because" in ran.out and not checkout.iso.exists() and not checkout.tar("a").exists()
     checkout.good("mkcdrom", "a")
     assert checkout.good("mkcdrom", "a", "--dry-run").out == "nothing would be built\n"
     checkout.write("ovl/a/default/etc/a.conf", "other\n")
-    said = checkout.good("--dry-run", "ovl:a", "ovl:b")
-    assert "a.conf changed" in said.out and "ovl:b " in said.out
+    ran = checkout.good("--dry-run", "ovl:a", "ovl:b")
+    assert "a.conf changed" in ran.out and "ovl:b " in ran.out
     assert "perhaps" in checkout.good("mkcdrom", "a", "--dry-run").out
     checkout.bad("--dry-run", "ovl:c", code=2, says=("unknown task 'ovl:c'",))
 
@@ -147,8 +147,8 @@ def test_internal_tasks_are_not_offered(checkout: Checkout) -> None:
 
 def test_the_nearest_three() -> None:
     many = [f"name{number}" for number in range(60)]
-    said = unknown("thing", "name5", many)
-    assert said.count("'") == 2 + 2 * 3 and "(known" not in said
+    message = unknown("thing", "name5", many)
+    assert message.count("'") == 2 + 2 * 3 and "(known" not in message
     assert unknown("thing", "x", ["a", "b"]) == "unknown thing 'x' (known: a, b)."
     assert "none of the 60" in unknown("thing", "%%%", many)
     assert nearest("statr", ["start", "stop"]) == ["start"]

@@ -11,7 +11,7 @@ from tests.conftest import BESIDE, MACHINES, ROOT
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "arguments"),
     [
         ([], ["--numprocesses=2"]),
         (["-k", "overlays"], ["-k", "overlays"]),
@@ -21,16 +21,25 @@ from tests.conftest import BESIDE, MACHINES, ROOT
         (["tests/cli/test_cli.py"], ["tests/cli/test_cli.py"]),
     ],
 )
-def test_the_first_word_may_name_a_set_of_tests(words: list[str], told: list[str]) -> None:
-    assert selftest.pytest_words(words) == told
+def test_the_first_word_may_name_a_set_of_tests(words: list[str], arguments: list[str]) -> None:
+    assert selftest.pytest_words(words) == arguments
 
 
 def collected(*words: str) -> set[str]:
     """The files of tests that a set has."""
-    told = [word for word in selftest.pytest_words(words) if not word.startswith("--numprocesses")]
-    command = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "-p", "no:cacheprovider", *told]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return {line.partition("::")[0] for line in said.splitlines() if "::" in line}
+    arguments = [word for word in selftest.pytest_words(words) if not word.startswith("--numprocesses")]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--collect-only",
+        "--quiet",
+        "-p",
+        "no:cacheprovider",
+        *arguments,
+    ]
+    listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return {line.partition("::")[0] for line in listing.splitlines() if "::" in line}
 
 
 def files(*folders: str) -> set[str]:

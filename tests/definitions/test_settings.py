@@ -17,9 +17,9 @@ def load(
     file: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Settings that have to be right."""
-    made, problems = settings.load(words or {}, environ or {}, file or {})
+    effective, problems = settings.load(words or {}, environ or {}, file or {})
     assert problems == []
-    return made
+    return effective
 
 
 def wrong(
@@ -32,10 +32,10 @@ def wrong(
 
 
 def test_defaults() -> None:
-    made = load()
-    assert (made.nvm, made.nrouters, made.ntesters) == (4, 2, 0)
-    assert made.kernel == "debian"
-    assert [node.name for node in made.nodes()] == [
+    effective = load()
+    assert (effective.nvm, effective.nrouters, effective.ntesters) == (4, 2, 0)
+    assert effective.kernel == "debian"
+    assert [node.name for node in effective.nodes()] == [
         "vm-001",
         "vm-002",
         "vm-003",
@@ -47,8 +47,8 @@ def test_defaults() -> None:
 
 def test_precedence() -> None:
     file, environ, words = {"nvm": 1, "mem": 64, "smp": 1}, {"__nvm": "2", "__mem": "256"}, {"nvm": "3"}
-    made = load(words, environ, file)
-    assert (made.nvm, made.mem, made.smp, made.nrouters) == (3, 256, 1, 2)
+    effective = load(words, environ, file)
+    assert (effective.nvm, effective.mem, effective.smp, effective.nrouters) == (3, 256, 1, 2)
     assert load({}, environ, file).nvm == 2
     assert load({}, {}, file).nvm == 1
 
@@ -113,12 +113,12 @@ def test_as_many_as_there_are_numbers() -> None:
 
 
 def test_per_node() -> None:
-    made = load(
+    effective = load(
         {"mem201": "384", "append1": "debug"},
         {"__smp3": "1", "__nets202": "0,1,2,3"},
         {"append": "all", "mem1": 64},
     )
-    by_number = {node.number: node for node in made.nodes()}
+    by_number = {node.number: node for node in effective.nodes()}
     assert (by_number[201].mem, by_number[202].mem, by_number[1].mem) == (384, 128, 64)
     assert (by_number[3].smp, by_number[2].smp) == (1, 2)
     assert by_number[202].nets == (0, 1, 2, 3)
@@ -163,16 +163,16 @@ def with_topology(
     words: Mapping[str, str], environ: Mapping[str, str], file: Mapping[str, Any], above: bool
 ) -> Settings:
     """Settings of a cluster with a topology."""
-    made, problems = settings.load(words, environ, file, SettingsLayer("topology t: ", TOPOLOGY, above))
+    effective, problems = settings.load(words, environ, file, SettingsLayer("topology t: ", TOPOLOGY, above))
     assert problems == []
-    return made
+    return effective
 
 
 def test_a_topology_asks_for_counts_nets_and_sizes() -> None:
-    made = with_topology({}, {}, {}, above=True)
-    assert (made.nrouters, made.nets_vm, made.smp) == (4, "0,1,4", 3)
-    assert (made.node(201).mem, made.node(203).mem) == (192, 128)
-    assert (made.node(201).nets, made.node(202).nets) == ((0, 1, 3), (0, 1, 2))
+    effective = with_topology({}, {}, {}, above=True)
+    assert (effective.nrouters, effective.nets_vm, effective.smp) == (4, "0,1,4", 3)
+    assert (effective.node(201).mem, effective.node(203).mem) == (192, 128)
+    assert (effective.node(201).nets, effective.node(202).nets) == ((0, 1, 3), (0, 1, 2))
 
 
 def test_where_a_topology_stands_among_settings() -> None:
@@ -181,20 +181,20 @@ def test_where_a_topology_stands_among_settings() -> None:
     assert (above.nrouters, above.node(201).mem, above.nvm) == (4, 192, 3)
     assert (below.nrouters, below.node(201).mem, below.nvm) == (1, 64, 3)
     environ = {"__nrouters": "5", "__mem201": "256", "__nets201": "0,9"}
-    made = with_topology({"nrouters": "6"}, environ, file, above=True)
-    assert (made.nrouters, made.node(201).mem, made.node(201).nets) == (6, 256, (0, 9))
+    effective = with_topology({"nrouters": "6"}, environ, file, above=True)
+    assert (effective.nrouters, effective.node(201).mem, effective.node(201).nets) == (6, 256, (0, 9))
 
 
 def test_a_setting_for_all_nodes_counts_more_than_a_topology_for_one() -> None:
-    made = with_topology({"mem": "512"}, {}, {}, above=True)
-    assert (made.node(201).mem, made.node(1).mem) == (512, 512)
-    made = with_topology({}, {"__nets_router": "0,7"}, {}, above=True)
-    assert (made.node(201).nets, made.node(1).nets) == ((0, 7), (0, 1, 4))
-    made = with_topology({"nets_vm": "0"}, {}, {"mem": 96}, above=True)
-    assert (made.node(201).nets, made.node(1).nets) == ((0, 1, 3), (0,))
-    assert (made.node(201).mem, made.node(1).mem) == (192, 96)
-    made = with_topology({"mem": "512", "mem202": "64"}, {}, {}, above=True)
-    assert (made.node(201).mem, made.node(202).mem) == (512, 64)
+    effective = with_topology({"mem": "512"}, {}, {}, above=True)
+    assert (effective.node(201).mem, effective.node(1).mem) == (512, 512)
+    effective = with_topology({}, {"__nets_router": "0,7"}, {}, above=True)
+    assert (effective.node(201).nets, effective.node(1).nets) == ((0, 7), (0, 1, 4))
+    effective = with_topology({"nets_vm": "0"}, {}, {"mem": 96}, above=True)
+    assert (effective.node(201).nets, effective.node(1).nets) == ((0, 1, 3), (0,))
+    assert (effective.node(201).mem, effective.node(1).mem) == (192, 96)
+    effective = with_topology({"mem": "512", "mem202": "64"}, {}, {}, above=True)
+    assert (effective.node(201).mem, effective.node(202).mem) == (512, 64)
 
 
 def test_who_names_the_topology() -> None:
@@ -208,8 +208,8 @@ def test_who_names_the_topology() -> None:
     assert named({}, {}, file, {}) == Named("f", "xcluster.yaml")
     assert named({}, {"TOPOLOGY": "default"}, {}, {}).name == "xnet"
     assert named({}, {"TOPOLOGY": ""}, {}, {}) == Named("xnet", "")
-    said = [named({"topology": "a"}, {}, {}, {}), named({}, {}, file, {}), named({}, {}, {}, {})]
-    assert [one.above_file for one in said] == [True, False, False]
+    names = [named({"topology": "a"}, {}, {}, {}), named({}, {}, file, {}), named({}, {}, {}, {})]
+    assert [one.above_file for one in names] == [True, False, False]
 
 
 def test_the_second_name_of_the_default() -> None:
@@ -227,9 +227,9 @@ def test_every_setting_is_in_the_documents() -> None:
 
 def test_mirrors_are_for_the_file_alone() -> None:
     text = {"https://a/": ["http://b/", "file:///c/"], "https://d/": "http://e/"}
-    said, problems = settings.load({}, {}, {"mirrors": text})
+    effective, problems = settings.load({}, {}, {"mirrors": text})
     assert problems == []
-    assert said.mirrors == {"https://a/": ("http://b/", "file:///c/"), "https://d/": ("http://e/",)}
+    assert effective.mirrors == {"https://a/": ("http://b/", "file:///c/"), "https://d/": ("http://e/",)}
     for wrong in ({"https://a": ["http://b/"]}, {"https://a/": ["b"]}, {"https://a/": 1}, "http://b/", ["x"]):
         assert settings.load({}, {}, {"mirrors": wrong})[1], wrong
     assert settings.load({"mirrors": "x"}, {}, {})[1]

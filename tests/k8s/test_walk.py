@@ -61,12 +61,12 @@ def test_the_api_from_the_host(cluster: Kubernetes, tmp_path: Path) -> None:
     cluster.xc("kubeconfig", f"--file={config}")
     content = yaml.safe_load(config.read_text())
     assert content["current-context"] == "t-k8s"
-    names = asked(content, "/api/v1/nodes")
+    names = api_answer(content, "/api/v1/nodes")
     assert [each["metadata"]["name"] for each in names["items"]] == ["vm-001", "vm-002"]
-    assert asked(yaml.safe_load(cluster.xc("kubeconfig", "--print").stdout), "/version")["gitVersion"]
+    assert api_answer(yaml.safe_load(cluster.xc("kubeconfig", "--print").stdout), "/version")["gitVersion"]
 
 
-def asked(
+def api_answer(
     content: dict[str, list[dict[str, dict[str, str]]]], path: str
 ) -> dict[str, list[dict[str, dict[str, str]]]]:
     """What the API of a kubeconfig answers."""

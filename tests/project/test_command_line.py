@@ -51,8 +51,8 @@ def test_forms_of_options(line: str) -> None:
 
 
 def test_values_keep_what_is_in_them() -> None:
-    said = command_line.parse(["start", "--append=a=b c --d", "--mem201=384", "--keep=no"], VERBS)
-    assert said.settings == {"append": "a=b c --d", "mem201": "384", "keep": "no"}
+    words = command_line.parse(["start", "--append=a=b c --d", "--mem201=384", "--keep=no"], VERBS)
+    assert words.settings == {"append": "a=b c --d", "mem201": "384", "keep": "no"}
 
 
 def test_own_options_and_settings_are_kept_apart() -> None:
@@ -74,20 +74,20 @@ def test_own_options_and_settings_are_kept_apart() -> None:
     ],
 )
 def test_words_of_a_remote_command_are_its_own(line: str, args: tuple[str, ...]) -> None:
-    said = parse(line)
-    assert (said.args, said.options, said.settings) == (args, {}, {})
+    words = parse(line)
+    assert (words.args, words.options, words.settings) == (args, {}, {})
 
 
 def test_options_before_a_remote_command() -> None:
-    said = parse("rsh --bg --name=two 1 ls --bg")
-    assert said.args == ("1", "ls", "--bg")
-    assert (said.options, said.settings) == ({"bg": "yes"}, {"name": "two"})
+    words = parse("rsh --bg --name=two 1 ls --bg")
+    assert words.args == ("1", "ls", "--bg")
+    assert (words.options, words.settings) == ({"bg": "yes"}, {"name": "two"})
 
 
 def test_a_command_that_may_be_left_out() -> None:
     assert parse("enter") == Words("enter")
-    said = parse("enter --name=two ip -br link --all")
-    assert said.args == ("ip", "-br", "link", "--all") and said.settings == {"name": "two"}
+    words = parse("enter --name=two ip -br link --all")
+    assert words.args == ("ip", "-br", "link", "--all") and words.settings == {"name": "two"}
     assert parse("nsenter 1 sh -c true").args == ("1", "sh", "-c", "true")
     with pytest.raises(UsageError):
         parse("nsenter")
@@ -102,7 +102,7 @@ def test_two_dashes_end_the_options() -> None:
     [
         ("start --nvn=3", ["'--nvn'", "--nvm", "Did you mean '--nvm'", "xc start"]),
         ("stop --nvm=3", ["'--nvm'", "--name"]),
-        ("stop now", ["'stop'", "no words", "now"]),
+        ("stop now", ["'stop'", "no arguments", "now"]),
         ("rsh 1", ["'rsh'", "N COMMAND", "1"]),
         ("rcp 1 2", ["'rcp'", "N REMOTE LOCAL"]),
         ("rcp 1 2 3 4", ["'rcp'"]),

@@ -15,8 +15,8 @@ from tests.run.running.clusters import started
 
 
 def load(workspace: Path, *argv: str, **environ: str) -> Settings:
-    given = {"XCLUSTER_WORKSPACE": str(workspace), **environ}
-    return project.load(parse(argv, VERBS), given, settings_of).settings
+    variables = {"XCLUSTER_WORKSPACE": str(workspace), **environ}
+    return project.load(parse(argv, VERBS), variables, settings_of).settings
 
 
 def running(workspace: Path, **changed: object) -> None:

@@ -144,7 +144,10 @@ def _chain(layout: oci.Layout, digest: str) -> list[_Layer]:
     manifest = oci.Manifest.of(layout.json(digest), digest)
     ids = (layout.json(manifest.config.digest).get("rootfs") or {}).get("diff_ids") or []
     if len(ids) != len(manifest.layers):
-        raise UserError(f"{digest}: {len(manifest.layers)} layers, but its config names {len(ids)}")
+        raise UserError(
+            f"the image {digest} is damaged: it has {len(manifest.layers)} layers, "
+            f"but its config lists {len(ids)}"
+        )
     chain: list[_Layer] = []
     for blob, diff_id in zip(manifest.layers, ids, strict=True):
         below = chain[-1] if chain else None

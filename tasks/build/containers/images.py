@@ -95,7 +95,7 @@ def _ls(project: Project) -> None:
         sys.stdout.write("\n")
         return
     if not table:
-        progress.say("no definition lists container images, and none is here")
+        progress.say("no definition lists container images, and there are none in the workspace")
     for row in table:
         size = progress.amount(row["size"]) if row["size"] else "not here"
         sys.stdout.write(f"{row['name']:<44} {size:>10}  {row['digest'] or '-'}\n")
@@ -114,7 +114,8 @@ def _check(project: Project) -> None:
             moved.append(reference.text)
             sys.stdout.write(f"{reference.text} moved: it was {row['digest']}, now it is {now}\n")
     if moved:
-        raise UserError(f"moved tags: {len(moved)}", f"accept them: xc images update {' '.join(moved)}")
+        count = f"{len(moved)} {'tag has' if len(moved) == 1 else 'tags have'} moved"
+        raise UserError(count, f"accept them: xc images update {' '.join(moved)}")
 
 
 def _update(project: Project, names: Sequence[str]) -> None:
@@ -125,7 +126,7 @@ def _update(project: Project, names: Sequence[str]) -> None:
         if reference.local or reference.digest:
             raise UsageError(f"images update: {reference.text} has no tag that could move")
         if not stamp.is_file():
-            raise UserError(f"{reference.text} was not pulled yet", f"xc 'pull:{reference.text}'")
+            raise UserError(f"{reference.text} was not pulled yet", f"pull it: xc 'pull:{reference.text}'")
         before = files.read_json(stamp).get("top")
         after = pull.renew(reference, pull.access(project), project.site)
         what = "is what it was:" if before == after else f"was {before}, is now"
@@ -181,7 +182,7 @@ def _layer(project: Project, source: str, tar: Path, epoch: int) -> None:
         with files.scratch(tar.with_name(f"{tar.name}.raw")) as raw:
             proc.run([str((path / "tar").resolve()), str(raw)], env={"XCLUSTER": str(project.root / "xc")})
             if not raw.is_file():
-                raise UserError(f"{path / 'tar'} ended well but wrote nothing")
+                raise UserError(f"{path / 'tar'} ended with 0 but wrote no tar")
             tree.adopt_tar(raw, tar, str(path / "tar"), epoch)
     elif path.is_dir():
         with files.scratch(tar.with_name(f"{tar.name}.tree")) as root:
@@ -206,7 +207,7 @@ def _rm(project: Project, names: Sequence[str]) -> None:
         if ref not in here or not here[ref]["digest"]:
             raise UserError(unknown("image", ref, [name for name, row in here.items() if row["digest"]]))
         if here[ref]["used"]:
-            raise UserError(f"{ref} is used by {', '.join(here[ref]['used'])}")
+            raise UserError(f"{ref} cannot be removed: it is used by {', '.join(here[ref]['used'])}")
     for text in names:
         project.workspace.pulled(_parse(text).text).unlink(missing_ok=True)
     freed = local_images.sweep(project.workspace)

@@ -75,7 +75,9 @@ def check(blob: Path, diff_id: str) -> int:
 
 
 def _damaged(blob: Path, why: str) -> UserError:
-    return UserError(f"the layer {blob.name[:12]} is damaged: {why}", f"rm {blob}; it is fetched again")
+    return UserError(
+        f"the layer {blob.name[:12]} is damaged: {why}", f"remove it, and it is fetched again: rm {blob}"
+    )
 
 
 @dataclass

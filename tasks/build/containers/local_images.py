@@ -81,5 +81,6 @@ def recorded(ref: str, site: Site) -> None:
     if not stamp or not platform_of(oci.Layout(site.workspace.oci), str(stamp["top"])):
         raise UserError(
             f"container image {ref} was not made yet",
-            f"xc images mkimage --tag={ref.partition('/')[2]} DIR, or say in the definition what is in it",
+            f"make it: xc images mkimage --tag={ref.partition('/')[2]} DIR; or list its parts in the "
+            "definition (packages, overlay, tree)",
         )

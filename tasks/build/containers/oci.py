@@ -85,7 +85,9 @@ class Descriptor:
         """From a manifest's JSON; UserError when it is none."""
         digest, size = entry.get("digest"), entry.get("size")
         if not isinstance(size, int) or not re.fullmatch(r"sha256:[0-9a-f]{64}", str(digest)):
-            raise UserError(f"a descriptor that is none in the image's manifest: {json.dumps(entry)[:200]}")
+            raise UserError(
+                f"the image's manifest is damaged: it has an invalid descriptor: {json.dumps(entry)[:200]}"
+            )
         return cls(str(digest), size, str(entry.get("mediaType", "")))
 
 
@@ -101,7 +103,7 @@ class Manifest:
         """From JSON; UserError when it is no manifest of an image."""
         if "config" not in value or not isinstance(value.get("layers"), list):
             kind = value.get("mediaType") or f"schemaVersion {value.get('schemaVersion')}"
-            raise UserError(f"{what} is no container image that can be used here ({kind})")
+            raise UserError(f"{what} is not a container image that can be used here ({kind})")
         layers = tuple(Descriptor.of(layer) for layer in value["layers"])
         return cls(Descriptor.of(value["config"]), layers)
 
@@ -139,7 +141,7 @@ def of_platform(index: Mapping[str, Any], what: str) -> Descriptor:
             others.append("/".join(str(part) for part in pair))
     if not fitting:
         raise UserError(
-            f"{what} is not there for {'/'.join(PLATFORM)}, only for: {', '.join(others) or 'nothing'}"
+            f"{what} has no image for {'/'.join(PLATFORM)}, only for: {', '.join(others) or 'nothing'}"
         )
     return Descriptor.of(fitting[0])
 

@@ -111,7 +111,7 @@ def fetch(ref: str, access: RegistryAccess, site: Site) -> None:
             if site.offline:
                 raise UserError(
                     f"container image {ref} is not in the cache, and --offline is set",
-                    f"once with a network: xc 'pull:{ref}'",
+                    f"pull it once with a network: xc 'pull:{ref}'",
                 )
             top = _pull(reference, top, access, layout)
         local_images.record(site.workspace, ref, top, "pulled")
@@ -161,7 +161,7 @@ def copy_here(
 def renew(reference: image_reference.Reference, access: RegistryAccess, site: Site) -> str:
     """Pull what the tag stands for now, and record it; its digest."""
     if site.offline:
-        raise UserError("tags are resolved by registries, and --offline is set")
+        raise UserError("a tag can only be looked up in its registry, and --offline is set")
     stamp = site.workspace.pulled(reference.text)
     with files.locked(stamp.with_suffix(".lock")):
         now = resolve(reference, access)
@@ -213,7 +213,10 @@ def make(build: ContainerBuild, site: Site) -> None:
             if build.tree:
                 tree.lay_over(build.tree, root)
             if not tree.write_tar(root, work / "layer.tar", build.epoch):
-                raise UserError(f"container image {image.ref} has nothing in it")
+                raise UserError(
+                    f"container image {image.ref} is empty",
+                    "give it content in its definition: packages, overlay or tree",
+                )
             digest = oci.make(oci.Layout(workspace.oci), work / "layer.tar", _options(image), build.epoch)
         local_images.record(workspace, image.ref, digest, "made")
 

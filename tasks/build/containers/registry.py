@@ -136,7 +136,7 @@ def _cache(project: Project, server: Server, references: Sequence[image_referenc
     """Pull images, unless they are here, and put them into the registry under their full names."""
     saved = server.running()
     if not saved:
-        raise UserError("the registry is not running", "xc registry start")
+        raise UserError("the registry is not running", "start it: xc registry start")
     workspace = project.workspace
     for reference in references:
         if reference.local:
@@ -166,7 +166,7 @@ def _rm(project: Project, server: Server, references: Sequence[image_reference.R
     names = [f"{name}:{tag}" for name, tag, _ in registry_server.images(server)]
     lost = [reference.named for reference in references if reference.named not in names]
     if lost:
-        raise UserError(unknown("image", lost[0], names), "xc registry ls")
+        raise UserError(unknown("image", lost[0], names), "see what is there: xc registry ls")
     before = server.size()
     with files.locked(server.lock, wait=False, busy="another command works on the registry"):
         for reference in references:

@@ -77,7 +77,7 @@ class Repository:
                     if attempt == TRIES - 1:
                         raise UserError(
                             f"{self.place.text}: {descriptor.digest[:19]}: {reason(error)}",
-                            "run again to go on where it broke off",
+                            "run it again; it continues where it stopped",
                         ) from error
                     time.sleep(0.2 * 2**attempt)
             if not target.is_file():
@@ -113,7 +113,7 @@ class Repository:
             raise UserError(
                 f"{self.place.text}: not the expected content\n"
                 f"  expected {descriptor.digest}, {descriptor.size} bytes\n  got      {actual}",
-                "run again; if it stays so, the registry or something before it is broken",
+                "run it again; if it fails again, the registry or a proxy before it is broken",
             )
         part.replace(target)
 
@@ -183,20 +183,20 @@ class Repository:
 
     def _log_in(self, header: str) -> bool:
         """Answer a challenge; whether there is something to try."""
-        scheme, asked = registry_auth.challenge(header)
+        scheme, challenge = registry_auth.challenge(header)
         who = registry_auth.login(*self.place.login_as, os.environ)
         if scheme == "basic" and who and not self._authorization:
             self._authorization = "Basic " + base64.b64encode(":".join(who).encode()).decode()
             return True
-        if scheme != "bearer" or "realm" not in asked:
+        if scheme != "bearer" or "realm" not in challenge:
             return False
-        query = {key: asked[key] for key in ("service", "scope") if key in asked}
+        query = {key: challenge[key] for key in ("service", "scope") if key in challenge}
         with self._session.get(
-            asked["realm"], params=query, auth=who or (lambda request: request), timeout=TIMEOUT
+            challenge["realm"], params=query, auth=who or (lambda request: request), timeout=TIMEOUT
         ) as reply:
             if not reply.ok:
                 return False
-            token = oci.parsed(reply.content, asked["realm"])
+            token = oci.parsed(reply.content, challenge["realm"])
         self._authorization = f"Bearer {token.get('token') or token.get('access_token')}"
         return True
 

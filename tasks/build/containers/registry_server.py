@@ -217,7 +217,7 @@ def _check_port(port: int) -> None:
         except OSError as error:
             raise UserError(
                 f"port {HOST}:{port} cannot be used: {error.strerror}",
-                "end the program that has it, or choose another one: xc registry start --port=5001",
+                "end the program that uses it, or choose another port: xc registry start --port=5001",
             ) from error
 
 

@@ -87,7 +87,9 @@ def leave(state: Path) -> None:
         try:
             remove(Path(path), noted.name, noted.authority.encode(), before)
         except UserError as error:
-            progress.say(f"warning: the context '{noted.name}' stays in a kubeconfig: {error}")
+            progress.say(
+                f"warning: the context '{noted.name}' could not be removed from the kubeconfig: {error}"
+            )
 
 
 def merge(path: Path, access: ApiAccess) -> str:
@@ -100,8 +102,8 @@ def merge(path: Path, access: ApiAccess) -> str:
         other = _entry(content, "clusters", access.name)
         if other is not None and not _is_ours(other, access.authority):
             raise UserError(
-                f"{path} has a cluster '{access.name}' already, which is not this one",
-                "start yours with another --name, or take --file=PATH",
+                f"{path} already has another cluster named '{access.name}'",
+                "start this cluster with another --name, or use another file: --file=PATH",
             )
         before = str(content.get("current-context") or "")
         files.write_private(path, _text(_merged(content, access)))
@@ -154,13 +156,13 @@ def _read(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text()) if path.is_file() else None
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path} cannot be read: {' '.join(str(error).split())}", "take --file=PATH"
+            f"{path} cannot be read: {' '.join(str(error).split())}", "use another file: --file=PATH"
         ) from error
     wrong = not isinstance(content or {}, dict) or any(
         not isinstance((content or {}).get(kind) or [], list) for kind in LISTS
     )
     if wrong:
-        raise UserError(f"{path} is no kubeconfig", "take --file=PATH")
+        raise UserError(f"{path} is not a kubeconfig", "use another file: --file=PATH")
     return dict(content or {})
 
 
@@ -179,7 +181,8 @@ def _locked(path: Path) -> Iterator[None]:
         except FileExistsError:
             if time.monotonic() > until:
                 raise UserError(
-                    f"{lock} is there: another program writes {path.name}, or one was killed", f"rm {lock}"
+                    f"{path} is locked by {lock}",
+                    f"if no other program is writing it, remove the lock: rm {lock}",
                 ) from None
             time.sleep(0.05)
     try:

@@ -171,7 +171,9 @@ def _pick(package: apt.Package, places: dict[str, str], root: Path) -> None:
                 target.chmod(member.mode & 0o7777)
     proc.finish(source)
     if left:
-        raise UserError(f"package {package.name} has no file {', '.join(left)}")
+        raise UserError(
+            f"package {package.name} has no file {', '.join(left)}", "correct `pick` in image.yaml"
+        )
 
 
 def _unpack_overlay(tar_file: Path, root: Path) -> None:

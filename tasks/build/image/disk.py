@@ -44,7 +44,7 @@ class DiskRequest:
         if sha256 is None:
             last = self.definition.sources[-1].text
             raise UserError(
-                f"nothing says which content {last} must have",
+                f"no sha256 is given for {last}",
                 f"put its sha256 as disk.sha256 into {self.folder / 'image.yaml'}, or "
                 f"`xc lock {self.name}` to fetch it once and pin what comes",
             )
@@ -201,17 +201,20 @@ def _recognise(first: bytes) -> bool:
         return True
     other = next((kind for magic, kind in FOREIGN.items() if first.startswith(magic)), None)
     if first[257:262] == b"ustar":
-        raise UserError("it is a tar archive", "name the image in it as disk.member")
+        raise UserError("it is a tar archive", "add the path of the image in it: disk.member")
     if other == "zip":
-        raise UserError("a zip cannot be unpacked while it comes", "pack the image with xz or zstd")
+        raise UserError("zip archives are not supported", "compress the image with xz or zstd")
     if other:
         raise UserError(f"it is a {other} image", f"convert it: qemu-img convert -f {other} -O qcow2 OLD NEW")
     if len(first) < 512:
-        raise UserError(f"{len(first)} bytes are no disk image")
+        raise UserError(f"{len(first)} bytes are too few for a disk image")
     if not any(first):
         return False
     if first[:1] == b"<" or first.lstrip()[:9].lower() in (b"<!doctype", b"<html"):
-        raise UserError("it is a page of text, not a disk image")
+        raise UserError(
+            "it is a text, not a disk image",
+            "the server may have answered with an error page: open the URL in a browser",
+        )
     return False
 
 
@@ -223,7 +226,7 @@ def _member(reader: IO[bytes], name: str) -> IO[bytes]:
         if member.name.removeprefix("./") == name:
             content = tar.extractfile(member) if member.isreg() else None
             if content is None:
-                raise UserError(f"'{name}' is in the tar, but it is no regular file")
+                raise UserError(f"'{name}' is in the tar, but it is not a regular file")
             return content
         names.append(member.name)
     raise UserError(f"the tar has no '{name}'", f"it has: {', '.join(names[:20]) or 'nothing'}")

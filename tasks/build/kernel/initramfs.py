@@ -30,7 +30,7 @@ exec switch_root /root ${{xc_init:-/init}}
 
 
 def ordered(modules: Path, names: Iterable[str]) -> list[str]:
-    """The files of `wanted` and what they depend on, in load order, relative to the tree of a kernel version.
+    """The files of the modules `names` and of what these need, in load order, relative to a version's tree.
 
     A module that is built in is left out; one that does not exist is an error.
     """
@@ -52,7 +52,8 @@ def ordered(modules: Path, names: Iterable[str]) -> list[str]:
     missing = [name for name in names if _name(name) not in by_name and _name(name) not in builtin]
     if missing:
         raise UserError(
-            f"the kernel has no module {', '.join(missing)}", "see initramfs_modules in its definition"
+            f"the kernel has no module {', '.join(missing)}",
+            "correct initramfs_modules in the kernel's definition",
         )
     for name in names:
         if _name(name) in by_name:

@@ -26,7 +26,7 @@ def need_tools() -> None:
     lacking += [package for header, package in HEADERS.items() if not has(header)]
     if lacking:
         raise UserError(
-            f"to compile a kernel these packages are missing: {' '.join(lacking)}",
+            f"packages that are needed to compile a kernel are missing: {' '.join(lacking)}",
             f"apt-get install --no-install-recommends {' '.join(lacking)}",
         )
 
@@ -71,10 +71,10 @@ class Tree:
     def configure(self, fragments: Mapping[str, Mapping[str, str]]) -> None:
         """allnoconfig with the fragments, olddefconfig, and the check that nothing asked for was lost."""
         self.objects.mkdir(parents=True, exist_ok=True)
-        asked = self.objects / "asked.config"
-        asked.write_text(kconfig.text(kconfig.merge(fragments)))
+        request = self.objects / "asked.config"
+        request.write_text(kconfig.text(kconfig.merge(fragments)))
         old = self._config()
-        self.make(["allnoconfig"], {"KCONFIG_ALLCONFIG": str(asked)})
+        self.make(["allnoconfig"], {"KCONFIG_ALLCONFIG": str(request)})
         self.make(["olddefconfig"])
         kconfig.check(fragments, self.objects / ".config")
         if self._config() == old:

@@ -53,12 +53,12 @@ def text(symbols: Mapping[str, str]) -> str:
 
 def lost(fragments: Mapping[str, Mapping[str, str]], result: Mapping[str, str]) -> list[str]:
     """One line for each symbol that did not get what was asked for; a module built in counts as had."""
-    asked = merge(fragments)
+    request = merge(fragments)
     lines = []
     for name, symbols in fragments.items():
         for symbol, value in symbols.items():
             got = result.get(symbol, "n")
-            if value == asked[symbol] and got != value and (value, got) != ("m", "y"):
+            if value == request[symbol] and got != value and (value, got) != ("m", "y"):
                 lines.append(f"fragment {name}: {symbol}={value} was asked for, the kernel has {got}")
     return sorted(lines)
 
@@ -70,7 +70,8 @@ def check(fragments: Mapping[str, Mapping[str, str]], config: Path) -> None:
         raise UserError(
             "the kernel's configuration does not keep what the fragments ask for:\n"
             + "\n".join(f"  {line}" for line in missing),
-            "something that a lost symbol depends on is not set: `xc menuconfig KERNEL`, then / and its name",
+            "a symbol is lost when something that it depends on is not set: "
+            "run `xc menuconfig KERNEL` and search for the symbol with /",
         )
 
 

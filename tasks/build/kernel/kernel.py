@@ -99,7 +99,10 @@ def _find_image(root: Path, kernel: Kernel) -> tuple[Path, str]:
     images = sorted((root / "boot").glob("vmlinuz-*"))
     if not images:
         assert kernel.prebuilt
-        raise UserError(f"package {kernel.prebuilt.package} brings no /boot/vmlinuz-*")
+        raise UserError(
+            f"the package {kernel.prebuilt.package} contains no /boot/vmlinuz-*",
+            "name a package that contains a kernel, such as linux-image-cloud-amd64",
+        )
     return images[0], images[0].name.removeprefix("vmlinuz-")
 
 

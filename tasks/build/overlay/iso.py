@@ -200,11 +200,11 @@ def _part(project: Project, word: str, problems: list[str]) -> IsoPart | None:
         same = [overlay for overlay in overlays.values() if overlay.directory.resolve() == path]
         overlay = same[0] if same else definition_files.read_overlay(project.root, path, problems)
         if overlay is None and not problems:
-            problems.append(f"{path} is no overlay: it has no ovl.yaml, no tar and no default/")
+            problems.append(f"{path} is not an overlay: it has no ovl.yaml, no tar and no default/")
         return IsoPart(path.name, overlay) if overlay else None
     if path.is_absolute() and path.is_file():
         return IsoPart(path.name.partition(".")[0], None, path)
-    problems.append(f"{word} is not there" if path.is_absolute() else unknown("overlay", word, overlays))
+    problems.append(f"{word} does not exist" if path.is_absolute() else unknown("overlay", word, overlays))
     return None
 
 

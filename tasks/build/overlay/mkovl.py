@@ -17,7 +17,7 @@ def _mkovl(project: Project) -> None:
     name = project.words.args[0]
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
         raise UsageError(
-            f"'{name}' is no name for an overlay: use lower case letters, digits, '-', '_' and '.'"
+            f"'{name}' cannot be the name of an overlay: use lower case letters, digits, '-', '_' and '.'"
         )
     template = project.words.options.get("template", "template")
     overlays = project.definitions.overlays
@@ -31,7 +31,7 @@ def _mkovl(project: Project) -> None:
     )
     target = folder.resolve() / name
     if target.exists():
-        raise UserError(f"{target} is there already", "choose another name, or remove it")
+        raise UserError(f"{target} already exists", "choose another name, or remove it")
     with files.atomic(target, directory=True) as temp:
         copy(overlays[template].directory, temp, name)
     progress.say(f"{target}: edit its ovl.yaml and default/, then: ./xc mkcdrom {name}; ./xc start")

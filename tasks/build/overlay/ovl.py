@@ -196,7 +196,7 @@ def _pack_tree(build: OverlayBuild, out: Path, site: Site) -> int:
     files.remove(out.with_name(f"{build.key}.tree"))
     if not entries and not build.overlay.allow_empty:
         raise UserError(
-            f"overlay '{build.overlay.name}' has nothing in it",
+            f"overlay '{build.overlay.name}' is empty",
             f"put files into {build.overlay.directory / 'default'}, or `allow_empty: true` into its ovl.yaml",
         )
     return entries

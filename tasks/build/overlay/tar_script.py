@@ -71,7 +71,7 @@ def run(
         raise UserError(f"the tar script of overlay '{overlay.name}' failed: {error}") from error
     if not raw.is_file():
         raise UserError(
-            f"{script} ended well but wrote nothing{_listed(printed.splitlines())}", f"full log: {log}"
+            f"{script} ended with 0 but wrote no tar{_listed(printed.splitlines())}", f"full log: {log}"
         )
     _judge(overlay, printed, log)
 
@@ -82,11 +82,11 @@ def _judge(overlay: Overlay, printed: str, log: Path) -> None:
     if not wrong:
         return
     if "stderr" in allowed(overlay, os.environ):
-        progress.say(f"warning: the tar script of overlay '{overlay.name}' says{_listed(wrong)}")
+        progress.say(f"warning: the tar script of overlay '{overlay.name}' printed errors{_listed(wrong)}")
         return
     raise UserError(
-        f"the tar script of overlay '{overlay.name}' ended well, but it says{_listed(wrong)}",
-        f"get what is missing; or, if that is meant to be, put `allow: [stderr]` into "
+        f"the tar script of overlay '{overlay.name}' ended with 0, but it printed errors{_listed(wrong)}",
+        f"get what is missing; or, if these lines are no errors, put `allow: [stderr]` into "
         f"{overlay.directory}/ovl.yaml, or set XC_OVL_ALLOW={overlay.name}:stderr (full log: {log})",
     )
 
@@ -106,8 +106,8 @@ def fit(overlay: Overlay, tar: Path, workspace: Workspace, base: str, epoch: int
         names = host_libraries.adapt(root, listed)
         if names:
             progress.say(
-                f"  overlay '{overlay.name}': {len(names)} programs bring the host's C library "
-                f"({host_libraries.host_glibc()}; the guest's is {host_libraries.guest_glibc(listed)})"
+                f"  overlay '{overlay.name}': {len(names)} programs need the host's C library, which is "
+                f"added (host {host_libraries.host_glibc()}, guest {host_libraries.guest_glibc(listed)})"
             )
             tree.write_tar(root, tar, epoch)
 

@@ -31,7 +31,7 @@ class Difference:
 def _diff(project: Project) -> None:
     form = project.words.options.get("o", "")
     if form not in ("", "json"):
-        raise UsageError(f"-o: '{form}' is not known (known: json)")
+        raise UsageError(f"-o {form}: unknown format (known: json)")
     one, other = (_named(project, word) for word in project.words.args)
     with files.scratch(project.workspace.root / "diff") as scratch:
         differences = list(compare(one, other, scratch))
@@ -43,7 +43,8 @@ def _diff(project: Project) -> None:
             sys.stdout.write(f"{each.kind:<10} {each.path}{f'  ({each.detail})' if each.detail else ''}\n")
     if differences:
         sys.stdout.flush()
-        raise UserError(f"{len(differences)} {'difference' if len(differences) == 1 else 'differences'}")
+        places = f"{len(differences)} {'place' if len(differences) == 1 else 'places'}"
+        raise UserError(f"{' and '.join(project.words.args)} differ in {places}")
 
 
 def _named(project: Project, word: str) -> Path:

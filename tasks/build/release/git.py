@@ -29,12 +29,12 @@ def look(root: Path) -> Checkout:
         tag = _git(root, "describe", "--tags", "--always", "--abbrev=8").strip()
     except CommandError as error:
         raise UserError(
-            f"{root} is no git checkout with a commit: {_reason(error)}",
+            f"{root} is not a git checkout with a commit: {_reason(error)}",
             "a release is made of what git tracks: make it in a clone of the repository",
         ) from error
     if Path(top).resolve() != root.resolve():
         raise UserError(
-            f"{root} is no git checkout of its own, it is inside of {top}",
+            f"{root} is inside of the git checkout {top}, not one itself",
             "a release is made of what git tracks: make it in a clone of the repository",
         )
     changed, untracked = _status(root)
@@ -52,7 +52,7 @@ def _tracked(root: Path) -> tuple[tuple[str, str], ...]:
             tracked.append((path, facts.split()[0]))
     modules = [path for path, mode in tracked if mode == MODULE]
     if modules:
-        raise UserError(f"a release cannot bring the git submodule {modules[0]}")
+        raise UserError(f"a release cannot contain git submodules, such as {modules[0]}")
     return tuple(sorted(dict.fromkeys(tracked)))
 
 

@@ -125,7 +125,7 @@ def _wheel(path: Path) -> Component:
     with zipfile.ZipFile(path) as wheel:
         names = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
         if not names:
-            raise UserError(f"{path} is no wheel: it has no METADATA", "xc clean wheels")
+            raise UserError(f"{path} is not a wheel: it has no METADATA", "fetch it again: xc clean wheels")
         metadata = email.parser.Parser().parsestr(wheel.read(names[0]).decode(errors="replace"))
     classifiers = [each for each in metadata.get_all("Classifier", []) if each.startswith("License ::")]
     licence = licences.of_python(dict(metadata.items()), classifiers)

@@ -116,8 +116,8 @@ def _plan(project: Project, checkout: git.Checkout, inside: ReleaseTasks) -> Rel
     version = project.words.options.get("version") or checkout.version
     if not VERSION.fullmatch(version):
         raise UsageError(
-            f"--version: '{version}' is no name for a release",
-            "letters, digits and . _ + ~ -, at most 64, a letter or digit first",
+            f"--version: '{version}' cannot be the name of a release",
+            "use letters, digits and . _ + ~ - (at most 64); begin with a letter or digit",
         )
     default = Settings()
     own = {key: str(getattr(project.settings, key)) for key in DECIDING}
@@ -162,7 +162,7 @@ def _refuse(inside: ReleaseTasks, chosen: iso_choice.IsoChoice, checkout: git.Ch
         ]
     if problems:
         raise UserError(
-            "a release cannot bring what it needs:\n"
+            "the release would lack files that it needs:\n"
             + "\n".join(f"  {line}" for line in sorted(set(problems))),
             "`git add` files; choose other overlays with `xc mkcdrom`, in an environment without such paths",
         )
@@ -172,7 +172,7 @@ def _tell(plan: ReleasePlan, checkout: git.Checkout, chosen: iso_choice.IsoChoic
     """What a person should know before the release is given to others."""
     if chosen.env:
         values = " ".join(f"{key}={value}" for key, value in sorted(chosen.env.items()))
-        progress.say(f"release {plan.version}: mkcdrom recorded for its overlays: {values}")
+        progress.say(f"release {plan.version}: its overlays are built with what mkcdrom recorded: {values}")
     for what, paths in (
         ("not committed", checkout.changed),
         ("not tracked and left out", checkout.untracked),

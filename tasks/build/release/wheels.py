@@ -64,7 +64,7 @@ def fetch(pins: dict[str, str], pythons: tuple[str, ...], platforms: tuple[str, 
             except CommandError as error:
                 raise UserError(
                     f"pip could not fetch the packages for Python {python}: {_reason(error)}",
-                    "is there a network? a release brings the Python packages along",
+                    "making a release needs a network once, for the Python packages in it",
                 ) from error
         for wheel in temp.iterdir():
             wheel.chmod(0o644)

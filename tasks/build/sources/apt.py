@@ -183,8 +183,9 @@ def _fetched(archive: Archive, command: list[str], names: list[str]) -> list[Pac
     missing = [line for line in plan if not _deb(archive, line[1]).is_file()]
     if missing and archive.offline:
         raise UserError(
-            f"--offline is set, and not in the cache are: {' '.join(line[1] for line in missing)}",
-            f"run once with a network, or put them into {_archives(archive)}",
+            "these packages are not in the cache, and --offline is set: "
+            + " ".join(line[1] for line in missing),
+            f"run once with a network, or put the .deb files into {_archives(archive)}",
         )
     if missing:
         _download(archive, command, sum(size for _, _, size, _ in missing))

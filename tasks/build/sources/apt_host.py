@@ -33,6 +33,6 @@ def host_sources(suite: str) -> list[str]:
     if named:
         return [f"{named.group(1)} {suite} main"]
     raise UserError(
-        "no Debian archive is known: the host's apt has none",
+        "it is not known where to get Debian packages: the host's apt has no Debian archive",
         "set `mirror` in xcluster.yaml to its URL, or: apt-get install debootstrap debian-archive-keyring",
     )

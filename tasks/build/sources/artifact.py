@@ -141,7 +141,9 @@ def _first(artifact: Artifact, base: Path, site: Site) -> Got:
         else "fix one of the sources"
     )
     raise UserError(
-        f"no source of artifact '{artifact.name}' has it:\n" + "\n".join(f"  {t}" for t in tried), satisfy
+        f"the artifact '{artifact.name}' could not be had from any of its sources:\n"
+        + "\n".join(f"  {t}" for t in tried),
+        satisfy,
     )
 
 
@@ -193,7 +195,7 @@ def _from_module(
     version = program.version or pinned.get("version")
     if version is None:
         raise UserError(
-            "nothing says which version",
+            "no version is given for this Go module",
             f"put `version` beside `module`, or `xc lock {artifact.name}` to pin the latest",
         )
     module = golang.module(program, version, site)

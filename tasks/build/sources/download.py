@@ -99,10 +99,10 @@ def _whole(url: str, part: PartialDownload) -> None:
             failures = 1 if part.size > best else failures + 1
             best = max(best, part.size)
             if failures >= TRIES or not _passes(error):
-                hint = "run again to go on where it broke off" if _passes(error) else None
+                hint = "run it again; it continues where it stopped" if _passes(error) else None
                 raise UserError(f"{shown(url)}: {_reason(error)}", hint) from error
-            asked = getattr(error, "pause", None)
-            time.sleep(PAUSE * 2 ** (failures - 1) if asked is None else asked)
+            pause = getattr(error, "pause", None)
+            time.sleep(PAUSE * 2 ** (failures - 1) if pause is None else pause)
 
 
 def _stream(url: str, part: PartialDownload) -> None:
@@ -144,7 +144,7 @@ def _refuse(url: str, reply: "requests.Response") -> None:
         return
     if reply.status_code == 407:
         raise UserError(
-            f"{shown(url)}: the proxy wants a password (407)",
+            f"{shown(url)}: the proxy requires a password (407)",
             "put it into http_proxy and https_proxy: http://USER:PASSWORD@HOST:PORT",
         )
     answer = f"the server answered {reply.status_code} {reply.reason}"
@@ -200,7 +200,8 @@ def _accept(url: str, sha256: str, part: PartialDownload, target: Path) -> bool:
         return False
     raise UserError(
         f"{shown(url)}: not the expected content\n  expected sha256 {sha256}\n  got      sha256 {actual}",
-        "was it replaced at the source? if the new one is right, put its sha256 into the definition",
+        "if the file was replaced at its source and the new one is right, put the new sha256 into the "
+        "definition",
     )
 
 
@@ -216,7 +217,7 @@ def _title(url: str) -> str:
 def _reason(error: Exception) -> str:
     text = shown(str(error))
     if " 407 " in text:
-        return "the proxy wants a password (407): http_proxy, https_proxy=http://USER:PASSWORD@HOST:PORT"
+        return "the proxy requires a password (407): http_proxy, https_proxy=http://USER:PASSWORD@HOST:PORT"
     if "ProxyError" in text:
         return "the proxy in http_proxy or https_proxy does not answer"
     return "the server does not answer" if "Max retries" in text or "timed out" in text else text

@@ -43,7 +43,7 @@ def compare(archive: Archive, packages: list[Package]) -> None:
         text = "\n".join(f"  {line}" for line in lines)
         raise UserError(
             f"packages of {archive.suite} are not what {lockfile.FILE} says:\n{text}",
-            f"if the archive has moved on and that is right: xc lock --update {names}",
+            f"if you want the new versions: xc lock --update {names}",
         )
     fresh = [package.name for package in packages if package.name not in archive.locked]
     if archive.locked and fresh:

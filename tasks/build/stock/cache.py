@@ -163,7 +163,7 @@ def _prune(project: Project) -> None:
     """
     if project.definitions.problems:
         raise UserError(
-            "some definitions are wrong, so nothing is known to be unused:\n"
+            "some definitions are wrong, so it is not known what is unused; nothing was removed:\n"
             + "\n".join(f"  {line}" for line in project.definitions.problems)
         )
     inputs.overlays(project)

@@ -34,9 +34,9 @@ class Input:
 
 
 def _lock(project: Project) -> None:
-    asked = set(project.words.args)
-    listed = list(_inputs(project, asked))
-    lost = asked - {word for each in listed for word in each.words}
+    arguments = set(project.words.args)
+    listed = list(_inputs(project, arguments))
+    lost = arguments - {word for each in listed for word in each.words}
     if lost:
         named = {word for each in listed if each.kind != "packages" for word in each.words if " " not in word}
         raise UsageError("lock: " + unknown("input", sorted(lost)[0], {*named, *suites(project)}))
@@ -52,7 +52,7 @@ def _lock(project: Project) -> None:
     if trouble or (check and changed):
         lines = trouble or ["it does not name exactly the inputs of the definitions"]
         raise UserError(
-            f"{lockfile.FILE} is not complete and right:\n" + "\n".join(f"  {line}" for line in lines),
+            f"{lockfile.FILE} is not up to date:\n" + "\n".join(f"  {line}" for line in lines),
             "xc lock adds what is new; xc lock --update NAME accepts what has changed",
         )
 
@@ -71,11 +71,11 @@ def _pin(
     before, after = old[each.kind], new[each.kind]
     if each.suite:
         before, after = before.get(each.suite, {}), after.setdefault(each.suite, {})
-    pinned, asked = before.get(each.name), set(words.args) & each.words
+    pinned, named = before.get(each.name), set(words.args) & each.words
     if pinned:
         after[each.name] = pinned
-    update = "update" in words.options and (asked or not words.args)
-    if words.args and not asked:
+    update = "update" in words.options and (named or not words.args)
+    if words.args and not named:
         return []
     try:
         now = each.now()
@@ -84,7 +84,10 @@ def _pin(
     if now is None:
         if not pinned:
             name = each.name.partition(" ")[0]
-            progress.say(f"not pinned: {each.name}: nothing says what it is; xc lock {name} finds out")
+            progress.say(
+                f"not pinned: {each.name}: no version or checksum is given; "
+                f"`xc lock {name}` fetches it and pins what comes"
+            )
         return []
     differ = lockfile.differences(pinned or {}, now)
     if not pinned or update:
@@ -94,11 +97,11 @@ def _pin(
     return []
 
 
-def _inputs(project: Project, asked: set[str]) -> Iterator[Input]:
+def _inputs(project: Project, arguments: set[str]) -> Iterator[Input]:
     """Every input of the definitions, so that the file is the same for all who have these.
 
-    Those whose content only a download tells say what they are where they are `asked`
-    for."""
+    Those whose content only a download tells say what they are where they are
+    named in `arguments`."""
     seen = set()
     for request in dict.fromkeys(request for _, request in inputs.packages(project, {})):
         for package in requested.plan(request, project.site):
@@ -110,10 +113,10 @@ def _inputs(project: Project, asked: set[str]) -> Iterator[Input]:
             own = source.go and source.go.directory  # its go.sum pins it
             if (source.go or source.url or source.deb) and not own:
                 pin_name = artifact.pin_name(each, source)
-                yield Input("artifacts", pin_name, _of_source(project, each, source, name in asked))
+                yield Input("artifacts", pin_name, _of_source(project, each, source, name in arguments))
     for image in disk.disks(project):
         yield Input(
-            "images", image.name, _of_disk(project, disk.request(project, image), image.name in asked)
+            "images", image.name, _of_disk(project, disk.request(project, image), image.name in arguments)
         )
 
 
@@ -122,7 +125,7 @@ def _constant(pin: lockfile.Pin) -> Callable[[], lockfile.Pin]:
 
 
 def _of_source(
-    project: Project, owner: Artifact, source: Source, asked: bool
+    project: Project, owner: Artifact, source: Source, named: bool
 ) -> Callable[[], lockfile.Pin | None]:
     def now() -> lockfile.Pin | None:
         if source.url:
@@ -134,7 +137,7 @@ def _of_source(
             return {"version": package.version, **({"sha256": sha256} if sha256 else {})}
         assert source.go
         pinned = lockfile.of(project.site.lock, "artifacts", artifact.pin_name(owner, source))
-        fresh = asked and (not pinned or "update" in project.words.options)
+        fresh = named and (not pinned or "update" in project.words.options)
         version = source.go.version or ("latest" if fresh else pinned.get("version"))
         if version is None:
             return None
@@ -144,9 +147,9 @@ def _of_source(
     return now
 
 
-def _of_disk(project: Project, request: disk.DiskRequest, asked: bool) -> Callable[[], lockfile.Pin | None]:
+def _of_disk(project: Project, request: disk.DiskRequest, named: bool) -> Callable[[], lockfile.Pin | None]:
     def now() -> lockfile.Pin | None:
-        fresh = asked and (not request.pinned or "update" in project.words.options)
+        fresh = named and (not request.pinned or "update" in project.words.options)
         sha256 = request.definition.sha256 or request.pinned.get("sha256")
         if fresh and not request.definition.sha256:
             urls = disk.places(request, project.site)
@@ -170,7 +173,7 @@ def _fetch(project: Project) -> None:
             wrong.append(f"{what}: {error}")
     progress.say(f"{progress.amount(progress.downloaded() - before)} downloaded")
     if wrong:
-        raise UserError("not everything came:\n" + "\n".join(f"  {line}" for line in wrong))
+        raise UserError("some inputs could not be fetched:\n" + "\n".join(f"  {line}" for line in wrong))
 
 
 def _gettable(project: Project) -> Iterator[tuple[str, Callable[[], object]]]:
@@ -183,15 +186,15 @@ def _gettable(project: Project) -> Iterator[tuple[str, Callable[[], object]]]:
         yield user, partial(requested.fetch, request, site)
     for name, (each, base) in artifact.named(project, extra.values()).items():
         if _is_open(project, each):
-            progress.say(f"left out: artifact {name}: nothing says which version; xc lock {name} finds out")
+            progress.say(f"left out: artifact {name} has no version; `xc lock {name}` pins one")
             continue
         yield f"artifact:{name}", partial(artifact.get, each, base, site)
     for image in disk.disks(project):
         of_disk = disk.request(project, image)
         if not (of_disk.definition.sha256 or of_disk.pinned):
             progress.say(
-                f"left out: image {image.name}: nothing says its content; put disk.sha256 into "
-                f"images/{image.name}/image.yaml, or xc lock {image.name}"
+                f"left out: image {image.name} has no sha256; put it into images/{image.name}/image.yaml "
+                f"as disk.sha256, or pin what comes with `xc lock {image.name}`"
             )
             continue
         yield f"image:{image.name}", partial(_get_disk, of_disk, project)

@@ -76,9 +76,9 @@ def _unpacked(source: Path, folder: Path) -> list[str]:
             listed = _listed(tar, source)
             names = [_take(tar, entry, folder, source) for entry in tar if entry.name != CONTENTS]
     except (tarfile.TarError, EOFError) as error:
-        raise UserError(f"{source}: damaged, or not a tar: {error}; nothing was taken") from error
+        raise UserError(f"{source}: damaged, or not a tar: {error}; nothing was imported") from error
     if names != listed:
-        raise UserError(f"{source}: it is not whole; nothing was taken")
+        raise UserError(f"{source}: files are missing in it; nothing was imported")
     return names
 
 
@@ -91,7 +91,7 @@ def _listed(tar: tarfile.TarFile, source: Path) -> list[str]:
     except ValueError:
         names = None
     if not isinstance(names, list):
-        raise UserError(f"{source}: `cache export` did not write this; nothing was taken")
+        raise UserError(f"{source}: `cache export` did not write this; nothing was imported")
     return [str(name) for name in names]
 
 
@@ -99,7 +99,7 @@ def _take(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path, source: Pa
     name = entry.name.removeprefix("cache/")
     content = tar.extractfile(entry) if entry.isreg() else None
     if content is None or not entry.name.startswith("cache/") or not _carried(name):
-        raise UserError(f"{source}: '{entry.name}' is not what `cache export` writes; nothing was taken")
+        raise UserError(f"{source}: '{entry.name}' is not what `cache export` writes; nothing was imported")
     target = folder / name
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as out:
@@ -111,11 +111,13 @@ def _take(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path, source: Pa
 
 def _check(path: Path, name: str, source: Path) -> None:
     if name.startswith("sha256/") and files.sha256(path) != path.name:
-        raise UserError(f"{source}: '{name}' has another content than its name says; nothing was taken")
+        raise UserError(
+            f"{source}: the content of '{name}' is not the one that its name promises; nothing was imported"
+        )
     if not name.endswith("/etc/sources.list"):
         return
     lines = path.read_text(errors="replace").splitlines()
     if not all(SOURCE.fullmatch(line) for line in lines):
-        raise UserError(f"{source}: '{name}' is no list of Debian archives; nothing was taken")
+        raise UserError(f"{source}: '{name}' is not a list of Debian archives; nothing was imported")
     signed = f"[signed-by={KEYRING}] " if KEYRING.is_file() else ""
     path.write_text("".join(f"deb {signed}{re.sub(SIGNED, '', line)}\n" for line in lines))

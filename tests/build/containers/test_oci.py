@@ -67,13 +67,13 @@ def test_what_is_no_name(text: str) -> None:
 
 def test_where_an_image_is_asked_for() -> None:
     access = RegistryAccess.of("docker.io=m1 docker.io/library=http://m2:80/hub/ docker.ioo=m3", "m1")
-    found = registry_places.places(image_reference.parse("busybox"), access)
-    assert [place.text for place in found] == [
+    places = registry_places.places(image_reference.parse("busybox"), access)
+    assert [place.text for place in places] == [
         "http://m2:80/hub/busybox",
         "https://m1/library/busybox",
         "https://registry-1.docker.io/library/busybox",
     ]
-    assert [place.loose for place in found] == [False, True, False]
+    assert [place.loose for place in places] == [False, True, False]
     assert registry_places.places(image_reference.parse("127.0.0.1:5000/x"), RegistryAccess())[0].loose
 
 
@@ -93,8 +93,8 @@ def test_whose_login_is_used(tmp_path: Path) -> None:
 
 
 def test_a_challenge() -> None:
-    said = 'Bearer realm="https://a/token",service="reg",scope="repository:a/b:pull,push"'
-    assert registry_auth.challenge(said) == (
+    header = 'Bearer realm="https://a/token",service="reg",scope="repository:a/b:pull,push"'
+    assert registry_auth.challenge(header) == (
         "bearer", {"realm": "https://a/token", "service": "reg", "scope": "repository:a/b:pull,push"},
     )  # fmt: skip
 
@@ -108,10 +108,12 @@ def special(name: str, kind: bytes, **more: object) -> tarfile.TarInfo:
     return entry
 
 
-def stored(folder: Path, *made: tuple[str, tuple[bytes, ...]]) -> tuple[oci.Layout, Path]:
+def stored(folder: Path, *contents: tuple[str, tuple[bytes, ...]]) -> tuple[oci.Layout, Path]:
     """A disk with these images: name and layers."""
     layout = oci.Layout(folder / "layout")
-    images = [Stored((name,), digest, digest) for name, parts in made if (digest := image(layout, *parts))]
+    images = [
+        Stored((name,), digest, digest) for name, parts in contents if (digest := image(layout, *parts))
+    ]
     write(layout, images, folder / "disk")
     return layout, folder / "disk"
 
@@ -119,8 +121,10 @@ def stored(folder: Path, *made: tuple[str, tuple[bytes, ...]]) -> tuple[oci.Layo
 def write(layout: oci.Layout, images: list[Stored], out: Path) -> None:
     """The disk of these images."""
 
-    def fill(made: tarfile.TarFile) -> None:
-        containers_storage.StorageWriter(layout, made, "storage", 7).write(containers_storage.merged(images))
+    def fill(archive: tarfile.TarFile) -> None:
+        containers_storage.StorageWriter(layout, archive, "storage", 7).write(
+            containers_storage.merged(images)
+        )
 
     squashfs.write(out, fill, 7)
 
@@ -128,14 +132,14 @@ def write(layout: oci.Layout, images: list[Stored], out: Path) -> None:
 def shown(disk: Path) -> list[dict[str, tuple[str, str, str]]]:
     """What is in the layers of a disk, the smaller first: path -> mode, owner, size or device."""
     command = ["unsquashfs", "-lln", str(disk)]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found: dict[str, dict[str, tuple[str, str, str]]] = {}
-    for line in said.splitlines():
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    layers: dict[str, dict[str, tuple[str, str, str]]] = {}
+    for line in listing.splitlines():
         layer, marked, path = line.partition("squashfs-root/storage/overlay/")[2].partition("/diff")
         if marked and "/" not in layer:
             words = re.sub(r", +", ",", line).split()
-            found.setdefault(layer, {})[path.lstrip("/")] = (words[0], words[1], words[2])
-    return sorted(found.values(), key=len)
+            layers.setdefault(layer, {})[path.lstrip("/")] = (words[0], words[1], words[2])
+    return sorted(layers.values(), key=len)
 
 
 def unpacked(disk: Path) -> Path:
@@ -185,15 +189,15 @@ def test_the_store_is_what_podman_and_skopeo_know(tmp_path: Path) -> None:
     layout, disk = stored(tmp_path, ("localhost/a:1", (base, more)), ("localhost/b:2", (base,)))
     root = unpacked(disk)
     images = json.loads((root / "overlay-images/images.json").read_text())
-    known = {layer["id"]: layer for layer in json.loads((root / "overlay-layers/layers.json").read_text())}
+    layers = {layer["id"]: layer for layer in json.loads((root / "overlay-layers/layers.json").read_text())}
     assert sorted(image["names"] for image in images) == [["localhost/a:1"], ["localhost/b:2"]]
-    assert len(known) == 2, "a layer of two images is there once"
+    assert len(layers) == 2, "a layer of two images is there once"
     two = next(image for image in images if image["names"] == ["localhost/a:1"])
-    top = known[two["layer"]]
+    top = layers[two["layer"]]
     assert (root / "overlay" / top["id"] / "diff/etc/more").read_text() == "m"
     (below,) = (root / "overlay" / top["id"] / "lower").read_text().split(":")
     assert (root / "overlay" / below / "etc/base").read_text() == "b"
-    assert known[top["parent"]]["compression"] == 2
+    assert layers[top["parent"]]["compression"] == 2
     assert layout.has(two["digest"])
     assert (root / "overlay-images/images.lock").is_file(), "nobody can make it on a read-only disk"
 
@@ -228,12 +232,12 @@ def test_a_damaged_compression(
 def test_the_same_images_give_the_same_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    made = ("localhost/a:1", (tar(("a", "a")),)), ("localhost/b:1", (tar(("b", "b")),))
-    first = stored(tmp_path / "one", *made)[1].read_bytes()
+    images = ("localhost/a:1", (tar(("a", "a")),)), ("localhost/b:1", (tar(("b", "b")),))
+    first = stored(tmp_path / "one", *images)[1].read_bytes()
     monkeypatch.setattr("time.time", lambda: 5.0)
     old = os.umask(0o077)
     try:
-        second = stored(tmp_path / "two", *reversed(made))[1].read_bytes()
+        second = stored(tmp_path / "two", *reversed(images))[1].read_bytes()
     finally:
         os.umask(old)
     assert first == second
@@ -242,8 +246,8 @@ def test_the_same_images_give_the_same_disk(tmp_path: Path, monkeypatch: pytest.
 def test_an_ordinary_user_gets_the_same_disk(
     tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = ("localhost/a:1", (tar(special("gone/.wh.x", tarfile.REGTYPE), ("a", "a")),))
-    first = stored(tmp_path, made)[1].read_bytes()
+    image = ("localhost/a:1", (tar(special("gone/.wh.x", tarfile.REGTYPE), ("a", "a")),))
+    first = stored(tmp_path, image)[1].read_bytes()
     if os.geteuid():
         return  # it was an ordinary user
     own = shutil.which("unshare", path="/usr/bin:/bin")
@@ -252,7 +256,7 @@ def test_an_ordinary_user_gets_the_same_disk(
     monkeypatch.setattr("os.geteuid", lambda: 65534)
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o777)
-        assert stored(Path(folder), made)[1].read_bytes() == first
+        assert stored(Path(folder), image)[1].read_bytes() == first
     assert len(fakes.calls("unshare")) == 2
 
 
@@ -353,8 +357,10 @@ def test_images_of_a_disk_image_and_forms(checkout: Checkout) -> None:
     stamp = files.read_json(checkout.workspace / "store/xcluster.json")
     assert stamp["images"] == ["localhost/a:1", "localhost/disk:1"]
     disk = next((checkout.workspace / "store").glob("*.squashfs"))
-    said = subprocess.run(["unsquashfs", "-ls", str(disk)], capture_output=True, text=True, check=True).stdout
-    assert "squashfs-root/oci/index.json" in said and "squashfs-root/storage/overlay-images" in said
+    listing = subprocess.run(
+        ["unsquashfs", "-ls", str(disk)], capture_output=True, text=True, check=True
+    ).stdout
+    assert "squashfs-root/oci/index.json" in listing and "squashfs-root/storage/overlay-images" in listing
     checkout.write("ovl/b/ovl.yaml", "summary: second\n")
     checkout.good("store")
     to = checkout.root / "unpacked"

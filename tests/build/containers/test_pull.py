@@ -24,15 +24,15 @@ NOISE = random.Random(1).randbytes(150_000).hex()  # does not shrink to nothing
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """A registry for all tests of this file; each uses names of its own."""
-    with hub(tmp_path_factory.mktemp("hub")) as made:
-        yield made
+    with hub(tmp_path_factory.mktemp("hub")) as server:
+        yield server
 
 
 @pytest.fixture
 def before(registry: Hub) -> Iterator[Front]:
     """The server before it."""
-    with front(registry.port) as made:
-        yield made
+    with front(registry.port) as server:
+        yield server
 
 
 def lists(checkout: Checkout, *refs: str) -> None:
@@ -68,9 +68,9 @@ def test_a_tag_is_pulled_once_and_recorded(checkout: Checkout, registry: Hub, be
     assert len(layers) == len(set(line.rpartition("/")[2] for line in layers)) == 5  # 2 configs, 3 layers
     assert len(blobs(checkout)) == 7 and not [name for name in blobs(checkout) if len(name) != 64]
     assert stamp(checkout, refs[0])["top"] == one
-    before.asked.clear()
+    before.requests.clear()
     assert pulled(checkout.good("pull")) == set()
-    assert before.asked == []
+    assert before.requests == []
 
 
 def test_other_programs_read_the_layout(checkout: Checkout, registry: Hub, before: Front) -> None:
@@ -80,10 +80,10 @@ def test_other_programs_read_the_layout(checkout: Checkout, registry: Hub, befor
     ref = f"127.0.0.1:{before.port}/read/it:1"
     lists(checkout, ref)
     checkout.good("pull")
-    said = subprocess.run(
+    inspection = subprocess.run(
         [skopeo, "inspect", f"oci:{layout(checkout).root}:{ref}"], capture_output=True, text=True, check=True
     )
-    assert json.loads(said.stdout)["Digest"] == digest
+    assert json.loads(inspection.stdout)["Digest"] == digest
 
 
 @pytest.mark.parametrize("media", [oci.MANIFEST, oci.DOCKER_MANIFEST])
@@ -93,10 +93,10 @@ def test_a_digest_is_what_was_pinned(checkout: Checkout, registry: Hub, before: 
     lists(checkout, ref)
     checkout.good("pull")
     assert stamp(checkout, ref)["digest"] == digest
-    before.asked.clear()
+    before.requests.clear()
     shutil.rmtree(checkout.workspace / "pull")
     checkout.good("pull")
-    assert before.asked == [], "a digest that is in the cache needs no network"
+    assert before.requests == [], "a digest that is in the cache needs no network"
 
 
 def test_our_platform_is_taken_from_an_index(checkout: Checkout, registry: Hub, before: Front) -> None:
@@ -108,7 +108,7 @@ def test_our_platform_is_taken_from_an_index(checkout: Checkout, registry: Hub, 
     checkout.good("pull")
     assert (stamp(checkout, ref)["digest"], stamp(checkout, ref)["top"]) == (mine, top)
     lists(checkout, f"127.0.0.1:{before.port}/index/other:1")
-    checkout.bad("pull", code=1, says=("is not there for linux/amd64, only for: linux/arm64",))
+    checkout.bad("pull", code=1, says=("has no image for linux/amd64, only for: linux/arm64",))
 
 
 def test_a_tag_that_moved(checkout: Checkout, registry: Hub, before: Front) -> None:
@@ -178,10 +178,10 @@ def test_one_that_always_breaks_is_told_and_goes_on_later(
     registry.push("cuts/it:1", image(registry.layout, tar(("a", NOISE))))
     lists(checkout, f"127.0.0.1:{before.port}/cuts/it:1")
     before.cut = 4
-    checkout.bad("pull", code=1, says=("the connection broke", "run again to go on where it broke off"))
+    checkout.bad("pull", code=1, says=("the connection broke", "run it again; it continues where it stopped"))
     (part,) = (checkout.workspace / "cache/oci/blobs/sha256").glob("*.part")
     have = part.stat().st_size
-    before.asked.clear()
+    before.requests.clear()
     checkout.good("pull")
     assert [line for line in before.layers() if line.endswith(f"bytes={have}-")]
     assert not [name for name in blobs(checkout) if len(name) != 64]
@@ -250,7 +250,7 @@ def test_a_token_is_fetched_where_the_registry_says(checkout: Checkout, registry
     lists(checkout, f"127.0.0.1:{before.port}/token/it:1")
     before.token = "let-me-in"
     checkout.good("pull")
-    assert [line for line in before.asked if line.startswith("GET /token?service=s&scope=repository")]
+    assert [line for line in before.requests if line.startswith("GET /token?service=s&scope=repository")]
 
 
 def test_a_mirror_is_asked_first(checkout: Checkout, registry: Hub, before: Front) -> None:
@@ -274,12 +274,12 @@ def test_offline(checkout: Checkout, registry: Hub, before: Front) -> None:
     lists(checkout, f"127.0.0.1:{before.port}/off/it:1")
     offline = {"__offline": "yes"}
     checkout.bad("pull", code=1, says=("is not in the cache, and --offline is set",), env=offline)
-    assert before.asked == []
+    assert before.requests == []
     checkout.good("pull")
-    before.asked.clear()
+    before.requests.clear()
     shutil.rmtree(checkout.workspace / "pull")
     checkout.bad("pull", code=1, says=("is not in the cache",), env=offline)  # what the tag was is not known
-    assert before.asked == []
+    assert before.requests == []
 
 
 def test_what_is_wrong_in_definitions(checkout: Checkout) -> None:

@@ -87,11 +87,11 @@ def test_a_port_that_is_taken(registry: Checkout) -> None:
     ("words", "says"),
     [
         (["begin"], "unknown action 'begin'"),
-        (["rm"], "rm: got nothing"),
+        (["rm"], "'registry rm' takes other arguments than: none"),
         (["stop", "now"], "stop: got now"),
         (["start", "--port=80"], "expected 1024 to 65535, got '80'"),
         (["start", "--htpasswd=/none"], "there is no file /none"),
-        (["stop", "--tls"], "--tls is not for 'registry stop'"),
+        (["stop", "--tls"], "--tls cannot be used with 'registry stop'"),
         (["ls", "-o", "yaml"], "'yaml' is not known"),
         (["cache", "Upper"], "'Upper' is no image"),
     ],
@@ -107,11 +107,11 @@ def test_cache_ls_rm(registry: Checkout) -> None:
     registry.good("registry", "cache", "localhost/team/a:1", "localhost/team/b:1")
     listed = json.loads(registry.good("registry", "ls", "-o", "json").out)
     assert [row["image"] for row in listed] == ["localhost/team/a:1", "localhost/team/b:1"]
-    made = files.read_json(registry.workspace / "pull/localhost+team+a:1.json")
-    assert listed[0]["digest"] == made["digest"]
+    record = files.read_json(registry.workspace / "pull/localhost+team+a:1.json")
+    assert listed[0]["digest"] == record["digest"]
     skopeo = ["skopeo", "inspect", "--tls-verify=false", f"docker://127.0.0.1:{port}/localhost/team/a:1"]
-    said = subprocess.run(skopeo, capture_output=True, text=True, check=True).stdout
-    assert json.loads(said)["Digest"] == made["digest"]
+    inspection = subprocess.run(skopeo, capture_output=True, text=True, check=True).stdout
+    assert json.loads(inspection)["Digest"] == record["digest"]
     before = status(registry)
     registry.bad("registry", "rm", "localhost/team/c:1", code=1, says=("unknown image", "localhost/team/a:1"))
     registry.good("registry", "rm", "localhost/team/a:1")
@@ -139,8 +139,8 @@ def test_https_and_users(registry: Checkout, tmp_path: Path, monkeypatch: pytest
         "--resolve", f"localhost:{port}:127.0.0.1", f"https://localhost:{port}/v2/_catalog",
     ]  # fmt: skip
     if shutil.which("curl"):
-        said = subprocess.run(trusting, capture_output=True, text=True, check=True).stdout
-        assert json.loads(said) == {"repositories": ["localhost/team/a"]}
+        catalog = subprocess.run(trusting, capture_output=True, text=True, check=True).stdout
+        assert json.loads(catalog) == {"repositories": ["localhost/team/a"]}
     assert (registry.workspace / "registry/key.pem").stat().st_mode & 0o077 == 0
 
 
@@ -209,7 +209,7 @@ def test_rm_frees_what_nobody_has(checkout: Checkout) -> None:
         (["mkimage", "ovl"], 2, "--tag=NAME:TAG"),
         (["mkimage", "--tag=x:1", "none"], 1, "neither a directory nor a tar"),
         (["mkimage", "--tag=X:1", "ovl"], 2, "is no image"),
-        (["mkimage", "--tag=x:1"], 2, "mkimage: got nothing"),
+        (["mkimage", "--tag=x:1"], 2, "'images mkimage' takes other arguments than: none"),
         (["mkimage", "--tag=x:1", "empty"], 1, "is empty"),
         (["pull"], 2, "unknown action 'pull'"),
         (["update", "never:1"], 1, "was not pulled yet"),

@@ -29,24 +29,24 @@ PKI = "etc/kubernetes/pki"
 
 
 @pytest.fixture(scope="module")
-def made() -> Mapping[str, guest_files.File]:
+def credentials() -> Mapping[str, guest_files.File]:
     """The files of a small cluster."""
     return {file.path: file for file in guest_files.layout(SECRET, "fd00:", 3, ipv6=False)}
 
 
 @pytest.fixture(scope="module")
-def guest(made: Mapping[str, guest_files.File], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def guest(credentials: Mapping[str, guest_files.File], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same as files."""
     root = tmp_path_factory.mktemp("guest")
-    for path, file in made.items():
+    for path, file in credentials.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(file.data)
     return root
 
 
-def config(made: Mapping[str, guest_files.File], name: str) -> dict[str, Any]:
+def config(credentials: Mapping[str, guest_files.File], name: str) -> dict[str, Any]:
     """A kubeconfig, read as kubectl would."""
-    content: dict[str, Any] = yaml.safe_load(made[f"etc/kubernetes/{name}.conf"].data)
+    content: dict[str, Any] = yaml.safe_load(credentials[f"etc/kubernetes/{name}.conf"].data)
     return content
 
 
@@ -91,9 +91,9 @@ def subject(seen: Mapping[str, Any]) -> dict[str, str]:
     return {key: value for part in seen["subject"] for key, value in part}
 
 
-def client(made: Mapping[str, guest_files.File], name: str, folder: Path) -> tuple[Path, Path]:
+def client(credentials: Mapping[str, guest_files.File], name: str, folder: Path) -> tuple[Path, Path]:
     """The certificate and key in a kubeconfig, as files."""
-    (user,) = config(made, name)["users"]
+    (user,) = config(credentials, name)["users"]
     paths = folder / "client.crt", folder / "client.key"
     for path, kind in zip(paths, ("client-certificate-data", "client-key-data"), strict=True):
         path.write_bytes(base64.b64decode(user["user"][kind]))
@@ -111,9 +111,14 @@ def client(made: Mapping[str, guest_files.File], name: str, folder: Path) -> tup
     ],
 )
 def test_each_client_is_who_it_should_be(
-    made: Mapping[str, guest_files.File], guest: Path, tmp_path: Path, name: str, user: str, group: str | None
+    credentials: Mapping[str, guest_files.File],
+    guest: Path,
+    tmp_path: Path,
+    name: str,
+    user: str,
+    group: str | None,
 ) -> None:
-    seen = handshake(guest, f"{PKI}/apiserver", client(made, name, tmp_path), "localhost")
+    seen = handshake(guest, f"{PKI}/apiserver", client(credentials, name, tmp_path), "localhost")
     assert subject(seen)["commonName"] == user
     assert subject(seen).get("organizationName") == group
 
@@ -127,16 +132,16 @@ def test_each_client_is_who_it_should_be(
     ],
 )  # fmt: skip
 def test_the_api_server_has_every_name(
-    made: Mapping[str, guest_files.File], guest: Path, tmp_path: Path, name: str
+    credentials: Mapping[str, guest_files.File], guest: Path, tmp_path: Path, name: str
 ) -> None:
-    handshake(guest, f"{PKI}/apiserver", client(made, "admin", tmp_path), name)
+    handshake(guest, f"{PKI}/apiserver", client(credentials, "admin", tmp_path), name)
 
 
 def test_the_api_server_has_no_other_name(
-    made: Mapping[str, guest_files.File], guest: Path, tmp_path: Path
+    credentials: Mapping[str, guest_files.File], guest: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ssl.SSLCertVerificationError, match="vm-002"):
-        handshake(guest, f"{PKI}/apiserver", client(made, "admin", tmp_path), "vm-002")
+        handshake(guest, f"{PKI}/apiserver", client(credentials, "admin", tmp_path), "vm-002")
 
 
 @pytest.mark.parametrize("name", ["vm-002", "192.168.1.2", "fd00::192.168.1.2", "192.168.0.2"])
@@ -186,38 +191,42 @@ def test_the_key_of_service_accounts_is_a_pair(guest: Path) -> None:
     assert done.stdout == (guest / PKI / "sa.pub").read_bytes()
 
 
-def test_keys_are_for_their_owner_alone_and_all_differ(made: Mapping[str, guest_files.File]) -> None:
+def test_keys_are_for_their_owner_alone_and_all_differ(credentials: Mapping[str, guest_files.File]) -> None:
     private = {
-        path: file for path, file in made.items() if b"PRIVATE KEY" in file.data or b"client-key" in file.data
+        path: file
+        for path, file in credentials.items()
+        if b"PRIVATE KEY" in file.data or b"client-key" in file.data
     }
-    assert {path for path in made if path.endswith((".key", ".conf"))} == set(private)
+    assert {path for path in credentials if path.endswith((".key", ".conf"))} == set(private)
     assert {oct(file.mode) for file in private.values()} == {"0o600"}
     assert len({file.data for file in private.values()}) == len(private)
-    serials = [certificate(file.data).serial_number for path, file in made.items() if path.endswith(".crt")]
+    serials = [
+        certificate(file.data).serial_number for path, file in credentials.items() if path.endswith(".crt")
+    ]
     assert len(set(serials)) == len(serials)
 
 
-def test_good_for_years_and_from_the_past(made: Mapping[str, guest_files.File]) -> None:
+def test_good_for_years_and_from_the_past(credentials: Mapping[str, guest_files.File]) -> None:
     now = datetime.datetime.now(datetime.UTC)
     for path in (f"{PKI}/ca.crt", f"{PKI}/apiserver.crt", "etc/kubernetes/nodes/vm-001.crt"):
-        found = certificate(made[path].data)
-        assert found.not_valid_before_utc < now - datetime.timedelta(days=300)
-        assert found.not_valid_after_utc > now + datetime.timedelta(days=8 * 365)
+        issued = certificate(credentials[path].data)
+        assert issued.not_valid_before_utc < now - datetime.timedelta(days=300)
+        assert issued.not_valid_after_utc > now + datetime.timedelta(days=8 * 365)
 
 
-def test_the_same_secret_gives_the_same_bytes(made: Mapping[str, guest_files.File]) -> None:
+def test_the_same_secret_gives_the_same_bytes(credentials: Mapping[str, guest_files.File]) -> None:
     again = {file.path: file for file in guest_files.layout(SECRET, "fd00:", 3, ipv6=False)}
-    assert again == dict(made)
+    assert again == dict(credentials)
     other = {
         file.path: file.data
         for file in guest_files.layout(Secret(b"o" * 32, SECRET.year), "fd00:", 3, ipv6=False)
     }
-    assert not set(other.values()) & {file.data for file in made.values()}
+    assert not set(other.values()) & {file.data for file in credentials.values()}
 
 
-def test_one_node_more_changes_nothing_of_the_others(made: Mapping[str, guest_files.File]) -> None:
+def test_one_node_more_changes_nothing_of_the_others(credentials: Mapping[str, guest_files.File]) -> None:
     more = {file.path: file for file in guest_files.layout(SECRET, "fd00:", 4, ipv6=False)}
-    assert {path: more[path] for path in made} == dict(made)
+    assert {path: more[path] for path in credentials} == dict(credentials)
 
 
 @pytest.mark.parametrize(
@@ -229,9 +238,9 @@ def test_one_node_more_changes_nothing_of_the_others(made: Mapping[str, guest_fi
     ],
 )
 def test_where_nodes_find_the_api(prefix: str, ipv6: bool, server: str) -> None:
-    made = {file.path: file for file in guest_files.layout(SECRET, prefix, 1, ipv6=ipv6)}
+    credentials = {file.path: file for file in guest_files.layout(SECRET, prefix, 1, ipv6=ipv6)}
     for name in ("admin", "nodes/vm-001"):
-        (cluster,) = config(made, name)["clusters"]
+        (cluster,) = config(credentials, name)["clusters"]
         assert cluster["cluster"]["server"] == server
 
 
@@ -270,8 +279,8 @@ def test_a_cluster_with_kubernetes_has_them_last_on_its_iso(checkout: Checkout) 
     image = "summary: an image\npackages: [libc6]\nkubernetes: true\n"
     checkout.write("images/base/image.yaml", image)
     checkout.good("mkcdrom", "a", "b")
-    made = files.read_json(checkout.workspace / "iso" / "xcluster.json")
-    assert made["content"] == ["00a.tar", "01b.tar", "02kubernetes-credentials.tar"]
+    record = files.read_json(checkout.workspace / "iso" / "xcluster.json")
+    assert record["content"] == ["00a.tar", "01b.tar", "02kubernetes-credentials.tar"]
     assert stat.S_IMODE(checkout.iso.stat().st_mode) == 0o600
     assert checkout.good("mkcdrom", "a", "b").tasks == set()
     secret = checkout.workspace / "k8s" / "xcluster" / "secret.json"
@@ -280,8 +289,8 @@ def test_a_cluster_with_kubernetes_has_them_last_on_its_iso(checkout: Checkout) 
     assert checkout.good("mkcdrom").tasks == {"mkcdrom"}, "without overlays they are still on it"
     checkout.write("images/base/image.yaml", image.replace("kubernetes: true\n", ""))
     checkout.good("mkcdrom", "a")
-    made = files.read_json(checkout.workspace / "iso" / "xcluster.json")
-    assert made["content"] == ["00a.tar"]
+    record = files.read_json(checkout.workspace / "iso" / "xcluster.json")
+    assert record["content"] == ["00a.tar"]
     assert stat.S_IMODE(checkout.iso.stat().st_mode) != 0o600
 
 

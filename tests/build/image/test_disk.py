@@ -81,22 +81,22 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
 @pytest.fixture
 def server() -> Iterator[Server]:
     """A server of the image as xz."""
-    with serving(packed("xz")) as made:
-        yield made
+    with serving(packed("xz")) as web:
+        yield web
 
 
-def wanted(folder: Path, *places: str, body: bytes | None = None, **keys: str) -> disk.DiskRequest:
+def request_of(folder: Path, *places: str, body: bytes | None = None, **keys: str) -> disk.DiskRequest:
     """A definition; `body` gives its sha256."""
     sources = tuple(Source(url=p) if "://" in p else Source(file=p) for p in places)
-    known = sha(packed("xz") if body is None else body)
-    return disk.DiskRequest("k8s", Disk(**{"sources": sources, "sha256": known, **keys}), folder, {})  # type: ignore[arg-type]
+    sha256 = sha(packed("xz") if body is None else body)
+    return disk.DiskRequest("k8s", Disk(**{"sources": sources, "sha256": sha256, **keys}), folder, {})  # type: ignore[arg-type]
 
 
 def raw_of(site: Site, folder: Path) -> bytes:
     """What is in the image, as QEMU reads it."""
-    made = site.workspace.image("k8s")
-    subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", str(made)], check=True)
-    words = ["qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(made), str(folder / "raw")]
+    image = site.workspace.image("k8s")
+    subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", str(image)], check=True)
+    words = ["qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(image), str(folder / "raw")]
     subprocess.run(words, check=True)
     return (folder / "raw").read_bytes()
 
@@ -113,7 +113,7 @@ def test_every_packing(site: Site, tmp_path: Path, how: str) -> None:
     body = packed(how)
     (tmp_path / "image").write_bytes(body)
     keys = {"member": "disk.raw"} if how.startswith("tar") else {}
-    disk.build(wanted(tmp_path, "image", body=body, unpacked=sha(RAW), **keys), site)
+    disk.build(request_of(tmp_path, "image", body=body, unpacked=sha(RAW), **keys), site)
     assert raw_of(site, tmp_path) == RAW
     assert site.workspace.image("k8s").stat().st_size < SIZE // 2, "holes take no room"
     stamp = files.read_json(site.workspace.stamp("image", "k8s"))
@@ -128,21 +128,21 @@ def test_a_qcow2_stays_one(site: Site, tmp_path: Path, how: str) -> None:
     subprocess.run([*words, str(tmp_path / "in.qcow2")], check=True)
     body = packed(how, (tmp_path / "in.qcow2").read_bytes())
     (tmp_path / "image").write_bytes(body)
-    disk.build(wanted(tmp_path, "image", body=body), site)
+    disk.build(request_of(tmp_path, "image", body=body), site)
     assert raw_of(site, tmp_path) == RAW[: SIZE // 512 * 512]
 
 
 def test_the_same_bytes_each_time(site: Site, tmp_path: Path, server: Server) -> None:
-    want = wanted(tmp_path, f"{server.url}/hd.img.xz")
+    want = request_of(tmp_path, f"{server.url}/hd.img.xz")
     disk.build(want, site)
     first = site.workspace.image("k8s").read_bytes()
     disk.build(want, site)
     assert site.workspace.image("k8s").read_bytes() == first
-    assert len(server.asked) == 1, "the second build takes the archive from the cache"
+    assert len(server.requests) == 1, "the second build takes the archive from the cache"
 
 
 def test_a_node_can_use_it_as_backing_file(site: Site, tmp_path: Path, server: Server) -> None:
-    disk.build(wanted(tmp_path, f"{server.url}/hd.img.xz"), site)
+    disk.build(request_of(tmp_path, f"{server.url}/hd.img.xz"), site)
     top = tmp_path / "top.qcow2"
     backing = ["-F", "qcow2", "-b", str(site.workspace.image("k8s"))]
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *backing, str(top)], check=True)
@@ -153,16 +153,16 @@ def test_a_node_can_use_it_as_backing_file(site: Site, tmp_path: Path, server: S
 def test_broken_connections_are_resumed(site: Site, tmp_path: Path, server: Server) -> None:
     """More often than there are tries: as long as something comes, it goes on."""
     server.does["/"] = dropping(6, 131_072)  # in pieces of 64 KiB: what is not whole is lost
-    disk.build(wanted(tmp_path, f"{server.url}/hd.img.xz"), site)
+    disk.build(request_of(tmp_path, f"{server.url}/hd.img.xz"), site)
     assert raw_of(site, tmp_path) == RAW
-    assert len(server.asked) == 7
+    assert len(server.requests) == 7
     assert server.sent < len(server.body) * 1.3, "little came twice"
 
 
 def test_no_range(site: Site, tmp_path: Path, server: Server) -> None:
     server.ranges = False
     server.does["/"] = dropping(2, 200_000)
-    disk.build(wanted(tmp_path, f"{server.url}/hd.img.xz"), site)
+    disk.build(request_of(tmp_path, f"{server.url}/hd.img.xz"), site)
     assert raw_of(site, tmp_path) == RAW
 
 
@@ -175,11 +175,11 @@ def test_a_file_that_changes_between_two_parts_is_not_spliced(
     server.conditions = conditions
 
     def act(handler: Handler) -> None:
-        server.body, server.etag = (old, '"old"') if len(server.asked) == 1 else (new, '"new"')
-        handler.good(until=100_000 if len(server.asked) == 1 else None)
+        server.body, server.etag = (old, '"old"') if len(server.requests) == 1 else (new, '"new"')
+        handler.good(until=100_000 if len(server.requests) == 1 else None)
 
     server.does["/"] = act
-    disk.build(wanted(tmp_path, f"{server.url}/hd.img.xz"), site)
+    disk.build(request_of(tmp_path, f"{server.url}/hd.img.xz"), site)
     assert raw_of(site, tmp_path) == RAW
 
 
@@ -189,15 +189,15 @@ def test_a_bad_beginning_from_an_earlier_run(site: Site, tmp_path: Path, server:
     content = site.workspace.content(sha(server.body))
     content.parent.mkdir(parents=True)
     content.with_name(f"{content.name}.part").write_bytes(b"x" * 1000)
-    disk.build(wanted(tmp_path, f"{server.url}/hd.img.xz"), site)
+    disk.build(request_of(tmp_path, f"{server.url}/hd.img.xz"), site)
     assert raw_of(site, tmp_path) == RAW
 
 
 def nothing_made(site: Site) -> bool:
     """No image and no stamp, and no file of a build that ended."""
     names = [path.name for path in files.tree_files(site.workspace.root) if not path.name.endswith(".json")]
-    made = site.workspace.image("k8s").exists() or site.workspace.stamp("image", "k8s").exists()
-    return not made and not [name for name in names if name.endswith((".tmp", ".lock"))]
+    leftover = site.workspace.image("k8s").exists() or site.workspace.stamp("image", "k8s").exists()
+    return not leftover and not [name for name in names if name.endswith((".tmp", ".lock"))]
 
 
 def wrong(handler: Handler) -> None:
@@ -205,12 +205,12 @@ def wrong(handler: Handler) -> None:
 
 
 def short(handler: Handler) -> None:
-    body = handler.made.body
+    body = handler.state.body
     handler.good(until=len(body) // 2, length=len(body) // 2)
 
 
 def longer(handler: Handler) -> None:
-    handler.reply(200, handler.made.body + b"and more")
+    handler.reply(200, handler.state.body + b"and more")
 
 
 def page(handler: Handler) -> None:
@@ -221,7 +221,7 @@ def page(handler: Handler) -> None:
 def test_wrong_bytes(site: Site, tmp_path: Path, server: Server, act: object) -> None:
     server.does["/"] = act  # type: ignore[assignment]
     with pytest.raises(UserError, match="not the expected content") as caught:
-        disk.build(wanted(tmp_path, f"{server.url}/hd.img.xz"), site)
+        disk.build(request_of(tmp_path, f"{server.url}/hd.img.xz"), site)
     assert sha(server.body) in str(caught.value)
     assert nothing_made(site)
 
@@ -229,31 +229,31 @@ def test_wrong_bytes(site: Site, tmp_path: Path, server: Server, act: object) ->
 def test_a_loop_of_redirects(site: Site, tmp_path: Path, server: Server) -> None:
     server.does["/"] = lambda handler: handler.reply(302, headers={"Location": "/again"})
     with pytest.raises(UserError, match="redirect"):
-        disk.build(wanted(tmp_path, f"{server.url}/hd.img.xz"), site)
+        disk.build(request_of(tmp_path, f"{server.url}/hd.img.xz"), site)
     assert nothing_made(site)
 
 
 def test_a_redirect_is_followed_and_resumed(site: Site, tmp_path: Path, server: Server) -> None:
     server.does["/old"] = lambda handler: handler.reply(302, headers={"Location": "/hd.img.xz"})
     server.does["/hd"] = dropping(2, 262_144)
-    disk.build(wanted(tmp_path, f"{server.url}/old"), site)
+    disk.build(request_of(tmp_path, f"{server.url}/old"), site)
     assert raw_of(site, tmp_path) == RAW
     assert server.sent < len(server.body) * 1.3
 
 
 def test_busy_servers_are_asked_again(site: Site, tmp_path: Path, server: Server) -> None:
     def act(handler: Handler) -> None:
-        busy = len(server.asked) < 3
+        busy = len(server.requests) < 3
         handler.reply(503, headers={"Retry-After": "0"}) if busy else handler.good()
 
     server.does["/"] = act
-    disk.build(wanted(tmp_path, f"{server.url}/hd.img.xz"), site)
-    assert len(server.asked) == 3
+    disk.build(request_of(tmp_path, f"{server.url}/hd.img.xz"), site)
+    assert len(server.requests) == 3
 
 
 def test_slow(site: Site, tmp_path: Path, server: Server) -> None:
     server.chunk, server.pause = 200_000, 0.05
-    disk.build(wanted(tmp_path, f"{server.url}/hd.img.xz"), site)
+    disk.build(request_of(tmp_path, f"{server.url}/hd.img.xz"), site)
     assert raw_of(site, tmp_path) == RAW
 
 
@@ -261,13 +261,13 @@ def test_an_archive_that_is_damaged_where_it_was_made(site: Site, tmp_path: Path
     body = packed("xz")[:-100]
     (tmp_path / "image").write_bytes(body)
     with pytest.raises(UserError, match="cannot be unpacked"):
-        disk.build(wanted(tmp_path, "image", body=body), site)
+        disk.build(request_of(tmp_path, "image", body=body), site)
     assert nothing_made(site)
 
 
 def test_another_image_in_the_archive(site: Site, tmp_path: Path, server: Server) -> None:
     with pytest.raises(UserError, match="unpacked image is not the expected") as caught:
-        disk.build(wanted(tmp_path, f"{server.url}/hd.img.xz", unpacked="1" * 64), site)
+        disk.build(request_of(tmp_path, f"{server.url}/hd.img.xz", unpacked="1" * 64), site)
     assert "1" * 64 in str(caught.value) and sha(RAW) in str(caught.value)
     assert nothing_made(site)
 
@@ -302,8 +302,8 @@ def zipped(folder: Path) -> bytes:
         (zipped, "zip"),
         (lambda _: packed("tar"), "disk.member"),
         (lambda _: b"KDMV" + bytes(2000), "vmdk"),
-        (lambda _: b"tiny", "no disk image"),
-        (lambda _: b"", "no disk image"),
+        (lambda _: b"tiny", "too few for a disk image"),
+        (lambda _: b"", "too few for a disk image"),
         (lambda _: qcow2.MAGIC + b"\xff" * 4000, "qcow2 is damaged"),
         (lambda folder: backed(folder)[:100], "qcow2"),
     ],
@@ -312,7 +312,7 @@ def test_what_is_no_disk(site: Site, tmp_path: Path, make: object, says: str) ->
     body = make(tmp_path)  # type: ignore[operator]
     (tmp_path / "image").write_bytes(body)
     with pytest.raises(UserError, match=says):
-        disk.build(wanted(tmp_path, "image", body=body), site)
+        disk.build(request_of(tmp_path, "image", body=body), site)
     assert nothing_made(site)
 
 
@@ -320,7 +320,7 @@ def test_what_is_no_disk(site: Site, tmp_path: Path, make: object, says: str) ->
 def test_paths_in_a_tar_lead_nowhere(site: Site, tmp_path: Path, name: str) -> None:
     body = tarred({name: b"evil" * 500, "disk.raw": RAW})
     (tmp_path / "image").write_bytes(body)
-    disk.build(wanted(tmp_path, "image", body=body, member="disk.raw"), site)
+    disk.build(request_of(tmp_path, "image", body=body, member="disk.raw"), site)
     assert raw_of(site, tmp_path) == RAW
     assert not list(tmp_path.rglob("evil")) and not Path("/etc/evil").exists()
 
@@ -333,15 +333,15 @@ def test_a_link_in_a_tar_is_no_image(site: Site, tmp_path: Path, kind: bytes) ->
         entry.type, entry.linkname = kind, "/etc/passwd"
         tar.addfile(entry)
     (tmp_path / "image").write_bytes(out.getvalue())
-    with pytest.raises(UserError, match="no regular file"):
-        disk.build(wanted(tmp_path, "image", body=out.getvalue(), member="disk.raw"), site)
+    with pytest.raises(UserError, match="not a regular file"):
+        disk.build(request_of(tmp_path, "image", body=out.getvalue(), member="disk.raw"), site)
 
 
 def test_nothing_in_the_tar_of_that_name(site: Site, tmp_path: Path) -> None:
     body = tarred({"other.raw": RAW})
     (tmp_path / "image").write_bytes(body)
     with pytest.raises(UserError, match=r"has no 'disk.raw'[\s\S]*other.raw"):
-        disk.build(wanted(tmp_path, "image", body=body, member="disk.raw"), site)
+        disk.build(request_of(tmp_path, "image", body=body, member="disk.raw"), site)
 
 
 def test_no_checksum(site: Site, tmp_path: Path, server: Server) -> None:
@@ -350,14 +350,14 @@ def test_no_checksum(site: Site, tmp_path: Path, server: Server) -> None:
         disk.build(want, site)
     for part in ("hd.img.xz", str(tmp_path / "image.yaml"), "disk.sha256", "xc lock k8s"):
         assert part in str(caught.value)
-    assert server.asked == []
+    assert server.requests == []
     pinned = disk.DiskRequest("k8s", want.definition, tmp_path, {"sha256": sha(server.body)})
     disk.build(pinned, site)
     assert raw_of(site, tmp_path) == RAW
 
 
 def test_the_lock_says_something_else(site: Site, tmp_path: Path, server: Server) -> None:
-    want = wanted(tmp_path, f"{server.url}/hd.img.xz")
+    want = request_of(tmp_path, f"{server.url}/hd.img.xz")
     with pytest.raises(UserError) as caught:
         disk.build(disk.DiskRequest("k8s", want.definition, tmp_path, {"sha256": "2" * 64}), site)
     for part in ("2" * 64, sha(server.body), "xc lock --update k8s"):
@@ -366,7 +366,7 @@ def test_the_lock_says_something_else(site: Site, tmp_path: Path, server: Server
 
 def test_offline(site: Site, tmp_path: Path, server: Server) -> None:
     offline = Site(site.workspace, "bookworm", offline=True)
-    want = wanted(tmp_path, f"{server.url}/hd.img.xz")
+    want = request_of(tmp_path, f"{server.url}/hd.img.xz")
     with pytest.raises(UserError) as caught:
         disk.build(want, offline)
     for part in ("--offline", f"{server.url}/hd.img.xz", str(site.workspace.content(sha(server.body)))):
@@ -381,13 +381,13 @@ def test_a_damaged_cache_is_fetched_again(site: Site, tmp_path: Path, server: Se
     content = site.workspace.content(sha(server.body))
     content.parent.mkdir(parents=True)
     content.write_bytes(b"rotten")
-    disk.build(wanted(tmp_path, f"{server.url}/hd.img.xz"), site)
+    disk.build(request_of(tmp_path, f"{server.url}/hd.img.xz"), site)
     assert raw_of(site, tmp_path) == RAW
     assert content.read_bytes() == server.body
 
 
 def test_a_damaged_cache_and_nobody_to_ask(site: Site, tmp_path: Path) -> None:
-    want = wanted(tmp_path, "nowhere.xz")
+    want = request_of(tmp_path, "nowhere.xz")
     content = site.workspace.content(want.sha256)
     content.parent.mkdir(parents=True)
     content.write_bytes(b"rotten")
@@ -415,10 +415,10 @@ def test_the_disk_is_full_while_unpacking(small_disk: Path, site: Site, tmp_path
     with serving(body) as server:
         here = Site(Workspace(small_disk / "w"), "bookworm")
         with pytest.raises(UserError, match="disk is full"):
-            disk.build(wanted(tmp_path, f"{server.url}/x.xz", body=body), here)
+            disk.build(request_of(tmp_path, f"{server.url}/x.xz", body=body), here)
         assert nothing_made(here)
         subprocess.run(["mount", "-o", "remount,size=20M", str(small_disk)], check=True)
-        disk.build(wanted(tmp_path, f"{server.url}/x.xz", body=body), here)
+        disk.build(request_of(tmp_path, f"{server.url}/x.xz", body=body), here)
     assert raw_of(here, tmp_path) == raw
 
 
@@ -457,8 +457,8 @@ def test_a_file_may_not_be_that_large(site: Site, tmp_path: Path) -> None:
     body = packed("xz", raw)
     with serving(body) as server:
         process = child(f"{server.url}/x.xz", sha(body), tmp_path, limit=1 << 20)
-        said = process.communicate(timeout=60)[1]
-    assert process.returncode == 1 and "larger than files may be" in said and "Traceback" not in said
+        output = process.communicate(timeout=60)[1]
+    assert process.returncode == 1 and "larger than files may be" in output and "Traceback" not in output
     assert nothing_made(site)
 
 
@@ -475,7 +475,7 @@ def test_killed_at_any_moment(site: Site, tmp_path: Path, server: Server, share:
     whole = site.workspace.stamp("image", "k8s").exists()
     had = server.sent
     server.pause = 0
-    disk.build(wanted(tmp_path, f"{server.url}/hd.img.xz"), site)
+    disk.build(request_of(tmp_path, f"{server.url}/hd.img.xz"), site)
     assert raw_of(site, tmp_path) == RAW
     assert whole or server.sent - had <= len(server.body) - 0.8 * had + 100_000
     assert not [name for name in left(site) if name.endswith((".tmp", ".part"))]
@@ -488,8 +488,8 @@ def test_mirrors_come_first(site: Site, tmp_path: Path, server: Server) -> None:
     }
     server.does["/gone"] = lambda handler: handler.reply(404)
     here = Site(site.workspace, "bookworm", mirrors=mirrors)
-    disk.build(wanted(tmp_path, "https://example.invalid/k8s/v1/hd.img.xz"), here)
-    assert server.asked == ["/gone/v1/hd.img.xz", "/mirror/v1/hd.img.xz"]
+    disk.build(request_of(tmp_path, "https://example.invalid/k8s/v1/hd.img.xz"), here)
+    assert server.requests == ["/gone/v1/hd.img.xz", "/mirror/v1/hd.img.xz"]
     assert raw_of(site, tmp_path) == RAW
 
 

@@ -32,8 +32,8 @@ def modules(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def names(modules: Path, *wanted: str) -> list[str]:
-    return [Path(path).name.partition(".")[0] for path in initramfs.ordered(modules, wanted)]
+def names(modules: Path, *requested: str) -> list[str]:
+    return [Path(path).name.partition(".")[0] for path in initramfs.ordered(modules, requested)]
 
 
 def test_what_a_module_needs_comes_first(modules: Path) -> None:

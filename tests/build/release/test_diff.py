@@ -79,7 +79,7 @@ KINDS = {
 Make = Callable[[Path, Path], Path]
 
 
-def found(one: Path, other: Path, tmp_path: Path) -> set[tuple[str, str]]:
+def differences(one: Path, other: Path, tmp_path: Path) -> set[tuple[str, str]]:
     scratch = tmp_path / "scratch"
     scratch.mkdir(exist_ok=True)
     return {(each.path, each.kind) for each in diff.compare(one, other, scratch)}
@@ -110,21 +110,21 @@ def test_every_kind_of_container(name: str, trees: tuple[Path, Path], tmp_path: 
         ("old", "only in A"),
         ("new", "only in B"),
     }
-    assert found(one, other, tmp_path) == {(where + path, kind) for path, kind in expected}
+    assert differences(one, other, tmp_path) == {(where + path, kind) for path, kind in expected}
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_the_same_is_the_same(name: str, tmp_path: Path) -> None:
     make, _ = KINDS[name]
     root = make_tree(tmp_path / "t")
-    assert found(make(root, tmp_path / "one"), make(root, tmp_path / "other"), tmp_path) == set()
+    assert differences(make(root, tmp_path / "one"), make(root, tmp_path / "other"), tmp_path) == set()
 
 
 def test_a_tar_and_a_directory(tmp_path: Path) -> None:
     root = make_tree(tmp_path / "t")
     for path in (root, root / "etc"):
         path.chmod(0o755)
-    differ = found(root, tar(root, tmp_path / "x.tar"), tmp_path)
+    differ = differences(root, tar(root, tmp_path / "x.tar"), tmp_path)
     assert {kind for _, kind in differ} <= {"owner"}, differ  # a directory of ours, and owner 0 in the tar
 
 
@@ -137,7 +137,7 @@ def test_an_archive_of_an_earlier_version(tmp_path: Path) -> None:
     blocks = [lzma.compress(data[at : at + (16 << 20)], preset=1) for at in range(0, len(data), 16 << 20)]
     assert len(blocks) == 3
     (tmp_path / "old.tar.xz").write_bytes(b"".join(blocks))
-    assert found(tmp_path / "old.tar.xz", new, tmp_path) == {("new.tar.xz", "format")}
+    assert differences(tmp_path / "old.tar.xz", new, tmp_path) == {("new.tar.xz", "format")}
 
 
 def test_owners(tmp_path: Path) -> None:
@@ -146,30 +146,30 @@ def test_owners(tmp_path: Path) -> None:
             info = tarfile.TarInfo("a")
             info.uid = uid
             new.addfile(info)
-    assert found(tmp_path / "0.tar", tmp_path / "7.tar", tmp_path) == {("a", "owner")}
+    assert differences(tmp_path / "0.tar", tmp_path / "7.tar", tmp_path) == {("a", "owner")}
 
 
 def test_owners_on_a_disk(tmp_path: Path) -> None:
     root = make_tree(tmp_path / "t")
     ext4.make(root, tmp_path / "1.img", "16M", 1)
     ext4.make(root, tmp_path / "2.img", "16M", 1, owners={"etc/conf": (0, 42)})
-    assert found(tmp_path / "1.img", tmp_path / "2.img", tmp_path) == {("etc/conf", "owner")}
+    assert differences(tmp_path / "1.img", tmp_path / "2.img", tmp_path) == {("etc/conf", "owner")}
 
 
 def test_only_the_times_differ(tmp_path: Path) -> None:
     root = make_tree(tmp_path / "t")
     tree.write_tar(root, tmp_path / "1.tar", 1)
     tree.write_tar(root, tmp_path / "2.tar", 2)
-    assert found(tmp_path / "1.tar", tmp_path / "2.tar", tmp_path) == {("2.tar", "format")}
+    assert differences(tmp_path / "1.tar", tmp_path / "2.tar", tmp_path) == {("2.tar", "format")}
 
 
 def test_plain_files(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a")
     (tmp_path / "b").write_text("b")
     (tmp_path / "none").write_text("")
-    assert found(tmp_path / "a", tmp_path / "b", tmp_path) == {("b", "content")}
-    assert found(tmp_path / "a", tmp_path / "none", tmp_path) == {("none", "content")}
-    assert found(tmp_path / "a", tmp_path / "a", tmp_path) == set()
+    assert differences(tmp_path / "a", tmp_path / "b", tmp_path) == {("b", "content")}
+    assert differences(tmp_path / "a", tmp_path / "none", tmp_path) == {("none", "content")}
+    assert differences(tmp_path / "a", tmp_path / "a", tmp_path) == set()
 
 
 def test_a_damaged_archive_is_said(tmp_path: Path) -> None:
@@ -178,20 +178,20 @@ def test_a_damaged_archive_is_said(tmp_path: Path) -> None:
     good = tar_xz(root, tmp_path / "good.tar.xz")
     (tmp_path / "bad.tar.xz").write_bytes(good.read_bytes()[:150_000])
     with pytest.raises(UsageError, match="damaged"):
-        found(good, tmp_path / "bad.tar.xz", tmp_path)
+        differences(good, tmp_path / "bad.tar.xz", tmp_path)
     image = disk(root, tmp_path / "good.img")
     bad = bytearray(image.read_bytes())
     bad[2048:200_000] = bytes(197_952)
     (tmp_path / "bad.img").write_bytes(bad)
     with pytest.raises(UsageError, match="damaged"):
-        found(image, tmp_path / "bad.img", tmp_path)
+        differences(image, tmp_path / "bad.img", tmp_path)
 
 
 def test_the_verb(checkout: Checkout, tmp_path: Path) -> None:
     one, other = make_tree(tmp_path / "t1"), make_tree(tmp_path / "t2")
     assert checkout.good("diff", str(one), str(other)).out == ""
     (other / "etc/conf").write_text("three\n")
-    ran = checkout.bad("diff", str(one), str(other), code=1, says=("1 difference",))
+    ran = checkout.bad("diff", str(one), str(other), code=1, says=(f"{one} and {other} differ in 1 place",))
     assert ran.out == "content    etc/conf  (4, 6 bytes)\n"
     ran = checkout.xc("diff", "-o", "json", str(one), str(other))
     assert ran.code == 1
@@ -218,7 +218,7 @@ def test_a_release_of_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         entries = [xztar.TarEntry(f"xcluster-{name}/{n}", bytes(3000 + n)) for n in range(9)]
         entries.append(xztar.TarEntry(f"xcluster-{name}/last", name.encode()))
         xztar.write_tar_xz(entries, tmp_path / name, 1)
-    assert found(tmp_path / "1", tmp_path / "2", tmp_path) == {("last", "content")}
+    assert differences(tmp_path / "1", tmp_path / "2", tmp_path) == {("last", "content")}
 
 
 def test_others_read_our_xz(tmp_path: Path) -> None:

@@ -61,13 +61,13 @@ def test_the_same_bytes_whoever_and_wherever(tmp_path: Path, monkeypatch: pytest
 def test_what_is_in_an_archive(tmp_path: Path) -> None:
     xztar.write_tar_xz(entries(tmp_path / "one"), tmp_path / "1.tar.xz", 7)
     with tarfile.open(tmp_path / "1.tar.xz") as tar:
-        found = {member.name: member for member in tar}
-        assert list(found) == ["x", "x/big", "x/link", "x/run", "x.y", "x.y/text"]
-        assert {(m.uid, m.gid, m.uname, m.mtime) for m in found.values()} == {(0, 0, "", 7)}
-        assert [found[name].mode for name in ("x", "x/big", "x/run")] == [0o755, 0o644, 0o755]
-        assert found["x/link"].linkname == "run"
-    said = subprocess.run(["tar", "-xJf", tmp_path / "1.tar.xz", "-C", tmp_path], check=False)
-    assert said.returncode == 0 and (tmp_path / "x/big").stat().st_size == 48 << 20
+        members = {member.name: member for member in tar}
+        assert list(members) == ["x", "x/big", "x/link", "x/run", "x.y", "x.y/text"]
+        assert {(m.uid, m.gid, m.uname, m.mtime) for m in members.values()} == {(0, 0, "", 7)}
+        assert [members[name].mode for name in ("x", "x/big", "x/run")] == [0o755, 0o644, 0o755]
+        assert members["x/link"].linkname == "run"
+    unpacking = subprocess.run(["tar", "-xJf", tmp_path / "1.tar.xz", "-C", tmp_path], check=False)
+    assert unpacking.returncode == 0 and (tmp_path / "x/big").stat().st_size == 48 << 20
 
 
 def test_an_empty_file_as_xz(tmp_path: Path) -> None:
@@ -126,32 +126,32 @@ def repository(checkout: Checkout) -> Checkout:
 
 
 def test_the_version(repository: Checkout) -> None:
-    found = git.look(repository.root)
-    assert found.version == f"0.1.0-g{found.commit[:8]}"
-    assert not found.changed and not found.untracked
+    tree = git.look(repository.root)
+    assert tree.version == f"0.1.0-g{tree.commit[:8]}"
+    assert not tree.changed and not tree.untracked
     run_git(repository.root, "tag", "v1.0")
     assert git.look(repository.root).version == "v1.0"
     repository.write("ovl/a/default/etc/a.conf", "changed\n")
     repository.write("ovl/new/default/x", "x\n")
-    found = git.look(repository.root)
-    assert found.version == "v1.0-dirty"
-    assert found.changed == ("ovl/a/default/etc/a.conf",) and found.untracked == ("ovl/new/default/x",)
-    assert ("ovl/a/default/bin/run", "100755") in found.tracked
-    assert "ovl/new/default/x" not in dict(found.tracked)
+    tree = git.look(repository.root)
+    assert tree.version == "v1.0-dirty"
+    assert tree.changed == ("ovl/a/default/etc/a.conf",) and tree.untracked == ("ovl/new/default/x",)
+    assert ("ovl/a/default/bin/run", "100755") in tree.tracked
+    assert "ovl/new/default/x" not in dict(tree.tracked)
 
 
 def test_a_tracked_file_that_was_deleted_is_not_in_the_tree(repository: Checkout) -> None:
     (repository.root / "ovl/b/default/etc/b.conf").unlink()
-    found = git.look(repository.root)
-    assert found.changed == ("ovl/b/default/etc/b.conf",) and "ovl/b/default/etc/b.conf" not in dict(
-        found.tracked
+    tree = git.look(repository.root)
+    assert tree.changed == ("ovl/b/default/etc/b.conf",) and "ovl/b/default/etc/b.conf" not in dict(
+        tree.tracked
     )
 
 
 def test_without_git(checkout: Checkout) -> None:
-    checkout.bad("release", code=1, says=("no git checkout", "clone"))
+    checkout.bad("release", code=1, says=("not a git checkout with a commit", "clone"))
     run_git(checkout.root, "init")
-    checkout.bad("release", code=1, says=("no git checkout with a commit",))
+    checkout.bad("release", code=1, says=("not a git checkout with a commit",))
 
 
 def test_inside_of_another_checkout(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_what_a_release_cannot_bring(repository: Checkout, tmp_path: Path) -> No
     (outside / "default/x").write_text("x")
     repository.write("ovl/new/default/x", "x\n")
     repository.good("mkcdrom", "new", str(outside), env={"GOPATH": "/home/me/go"})
-    ran = repository.bad("release", "--version=1", code=1, says=("cannot bring", "git add"))
+    ran = repository.bad("release", "--version=1", code=1, says=("would lack files that it needs", "git add"))
     for problem in (
         f"{outside} is outside",
         "ovl/new/default/x, which git does not track",
@@ -195,10 +195,10 @@ def test_what_a_release_cannot_bring(repository: Checkout, tmp_path: Path) -> No
 
 
 def test_pins_are_what_is_installed_here() -> None:
-    found = wheels.pins(ROOT / "pyproject.toml")
-    assert {"doit", "pydantic", "pydantic-core", "pip"} <= set(found)
-    assert "pytest" not in found and "mypy" not in found
-    assert found["doit"].startswith("0.3")
+    pins = wheels.pins(ROOT / "pyproject.toml")
+    assert {"doit", "pydantic", "pydantic-core", "pip"} <= set(pins)
+    assert "pytest" not in pins and "mypy" not in pins
+    assert pins["doit"].startswith("0.3")
 
 
 @pytest.fixture(scope="session")
@@ -246,8 +246,8 @@ def test_an_edit_there_builds_that_and_no_more(unpacked: Checkout) -> None:
     unpacked.write("ovl/a/default/etc/a.conf", "mine\n")
     assert unpacked.good("mkcdrom", "a", "b").tasks == {"ovl:a", "mkcdrom"}
     assert unpacked.good("mkcdrom", "a", "b").tasks == set()
-    said = unpacked.xc("doctor").out
-    assert "1 files edited: ovl/a/default/etc/a.conf" in said and "as the release brought it" not in said
+    output = unpacked.xc("doctor").out
+    assert "1 files edited: ovl/a/default/etc/a.conf" in output and "as the release brought it" not in output
 
 
 def test_other_words_there(unpacked: Checkout) -> None:

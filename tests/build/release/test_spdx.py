@@ -58,20 +58,20 @@ def test_names(name: str, identifier: str | None) -> None:
 
 
 def test_a_machine_readable_copyright_file() -> None:
-    found = licences.of_copyright("x", DEP5)
-    parts = set(found.expression.split(" AND "))
+    licence = licences.of_copyright("x", DEP5)
+    parts = set(licence.expression.split(" AND "))
     assert {"(GPL-2.0-or-later OR MIT)", "LicenseRef-x-Odd-1"} <= parts
-    assert "((GPL-2.0-only AND BSD-3-Clause) OR (MIT))" in found.expression
-    assert found.texts == {"LicenseRef-x-Odd-1": ("Odd-1", "Do as you\n.\nplease.")}
+    assert "((GPL-2.0-only AND BSD-3-Clause) OR (MIT))" in licence.expression
+    assert licence.texts == {"LicenseRef-x-Odd-1": ("Odd-1", "Do as you\n.\nplease.")}
 
 
 @pytest.mark.parametrize(
     "text", ["", "free for all\n", "see /usr/share/common-licenses/GPL-2.\n", "Format: x\n"]
 )
 def test_other_copyright_files_are_not_guessed_at(text: str) -> None:
-    found = licences.of_copyright("x", text)
-    assert found.expression == "NOASSERTION"
-    assert ("GPL-2" in found.comment) == ("GPL-2" in text)
+    licence = licences.of_copyright("x", text)
+    assert licence.expression == "NOASSERTION"
+    assert ("GPL-2" in licence.comment) == ("GPL-2" in text)
 
 
 def materials() -> list[spdx.BuiltFile]:
@@ -176,9 +176,9 @@ def test_licences_of_python(metadata: dict[str, str], classifiers: list[str], ex
 def test_provenance_has_no_place_and_no_time(tmp_path: Path) -> None:
     (tmp_path / "out.tar.xz").write_bytes(b"x")
     source = bill.ReleaseSource("1.0", "c" * 40, ("a.py",), "d" * 64, {"settings": {}})
-    said = bill.provenance(source, materials(), [tmp_path / "out.tar.xz"])
-    assert said["subject"][0]["name"] == "out.tar.xz"
-    dependencies = said["predicate"]["buildDefinition"]["resolvedDependencies"]
+    statement = bill.provenance(source, materials(), [tmp_path / "out.tar.xz"])
+    assert statement["subject"][0]["name"] == "out.tar.xz"
+    dependencies = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
     assert dependencies[0]["annotations"] == {"notCommitted": ["a.py"]}
     assert len(dependencies) == 1 + 3  # a part whose hash nobody knows is no dependency that one can check
-    assert str(tmp_path) not in json.dumps(said)
+    assert str(tmp_path) not in json.dumps(statement)

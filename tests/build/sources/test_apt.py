@@ -111,12 +111,12 @@ def debian(
     run(*key)
     run("gpg", "--homedir", home, "--batch", "--export", "-o", home / "keyring.gpg")
     monkeypatch.setattr(apt, "KEYRING", home / "keyring.gpg")
-    made = Debian(tmp_path / "web", home, web.rstrip("/"))
-    made.add("base")
-    made.add("lib", "2:1.5-3", "base")
-    made.add("tool", "1", "lib (>= 2:1)")
-    made.publish()
-    yield made
+    repository = Debian(tmp_path / "web", home, web.rstrip("/"))
+    repository.add("base")
+    repository.add("lib", "2:1.5-3", "base")
+    repository.add("tool", "1", "lib (>= 2:1)")
+    repository.publish()
+    yield repository
     subprocess.run(
         ["gpgconf", "--homedir", str(home), "--kill", "gpg-agent"], check=False, capture_output=True
     )
@@ -125,11 +125,11 @@ def debian(
 @pytest.fixture
 def archive(debian: Debian, tmp_path: Path) -> Archive:
     """Our side of it, with the lists fetched."""
-    made = Archive("stable", tmp_path / "apt", debian.url)
-    assert not apt.has_lists(made)
-    apt.refresh(made)
-    assert apt.has_lists(made)
-    return made
+    lists = Archive("stable", tmp_path / "apt", debian.url)
+    assert not apt.has_lists(lists)
+    apt.refresh(lists)
+    assert apt.has_lists(lists)
+    return lists
 
 
 def names(packages: list[apt.Package]) -> list[str]:

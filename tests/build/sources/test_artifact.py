@@ -23,7 +23,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     return Site(Workspace(tmp_path / "w"), "bookworm")
 
 
-def wanted(*sources: Source, sha256: str | None = SHA) -> Artifact:
+def tool(*sources: Source, sha256: str | None = SHA) -> Artifact:
     return Artifact(name="tool", sources=sources, sha256=sha256)
 
 
@@ -33,25 +33,25 @@ def stamp(site: Site) -> dict[str, object]:
 
 def test_a_file(site: Site, tmp_path: Path) -> None:
     (tmp_path / "tool").write_bytes(BODY)
-    artifact.get(wanted(Source(file="tool"), sha256=None), tmp_path, site)
+    artifact.get(tool(Source(file="tool"), sha256=None), tmp_path, site)
     assert site.workspace.content(SHA).read_bytes() == BODY
     assert (stamp(site)["sha256"], stamp(site)["size"]) == (SHA, len(BODY))
 
 
 def test_a_url(site: Site, tmp_path: Path, web: str) -> None:
     (tmp_path / "web/tool").write_bytes(BODY)
-    artifact.get(wanted(Source(url=f"{web}tool")), tmp_path, site)
+    artifact.get(tool(Source(url=f"{web}tool")), tmp_path, site)
     assert site.workspace.content(SHA).read_bytes() == BODY
     assert [path.name for path in site.workspace.content(SHA).parent.iterdir()] == [SHA]
 
 
 def test_sources_in_order(site: Site, tmp_path: Path, web: str) -> None:
     (tmp_path / "tool").write_bytes(BODY)
-    artifact.get(wanted(Source(file="nowhere"), Source(url=f"{web}404"), Source(file="tool")), tmp_path, site)
+    artifact.get(tool(Source(file="nowhere"), Source(url=f"{web}404"), Source(file="tool")), tmp_path, site)
     assert stamp(site)["source"] == "file:tool"
     files.remove(site.workspace.content(SHA))
     (tmp_path / "web/tool").write_bytes(BODY)
-    artifact.get(wanted(Source(url=f"{web}tool"), Source(file="tool")), tmp_path, site)
+    artifact.get(tool(Source(url=f"{web}tool"), Source(file="tool")), tmp_path, site)
     assert stamp(site)["source"] == f"{web}tool"
 
 
@@ -61,11 +61,11 @@ def test_sources_with_content_of_their_own(site: Site, tmp_path: Path, web: str)
     (tmp_path / "web/tool").write_bytes(other)
     sha256 = hashlib.sha256(other).hexdigest()
     sources = (Source(file="nowhere", sha256=SHA), Source(url=f"{web}tool", sha256=sha256))
-    artifact.get(wanted(*sources, sha256=None), tmp_path, site)
+    artifact.get(tool(*sources, sha256=None), tmp_path, site)
     assert stamp(site)["sha256"] == sha256
     (tmp_path / "tool").write_bytes(b"neither")
     with pytest.raises(UserError, match=SHA):
-        artifact.get(wanted(Source(file="tool", sha256=SHA), sha256=None), tmp_path, site)
+        artifact.get(tool(Source(file="tool", sha256=SHA), sha256=None), tmp_path, site)
 
 
 def test_the_cache_comes_first(site: Site, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_the_cache_comes_first(site: Site, tmp_path: Path) -> None:
     content.parent.mkdir(parents=True)
     content.write_bytes(BODY)
     artifact.get(
-        wanted(Source(url="http://127.0.0.1:1/tool")),
+        tool(Source(url="http://127.0.0.1:1/tool")),
         tmp_path,
         Site(site.workspace, "bookworm", offline=True),
     )
@@ -84,7 +84,7 @@ def test_a_source_with_other_content_is_passed_over(site: Site, tmp_path: Path, 
     (tmp_path / "bad").write_bytes(b"something else")
     (tmp_path / "web/bad").write_bytes(b"something else")
     (tmp_path / "tool").write_bytes(BODY)
-    artifact.get(wanted(Source(file="bad"), Source(url=f"{web}bad"), Source(file="tool")), tmp_path, site)
+    artifact.get(tool(Source(file="bad"), Source(url=f"{web}bad"), Source(file="tool")), tmp_path, site)
     assert stamp(site)["source"] == "file:tool"
 
 
@@ -92,7 +92,7 @@ def test_nobody_has_it(site: Site, tmp_path: Path, web: str) -> None:
     (tmp_path / "bad").write_bytes(b"something else")
     with pytest.raises(UserError) as caught:
         artifact.get(
-            wanted(Source(url=f"{web}404"), Source(file="bad"), Source(file="nowhere")), tmp_path, site
+            tool(Source(url=f"{web}404"), Source(file="bad"), Source(file="nowhere")), tmp_path, site
         )
     text = str(caught.value)
     for part in (
@@ -112,7 +112,7 @@ def test_offline_names_every_source_and_the_file_that_would_do(site: Site, tmp_p
     (tmp_path / "web/tool").write_bytes(BODY)
     offline = Site(site.workspace, "bookworm", offline=True)
     with pytest.raises(UserError) as caught:
-        artifact.get(wanted(Source(url=f"{web}tool"), Source(file="nowhere")), tmp_path, offline)
+        artifact.get(tool(Source(url=f"{web}tool"), Source(file="nowhere")), tmp_path, offline)
     text = str(caught.value)
     for part in ("offline", f"{web}tool", "file:nowhere", str(site.workspace.content(SHA))):
         assert part in text
@@ -139,5 +139,5 @@ def test_two_definitions_of_one_artifact_have_to_agree(checkout: Checkout, diffe
 def test_a_changed_file_is_another_artifact(site: Site, tmp_path: Path) -> None:
     for body in (b"one", b"two"):
         (tmp_path / "tool").write_bytes(body)
-        artifact.get(wanted(Source(file="tool"), sha256=None), tmp_path, site)
+        artifact.get(tool(Source(file="tool"), sha256=None), tmp_path, site)
         assert stamp(site)["sha256"] == hashlib.sha256(body).hexdigest()

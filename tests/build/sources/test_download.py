@@ -26,7 +26,7 @@ class Server(http.server.ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[str] = []  # path and Range of each request
+        self.requests: list[str] = []  # path and Range of each request
         threading.Thread(target=self.serve_forever, args=[0.02], daemon=True).start()
 
     @property
@@ -47,9 +47,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Serve the file, or do as the path says."""
         server = self.server
         assert isinstance(server, Server)
-        wanted = self.headers.get("Range", "")
-        server.asked.append(f"{self.path} {wanted}".strip())
-        getattr(self, "_" + self.path.strip("/").partition("/")[0])(wanted, len(server.asked))
+        range_header = self.headers.get("Range", "")
+        server.requests.append(f"{self.path} {range_header}".strip())
+        getattr(self, "_" + self.path.strip("/").partition("/")[0])(range_header, len(server.requests))
 
     def _reply(self, code: int, body: bytes, length: int | None = None, **headers: str) -> None:
         self.send_response(code)
@@ -59,48 +59,48 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _good(self, wanted: str, _: int) -> None:
-        if not wanted:
+    def _good(self, range_header: str, _: int) -> None:
+        if not range_header:
             self._reply(200, BODY)
             return
-        start = int(wanted.removeprefix("bytes=").rstrip("-"))
+        start = int(range_header.removeprefix("bytes=").rstrip("-"))
         if start >= len(BODY):
             self._reply(416, b"")
         else:
             self._reply(206, BODY[start:])
 
-    def _drops(self, wanted: str, asked: int) -> None:
+    def _drops(self, range_header: str, count: int) -> None:
         """Breaks off in the middle, the first two times."""
-        if asked > 2:
-            self._good(wanted, asked)
+        if count > 2:
+            self._good(range_header, count)
             return
-        start = int(wanted.removeprefix("bytes=").rstrip("-") or 0)
-        self._reply(206 if wanted else 200, BODY[start : start + HALF], len(BODY) - start)
+        start = int(range_header.removeprefix("bytes=").rstrip("-") or 0)
+        self._reply(206 if range_header else 200, BODY[start : start + HALF], len(BODY) - start)
         self.close_connection = True
 
-    def _norange(self, wanted: str, asked: int) -> None:
+    def _norange(self, range_header: str, count: int) -> None:
         """As drops, but knows no Range."""
-        self._reply(200, BODY if asked > 1 else BODY[:HALF], len(BODY))
+        self._reply(200, BODY if count > 1 else BODY[:HALF], len(BODY))
         self.close_connection = True
 
-    def _alwaysdrops(self, wanted: str, asked: int) -> None:
+    def _alwaysdrops(self, range_header: str, count: int) -> None:
         self._reply(200, BODY[:300_000], len(BODY))
         self.close_connection = True
 
-    def _moved(self, wanted: str, asked: int) -> None:
+    def _moved(self, range_header: str, count: int) -> None:
         self._reply(302, b"", Location="/good/file")
 
-    def _loop(self, wanted: str, asked: int) -> None:
+    def _loop(self, range_header: str, count: int) -> None:
         self._reply(302, b"", Location="/loop")
 
-    def _missing(self, wanted: str, asked: int) -> None:
+    def _missing(self, range_header: str, count: int) -> None:
         self._reply(404, b"no such thing")
 
-    def _slow(self, wanted: str, asked: int) -> None:
+    def _slow(self, range_header: str, count: int) -> None:
         time.sleep(0.4)
-        self._good(wanted, asked)
+        self._good(range_header, count)
 
-    def _silent(self, wanted: str, asked: int) -> None:
+    def _silent(self, range_header: str, count: int) -> None:
         time.sleep(3)
         self.close_connection = True
 
@@ -109,9 +109,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A server, and no proxy in between."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with Server() as made:
-        yield made
-        made.shutdown()
+    with Server() as instance:
+        yield instance
+        instance.shutdown()
 
 
 @pytest.fixture
@@ -137,13 +137,15 @@ def test_good(server: Server, target: Path, path: str) -> None:
 def test_what_is_there_is_not_fetched_again(server: Server, target: Path) -> None:
     download.download(f"{server.url}/good/file", SHA, target)
     download.download(f"{server.url}/good/file", SHA, target)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_a_broken_connection_is_resumed(server: Server, target: Path) -> None:
     download.download(f"{server.url}/drops/file", SHA, target)
     check(target)
-    first, second, third = (int(asked.partition("bytes=")[2].rstrip("-") or 0) for asked in server.asked)
+    first, second, third = (
+        int(request.partition("bytes=")[2].rstrip("-") or 0) for request in server.requests
+    )
     assert first == 0
     assert HALF - (1 << 20) < second <= HALF
     assert second + HALF - (1 << 20) < third <= 2 * HALF
@@ -164,7 +166,7 @@ def test_a_later_run_resumes(server: Server, target: Path) -> None:
     target.with_name(f"{SHA}.part").write_bytes(BODY[:5000])
     download.download(f"{server.url}/good/file", SHA, target)
     check(target)
-    assert server.asked == ["/good/file bytes=5000-"]
+    assert server.requests == ["/good/file bytes=5000-"]
 
 
 def test_a_server_without_range(server: Server, target: Path) -> None:
@@ -208,10 +210,10 @@ def test_not_found(server: Server, target: Path) -> None:
 
 def test_never_whole(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "TRIES", 2)
-    with pytest.raises(UserError, match="run again"):
+    with pytest.raises(UserError, match="run it again; it continues where it stopped"):
         download.download(f"{server.url}/alwaysdrops/file", SHA, target)
     assert not target.exists()
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 def test_no_answer(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +221,7 @@ def test_no_answer(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(download, "TIMEOUT", (0.3, 0.2))
     with pytest.raises(UserError, match="does not answer"):
         download.download(f"{server.url}/silent/file", SHA, target)
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 def test_nobody_there(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,4 +271,4 @@ def test_two_at_once_fetch_once(server: Server, target: Path) -> None:
     for thread in both:
         thread.join()
     check(target)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1

@@ -58,7 +58,7 @@ def site(tmp_path: Path) -> Site:
     return Site(Workspace(tmp_path / "w"), "bookworm", lock=tmp_path / "xcluster.lock")
 
 
-def wanted(version: str | None = "v1.0.0", command: str = ".") -> Artifact:
+def greeter(version: str | None = "v1.0.0", command: str = ".") -> Artifact:
     source = Source(go=GoModule(module=MODULE, version=version, command=command))
     return Artifact(name="greet", sources=(source,), dest="usr/bin/greet", executable=True)
 
@@ -68,7 +68,7 @@ def stamp(site: Site) -> dict[str, str]:
 
 
 def test_a_command(site: Site, proxy: Path, tmp_path: Path) -> None:
-    artifact.get(wanted(), tmp_path, site)
+    artifact.get(greeter(), tmp_path, site)
     program = site.workspace.bin("greet")
     assert subprocess.run([program], check=True, capture_output=True).stdout == b"hello v1.0.0\n"
     facts = stamp(site)
@@ -79,43 +79,43 @@ def test_a_command(site: Site, proxy: Path, tmp_path: Path) -> None:
 
 
 def test_a_command_below(site: Site, proxy: Path, tmp_path: Path) -> None:
-    artifact.get(wanted(command="cmd/other"), tmp_path, site)
+    artifact.get(greeter(command="cmd/other"), tmp_path, site)
     program = site.workspace.bin("greet")
     assert subprocess.run([program], check=True, capture_output=True).stdout == b"hello other\n"
 
 
 def test_the_same_bytes_elsewhere_and_offline(site: Site, proxy: Path, tmp_path: Path) -> None:
-    artifact.get(wanted(), tmp_path, site)
+    artifact.get(greeter(), tmp_path, site)
     other = Workspace(tmp_path / "a different place")
     subprocess.run(["mkdir", "-p", other.go], check=True)
     subprocess.run(["cp", "-r", site.workspace.go / "mod", other.go], check=True)
     files.remove(proxy)
-    artifact.get(wanted(), tmp_path, Site(other, "bookworm", offline=True))
+    artifact.get(greeter(), tmp_path, Site(other, "bookworm", offline=True))
     there = files.read_json(other.stamp("artifact", "greet"))
     assert there["sha256"] == stamp(site)["sha256"]
 
 
 def test_offline_and_not_there(site: Site, proxy: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--offline is set"):
-        artifact.get(wanted(), tmp_path, Site(site.workspace, "bookworm", offline=True))
+        artifact.get(greeter(), tmp_path, Site(site.workspace, "bookworm", offline=True))
 
 
 def test_no_such_version(site: Site, proxy: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="v9.9.9") as caught:
-        artifact.get(wanted("v9.9.9"), tmp_path, site)
+        artifact.get(greeter("v9.9.9"), tmp_path, site)
     assert "Traceback" not in str(caught.value)
     assert not site.workspace.bin("greet").exists()
 
 
 def test_no_such_command(site: Site, proxy: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cmd/nothing"):
-        artifact.get(wanted(command="cmd/nothing"), tmp_path, site)
+        artifact.get(greeter(command="cmd/nothing"), tmp_path, site)
 
 
 def test_a_toolchain_that_is_too_old(site: Site, proxy: Path, tmp_path: Path) -> None:
     publish(proxy, "v1.9.0", go="99.1")
     with pytest.raises(UserError, match="requires go >= 99.1") as caught:
-        artifact.get(wanted("v1.9.0"), tmp_path, site)
+        artifact.get(greeter("v1.9.0"), tmp_path, site)
     assert "newer Go" in str(caught.value)
 
 
@@ -123,7 +123,7 @@ def test_no_toolchain(site: Site, proxy: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(proc, "find", lambda _: None)
     with pytest.raises(UserError, match="'go' is missing") as caught:
-        artifact.get(wanted(), tmp_path, site)
+        artifact.get(greeter(), tmp_path, site)
     assert "golang-go" in str(caught.value)
 
 
@@ -133,7 +133,7 @@ def test_a_module_that_is_not_what_was_pinned(site: Site, proxy: Path, tmp_path:
     lock = {"artifacts": {f"greet go:{MODULE}": pin}, "images": {}, "packages": {}}
     files.write_json(site.lock, lock)
     with pytest.raises(UserError) as caught:
-        artifact.get(wanted(), tmp_path, site)
+        artifact.get(greeter(), tmp_path, site)
     now = golang.module(GoModule(module=MODULE), "v1.0.0", site).h1
     for part in (pin["h1"], now, "xc lock --update greet"):
         assert part in str(caught.value)
@@ -141,20 +141,20 @@ def test_a_module_that_is_not_what_was_pinned(site: Site, proxy: Path, tmp_path:
 
 def test_without_a_version_the_lock_says_it(site: Site, proxy: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="xc lock greet"):
-        artifact.get(wanted(None), tmp_path, site)
+        artifact.get(greeter(None), tmp_path, site)
     latest = golang.module(GoModule(module=MODULE), "latest", site)
     assert latest.version == "v1.1.0"
     assert site.lock
     pins = {f"greet go:{MODULE}": {"version": latest.version, "h1": latest.h1}}
     files.write_json(site.lock, {"artifacts": pins, "images": {}, "packages": {}})
-    artifact.get(wanted(None), tmp_path, site)
+    artifact.get(greeter(None), tmp_path, site)
     assert stamp(site)["version"] == "v1.1.0"
 
 
 def test_a_source_that_can_be_had_comes_first(site: Site, proxy: Path, tmp_path: Path) -> None:
     (tmp_path / "greet").write_bytes(b"a binary")
-    both = (Source(file="greet"), *wanted().sources)
-    artifact.get(wanted().model_copy(update={"sources": both}), tmp_path, site)
+    both = (Source(file="greet"), *greeter().sources)
+    artifact.get(greeter().model_copy(update={"sources": both}), tmp_path, site)
     assert stamp(site)["sha256"] == hashlib.sha256(b"a binary").hexdigest()
 
 
@@ -169,8 +169,8 @@ def own(tmp_path: Path) -> Path:
     return folder
 
 
-def ours(name: str = "own", **said: object) -> Artifact:
-    source = Source(go=GoModule.model_validate({"directory": "src", **said}))
+def ours(name: str = "own", **keys: object) -> Artifact:
+    source = Source(go=GoModule.model_validate({"directory": "src", **keys}))
     return Artifact(name=name, sources=(source,), dest=f"usr/bin/{name}", executable=True)
 
 
@@ -230,6 +230,6 @@ def test_no_module_there(site: Site, proxy: Path, tmp_path: Path) -> None:
 
 
 def test_one_kind_of_module() -> None:
-    for said in ({}, {"directory": "src", "module": MODULE}, {"directory": "src", "version": "v1.0.0"}):
+    for keys in ({}, {"directory": "src", "module": MODULE}, {"directory": "src", "version": "v1.0.0"}):
         with pytest.raises(ValueError):
-            GoModule.model_validate(said)
+            GoModule.model_validate(keys)

@@ -1,4 +1,4 @@
-"""Downloads through a proxy, past it, and where it wants a password."""
+"""Downloads through a proxy, past it, and where it requires a password."""
 
 import hashlib
 from collections.abc import Iterator
@@ -23,15 +23,15 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setattr(download, "PAUSE", 0.01)
     monkeypatch.setattr(download, "TRIES", 2)
-    with serving(BODY) as made:
-        yield made
+    with serving(BODY) as server:
+        yield server
 
 
 @pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy"])
 def test_through_it(proxy: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, proxy.url)
     download.download(FAR, SHA, tmp_path / "x")
-    assert proxy.asked == [FAR]
+    assert proxy.requests == [FAR]
     assert (tmp_path / "x").read_bytes() == BODY
 
 
@@ -39,7 +39,7 @@ def test_past_it(proxy: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")
     download.download(f"{proxy.url}/file", SHA, tmp_path / "x")
-    assert proxy.asked == ["/file"]
+    assert proxy.requests == ["/file"]
 
 
 def test_a_proxy_that_is_not_there(proxy: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,10 +54,10 @@ def test_a_proxy_that_wants_a_password(
     """One question is enough, and the password that was wrong is not shown."""
     monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//me:secret@"))
     proxy.does["http://"] = lambda handler: handler.reply(407)
-    with pytest.raises(UserError, match="wants a password") as caught:
+    with pytest.raises(UserError, match="requires a password") as caught:
         download.download(FAR, SHA, tmp_path / "x")
     assert "secret" not in str(caught.value)
-    assert len(proxy.asked) == 1
+    assert len(proxy.requests) == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -67,10 +67,10 @@ def test_a_tunnel_that_wants_a_password(
     """For https the proxy is asked with CONNECT."""
     monkeypatch.setenv("https_proxy", proxy.url.replace("//", "//me:secret@"))
     proxy.connect = 407
-    with pytest.raises(UserError, match="wants a password") as caught:
+    with pytest.raises(UserError, match="requires a password") as caught:
         download.download(FAR.replace("http:", "https:"), SHA, tmp_path / "x")
     assert "secret" not in str(caught.value)
-    assert len(proxy.asked) == 1
+    assert len(proxy.requests) == 1
 
 
 def test_a_password_in_a_url_is_not_shown(proxy: Server, tmp_path: Path) -> None:

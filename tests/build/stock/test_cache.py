@@ -38,11 +38,11 @@ def filled(checkout: Checkout) -> Checkout:
 
 
 def test_ls(filled: Checkout) -> None:
-    found = {each["path"]: each for each in json.loads(filled.good("cache", "ls", "-o", "json").out)}
-    assert found[f"sha256/{SHA}"]["users"] == ["artifact:tool"]
-    assert found["sha256/" + "0" * 64]["users"] == []
-    assert found["apt/bookworm/state/lists"]["users"] == ["suite:bookworm"]
-    assert found["apt/buzz/state/lists"]["users"] == []
+    rows = {each["path"]: each for each in json.loads(filled.good("cache", "ls", "-o", "json").out)}
+    assert rows[f"sha256/{SHA}"]["users"] == ["artifact:tool"]
+    assert rows["sha256/" + "0" * 64]["users"] == []
+    assert rows["apt/bookworm/state/lists"]["users"] == ["suite:bookworm"]
+    assert rows["apt/buzz/state/lists"]["users"] == []
     ran = filled.good("cache", "ls")
     assert f"sha256/{SHA}" in ran.out and "artifact:tool" in ran.out and "nothing needs" in ran.err
 
@@ -141,7 +141,7 @@ def test_a_tar_that_export_did_not_write(
     checkout.good("cache", "ls")
     before = content(tmp_path)
     path = tar(tmp_path / "bad.tar", name, data, kind)
-    checkout.bad("cache", "import", str(path), code=1, says=("nothing was taken", str(path)))
+    checkout.bad("cache", "import", str(path), code=1, says=("nothing was imported", str(path)))
     after = content(tmp_path)
     assert {name for name in set(after) - set(before) if ".db" not in name} == {"bad.tar"}
     assert not Path("/tmp/xc-evil").exists()
@@ -159,7 +159,7 @@ def test_a_tar_cut_off(filled: Checkout, tmp_path: Path) -> None:
     filled.good("cache", "export", str(out))
     out.write_bytes(out.read_bytes()[:1100])
     env = {"XCLUSTER_WORKSPACE": str(tmp_path / "other")}
-    filled.bad("cache", "import", str(out), code=1, says=("nothing was taken",), env=env)
+    filled.bad("cache", "import", str(out), code=1, says=("nothing was imported",), env=env)
     assert not (tmp_path / "other/cache/sha256").exists()
 
 

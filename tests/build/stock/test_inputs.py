@@ -173,7 +173,7 @@ def test_an_overlay_of_the_command_line(
     assert "spare" not in lockfile.packages(lists.site.lock, "stable")
     files.remove(tmp_path / "mine")
     before = fetched(lists)
-    with pytest.raises(UserError, match="mine is not there"):
+    with pytest.raises(UserError, match="mine does not exist"):
         cache.DOES["cache"](replace(lists, words=Words(verb="cache", args=("prune",))))
     assert fetched(lists) == before
     cache.DOES["cache"](replace(lists, words=Words(verb="cache", args=("ls",))))

@@ -28,8 +28,8 @@ def sha(data: bytes) -> str:
 @pytest.fixture
 def server(checkout: Checkout) -> "object":
     """A tool and a disk on a server, and definitions that name them; nothing that needs Debian."""
-    with serving(DISK) as made:
-        made.does["/tool"] = lambda handler: handler.reply(200, TOOL)
+    with serving(DISK) as web:
+        web.does["/tool"] = lambda handler: handler.reply(200, TOOL)
         files.remove(checkout.root / "kernel/debian.yaml")
         files.remove(checkout.root / "images")
         checkout.write("kernel/fragments/f.config", "CONFIG_X=y\n")
@@ -37,9 +37,9 @@ def server(checkout: Checkout) -> "object":
             "kernel/debian.yaml",
             "summary: k\nfragments: [f]\nsource:\n  name: src\n  sources: [{file: nothing}]\n",
         )
-        checkout.write("images/base/image.yaml", disk(made, sha(DISK)))
-        checkout.write("ovl/a/ovl.yaml", tool(made, sha(TOOL)))
-        yield made
+        checkout.write("images/base/image.yaml", disk(web, sha(DISK)))
+        checkout.write("ovl/a/ovl.yaml", tool(web, sha(TOOL)))
+        yield web
 
 
 def tool(server: Server, sha256: str) -> str:
@@ -48,8 +48,8 @@ def tool(server: Server, sha256: str) -> str:
 
 
 def disk(server: Server, sha256: str = "") -> str:
-    known = f"  sha256: {sha256}\n" if sha256 else ""
-    return f"summary: s\ndisk:\n  sources: [{{url: '{server.url}/hd.xz'}}]\n{known}"
+    checksum = f"  sha256: {sha256}\n" if sha256 else ""
+    return f"summary: s\ndisk:\n  sources: [{{url: '{server.url}/hd.xz'}}]\n{checksum}"
 
 
 def lock(checkout: Checkout) -> dict[str, dict[str, object]]:
@@ -70,7 +70,7 @@ def test_what_is_pinned(checkout: Checkout, server: Server) -> None:
     key = f"tool {server.url}/tool"
     assert lock(checkout)["artifacts"][key] == {"sha256": sha(TOOL), "url": f"{server.url}/tool"}
     assert lock(checkout)["images"]["base"] == {"sha256": sha(DISK), "url": f"{server.url}/hd.xz"}
-    assert server.asked == [], "what the definitions say need not be fetched"
+    assert server.requests == [], "what the definitions say need not be fetched"
     before = (checkout.root / lockfile.FILE).read_bytes()
     assert "as it was" in checkout.good("lock", env=ENV).err
     checkout.good("lock", "--check", env=ENV)
@@ -103,12 +103,12 @@ def test_what_is_gone_is_forgotten(checkout: Checkout, server: Server) -> None:
 def test_trust_on_first_use_has_to_be_asked_for(checkout: Checkout, server: Server) -> None:
     checkout.write("images/base/image.yaml", disk(server))
     ran = checkout.good("lock", env=ENV)
-    assert "not pinned: base" in ran.err and server.asked == []
+    assert "not pinned: base" in ran.err and server.requests == []
     checkout.bad("image:base", code=1, says=("disk.sha256", "xc lock base"), env=ENV)
     checkout.good("lock", "base", env=ENV)
     assert lock(checkout)["images"]["base"]["sha256"] == sha(DISK)  # type: ignore[index]
     checkout.good("image:base", env=ENV)
-    assert server.asked == ["/hd.xz"], "what was fetched to be pinned is what is built from"
+    assert server.requests == ["/hd.xz"], "what was fetched to be pinned is what is built from"
     again = lzma.compress(b"another" * 100_000)
     server.body = again
     checkout.good("lock", env=ENV)
@@ -144,7 +144,7 @@ def test_fetch_then_offline(checkout: Checkout, server: Server) -> None:
     server.body = b"gone"
     server.does["/tool"] = lambda handler: handler.reply(404)
     checkout.good("artifact:tool", "image:base", env={**ENV, "__offline": "yes"})
-    assert sorted(server.asked) == ["/hd.xz", "/tool"]
+    assert sorted(server.requests) == ["/hd.xz", "/tool"]
 
 
 def test_fetch_gets_what_it_can(checkout: Checkout, server: Server) -> None:
@@ -156,7 +156,7 @@ def test_fetch_gets_what_it_can(checkout: Checkout, server: Server) -> None:
     checkout.write("ovl/a/ovl.yaml", "summary: nothing\n")
     checkout.write("images/base/image.yaml", disk(server))
     ran = checkout.good("fetch", env=ENV)
-    assert "left out: image base" in ran.err and "images/base/image.yaml" in ran.err
+    assert "left out: image base has no sha256" in ran.err and "images/base/image.yaml" in ran.err
 
 
 def test_packages(archive: apt.Archive, debian: Debian) -> None:  # noqa: F811

@@ -83,7 +83,7 @@ class Upstream:
 @pytest.fixture
 def upstream(tmp_path: Path) -> Upstream:
     """A user with one overlay of its own."""
-    made = Upstream(tmp_path)
+    user = Upstream(tmp_path)
     (tmp_path / "home").mkdir()
-    made.write("ovl/mine/default/etc/mine", "mine\n", 0o644)
-    return made
+    user.write("ovl/mine/default/etc/mine", "mine\n", 0o644)
+    return user

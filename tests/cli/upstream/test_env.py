@@ -121,8 +121,8 @@ def test_no_warning_about_tmp(upstream: Upstream) -> None:
 def test_completion(upstream: Upstream) -> None:
     assert upstream.good("$XCLUSTER completion sta").split() == ["start", "starts", "status"]
     everything = upstream.good("$XCLUSTER completion").split()
-    wanted = "env ovld install_prog cplib libs cploader mkcdrom ximage mkimage cache cached_tar start boot_vm"
-    assert set(wanted.split()) <= set(everything)
+    verbs = "env ovld install_prog cplib libs cploader mkcdrom ximage mkimage cache cached_tar start boot_vm"
+    assert set(verbs.split()) <= set(everything)
 
 
 def test_geometry(upstream: Upstream) -> None:
@@ -152,14 +152,14 @@ def test_what_cannot_be(upstream: Upstream, words: str, says: str) -> None:
 
 def test_the_script_that_tests_an_overlay_with_kubernetes(upstream: Upstream) -> None:
     """It is told what a cluster for Kubernetes is like; what the user says counts more."""
-    told = "$__image $__wait $__nvm $__mem $__mem1 | $XOVLS | $__no_stop | $*"
-    upstream.write("ovl/mine/mine.sh", f'#!/bin/sh\necho "{told}"\n')
+    variables = "$__image $__wait $__nvm $__mem $__mem1 | $XOVLS | $__no_stop | $*"
+    upstream.write("ovl/mine/mine.sh", f'#!/bin/sh\necho "{variables}"\n')
     upstream.write("ovl/k8s-cni-mine/default/etc/kubernetes/cni", "mine\n", 0o644)
     usual = upstream.good("$XCLUSTER k8s_test mine").strip()
     assert usual == "k8s ready 4 1536 2048 |  |  | test"
     words = "--cni=mine --nvm=2 --mem=900 --no-stop mine basic 3"
-    asked = upstream.good(f"XOVLS=more $XCLUSTER k8s_test {words}").strip()
-    assert asked == "k8s ready 2 900 2048 | more k8s-cni-mine | yes | test basic 3"
+    chosen = upstream.good(f"XOVLS=more $XCLUSTER k8s_test {words}").strip()
+    assert chosen == "k8s ready 2 900 2048 | more k8s-cni-mine | yes | test basic 3"
     assert upstream.good("$XCLUSTER k8s_test --list mine").strip().endswith("| test --list")
     assert upstream.good("$XCLUSTER k8s_test kubernetes --list").split() == ["basic"]
 
@@ -177,8 +177,8 @@ def test_a_caller_who_stands_beside_a_directory_tasks(upstream: Upstream) -> Non
     place = upstream.root / "place" / "tasks"
     place.mkdir(parents=True)
     (place / "__init__.py").write_text("raise SystemExit('not ours')\n")
-    for asked in ("env", "cache env", "list ovl"):
-        upstream.good(f"cd place && $XCLUSTER {asked}")
+    for words in ("env", "cache env", "list ovl"):
+        upstream.good(f"cd place && $XCLUSTER {words}")
 
 
 def test_cache(upstream: Upstream) -> None:
@@ -208,8 +208,8 @@ def test_mkovl_from_a_template_of_upstream(upstream: Upstream) -> None:
     upstream.write("ovl/skeleton/skeleton.sh", "otcprog=skeleton_test\n")
     upstream.write("ovl/skeleton/default/bin/skeleton_test", "")
     upstream.good("$XCLUSTER mkovl --template=skeleton --ovldir=$PWD/made fresh")
-    made = upstream.root / "made/fresh"
-    assert (made / "fresh.sh").read_text() == "otcprog=fresh_test\n"
-    assert (made / "tar").read_text() == "#!/bin/sh\n# pack fresh\n"
-    assert os.access(made / "default/bin/fresh_test", os.X_OK)
-    upstream.bad("$XCLUSTER mkovl --template=skeleton --ovldir=$PWD/made fresh", "is there already")
+    overlay = upstream.root / "made/fresh"
+    assert (overlay / "fresh.sh").read_text() == "otcprog=fresh_test\n"
+    assert (overlay / "tar").read_text() == "#!/bin/sh\n# pack fresh\n"
+    assert os.access(overlay / "default/bin/fresh_test", os.X_OK)
+    upstream.bad("$XCLUSTER mkovl --template=skeleton --ovldir=$PWD/made fresh", "already exists")

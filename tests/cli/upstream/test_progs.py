@@ -22,9 +22,9 @@ def names(root: Path) -> list[str]:
 def test_install_prog_copies_a_program_and_its_libraries(upstream: Upstream) -> None:
     upstream.libs("libc.so.6", "libselinux.so.1", "libpcre2-8.so.0")
     assert upstream.good("$XCLUSTER install_prog --dest=$PWD/d sh /bin/tar") == ""
-    found = names(upstream.root / "d")
-    assert {"bin/sh", "bin/tar"} <= set(found)
-    assert not any("libc.so.6" in name for name in found)
+    installed = names(upstream.root / "d")
+    assert {"bin/sh", "bin/tar"} <= set(installed)
+    assert not any("libc.so.6" in name for name in installed)
     assert not (upstream.root / "d/bin/sh").is_symlink()
     assert os.access(upstream.root / "d/bin/tar", os.X_OK)
 
@@ -104,8 +104,10 @@ def test_programs_get_a_loader_of_their_own_where_the_c_library_differs(upstream
     assert (private / "libc.so.6").is_file()
     assert not any(path.is_file() for path in (root / "lib/x86_64-linux-gnu").glob("*"))
     loader = root / host_libraries.LOADER.lstrip("/")
-    said = subprocess.run([loader, "--list", root / "bin/tar"], capture_output=True, text=True, check=False)
-    assert "not found" not in said.stdout, said
+    listing = subprocess.run(
+        [loader, "--list", root / "bin/tar"], capture_output=True, text=True, check=False
+    )
+    assert "not found" not in listing.stdout, listing
     help_text = subprocess.run([loader, "--help"], capture_output=True, text=True, check=False).stdout
     assert "/lib/x86_64-linux-xch (system search path)" in help_text.replace("/ (", " (")
 
@@ -138,13 +140,13 @@ def test_a_program_that_changes_is_packed_again(upstream: Upstream) -> None:
     upstream.write("ovl/progs/tar", TAR.replace("$PROGRAM", f"{upstream.root}/tool"))
     mkcdrom = "__base_libs=/dev/null $XCLUSTER cache progs"
 
-    def made() -> str:
+    def progress() -> str:
         return upstream.sh(mkcdrom).err
 
-    assert "ovl:progs" in made()
-    assert made() == ""
+    assert "ovl:progs" in progress()
+    assert progress() == ""
     upstream.write("tool", "#!/bin/sh\necho two, longer\n")
-    assert "ovl:progs" in made()
+    assert "ovl:progs" in progress()
     with tarfile.open(upstream.workspace / "ovl/progs.tar") as tar:
         member = tar.extractfile("bin/tool")
         assert member and b"two" in member.read()

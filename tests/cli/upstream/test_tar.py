@@ -45,19 +45,21 @@ def packed(upstream: Upstream, body: str, env: Env | None = None) -> str:
 
 
 def test_what_a_script_is_given(upstream: Upstream) -> None:
-    said = packed(
+    content = packed(
         upstream,
         'echo "$XCLUSTER|$USER|$HOME|$ARCHIVE|$XCLUSTER_WORKSPACE|${GOPATH-unset}|$__foo|$__mem" '
         ">$tmp/etc/said",
         {"__foo": "bar", "__mem": "192"},
     )  # fmt: skip
     home = upstream.root / "home"
-    assert said.strip() == f"{XC}|tester|{home}|{home}/Downloads|{upstream.workspace}||bar|192"
+    assert content.strip() == f"{XC}|tester|{home}|{home}/Downloads|{upstream.workspace}||bar|192"
 
 
 def test_a_script_packs_another_overlay(upstream: Upstream) -> None:
-    said = packed(upstream, "cp -R $($XCLUSTER ovld mine)/default/etc $tmp; mv $tmp/etc/mine $tmp/etc/said")
-    assert said == "mine\n"
+    content = packed(
+        upstream, "cp -R $($XCLUSTER ovld mine)/default/etc $tmp; mv $tmp/etc/mine $tmp/etc/said"
+    )
+    assert content == "mine\n"
 
 
 def test_to_stdout_by_hand(upstream: Upstream) -> None:
@@ -106,15 +108,15 @@ SILENT = {
 @pytest.mark.parametrize("name", SILENT)
 def test_errors_behind_an_exit_code_of_0(upstream: Upstream, name: str) -> None:
     upstream.write("ovl/s/tar", f"{HEAD}echo x >$tmp/etc/said\n{SILENT[name]}{TAIL}")
-    upstream.bad("$XCLUSTER cache s", "the tar script of overlay 's' ended well, but it says")
+    upstream.bad("$XCLUSTER cache s", "the tar script of overlay 's' ended with 0, but it printed errors")
     assert [path.name for path in (upstream.workspace / "ovl").glob("*s.*") if path.suffix != ".host"] == []
 
 
 def test_what_is_said_is_told_and_how_to_go_on(upstream: Upstream) -> None:
     upstream.write("ovl/s/tar", f"{HEAD}echo x >$tmp/etc/said; cp /no/such $tmp{TAIL}")
-    said = upstream.sh("$XCLUSTER mkcdrom s").err
-    assert "cannot stat '/no/such'" in said
-    assert "allow: [stderr]" in said and "XC_OVL_ALLOW=s:stderr" in said
+    errors = upstream.sh("$XCLUSTER mkcdrom s").err
+    assert "cannot stat '/no/such'" in errors
+    assert "allow: [stderr]" in errors and "XC_OVL_ALLOW=s:stderr" in errors
     assert not (upstream.workspace / "iso/xcluster.iso").exists()
 
 
@@ -133,7 +135,7 @@ def test_errors_that_are_meant(upstream: Upstream, way: str) -> None:
 
 def test_leave_for_one_is_no_leave_for_another(upstream: Upstream) -> None:
     upstream.write("ovl/s/tar", f"{HEAD}echo x >$tmp/etc/said; cp /no/such $tmp{TAIL}")
-    upstream.bad("$XCLUSTER cache s", "ended well", env={"XC_OVL_ALLOW": "t:stderr s:empty"})
+    upstream.bad("$XCLUSTER cache s", "ended with 0", env={"XC_OVL_ALLOW": "t:stderr s:empty"})
 
 
 def test_an_empty_tar(upstream: Upstream) -> None:
@@ -183,8 +185,8 @@ def test_words_of_mkcdrom(upstream: Upstream) -> None:
         capture_output=True,
         text=True,
     )
-    found = [line.rpartition("'")[0].rpartition("'")[2] for line in listed.stdout.splitlines()]
-    assert sorted(found) == ["00s.tar", "01other.tar", "02plain.tar", "03mine.tar", "04env.tar"]
+    names = [line.rpartition("'")[0].rpartition("'")[2] for line in listed.stdout.splitlines()]
+    assert sorted(names) == ["00s.tar", "01other.tar", "02plain.tar", "03mine.tar", "04env.tar"]
     iso = upstream.workspace / "iso/xcluster.iso"
     upstream.good("eval $($XCLUSTER env); rm $__cdrom; $XCLUSTER mkcdrom s")
     assert iso.is_file()
@@ -193,11 +195,11 @@ def test_words_of_mkcdrom(upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "lines"), [(None, []), ("", ["PREFIX='fd00:'"]), ("1000::1", ["PREFIX='1000::1'"])]
+    ("prefix", "lines"), [(None, []), ("", ["PREFIX='fd00:'"]), ("1000::1", ["PREFIX='1000::1'"])]
 )
-def test_the_prefix_trap(upstream: Upstream, given: str | None, lines: list[str]) -> None:
+def test_the_prefix_trap(upstream: Upstream, prefix: str | None, lines: list[str]) -> None:
     """Exported but empty asks for fd00:, absent for nothing."""
-    upstream.good("$XCLUSTER cache env", None if given is None else {"xcluster_PREFIX": given})
+    upstream.good("$XCLUSTER cache env", None if prefix is None else {"xcluster_PREFIX": prefix})
     with tarfile.open(upstream.workspace / "ovl/env.tar") as tar:
         file = tar.extractfile("etc/xcluster_env") if "etc/xcluster_env" in tar.getnames() else None
         assert (file.read().decode().splitlines() if file else []) == lines

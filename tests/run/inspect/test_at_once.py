@@ -59,9 +59,9 @@ def test_status(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert answer(root, "status --quiet") == 1
     assert answer(root, "status -o json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["name"], told["started"], told["dead"]) == ("two", 7, ["switch-1"])
-    assert [(each["name"], each["state"], each["ssh"]) for each in told["nodes"]] == [
+    report = json.loads(capsys.readouterr().out)
+    assert (report["name"], report["started"], report["dead"]) == ("two", 7, ["switch-1"])
+    assert [(each["name"], each["state"], each["ssh"]) for each in report["nodes"]] == [
         ("vm-001", "alive", 13301),
         ("vm-201", "dead", 13501),
     ]
@@ -71,11 +71,11 @@ def test_it_is_what_the_models_say(root: Path) -> None:
     """`--all` is answered by the models."""
     env = {**os.environ, "XCLUSTER_WORKSPACE": str(root.parents[1]), "PYTHONPATH": str(ROOT)}
 
-    def told(*words: str) -> Any:
+    def report(*words: str) -> Any:
         command = [sys.executable, "-m", "tasks", "status", "-o", "json", *words]
         return json.loads(subprocess.run(command, env=env, capture_output=True, check=True).stdout)
 
-    assert told("--all") == [told("--name=two")]
+    assert report("--all") == [report("--name=two")]
 
 
 def test_it_knows_what_the_model_of_a_node_has() -> None:

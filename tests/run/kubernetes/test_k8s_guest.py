@@ -13,9 +13,9 @@ LIBRARY = OVERLAY / "default" / "usr" / "lib" / "kubernetes.sh"
 NAMES = ("k8s_node", "k8s_api", "k8s_services", "k8s_pods", "k8s_dns", "k8s_mode", "k8s_cni")
 
 
-def told(tmp_path: Path, said: str, cni: str = "") -> dict[str, str]:
-    """What the library sets on vm-002, whose launcher has said `said`."""
-    (tmp_path / "node").write_text(said)
+def variables(tmp_path: Path, message: str, cni: str = "") -> dict[str, str]:
+    """What the library sets on vm-002, whose launcher has sent `message`."""
+    (tmp_path / "node").write_text(message)
     (tmp_path / "cni").write_text(cni)
     text = LIBRARY.read_text().replace("/etc/xcluster_node", str(tmp_path / "node"))
     text = text.replace("/etc/kubernetes/cni", str(tmp_path / "cni"))
@@ -25,7 +25,7 @@ def told(tmp_path: Path, said: str, cni: str = "") -> dict[str, str]:
 
 
 def test_both_families(tmp_path: Path) -> None:
-    assert told(tmp_path, "") == {
+    assert variables(tmp_path, "") == {
         "k8s_node": "192.168.1.2,fd00::192.168.1.2",
         "k8s_api": "192.168.1.1",
         "k8s_services": "12.0.0.0/16,fd00:4000::/112",
@@ -44,9 +44,9 @@ def test_both_families(tmp_path: Path) -> None:
     ],
 )
 def test_one_family(tmp_path: Path, family: str, node: str, api: str, services: str) -> None:
-    found = told(tmp_path, f"xc_k8s_family='{family}'\nxc_k8s_proxy_mode='nftables'\n", "calico\n")
-    assert (found["k8s_node"], found["k8s_api"], found["k8s_services"]) == (node, api, services)
-    assert (found["k8s_mode"], found["k8s_cni"]) == ("nftables", "calico")
+    values = variables(tmp_path, f"xc_k8s_family='{family}'\nxc_k8s_proxy_mode='nftables'\n", "calico\n")
+    assert (values["k8s_node"], values["k8s_api"], values["k8s_services"]) == (node, api, services)
+    assert (values["k8s_mode"], values["k8s_cni"]) == ("nftables", "calico")
 
 
 def test_manifests_name_images_that_nodes_have() -> None:

@@ -40,29 +40,29 @@ IMAGES = {
 def effective(name: str, **words: str) -> Settings:
     """The settings of a start of this image."""
     layer = image_chain.layer(IMAGES, name)
-    made, problems = settings.load({**words, "image": name}, {}, {}, *([layer] if layer else []))
+    chosen, problems = settings.load({**words, "image": name}, {}, {}, *([layer] if layer else []))
     assert problems == []
-    return made
+    return chosen
 
 
 def test_an_image_says_what_its_nodes_need() -> None:
-    made = effective("k8s")
-    assert made.kubernetes
-    assert [made.node(n).mem for n in (1, 2, 201, 202, 203, 221)] == [1024, 768, 384, 384, 768, 768]
+    chosen = effective("k8s")
+    assert chosen.kubernetes
+    assert [chosen.node(n).mem for n in (1, 2, 201, 202, 203, 221)] == [1024, 768, 384, 384, 768, 768]
     assert not effective("base").kubernetes
     assert effective("base").mem == Settings().mem
 
 
 def test_an_image_that_extends_it_is_one_too_and_can_say_more() -> None:
-    made = effective("mine")
-    assert made.kubernetes
-    assert made.smp == 3
-    assert made.node(2).mem == 2048
+    chosen = effective("mine")
+    assert chosen.kubernetes
+    assert chosen.smp == 3
+    assert chosen.node(2).mem == 2048
 
 
 def test_words_count_more_than_the_image() -> None:
-    made = effective("k8s", mem="4096")
-    assert [made.node(n).mem for n in (1, 2, 201)] == [4096] * 3
+    chosen = effective("k8s", mem="4096")
+    assert [chosen.node(n).mem for n in (1, 2, 201)] == [4096] * 3
     assert effective("k8s", mem1="2048").node(1).mem == 2048
 
 
@@ -70,10 +70,10 @@ def test_the_image_counts_more_than_the_topology() -> None:
     topology = settings.SettingsLayer("topology xnet: ", {"mem": 128, "mem201": 128}, above_file=False)
     layer = image_chain.layer(IMAGES, "k8s")
     assert layer
-    made, _ = settings.load({}, {}, {}, topology, layer)
-    assert [made.node(n).mem for n in (1, 2, 201)] == [1024, 768, 384]
-    made, _ = settings.load({}, {}, {"mem": 900}, topology, layer)
-    assert [made.node(n).mem for n in (1, 2, 201)] == [900, 900, 900]
+    chosen, _ = settings.load({}, {}, {}, topology, layer)
+    assert [chosen.node(n).mem for n in (1, 2, 201)] == [1024, 768, 384]
+    chosen, _ = settings.load({}, {}, {"mem": 900}, topology, layer)
+    assert [chosen.node(n).mem for n in (1, 2, 201)] == [900, 900, 900]
 
 
 def test_a_chain_that_leads_back_ends() -> None:
@@ -129,15 +129,17 @@ def test_setup_names_the_addresses(setup: str, family: str) -> None:
 
 
 def test_what_is_said_plainly_counts_more_than_setup() -> None:
-    told = upstream_names.translated({"SETUP": "ipv6", "__k8s_family": "ipv4", "K8S_PROXY_MODE": "ipvs"}, "/")
-    assert told["__k8s_family"] == "ipv4"
-    assert told["__k8s_proxy_mode"] == "ipvs"
+    environ = upstream_names.translated(
+        {"SETUP": "ipv6", "__k8s_family": "ipv4", "K8S_PROXY_MODE": "ipvs"}, "/"
+    )
+    assert environ["__k8s_family"] == "ipv4"
+    assert environ["__k8s_proxy_mode"] == "ipvs"
 
 
 def test_only_vm_001_has_the_api_forwarded() -> None:
-    made = Ports(12300, None, 7443)
-    assert made.of(1) == (Forward(12301, 22), Forward(7443, 6443))
-    assert made.of(2) == (Forward(12302, 22),)
+    chosen = Ports(12300, None, 7443)
+    assert chosen.of(1) == (Forward(12301, 22), Forward(7443, 6443))
+    assert chosen.of(2) == (Forward(12302, 22),)
     assert Ports(12300, None).of(1) == (Forward(12301, 22),)
 
 
@@ -181,26 +183,28 @@ imagePullPolicy: Never
 
 
 def test_images_that_nodes_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = overlay(tmp_path, MANIFEST.replace("# image: none of ours\n", ""))
-    manifests.check([made], (), ["localhost/a:1", f"docker.io/library/b:2@sha256:{'0' * 64}"], offline=True)
+    example = overlay(tmp_path, MANIFEST.replace("# image: none of ours\n", ""))
+    manifests.check(
+        [example], (), ["localhost/a:1", f"docker.io/library/b:2@sha256:{'0' * 64}"], offline=True
+    )
     assert capsys.readouterr().err == ""
 
 
 def test_an_image_that_nobody_brings_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = overlay(tmp_path, MANIFEST)
+    example = overlay(tmp_path, MANIFEST)
     with pytest.raises(UserError, match=r"localhost/a:1, in .*/x\.yaml"):
-        manifests.check([made], (), ["docker.io/library/b:2"], offline=False)
-    manifests.check([made], (), ["localhost/a:1"], offline=False)
+        manifests.check([example], (), ["docker.io/library/b:2"], offline=False)
+    manifests.check([example], (), ["localhost/a:1"], offline=False)
     assert "have to pull docker.io/library/b:2" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"docker\.io/library/b:2"):
-        manifests.check([made], (), ["localhost/a:1"], offline=True)
+        manifests.check([example], (), ["localhost/a:1"], offline=True)
 
 
 def test_only_the_chosen_variants_count(tmp_path: Path) -> None:
-    made = overlay(tmp_path, MANIFEST, tree="test")
-    manifests.check([made], (), [], offline=True)
+    example = overlay(tmp_path, MANIFEST, tree="test")
+    manifests.check([example], (), [], offline=True)
     with pytest.raises(UserError):
-        manifests.check([made], ("test",), [], offline=True)
+        manifests.check([example], ("test",), [], offline=True)
 
 
 HEAD = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")

@@ -116,9 +116,9 @@ class Server:
     """An API server as far as we ask it, with the certificates of a cluster."""
 
     def __init__(self, secret: Secret, folder: Path) -> None:
-        made = {file.path: file.data for file in guest_files.layout(secret, "fd00:", 1, ipv6=False)}
+        credentials = {file.path: file.data for file in guest_files.layout(secret, "fd00:", 1, ipv6=False)}
         for name in ("ca.crt", "apiserver.crt", "apiserver.key"):
-            (folder / name).write_bytes(made[f"etc/kubernetes/pki/{name}"])
+            (folder / name).write_bytes(credentials[f"etc/kubernetes/pki/{name}"])
         self.users: list[str] = []
         server = self
 
@@ -132,13 +132,13 @@ class Server:
                 if self.path == "/gone":
                     self.close_connection = True
                     return
-                found = ANSWERS.get(self.path)
+                content = ANSWERS.get(self.path)
                 body = (
-                    json.dumps(found or {"message": "there is none"}).encode()
+                    json.dumps(content or {"message": "there is none"}).encode()
                     if self.path != "/odd"
                     else b"?"
                 )
-                self.send_response(200 if found or self.path == "/odd" else 404)
+                self.send_response(200 if content or self.path == "/odd" else 404)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -161,11 +161,11 @@ class Server:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """One that runs."""
-    made = Server(Secret(b"s" * 32, YEAR), tmp_path)
-    threading.Thread(target=made.http.serve_forever, args=[0.02], daemon=True).start()
-    yield made
-    made.http.shutdown()
-    made.http.server_close()
+    api = Server(Secret(b"s" * 32, YEAR), tmp_path)
+    threading.Thread(target=api.http.serve_forever, args=[0.02], daemon=True).start()
+    yield api
+    api.http.shutdown()
+    api.http.server_close()
 
 
 def api(server: Server, secret: bytes = b"s" * 32) -> Api:

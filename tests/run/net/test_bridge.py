@@ -85,10 +85,10 @@ class Space:
 @pytest.fixture
 def space(tmp_path: Path) -> Iterator[Space]:
     """An empty namespace."""
-    made = Space(tmp_path)
-    yield made
-    made.process.kill()
-    made.process.wait()
+    namespace = Space(tmp_path)
+    yield namespace
+    namespace.process.kill()
+    namespace.process.wait()
 
 
 def nets(*numbers: int, mtu: int = 1500) -> list[list[Any]]:
@@ -155,8 +155,8 @@ def test_a_tap_of_a_crash_is_used_again_one_in_use_is_not(space: Space) -> None:
     words = [*space.prefix, sys.executable, "-c", holding]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout and other.stdout.readline() == b"ready\n"
-        said = space.make(bridges=nets(0), taps=[["xcbr0_t1", "xcbr0", 1500]], ok=False)
-    assert "xcbr0_t1" in said and "another cluster" in said and "Traceback" not in said
+        output = space.make(bridges=nets(0), taps=[["xcbr0_t1", "xcbr0", 1500]], ok=False)
+    assert "xcbr0_t1" in output and "another cluster" in output and "Traceback" not in output
 
 
 LLDP = """
@@ -180,25 +180,25 @@ def test_lldp_passes_a_bridge(space: Space) -> None:
 
 
 def test_what_fails_is_told_by_name(space: Space) -> None:
-    said = space.make(bridges=nets(0), taps=[["xcbr0_t1", "xcbr0", 70000]], ok=False)
-    assert said.startswith("xcbr0_t1: ") and "Traceback" not in said
+    output = space.make(bridges=nets(0), taps=[["xcbr0_t1", "xcbr0", 70000]], ok=False)
+    assert output.startswith("xcbr0_t1: ") and "Traceback" not in output
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[ClusterDir]:
     """A cluster's directory."""
-    made = ClusterDir(tmp_path / "c")
-    made.root.mkdir()
-    yield made
-    bridge.BACKEND.down(made)
+    directory = ClusterDir(tmp_path / "c")
+    directory.root.mkdir()
+    yield directory
+    bridge.BACKEND.down(directory)
 
 
 NODES = Settings(nvm=2, nrouters=0).nodes()
 
 
 def pids(cluster: ClusterDir) -> dict[str, int]:
-    found = bridge.BACKEND.processes(cluster)
-    return {name: pid for name, pid in found.items() if pid}
+    processes = bridge.BACKEND.processes(cluster)
+    return {name: pid for name, pid in processes.items() if pid}
 
 
 def guest_of(inside: Sequence[str]) -> "subprocess.Popen[bytes]":
@@ -387,18 +387,18 @@ def ask(*prefix: str, path: str = "") -> str:
 
 
 def test_programs_that_are_missing_are_all_told(tmp_path: Path) -> None:
-    said = ask(path=str(tmp_path))
+    output = ask(path=str(tmp_path))
     for text in ("'nsenter' is missing", "apt-get install", "util-linux", "neither slirp4netns nor pasta"):
-        assert text in said
-    assert "('userspace', \"no bridges: 'nsenter' is missing\")" in said
+        assert text in output
+    assert "('userspace', \"no bridges: 'nsenter' is missing\")" in output
 
 
 @pytest.mark.parametrize("key", ["user.max_user_namespaces", "user.max_net_namespaces"])
 def test_a_sysctl_that_forbids_namespaces_is_named(key: str) -> None:
     forbid = f'echo 0 > /proc/sys/{key.replace(".", "/")}; exec "$@"'
     drop = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
-    said = ask("unshare", "--user", "--map-root-user", "sh", "-c", forbid, "sh", *drop)
-    assert f"{key} is 0" in said and "('userspace', " in said
+    output = ask("unshare", "--user", "--map-root-user", "sh", "-c", forbid, "sh", *drop)
+    assert f"{key} is 0" in output and "('userspace', " in output
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs a device of its own")
@@ -414,8 +414,8 @@ def test_a_tun_device_that_cannot_be_used_is_told(device: str, says: str) -> Non
         "--inh-caps=-dac_override",
         "--securebits=+noroot,+noroot_locked",
     ]
-    said = ask("unshare", "--mount", "sh", "-c", setup, "sh", *(user if device else []))
-    assert says in said and "('userspace', " in said
+    output = ask("unshare", "--mount", "sh", "-c", setup, "sh", *(user if device else []))
+    assert says in output and "('userspace', " in output
 
 
 def test_auto_takes_bridges_and_says_why() -> None:
@@ -522,6 +522,6 @@ print(len(socket.if_nameindex()))
 
 
 def test_links_of_a_users_program_go_with_the_cluster(tmp_path: Path, space: Space) -> None:
-    made = script(tmp_path, 'ip tuntap add dev own$1_$2 mode tap && echo "-netdev tap,ifname=own$1_$2"')
-    words = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-c", CUSTOM, made, str(tmp_path / "c")]
+    program = script(tmp_path, 'ip tuntap add dev own$1_$2 mode tap && echo "-netdev tap,ifname=own$1_$2"')
+    words = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-c", CUSTOM, program, str(tmp_path / "c")]
     assert space.run(*words).split() == ["5", "3", "1"]

@@ -21,7 +21,7 @@ GOOD = {"delay": 0.0, "jitter": 0.0, "loss": 0.0, "rate": 0.0, "limit": 1000}
 
 
 @pytest.mark.parametrize(
-    ("said", "made", "text"),
+    ("options", "impairment", "text"),
     [
         ({"delay": "50ms"}, netem.Impairment(delay=0.05), "delay 50ms"),
         ({"delay": "1s", "jitter": "500us"}, netem.Impairment(1.0, 0.0005), "delay 1s ± 0.5ms"),
@@ -32,13 +32,13 @@ GOOD = {"delay": 0.0, "jitter": 0.0, "loss": 0.0, "rate": 0.0, "limit": 1000}
         ({"delay": "0", "loss": "100%"}, netem.Impairment(loss=1.0), "loss 100%"),
     ],
 )
-def test_what_a_user_says(said: dict[str, str], made: netem.Impairment, text: str) -> None:
-    assert netem.parse(said) == made
-    assert str(made) == text
+def test_what_a_user_says(options: dict[str, str], impairment: netem.Impairment, text: str) -> None:
+    assert netem.parse(options) == impairment
+    assert str(impairment) == text
 
 
 @pytest.mark.parametrize(
-    ("said", "text"),
+    ("options", "text"),
     [
         ({"delay": "50"}, "--delay: expected a time such as 50ms"),
         ({"delay": "-5ms"}, "--delay"),
@@ -55,9 +55,9 @@ def test_what_a_user_says(said: dict[str, str], made: netem.Impairment, text: st
         ({"delay": "0ms"}, "nothing to do"),
     ],
 )
-def test_what_makes_no_sense(said: dict[str, str], text: str) -> None:
+def test_what_makes_no_sense(options: dict[str, str], text: str) -> None:
     with pytest.raises(UsageError, match="--") as caught:
-        netem.parse(said)
+        netem.parse(options)
     assert text in str(caught.value)
 
 
@@ -67,11 +67,11 @@ def test_all_problems_are_told_at_once() -> None:
     assert all(f"--{name}:" in str(caught.value) for name in ("delay", "loss", "rate"))
 
 
-def a_wire(**wanted: float) -> tuple[wire.Wire, socket.socket]:
+def a_wire(**values: float) -> tuple[wire.Wire, socket.socket]:
     """A wire, and the end at which its frames arrive."""
     far, near = socket.socketpair()
     near.setblocking(False)
-    return wire.Wire({**GOOD, **wanted}, near, near), far
+    return wire.Wire({**GOOD, **values}, near, near), far
 
 
 def framed(*texts: bytes) -> bytes:
@@ -80,65 +80,65 @@ def framed(*texts: bytes) -> bytes:
 
 
 def test_a_delay_holds_frames_until_they_are_due() -> None:
-    made, far = a_wire(delay=0.5)
-    made.take(framed(b"one"), 10.0)
-    made.take(framed(b"two"), 10.2)
-    made.arrived(10.49)
-    assert made.sending == b"" and made.wait(10.3) == pytest.approx(0.2)
-    made.arrived(10.51)
-    assert made.sending == framed(b"one")
-    made.arrived(11.0)
-    made.flush()
-    assert far.recv(100) == framed(b"one", b"two") and made.wait(11.0) is None
+    cable, far = a_wire(delay=0.5)
+    cable.take(framed(b"one"), 10.0)
+    cable.take(framed(b"two"), 10.2)
+    cable.arrived(10.49)
+    assert cable.sending == b"" and cable.wait(10.3) == pytest.approx(0.2)
+    cable.arrived(10.51)
+    assert cable.sending == framed(b"one")
+    cable.arrived(11.0)
+    cable.flush()
+    assert far.recv(100) == framed(b"one", b"two") and cable.wait(11.0) is None
 
 
 def test_a_rate_makes_frames_wait_for_each_other() -> None:
-    made, _ = a_wire(rate=8000.0)  # 1000 bytes a second
-    made.take(framed(b"x" * 500, b"y" * 500), 0.0)
-    made.arrived(0.51)
-    assert made.sending == framed(b"x" * 500)
-    made.arrived(0.99)
-    assert len(made.sending) == 504
-    made.arrived(1.01)
-    assert len(made.sending) == 1008
+    cable, _ = a_wire(rate=8000.0)  # 1000 bytes a second
+    cable.take(framed(b"x" * 500, b"y" * 500), 0.0)
+    cable.arrived(0.51)
+    assert cable.sending == framed(b"x" * 500)
+    cable.arrived(0.99)
+    assert len(cable.sending) == 504
+    cable.arrived(1.01)
+    assert len(cable.sending) == 1008
 
 
 def test_jitter_never_lets_a_frame_overtake() -> None:
-    made, _ = a_wire(delay=0.1, jitter=0.1)
+    cable, _ = a_wire(delay=0.1, jitter=0.1)
     texts = [b"%03d" % i for i in range(200)]
     for i, text in enumerate(texts):
-        made.take(framed(text), i * 0.001)
-    due = [at for at, _ in made.on_the_way]
+        cable.take(framed(text), i * 0.001)
+    due = [at for at, _ in cable.on_the_way]
     assert due == sorted(due)
     assert max(at - i * 0.001 for i, at in enumerate(due)) <= 0.2 + 1e-9
-    made.arrived(10.0)
-    assert made.sending == framed(*texts)
+    cable.arrived(10.0)
+    assert cable.sending == framed(*texts)
 
 
 def test_loss() -> None:
     none, _ = a_wire(loss=0.0)
     half, _ = a_wire(loss=0.5, limit=10_000)
     everything, _ = a_wire(loss=1.0)
-    for made in (none, half, everything):
-        made.take(framed(*[b"x"] * 1000), 0.0)
-        made.arrived(0.0)
+    for cable in (none, half, everything):
+        cable.take(framed(*[b"x"] * 1000), 0.0)
+        cable.arrived(0.0)
     assert len(none.sending) == 5000 and len(everything.sending) == 0
     assert 350 < len(half.sending) / 5 < 650
 
 
 def test_more_than_may_wait_is_lost() -> None:
-    made, _ = a_wire(delay=1.0, limit=3)
-    made.take(framed(b"1", b"2", b"3", b"4"), 0.0)
-    made.arrived(2.0)
-    assert made.sending == framed(b"1", b"2", b"3")
+    cable, _ = a_wire(delay=1.0, limit=3)
+    cable.take(framed(b"1", b"2", b"3", b"4"), 0.0)
+    cable.arrived(2.0)
+    assert cable.sending == framed(b"1", b"2", b"3")
 
 
 def test_frames_in_pieces() -> None:
-    made, _ = a_wire()
+    cable, _ = a_wire()
     for i, byte in enumerate(framed(b"hello", b"world")):
-        made.take(bytes([byte]), float(i))
-    made.arrived(100.0)
-    assert made.sending == framed(b"hello", b"world")
+        cable.take(bytes([byte]), float(i))
+    cable.arrived(100.0)
+    assert cable.sending == framed(b"hello", b"world")
 
 
 @pytest.fixture
@@ -261,7 +261,7 @@ def test_no_more_frames_than_are_wanted(most: int, texts: list[bytes]) -> None:
         (["tcpdump", "1", "eth1", "--count=x"], 2, "--count"),
         (["tcpdump", "--start", "--file=x", "1", "eth1"], 2, "--start cannot be combined with --file"),
         (["tcpdump", "1", "eth1", "--file=x"], 1, "no running node 1"),
-        (["tcpdump", "one", "eth1", "--file=x"], 2, "'one' is no node"),
+        (["tcpdump", "one", "eth1", "--file=x"], 2, "'one' is not the number of a node"),
         (["link", "1", "eth1", "sideways"], 2, "unknown link state 'sideways' (known: down, up)"),
         (["link", "1", "eth1", "up"], 1, "no running node 1"),
         (["link", "1", "-o", "xml"], 2, "known: json"),

@@ -67,10 +67,10 @@ def test_free_ports_and_nodes_without_net_0() -> None:
 @pytest.fixture
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterDir]:
     """A cluster with nets 1 and 2."""
-    made = ClusterDir(tmp_path_factory.mktemp("c"))
-    up(made, 0, 1, 2)
-    yield made
-    userspace.BACKEND.down(made)
+    directory = ClusterDir(tmp_path_factory.mktemp("c"))
+    up(directory, 0, 1, 2)
+    yield directory
+    userspace.BACKEND.down(directory)
 
 
 def plug(cluster: ClusterDir, net: int) -> socket.socket:
@@ -111,12 +111,12 @@ def heard(nic: socket.socket) -> bytes:
 def exactly(nic: socket.socket, size: int) -> bytes:
     """`size` bytes: MSG_WAITALL gives fewer on a socket with a timeout when the switch is amid a frame."""
     nic.settimeout(PATIENCE)
-    found = b""
-    while len(found) < size:
-        piece = nic.recv(size - len(found))
-        assert piece, f"the connection ended after {len(found)} of {size} bytes"
-        found += piece
-    return found
+    content = b""
+    while len(content) < size:
+        piece = nic.recv(size - len(content))
+        assert piece, f"the connection ended after {len(content)} of {size} bytes"
+        content += piece
+    return content
 
 
 def quiet(*nics: socket.socket) -> bool:

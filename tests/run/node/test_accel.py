@@ -35,9 +35,9 @@ def some_kvm(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-@pytest.mark.parametrize("wanted", ["kvm", "tcg"])
-def test_what_is_asked_for_is_taken(workspace: Workspace, wanted: str) -> None:
-    assert accel.choose(wanted, workspace, Path("/k")) == Verdict(wanted, "as asked for")
+@pytest.mark.parametrize("choice", ["kvm", "tcg"])
+def test_what_is_asked_for_is_taken(workspace: Workspace, choice: str) -> None:
+    assert accel.choose(choice, workspace, Path("/k")) == Verdict(choice, "as asked for")
     assert not workspace.accel.exists()
 
 

@@ -26,8 +26,8 @@ def test_the_scripts_are_those_of_the_base_image() -> None:
 
 
 def test_guests_say_exactly_the_words_that_are_known() -> None:
-    said = {word for path in scripts() for word, _ in SAY.findall(path.read_text())}
-    assert said == set(control_port.FROM_GUEST)
+    words = {word for path in scripts() for word, _ in SAY.findall(path.read_text())}
+    assert words == set(control_port.FROM_GUEST)
 
 
 def test_guests_wait_for_exactly_the_words_that_are_sent() -> None:
@@ -36,10 +36,10 @@ def test_guests_wait_for_exactly_the_words_that_are_sent() -> None:
 
 
 def test_the_last_phase_and_the_version_are_those_of_the_scripts() -> None:
-    said = [pair for path in scripts() for pair in SAY.findall(path.read_text())]
-    assert (control_port.PHASE, control_port.READY) in said
-    assert (control_port.HELLO, control_port.VERSION) in said
-    assert (control_port.PHASE, control_port.START) not in said  # it is what is there before any
+    pairs = [pair for path in scripts() for pair in SAY.findall(path.read_text())]
+    assert (control_port.PHASE, control_port.READY) in pairs
+    assert (control_port.HELLO, control_port.VERSION) in pairs
+    assert (control_port.PHASE, control_port.START) not in pairs  # it is what is there before any
 
 
 def test_lines() -> None:

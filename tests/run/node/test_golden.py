@@ -56,12 +56,12 @@ class Templates:
 
     boot: Boot
     workspace: Workspace
-    made: list[str] = field(default_factory=list)
+    snapshots: list[str] = field(default_factory=list)
     fails: dict[str, str] = field(default_factory=dict)  # the reason, by what is made
 
     def note(self, kind: str, folder: Path, identity: str) -> None:
         """Leave a snapshot, or say why not."""
-        self.made.append(f"{kind} {folder.name.removeprefix('debian-base-')}")
+        self.snapshots.append(f"{kind} {folder.name.removeprefix('debian-base-')}")
         if kind in self.fails:
             raise UserError(self.fails[kind])
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,13 +97,13 @@ def templates(tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> 
 def test_made_once(templates: Templates) -> None:
     names = {TWO: "128M-2cpu-2nic@xcluster", THREE: "128M-2cpu-3nic@xcluster"}
     assert templates.prepare(TWO, THREE) == names
-    assert templates.made == [
+    assert templates.snapshots == [
         "freeze 128M-2cpu-2nic", "freeze 128M-2cpu-3nic",
         "unpack 128M-2cpu-2nic@xcluster", "unpack 128M-2cpu-3nic@xcluster",
     ]  # fmt: skip
-    templates.made.clear()
-    assert templates.prepare(TWO, THREE) == names and templates.made == []
-    assert templates.prepare() == {} and templates.made == []
+    templates.snapshots.clear()
+    assert templates.prepare(TWO, THREE) == names and templates.snapshots == []
+    assert templates.prepare() == {} and templates.snapshots == []
 
 
 def other_image(templates: Templates) -> None:
@@ -132,40 +132,40 @@ def test_both_are_made_again_when_the_guest_would_be_another(
     templates: Templates, change: Callable[[Templates], None]
 ) -> None:
     templates.prepare(TWO)
-    templates.made.clear()
+    templates.snapshots.clear()
     change(templates)
     templates.prepare(TWO)
-    assert templates.made == ["freeze 128M-2cpu-2nic", "unpack 128M-2cpu-2nic@xcluster"]
+    assert templates.snapshots == ["freeze 128M-2cpu-2nic", "unpack 128M-2cpu-2nic@xcluster"]
 
 
 def test_other_overlays_are_only_unpacked_again(templates: Templates) -> None:
     templates.prepare(TWO)
-    templates.made.clear()
+    templates.snapshots.clear()
     iso = templates.workspace.iso("xcluster")
     iso.write_text("another")
     os.utime(iso, (1, 1))
     templates.prepare(TWO)
-    assert templates.made == ["unpack 128M-2cpu-2nic@xcluster"]
+    assert templates.snapshots == ["unpack 128M-2cpu-2nic@xcluster"]
 
 
 def test_where_files_are_and_how_busy_the_host_is_changes_nothing(templates: Templates) -> None:
     templates.prepare(TWO)
-    templates.made.clear()
+    templates.snapshots.clear()
     templates.boot = replace(templates.boot, kernel=Path("/elsewhere"), image=Path("/there"), crowded=True)
     templates.prepare(TWO)
-    assert templates.made == []
+    assert templates.snapshots == []
 
 
 def test_why_there_is_none_is_said_once_and_not_tried_again(
     templates: Templates, capsys: pytest.CaptureFixture[str]
 ) -> None:
     templates.fails["freeze"] = "QEMU cannot save this device"
-    said = "no golden snapshot, nodes boot the ordinary way: QEMU cannot save this device\n"
+    message = "no golden snapshot, nodes boot the ordinary way: QEMU cannot save this device\n"
     assert templates.prepare(TWO, THREE) == {}
-    assert capsys.readouterr().err == said
-    assert templates.made == ["freeze 128M-2cpu-2nic", "freeze 128M-2cpu-3nic"]
+    assert capsys.readouterr().err == message
+    assert templates.snapshots == ["freeze 128M-2cpu-2nic", "freeze 128M-2cpu-3nic"]
     assert templates.prepare(TWO, THREE) == {}
-    assert capsys.readouterr().err == said and len(templates.made) == 2
+    assert capsys.readouterr().err == message and len(templates.snapshots) == 2
     other_image(templates)
     templates.fails.clear()
     assert len(templates.prepare(TWO, THREE)) == 2

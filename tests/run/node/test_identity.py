@@ -42,10 +42,10 @@ def test_keys_are_made_once_and_kept_private(workspace: Workspace) -> None:
 
 def test_dropbear_key(workspace: Workspace) -> None:
     key = identity.host_key(workspace, "c", NODE)
-    made = identity.dropbear_key(key)
-    assert made.startswith(b"\0\0\0\x0bssh-ed25519\0\0\0\x40")
-    assert len(made) == 4 + 11 + 4 + 64
-    assert made[-32:] == public(key)
+    content = identity.dropbear_key(key)
+    assert content.startswith(b"\0\0\0\x0bssh-ed25519\0\0\0\x40")
+    assert len(content) == 4 + 11 + 4 + 64
+    assert content[-32:] == public(key)
 
 
 def test_dropbear_reads_it(workspace: Workspace, tmp_path: Path) -> None:
@@ -53,10 +53,10 @@ def test_dropbear_reads_it(workspace: Workspace, tmp_path: Path) -> None:
         pytest.skip("dropbear-bin is not installed")
     key = identity.host_key(workspace, "c", NODE)
     (tmp_path / "made").write_bytes(identity.dropbear_key(key))
-    said = subprocess.run(
+    output = subprocess.run(
         ["dropbearkey", "-y", "-f", str(tmp_path / "made")], check=True, capture_output=True, text=True
     ).stdout
-    assert key.with_suffix(".pub").read_text().split()[1] in said
+    assert key.with_suffix(".pub").read_text().split()[1] in output
     back = ["dropbearconvert", "dropbear", "openssh", str(tmp_path / "made"), str(tmp_path / "back")]
     subprocess.run(back, check=True, capture_output=True)
     again = subprocess.run(
@@ -89,8 +89,8 @@ def shell_reads(message: bytes) -> dict[str, str]:
     assert (end, rest) == ("end\n", "")
     names = [line.partition("=")[0] for line in text.splitlines()]
     script = text + "".join(f'printf "%s\\0" "${name}"\n' for name in names)
-    said = subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True).stdout
-    return dict(zip(names, said.split("\0"), strict=False))
+    output = subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True).stdout
+    return dict(zip(names, output.split("\0"), strict=False))
 
 
 def printf(text: str) -> str:
@@ -102,19 +102,19 @@ def printf(text: str) -> str:
 
 def test_message(workspace: Workspace) -> None:
     authorized = 'ssh-rsa AAAA it\'s "me" $(date)\nssh-rsa BBBB `x` C:\\new %s\n'
-    made = Settings(nvm=3, nrouters=1, ntesters=2, prefix="fd01:", telnet=True)
-    values = shell_reads(identity.message(workspace, made, NODE, authorized))
+    settings = Settings(nvm=3, nrouters=1, ntesters=2, prefix="fd01:", telnet=True)
+    values = shell_reads(identity.message(workspace, settings, NODE, authorized))
     assert values["xc_node"] == "201"
     assert values["xc_macs"] == "00:00:00:01:00:c9 00:00:00:01:01:c9 00:00:00:01:02:c9"
     assert (values["xc_nvm"], values["xc_nrouters"], values["xc_ntesters"]) == ("3", "1", "2")
     assert values["xc_topology"] == "xnet"
     assert (values["xc_prefix"], values["xc_telnet"], values["xc_blank_password"]) == ("fd01:", "yes", "")
     assert printf(values["xc_authorized_keys"]) == authorized
-    key = identity.dropbear_key(identity.host_key(workspace, made.name, NODE))
-    said = subprocess.run(
+    key = identity.dropbear_key(identity.host_key(workspace, settings.name, NODE))
+    output = subprocess.run(
         ["/usr/bin/printf", "%b", values["xc_hostkey"]], capture_output=True, check=True
     ).stdout
-    assert said == key
+    assert output == key
     assert len(base64.b64decode(values["xc_seed"])) == 64 and len(values["xc_machine_id"]) == 32
 
 

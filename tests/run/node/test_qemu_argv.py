@@ -35,14 +35,14 @@ def boot(**changes: Any) -> Boot:
 
 
 def argv(
-    number: int = 1, made: Boot = BOOT, telnet: int | None = None, root: str = "/w/run/x", **said: Any
+    number: int = 1, how: Boot = BOOT, telnet: int | None = None, root: str = "/w/run/x", **changed: Any
 ) -> list[str]:
-    """The command line of one node of a cluster with the settings `said`."""
-    settings = Settings(**said)
+    """The command line of one node of a cluster with the settings `changed`."""
+    settings = Settings(**changed)
     node = settings.node(number)
     cluster = ClusterDir(Path(root))
     nics = userspace.BACKEND.nics(cluster, node, settings.prefix, Ports(settings.ssh_base, telnet))
-    return qemu.argv(made, node, nics, cluster.node(number))
+    return qemu.argv(how, node, nics, cluster.node(number))
 
 
 def values(words: list[str], option: str) -> list[str]:
@@ -51,8 +51,8 @@ def values(words: list[str], option: str) -> list[str]:
 
 
 def value(words: list[str], option: str) -> str:
-    (found,) = values(words, option)
-    return found
+    (only,) = values(words, option)
+    return only
 
 
 @pytest.mark.parametrize("number", [1, 200, 201, 221])
@@ -128,11 +128,11 @@ def test_a_users_options_are_taken_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mtu", "said"), [(1500, []), (9000, ["host_mtu=9000"]), (65521, ["host_mtu=65521"])]
+    ("mtu", "options"), [(1500, []), (9000, ["host_mtu=9000"]), (65521, ["host_mtu=65521"])]
 )
-def test_a_nic_tells_its_mtu(mtu: int, said: list[str]) -> None:
+def test_a_nic_tells_its_mtu(mtu: int, options: list[str]) -> None:
     nics = [device for device in values(argv(mtu=mtu), "-device") if device.startswith("virtio-net-pci")]
-    assert [[p for p in nic.split(",") if p.startswith("host_mtu")] for nic in nics] == [said] * 2
+    assert [[p for p in nic.split(",") if p.startswith("host_mtu")] for nic in nics] == [options] * 2
 
 
 def disks(words: list[str]) -> list[tuple[str, str]]:
@@ -149,8 +149,8 @@ def test_disks_in_order() -> None:
         ("modules", str(BOOT.modules)),
     )
     assert disks(argv()) == [root, iso, modules]
-    assert disks(argv(made=boot(iso=None))) == [root, modules]
-    assert disks(argv(made=boot(modules=None))) == [root, iso]
+    assert disks(argv(how=boot(iso=None))) == [root, modules]
+    assert disks(argv(how=boot(modules=None))) == [root, iso]
 
 
 def test_only_the_nodes_own_disk_is_writable() -> None:
@@ -159,7 +159,7 @@ def test_only_the_nodes_own_disk_is_writable() -> None:
 
 
 def test_no_initramfs() -> None:
-    assert "-initrd" not in argv(made=boot(initramfs=None))
+    assert "-initrd" not in argv(how=boot(initramfs=None))
     assert value(argv(), "-initrd") == str(BOOT.initramfs)
 
 
@@ -179,19 +179,19 @@ def test_mtu_of_each_net() -> None:
     ("accel", "words", "cpu"), [("kvm", "kvm", "host"), ("tcg", "tcg,thread=multi", "max,-erms")]
 )
 def test_accelerator(accel: str, words: str, cpu: str) -> None:
-    made = argv(made=boot(accel=accel))
-    assert value(made, "-accel") == words
-    assert value(made, "-cpu") == cpu
-    assert ("mitigations=off" in value(made, "-append")) == (accel == "tcg")
+    command = argv(how=boot(accel=accel))
+    assert value(command, "-accel") == words
+    assert value(command, "-cpu") == cpu
+    assert ("mitigations=off" in value(command, "-append")) == (accel == "tcg")
 
 
 @pytest.mark.parametrize(
-    ("accel", "khz", "said"), [("tcg", 2596135, True), ("tcg", None, False), ("kvm", 1, False)]
+    ("accel", "khz", "present"), [("tcg", 2596135, True), ("tcg", None, False), ("kvm", 1, False)]
 )
-def test_the_clock_of_emulated_guests_is_not_measured(accel: str, khz: int | None, said: bool) -> None:
-    words = value(argv(made=boot(accel=accel, khz=khz)), "-append").split()
-    assert (f"tsc_early_khz={khz}" in words) == said
-    assert said or not any(word.startswith("tsc_early_khz") for word in words)
+def test_the_clock_of_emulated_guests_is_not_measured(accel: str, khz: int | None, present: bool) -> None:
+    words = value(argv(how=boot(accel=accel, khz=khz)), "-append").split()
+    assert (f"tsc_early_khz={khz}" in words) == present
+    assert present or not any(word.startswith("tsc_early_khz") for word in words)
 
 
 @pytest.mark.parametrize(
@@ -208,24 +208,24 @@ def test_the_frequency_of_the_host(tmp_path: Path, cpus: str, khz: int | None) -
 
 
 def test_more_virtual_cpus_than_processors() -> None:
-    assert value(argv(made=boot(accel="tcg", crowded=True)), "-accel") == "tcg,thread=single"
-    assert value(argv(made=boot(accel="kvm", crowded=True)), "-accel") == "kvm"
+    assert value(argv(how=boot(accel="tcg", crowded=True)), "-accel") == "tcg,thread=single"
+    assert value(argv(how=boot(accel="kvm", crowded=True)), "-accel") == "kvm"
 
 
 def test_memory_and_cpus() -> None:
-    made = argv(201, per_node={"mem201": "384"}, smp=1)
-    assert (value(made, "-m"), value(made, "-smp")) == ("384", "1")
+    command = argv(201, per_node={"mem201": "384"}, smp=1)
+    assert (value(command, "-m"), value(command, "-smp")) == ("384", "1")
 
 
 def test_words_of_the_user_come_last() -> None:
-    assert argv(made=boot(extra="-device 'x,y=a b' -snapshot"))[-3:] == ["-device", "x,y=a b", "-snapshot"]
+    assert argv(how=boot(extra="-device 'x,y=a b' -snapshot"))[-3:] == ["-device", "x,y=a b", "-snapshot"]
 
 
 def test_no_window_and_no_defaults() -> None:
-    made = argv()
-    assert value(made, "-display") == "none"
-    assert "-nodefaults" in made and "-no-user-config" in made
-    assert value(made, "-name") == "vm-001,process=vm-001"
+    command = argv()
+    assert value(command, "-display") == "none"
+    assert "-nodefaults" in command and "-no-user-config" in command
+    assert value(command, "-name") == "vm-001,process=vm-001"
 
 
 def test_monitor_is_qmp_on_a_unix_socket() -> None:
@@ -234,11 +234,15 @@ def test_monitor_is_qmp_on_a_unix_socket() -> None:
 
 
 def test_a_comma_in_a_path_is_doubled() -> None:
-    made = argv(201, boot(iso=Path("/w,x/i.iso"), modules=Path("/w,x/m.img")), root="/w,x/run/x")
+    command = argv(201, boot(iso=Path("/w,x/i.iso"), modules=Path("/w,x/m.img")), root="/w,x/run/x")
     for option in ("-drive", "-chardev", "-netdev"):
-        assert [word for word in values(made, option) if "/w," in word.replace(",,", "")] == []
+        assert [word for word in values(command, option) if "/w," in word.replace(",,", "")] == []
     assert (
-        sum("/w,,x/" in word for option in ("-drive", "-chardev", "-netdev") for word in values(made, option))
+        sum(
+            "/w,,x/" in word
+            for option in ("-drive", "-chardev", "-netdev")
+            for word in values(command, option)
+        )
         == 8
     )
 
@@ -252,10 +256,10 @@ def test_a_disk_of_its_own(tmp_path: Path) -> None:
     for node in nodes:
         node.root.mkdir(parents=True)
         qemu.make_disk(image, node.disk, tmp_path)
-    said = subprocess.run(
+    output = subprocess.run(
         ["qemu-img", "info", str(nodes[1].disk)], check=True, capture_output=True, text=True
     ).stdout
-    assert f"backing file: {image}" in said and "virtual size: 64 MiB" in said
+    assert f"backing file: {image}" in output and "virtual size: 64 MiB" in output
 
 
 def test_preflight_tells_of_memory() -> None:
@@ -280,7 +284,7 @@ def test_a_process_is_known_by_its_start_time(tmp_path: Path) -> None:
 
 
 def test_container_images_are_one_more_disk_only_where_there_are_some() -> None:
-    with_images = argv(made=boot(containers=Path("/w/store/x.squashfs")))
+    with_images = argv(how=boot(containers=Path("/w/store/x.squashfs")))
     more = [word for word in with_images if word not in argv()]
     assert more == [
         "file=/w/store/x.squashfs,id=images,if=none,format=raw,read-only=on",

@@ -61,8 +61,8 @@ class Guests:
         """Watch them all; one ssh server answers for all."""
         answers: list[int] = []
         server = ssh or Sshd(GREETING)
-        made = watch.Watch(self.runs, lambda _: WHO, lambda _: ("127.0.0.1", server.port))
-        outcomes = made.wait(seconds, answers.append)
+        watcher = watch.Watch(self.runs, lambda _: WHO, lambda _: ("127.0.0.1", server.port))
+        outcomes = watcher.wait(seconds, answers.append)
         assert answers == sorted(set(answers))
         return outcomes
 
@@ -130,9 +130,9 @@ def hang_up(link: socket.socket) -> None:
 @pytest.fixture
 def guests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guests]:
     """No guests yet; the path is short enough for a socket."""
-    made = Guests(tmp_path_factory.mktemp("g"))
-    yield made
-    for run in made.runs:
+    group = Guests(tmp_path_factory.mktemp("g"))
+    yield group
+    for run in group.runs:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(run.process.pid, signal.SIGKILL)
         run.process.wait()

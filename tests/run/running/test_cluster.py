@@ -166,8 +166,13 @@ def test_who_needs_a_damaged_file_gets_an_error_with_advice(workspace: Workspace
         cluster.nodes()
     assert [node.number for node in cluster.alive_nodes()] == [2, 201], "nobody knows of a process of node 1"
     cluster.directory.state.write_text("")
-    asked = (lambda: cluster.settings, lambda: cluster.ports, lambda: cluster.backend, lambda: cluster.at(1))
-    for ask_one in asked:
+    readers = (
+        lambda: cluster.settings,
+        lambda: cluster.ports,
+        lambda: cluster.backend,
+        lambda: cluster.at(1),
+    )
+    for ask_one in readers:
         with pytest.raises(Damaged, match=r"cluster.json is damaged: it is empty(.|\n)*xc stop --name=two"):
             ask_one()
     with pytest.raises(Damaged):
@@ -228,7 +233,9 @@ ELSEWHERE = re.compile(
 
 def test_nobody_else_opens_the_files_of_a_cluster_or_takes_its_names_apart() -> None:
     opened = {
-        path: found for path, text in sources() if path not in OWNERS and (found := ELSEWHERE.findall(text))
+        path: matches
+        for path, text in sources()
+        if path not in OWNERS and (matches := ELSEWHERE.findall(text))
     }
     assert opened == {}
     assert ELSEWHERE.search("files.read_json(directory.state)") and ELSEWHERE.search('root.glob("vm-*")')

@@ -255,13 +255,13 @@ def test_a_real_namespace_whose_files_are_gone(workspace: Workspace) -> None:
     nodes = Settings(nvm=1, nrouters=1).nodes()
     BRIDGE.up(cluster, nodes, "fd00:", Ports(free_pair() - 1, None))
     guest = subprocess.Popen([*BRIDGE.inside(cluster), "sleep", "600"])
-    known = set(BRIDGE.processes(cluster).values())
-    assert len(known) == 3 and None not in known
+    all_pids = set(BRIDGE.processes(cluster).values())
+    assert len(all_pids) == 3 and None not in all_pids
     shutil.rmtree(workspace.run)
-    assert pids(cluster) == known
+    assert pids(cluster) == all_pids
     assert ending.stop(workspace, "c")
     assert guest.wait(10) == -signal.SIGKILL
-    eventually(lambda: not any(proc.started_at(pid or 0) for pid in known), 10)
+    eventually(lambda: not any(proc.started_at(pid or 0) for pid in all_pids), 10)
     assert pids(cluster) == set()
 
 
@@ -269,8 +269,8 @@ def test_a_real_namespace_whose_files_are_gone(workspace: Workspace) -> None:
 def test_a_namespace_whose_record_is_damaged(workspace: Workspace) -> None:
     cluster = workspace.cluster("c")
     BRIDGE.up(cluster, Settings(nvm=1, nrouters=0).nodes(), "fd00:", Ports(free_pair() - 1, None))
-    known = set(BRIDGE.processes(cluster).values())
+    all_pids = set(BRIDGE.processes(cluster).values())
     (cluster.net / "place.json").write_text(json.dumps({"format": 8}))
     assert ending.stop(workspace, "c")
-    eventually(lambda: not any(proc.started_at(pid or 0) for pid in known), 10)
+    eventually(lambda: not any(proc.started_at(pid or 0) for pid in all_pids), 10)
     assert list(workspace.run.iterdir()) == []

@@ -41,16 +41,16 @@ def test_a_verb_that_needs_the_cluster_has_an_error(damaged: Checkout, words: li
 
 def test_the_error_says_what_to_do(damaged: Checkout) -> None:
     file = str(damaged.workspace / "run/xcluster/cluster.json")
-    damaged.bad("rsh", "1", "true", code=1, says=(f"{file} is damaged: it is no JSON object", "xc stop"))
+    damaged.bad("rsh", "1", "true", code=1, says=(f"{file} is damaged: it is not a JSON object", "xc stop"))
     damaged.bad("scaleout", "3", "--offline", code=1, says=(f"{file} is damaged", "xc stop"))
 
 
 def test_status_tells_and_stop_ends_it(damaged: Checkout) -> None:
     ran = damaged.good("status")
-    assert "cluster.json: it is no JSON object" in ran.out and "node.json: it is empty" in ran.out
+    assert "cluster.json: it is not a JSON object" in ran.out and "node.json: it is empty" in ran.out
     assert "vm-001" in ran.out and "xc stop --name=xcluster" in ran.out
     (shown,) = json.loads(damaged.good("status", "--all", "-o", "json").out)
-    assert [each["why"] for each in shown["damaged"]] == ["it is no JSON object", "it is empty"]
+    assert [each["why"] for each in shown["damaged"]] == ["it is not a JSON object", "it is empty"]
     assert damaged.xc("status", "--quiet").code == 0
     damaged.bad("clean", code=1, says=("running clusters: xcluster", "xc stop"))
     assert damaged.good("stop").err == ""

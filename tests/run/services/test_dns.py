@@ -33,12 +33,12 @@ def ask(port: int, name: str, kind: str, *, tcp: bool = False) -> tuple[int, lis
         link.sendall(struct.pack(">H", len(question)) + question if tcp else question)
         answer = link.recv(4096)[2 if tcp else 0 :]
     count = struct.unpack_from(">H", answer, 6)[0]
-    at, found = len(question), []
+    at, addresses = len(question), []
     for _ in range(count):
         (length,) = struct.unpack_from(">H", answer, at + 10)  # behind a pointer to the name
-        found.append(answer[at + 12 : at + 12 + length])
+        addresses.append(answer[at + 12 : at + 12 + length])
         at += 12 + length
-    return answer[3] & 15, found
+    return answer[3] & 15, addresses
 
 
 def ip(text: str) -> bytes:
@@ -107,9 +107,9 @@ ZONE = dns_server.Zone(
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[dns_server.DnsServer]:
     """A place with a port of its own."""
-    made = dns_server.DnsServer(tmp_path / "dns", ("127.0.0.1",), free_port())
-    yield made
-    dns_server.down(made)
+    server = dns_server.DnsServer(tmp_path / "dns", ("127.0.0.1",), free_port())
+    yield server
+    dns_server.down(server)
 
 
 @pytest.fixture

@@ -41,9 +41,9 @@ def test_words_with_spaces_stay_one() -> None:
 
 
 def test_every_probe_has_an_outcome() -> None:
-    said = "vm-001\n0 ok\n1 answers small packets only\n3 ok\nnoise\n"
-    found = probe.outcomes(PROBES[:4], said)
-    assert found == ["", "answers small packets only", "the node ended the check", ""]
+    output = "vm-001\n0 ok\n1 answers small packets only\n3 ok\nnoise\n"
+    outcomes = probe.outcomes(PROBES[:4], output)
+    assert outcomes == ["", "answers small packets only", "the node ended the check", ""]
 
 
 def test_pieces_are_counted() -> None:
@@ -55,9 +55,9 @@ def test_pieces_are_counted() -> None:
 def test_pieces_of_this_kernel_are_readable() -> None:
     """The names of the counters are the kernel's."""
     before = counted()
-    said = subprocess.run(["sh", "-c", probe.PIECES], capture_output=True, text=True, check=True).stdout
-    assert "ReasmReqds" in said and "FragCreates" in said
-    assert before <= probe.pieces(said) <= counted()
+    output = subprocess.run(["sh", "-c", probe.PIECES], capture_output=True, text=True, check=True).stdout
+    assert "ReasmReqds" in output and "FragCreates" in output
+    assert before <= probe.pieces(output) <= counted()
 
 
 def counted() -> int:
