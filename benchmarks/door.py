@@ -72,7 +72,8 @@ def prepared(workspace: Path) -> dict[str, str]:
     for node in settings.nodes():
         folder = root / node.name
         folder.mkdir(parents=True)
-        record = {"pid": 1, "start": 1, "number": node.number, "node": {}, "image": "/none"}
+        record: dict[str, object] = {"pid": 1, "start": 1, "number": node.number, "image": "/none"}
+        record["node"] = node.model_dump(mode="json")
         (folder / "node.json").write_text(json.dumps(record))
         (folder / "console.log").write_text("booted\n")
     cluster = {

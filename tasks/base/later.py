@@ -7,6 +7,7 @@ module has to know. And no garbage is looked for while modules are loaded: there
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import types
 
@@ -50,6 +51,8 @@ class _Site:
 def install() -> None:
     """Have it all come when it is asked for."""
     gc.disable()
+    # To look for plugins, pydantic reads what every installed package says of itself: we have none.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     for name in LAZY:
         sys.modules.setdefault(name, _Later(name))
     if sys.flags.no_site:

@@ -15,7 +15,6 @@ from tasks.project import command_line
 from tasks.project.project import After, Does, Project
 from tasks.run.cluster import checkpoints, checks, ending, iso_checks, launch, outlook, plan
 from tasks.run.inspect import status
-from tasks.run.kubernetes import ready
 from tasks.run.running import reach
 from tasks.run.running.cluster import Running, running
 from tasks.run.services import dns
@@ -54,7 +53,7 @@ def _start(project: Project) -> None:
     with _plan(project) as start:
         launch.start(start)
     if project.settings.wait == "ready":
-        ready.wait(replace(project, settings=start.settings))
+        _wait_until_ready(replace(project, settings=start.settings))
     if project.words.json:
         output.as_json(status.facts(project.workspace, start.settings.name))
     if project.words.verb == "start" and project.settings.xterm:
@@ -85,6 +84,12 @@ def _plan(project: Project) -> Iterator[plan.Plan]:
         yield replace(start, settings=settings)
 
 
+def _wait_until_ready(project: Project) -> None:
+    from tasks.run.kubernetes import ready  # few starts need the libraries that come with it
+
+    ready.wait(project)
+
+
 def _windows(project: Project) -> None:
     """A console window for each node, where there is a display."""
     if not os.environ.get("DISPLAY") or not proc.find("xterm"):
@@ -98,7 +103,7 @@ def _scaleout(project: Project) -> None:
     settings = project.settings
     launch.add(plan.to_add(plan.survey(settings, project.workspace), _added(project)))
     if settings.wait == "ready" and settings.kubernetes:
-        ready.wait(project)
+        _wait_until_ready(project)
     if project.words.json:
         output.as_json(status.facts(project.workspace, settings.name))
 

@@ -3,11 +3,10 @@
 import shlex
 import shutil
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from tasks.base import files, helper, proc, records
-from tasks.base.errors import UserError
+from tasks.base.errors import UserError, nearest
 from tasks.base.paths import NodeDir
 from tasks.base.records import Mark
 from tasks.definitions import addresses
@@ -251,7 +250,7 @@ def _wrong_machine(machine: str) -> list[str]:
     kind, *_ = machine.split(",")
     lines = proc.output([QEMU, "-machine", "help"]).decode().splitlines()[1:]
     kinds = [words[0] for line in lines if (words := line.split())]
-    meant = "".join(f"; did you mean '{near}'?" for near in get_close_matches(kind, kinds, n=1))
+    meant = "".join(f"; did you mean '{near}'?" for near in nearest(kind, kinds)[:1])
     lists = f"`{QEMU} -machine help` lists them"
     return [] if kind in kinds else [f"machine: QEMU has no type '{kind}', {lists}{meant}"]
 
