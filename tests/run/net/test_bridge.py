@@ -485,7 +485,7 @@ def test_options_of_a_users_program(tmp_path: Path) -> None:
         ("echo broken >&2; exit 1", "broken"),
         ("true", "printed nothing"),
         ("echo all is well", "no options"),
-        ('echo "-netdev \'x"', "cannot be read"),
+        ('echo "-netdev \'x"', "cannot be split"),
     ],
 )
 def test_a_users_program_that_does_not_do_it(tmp_path: Path, text: str, says: str) -> None:

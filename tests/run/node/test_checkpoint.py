@@ -201,5 +201,5 @@ def test_a_node_that_cannot_be_woken_is_named() -> None:
     def ssh(run: NodeRun, _: str) -> list[str]:
         return ["sh", "-c", "exit 0" if run.node.number == 1 else "echo no route >&2; exit 255"]
 
-    with pytest.raises(UserError, match="restored nodes:\n  vm-201: no route$"):
+    with pytest.raises(UserError, match="the time and new randomness:\n  vm-201: no route$"):
         checkpoint.wake(runs(1, 201), ssh)
