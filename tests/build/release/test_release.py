@@ -168,7 +168,9 @@ def test_inside_of_another_checkout(tmp_path: Path) -> None:
     "version", ["../x", "a/b", "a b", "-x", ".hidden", "ü", "x\n", "$(id)", "a" * 65, ";"]
 )
 def test_odd_versions(repository: Checkout, version: str) -> None:
-    repository.bad("release", f"--version={version}", code=2, says=("no name for a release", "letters"))
+    repository.bad(
+        "release", f"--version={version}", code=2, says=("cannot be the name of a release", "letters")
+    )
     assert not (repository.workspace / "release").exists()
 
 
