@@ -62,6 +62,7 @@ VERBS = (
         options=(
             Option("update", "accept what these (default: all) are now"),
             Option("check", "change nothing; fail if it would"),
+            JSON,
         ),
         examples=("xc lock", "xc lock --check"),
         needs=Needs.BUILDS,
@@ -70,6 +71,7 @@ VERBS = (
         "fetch",
         "tasks.build.stock.lock",
         "get every input into the cache, for work with --offline",
+        options=(JSON,),
         examples=("xc fetch", "xc fetch && xc start --offline"),
         needs=Needs.BUILDS,
     ),

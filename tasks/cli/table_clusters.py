@@ -88,10 +88,10 @@ VERBS = (
         "checkpoint",
         f"{CLUSTER}.checkpoints",
         "save the running cluster as it is, and bring it back",
-        "save NAME | restore NAME [--as OTHER] | list [-o json] | rm NAME...",
+        "save NAME | restore NAME [--as OTHER] | list | rm NAME...",
         options=(
             Option("as", "restore: the name of a second cluster, beside the first", "CLUSTER"),
-            Option("o", "list: json", "FORMAT", ("json",)),
+            Option("o", "save, restore, list: json", "FORMAT", ("json",)),
         ),
         examples=("xc checkpoint save before-the-test", "xc checkpoint restore before-the-test --as=two"),
         least=1,

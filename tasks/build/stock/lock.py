@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tasks.base import files, progress
+from tasks.base import files, output, progress
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.build.image import disk
 from tasks.build.sources import apt, artifact, download, golang, packages, requested
@@ -48,7 +48,7 @@ def _lock(project: Project) -> None:
     if changed and not check:
         assert project.site.lock
         files.write_json(project.site.lock, new)
-    _say(new, changed, check)
+    _say(new, changed, check, as_json=project.words.json)
     if trouble or (check and changed):
         lines = trouble or ["it does not name exactly the inputs of the definitions"]
         raise UserError(
@@ -57,9 +57,12 @@ def _lock(project: Project) -> None:
         )
 
 
-def _say(new: Mapping[str, Mapping[str, object]], changed: bool, check: bool) -> None:
+def _say(new: Mapping[str, Mapping[str, object]], changed: bool, check: bool, *, as_json: bool) -> None:
     counts = [len(new["artifacts"]), len(new["images"])]
     count = sum(len(names) for names in new["packages"].values() if isinstance(names, dict))
+    if as_json:
+        facts = {"artifacts": counts[0], "images": counts[1], "packages": count}
+        output.as_json({"file": lockfile.FILE, **facts, "changed": changed, "written": changed and not check})
     did = "would change" if changed and check else "written" if changed else "as it was"
     progress.say(f"{lockfile.FILE}: {counts[0]} artifacts, {counts[1]} images, {count} packages; {did}")
 
@@ -171,7 +174,10 @@ def _fetch(project: Project) -> None:
             get()
         except UserError as error:
             wrong.append(f"{what}: {error}")
-    progress.say(f"{progress.amount(progress.downloaded() - before)} downloaded")
+    fetched = progress.downloaded() - before
+    if project.words.json:
+        output.as_json({"downloaded_bytes": fetched, "failed": wrong})
+    progress.say(f"{progress.amount(fetched)} downloaded")
     if wrong:
         raise UserError("some inputs could not be fetched:\n" + "\n".join(f"  {line}" for line in wrong))
 

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tasks.base import files, proc, progress
+from tasks.base import files, output, proc, progress
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.base.node_names import node_name
 from tasks.base.paths import ClusterDir, Workspace
@@ -25,6 +25,7 @@ from tasks.definitions.settings import Settings
 from tasks.project import command_line
 from tasks.project.project import Does, Project
 from tasks.run.cluster import launch, plan
+from tasks.run.inspect import status
 from tasks.run.node import boot, checkpoint, golden, identity, node_state, saver
 from tasks.run.node.checkpoint import Checkpoint
 from tasks.run.running.cluster import Running, locked, running
@@ -32,8 +33,8 @@ from tasks.run.running.cluster import Running, locked, running
 ARGS = "save NAME | restore NAME [--as OTHER] | list [-o json] | rm NAME..."
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,40}")
 ACTIONS = {
-    "save": command_line.Action(1, 1),
-    "restore": command_line.Action(1, 1, ("as",)),
+    "save": command_line.Action(1, 1, ("o",)),
+    "restore": command_line.Action(1, 1, ("as", "o")),
     "list": command_line.Action(options=("o",)),
     "rm": command_line.Action(1, None),
 }
@@ -72,6 +73,9 @@ def _save(project: Project, name: str) -> None:
     saved = checkpoint.find(workspace, name)
     assert saved
     apparent, real = saved.sizes()
+    if project.words.json:
+        facts = {"name": name, "cluster": cluster, "nodes": len(nodes), "paused": round(paused, 3)}
+        output.as_json({**facts, "bytes": real, "apparent_bytes": apparent})
     progress.say(
         f"checkpoint '{name}' of {len(nodes)} nodes in {time.monotonic() - began:.1f} s, "
         f"paused for {paused:.2f} s, {progress.amount(real)} on disk ({progress.amount(apparent)} apparent)"
@@ -176,6 +180,8 @@ def _write_record(
 def _restore(project: Project, name: str) -> None:
     with restorable(project.workspace, name, lambda saved: _target(project, saved)) as start:
         launch.start(start)
+    if project.words.json:
+        output.as_json(status.facts(project.workspace, start.settings.name))
 
 
 @contextlib.contextmanager

@@ -72,7 +72,11 @@ def test_what_is_pinned(checkout: Checkout, server: Server) -> None:
     assert lock(checkout)["images"]["base"] == {"sha256": sha(DISK), "url": f"{server.url}/hd.xz"}
     assert server.requests == [], "what the definitions say need not be fetched"
     before = (checkout.root / lockfile.FILE).read_bytes()
-    assert "as it was" in checkout.good("lock", env=ENV).err
+    ran = checkout.good("lock", "-o", "json", env=ENV)
+    assert "as it was" in ran.err
+    facts = json.loads(ran.out)
+    assert (facts["file"], facts["changed"], facts["written"]) == ("xcluster.lock", False, False)
+    assert (facts["artifacts"], facts["images"], facts["packages"]) == (1, 1, 0)
     checkout.good("lock", "--check", env=ENV)
     assert (checkout.root / lockfile.FILE).read_bytes() == before
     checkout.good("artifact:tool", "image:base", env=ENV)
