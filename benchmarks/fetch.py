@@ -18,10 +18,11 @@ from typing import IO
 from benchmarks.build import scratch
 from benchmarks.measure import row, seconds
 from tasks.base import files
-from tasks.base.paths import Site, Workspace
+from tasks.base.paths import Workspace
 from tasks.build.image import disk
 from tasks.definitions.artifact_sources import Source
 from tasks.definitions.schema import Disk
+from tasks.project.site import Site
 
 MIB = 1 << 20
 SIZE = int(sys.argv[1]) if len(sys.argv) > 1 else 1024  # MiB

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,19 @@ def is_named(folder: Path, config: pytest.Config) -> bool:
     """Whether the run names this directory of tests, or something in it."""
     words = (Path(word.partition("::")[0]).resolve() for word in map(str, config.invocation_params.args))
     return any(path.is_relative_to(folder) for path in words)
+
+
+def is_left_out(path: Path, folder: Path, config: pytest.Config) -> bool | None:
+    """For `pytest_ignore_collect`: tests of `folder` are for a run that names it, or one of them."""
+    return True if path.name.startswith("test_") and not is_named(folder, config) else None
+
+
+def take_long(items: Sequence[pytest.Item], folder: Path, seconds: float) -> None:
+    """For `pytest_collection_modifyitems`: tests of `folder` boot machines, and may take so many seconds."""
+    for item in items:
+        if item.path.parent == folder:
+            item.add_marker(pytest.mark.boot)
+            item.add_marker(pytest.mark.timeout(seconds))
 
 
 @dataclass(frozen=True)

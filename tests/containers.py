@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base import files
-from tasks.base.paths import Site, Workspace
+from tasks.base.paths import Workspace
 from tasks.build.containers import oci, registry, registry_api, registry_server
 from tasks.build.containers.registry_places import Mirror
 from tasks.build.containers.registry_server import Server
+from tasks.project.site import Site
 from tests.conftest import ROOT
 from tests.ports import free_port
 

@@ -1,8 +1,8 @@
 """Every path below the workspace, in one place."""
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.base.node_names import node_name
@@ -170,18 +170,6 @@ class Workspace:
     def cluster(self, name: str) -> "ClusterDir":
         """The directory of one cluster."""
         return ClusterDir(self.run / name)
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where a build works and where it gets things from; this does not decide what comes out."""
-
-    workspace: Workspace
-    suite: str  # of Debian packages where a definition names none
-    mirror: str = ""  # URL of a Debian archive; "" = as the host's apt is set up
-    offline: bool = False
-    mirrors: Mapping[str, Sequence[str]] = field(default_factory=dict)  # URL prefix -> what to try first
-    lock: Path | None = None  # xcluster.lock, with which what comes is compared
 
 
 @dataclass(frozen=True)

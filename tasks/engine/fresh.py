@@ -8,7 +8,8 @@ from typing import Any
 from doit.dependency import MD5Checker
 from pydantic import BaseModel
 
-from tasks.base.paths import Site, Workspace
+from tasks.base.paths import Workspace
+from tasks.project.site import Site
 
 LARGE = 8 << 20  # bytes; a larger file is checked by size and time
 

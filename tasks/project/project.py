@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 from tasks.base import files, progress
 from tasks.base.errors import DefinitionError, UsageError, unknown
 from tasks.base.files import explained
-from tasks.base.paths import Site, Workspace
+from tasks.base.paths import Workspace
 from tasks.definitions import image_chain, iso_choice, lockfile, settings, upstream_names
 from tasks.project import command_line, definition_files
 from tasks.project.command_line import Needs, Takes
+from tasks.project.site import Site
 from tasks.topology import choice
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ import pytest
 
 import tests.conftest
 from tests.boot.conftest import Cluster, assert_nothing_left, stopped
-from tests.conftest import is_named
+from tests.conftest import is_left_out, take_long
 
 __all__ = ["stopped"]  # a fixture for every test here
 
@@ -23,15 +23,12 @@ FAMILIES = {"dual": ("ipv4", "ipv6"), "ipv4": ("ipv4",), "ipv6": ("ipv6",)}
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """These are for a run that names them."""
-    return True if collection_path.name.startswith("test_") and not is_named(HERE, config) else None
+    return is_left_out(collection_path, HERE, config)
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """All of these boot virtual machines, and take their time."""
-    for item in items:
-        if item.path.parent == HERE:
-            item.add_marker(pytest.mark.boot)
-            item.add_marker(pytest.mark.timeout(LONG))
+    take_long(items, HERE, LONG)
 
 
 class Kubernetes(Cluster):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.boot.conftest import stopped
-from tests.conftest import is_named
+from tests.conftest import is_left_out, take_long
 
 __all__ = ["stopped"]  # a fixture for every test here
 
@@ -16,12 +16,9 @@ LONG = 3000  # seconds a test may take, with the compilation
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """These are for a run that names them."""
-    return True if collection_path.name.startswith("test_") and not is_named(HERE, config) else None
+    return is_left_out(collection_path, HERE, config)
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """All of these boot virtual machines, and take their time."""
-    for item in items:
-        if item.path.parent == HERE:
-            item.add_marker(pytest.mark.boot)
-            item.add_marker(pytest.mark.timeout(LONG))
+    take_long(items, HERE, LONG)

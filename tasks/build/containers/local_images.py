@@ -5,8 +5,9 @@ from typing import Any
 
 from tasks.base import files
 from tasks.base.errors import UserError
-from tasks.base.paths import Site, Workspace
+from tasks.base.paths import Workspace
 from tasks.build.containers import oci
+from tasks.project.site import Site
 
 
 def platform_of(layout: oci.Layout, top: str) -> str | None:

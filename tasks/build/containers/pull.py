@@ -12,7 +12,6 @@ from typing import Any
 
 from tasks.base import files
 from tasks.base.errors import DefinitionError, UserError
-from tasks.base.paths import Site
 from tasks.build.containers import local_images, oci, registry_api
 from tasks.build.containers.registry_api import NotThere, Repository
 from tasks.build.containers.registry_places import RegistryAccess
@@ -24,6 +23,7 @@ from tasks.definitions.schema import ContainerImage, Overlay
 from tasks.engine import kit
 from tasks.formats import tree
 from tasks.project.project import Project, source_date_epoch
+from tasks.project.site import Site
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tasks.base import files, proc, progress
 from tasks.base.errors import UsageError, UserError, unknown
-from tasks.base.paths import Site
 from tasks.build.containers import local_images, oci, pull, registry_api, registry_server
 from tasks.build.containers.registry_places import Mirror
 from tasks.build.containers.registry_server import Server
@@ -16,6 +15,7 @@ from tasks.definitions import image_reference
 from tasks.definitions.artifact_sources import Artifact, Source
 from tasks.project import command_line
 from tasks.project.project import Does, Project
+from tasks.project.site import Site
 
 ARGS = "start | stop | status | ls | cache REF... | rm REF..."
 ACTIONS = {

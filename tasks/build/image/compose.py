@@ -12,7 +12,6 @@ from pathlib import Path
 
 from tasks.base import files, proc
 from tasks.base.errors import UserError
-from tasks.base.paths import Site
 from tasks.build.containers import oci_archive, store
 from tasks.build.overlay import host_libraries, ovl
 from tasks.build.sources import apt, requested
@@ -22,6 +21,7 @@ from tasks.definitions.schema import Image
 from tasks.engine import kit
 from tasks.formats import capabilities, ext4, tiny_programs, tree
 from tasks.project.project import Project, source_date_epoch
+from tasks.project.site import Site
 
 BINARIES = ("bin", "sbin", "usr/bin", "usr/sbin")
 

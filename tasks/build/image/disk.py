@@ -12,7 +12,6 @@ from typing import IO
 
 from tasks.base import files, proc
 from tasks.base.errors import CommandError, UserError
-from tasks.base.paths import Site
 from tasks.build.sources import download, requested
 from tasks.definitions import lockfile
 from tasks.definitions.artifact_sources import Source
@@ -20,6 +19,7 @@ from tasks.definitions.schema import Disk, Image
 from tasks.engine import kit
 from tasks.formats import decompress, qcow2
 from tasks.project.project import Project
+from tasks.project.site import Site
 
 BLOCK = 1 << 20
 FOREIGN = {b"KDMV": "vmdk", b"vhdxfile": "vhdx", b"conectix": "vpc", b"<<< ": "vdi", b"PK\3\4": "zip"}

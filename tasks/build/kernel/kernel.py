@@ -11,7 +11,6 @@ from pathlib import Path
 
 from tasks.base import files, proc
 from tasks.base.errors import UsageError, UserError, unknown
-from tasks.base.paths import Site
 from tasks.build.kernel import initramfs, kbuild, kconfig, vmlinux
 from tasks.build.sources import requested
 from tasks.definitions.package_request import PackageRequest
@@ -19,6 +18,7 @@ from tasks.definitions.schema import Kernel
 from tasks.engine import kit
 from tasks.formats import cpio, ext4, tree
 from tasks.project.project import ROOT, After, Does, Project, source_date_epoch
+from tasks.project.site import Site
 
 # What the packages of a prebuilt kernel depend on for booting a whole Debian.
 NOT_WITH_KERNEL = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tasks.base import files
 from tasks.base.errors import DefinitionError, UserError
-from tasks.base.paths import Site, Workspace
+from tasks.base.paths import Workspace
 from tasks.build.overlay import host_libraries, tar_script
 from tasks.build.sources import apt, requested
 from tasks.definitions import image_chain, iso_choice
@@ -17,6 +17,7 @@ from tasks.engine import kit
 from tasks.formats import capabilities, elf, tree
 from tasks.project import definition_files
 from tasks.project.project import Project, source_date_epoch
+from tasks.project.site import Site
 from tasks.topology import guest_script
 from tasks.topology.schema import Topology
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base import files
-from tasks.base.paths import Site
 from tasks.build.release import parts, spdx
 from tasks.engine import kit
+from tasks.project.site import Site
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"

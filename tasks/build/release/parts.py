@@ -10,13 +10,14 @@ from pathlib import Path
 
 from tasks.base import files, proc
 from tasks.base.errors import UserError
-from tasks.base.paths import Site, Workspace
+from tasks.base.paths import Workspace
 from tasks.build.release import licences
 from tasks.build.release.spdx import Component
 from tasks.build.sources import apt, requested
 from tasks.definitions import image_reference
 from tasks.definitions.artifact_sources import Artifact
 from tasks.engine import kit
+from tasks.project.site import Site
 
 # The tasks whose outcome is inside of that of another one, where they are among its dependencies.
 CONTAINED = {"image": ("ovl:", "pull:"), "pull": ("ovl:",)}

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tasks.base import files, proc
 from tasks.base.errors import CommandError, UserError
-from tasks.base.paths import Site
 from tasks.engine import kit
 from tasks.project.project import Project
+from tasks.project.site import Site
 
 # The Pythons that a release can be used with: those of Debian 12, Ubuntu 24.04 and Debian 13.
 PYTHONS = ("3.11", "3.12", "3.13")

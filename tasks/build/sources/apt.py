@@ -13,13 +13,13 @@ from pathlib import Path
 
 from tasks.base import files, proc
 from tasks.base.errors import CommandError, UserError
-from tasks.base.paths import Site
 from tasks.base.progress import Bar
 from tasks.build.sources import apt_host
 from tasks.build.sources.packages import Archive as Archive
 from tasks.build.sources.packages import Package as Package
 from tasks.build.sources.packages import compare
 from tasks.definitions import lockfile
+from tasks.project.site import Site
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _NEVER = "999:999"  # the version of a package that is to be left out

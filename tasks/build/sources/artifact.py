@@ -10,7 +10,6 @@ from pathlib import Path
 
 from tasks.base import files, proc
 from tasks.base.errors import UsageError, UserError
-from tasks.base.paths import Site
 from tasks.build.sources import apt, download, golang
 from tasks.definitions import lockfile
 from tasks.definitions.artifact_sources import Artifact, GoModule, Source
@@ -19,6 +18,7 @@ from tasks.definitions.schema import Overlay
 from tasks.engine import kit
 from tasks.formats import archive
 from tasks.project.project import Project
+from tasks.project.site import Site
 
 
 def tasks(project: Project, extra: Iterable[Overlay] = ()) -> kit.Tasks:

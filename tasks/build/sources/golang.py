@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tasks.base import files, proc
 from tasks.base.errors import CommandError, UserError
-from tasks.base.paths import Site
 from tasks.definitions.artifact_sources import GoModule
+from tasks.project.site import Site
 
 # What the toolchain would take from the host, or write where it stands.
 FIXED = {

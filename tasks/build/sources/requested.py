@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tasks.base import files
-from tasks.base.paths import Site, Workspace
+from tasks.base.paths import Workspace
 from tasks.build.sources import apt
 from tasks.build.sources.packages import Package
 from tasks.definitions.package_request import BaseImage, PackageRequest
+from tasks.project.site import Site
 
 
 def plan(request: PackageRequest, site: Site) -> list[Package]:

@@ -7,12 +7,12 @@ The lists are fetched once and then stay as they are, so that everything built f
 from collections.abc import Iterable
 
 from tasks.base import files, progress
-from tasks.base.paths import Site
 from tasks.build.sources import apt
 from tasks.definitions import lockfile
 from tasks.definitions.schema import Overlay
 from tasks.engine import kit
 from tasks.project.project import Does, Project
+from tasks.project.site import Site
 
 
 def tasks(project: Project, extra: Iterable[Overlay] = ()) -> kit.Tasks:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base import files, output, proc, progress
+from tasks.base.checkpoint_paths import CheckpointDir
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.base.node_names import node_name
 from tasks.base.paths import ClusterDir, Workspace
-from tasks.base.saved import CheckpointDir
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.project import command_line

@@ -20,9 +20,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tasks.base import files
+from tasks.base.checkpoint_paths import CheckpointDir
 from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir, Workspace
-from tasks.base.saved import CheckpointDir
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.run.net.protocol import loose

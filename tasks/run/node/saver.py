@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks.base import files, helper, proc, records
+from tasks.base.checkpoint_paths import CheckpointDir
 from tasks.base.errors import UserError
 from tasks.base.paths import ClusterDir, NodeDir
 from tasks.base.records import Mark, ProcessRecord
-from tasks.base.saved import CheckpointDir
 from tasks.definitions.schema import Node
 from tasks.run.net.protocol import Nic, UserNic, loose
 from tasks.run.node import node_state, qemu, qmp

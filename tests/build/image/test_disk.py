@@ -22,12 +22,13 @@ import pytest
 
 from tasks.base import files
 from tasks.base.errors import UserError
-from tasks.base.paths import Site, Workspace
+from tasks.base.paths import Workspace
 from tasks.build.image import disk
 from tasks.build.sources import download
 from tasks.definitions.artifact_sources import Source
 from tasks.definitions.schema import Disk
 from tasks.formats import qcow2
+from tasks.project.site import Site
 from tests.conftest import ROOT
 from tests.webserver import Handler, Server, dropping, serving
 
@@ -429,7 +430,8 @@ from tasks.build.image import disk
 from tasks.base.errors import UserError
 from tasks.definitions.schema import Disk
 from tasks.definitions.artifact_sources import Source
-from tasks.base.paths import Site, Workspace
+from tasks.base.paths import Workspace
+from tasks.project.site import Site
 url, sha256, folder = sys.argv[1:]
 want = disk.DiskRequest("k8s", Disk(sources=(Source(url=url),), sha256=sha256), Path(folder), {})
 try:

@@ -13,10 +13,11 @@ import pytest
 
 from tasks.base import files, proc
 from tasks.base.errors import UserError
-from tasks.base.paths import Site, Workspace
+from tasks.base.paths import Workspace
 from tasks.build.sources import apt, artifact
 from tasks.build.sources.apt import Archive
 from tasks.definitions.artifact_sources import Artifact, Source
+from tasks.project.site import Site
 from tests.conftest import Fakes
 
 TOOLS = ("apt-get", "dpkg-deb", "gpg", "gpgv")

@@ -7,9 +7,10 @@ import pytest
 
 from tasks.base import files
 from tasks.base.errors import UserError
-from tasks.base.paths import Site, Workspace
+from tasks.base.paths import Workspace
 from tasks.build.sources import artifact
 from tasks.definitions.artifact_sources import Artifact, Source
+from tasks.project.site import Site
 from tests.conftest import Checkout
 
 BODY = b"a tool\n"

@@ -11,9 +11,10 @@ import pytest
 
 from tasks.base import files, proc
 from tasks.base.errors import UserError
-from tasks.base.paths import Site, Workspace
+from tasks.base.paths import Workspace
 from tasks.build.sources import artifact, golang
 from tasks.definitions.artifact_sources import Artifact, GoModule, Source
+from tasks.project.site import Site
 
 MODULE = "example.com/Greet"
 ESCAPED = "example.com/!greet"

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tasks.base import files
+from tasks.base.checkpoint_paths import CheckpointDir
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
-from tasks.base.saved import CheckpointDir
 from tasks.definitions.settings import Settings
 from tasks.run.cluster import plan
 from tasks.run.cluster.plan import Predecessor, Survey

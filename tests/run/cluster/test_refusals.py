@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tasks.base import files, proc
+from tasks.base.checkpoint_paths import CheckpointDir
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
-from tasks.base.saved import CheckpointDir
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.run.cluster import checkpoints, checks, launch, plan

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tasks.base import files
+from tasks.base.checkpoint_paths import CheckpointDir
 from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir, Workspace
-from tasks.base.saved import CheckpointDir
 from tasks.definitions.settings import Settings
 from tasks.run.node import checkpoint
 from tasks.run.node.checkpoint import Checkpoint, CheckpointRecord, SavedNode
