@@ -88,11 +88,11 @@ def test_a_port_that_is_taken(registry: Checkout) -> None:
     [
         (["begin"], "unknown action 'begin'"),
         (["rm"], "'registry rm' takes other arguments than: none"),
-        (["stop", "now"], "stop: got now"),
+        (["stop", "now"], "'registry stop' takes other arguments than: now"),
         (["start", "--port=80"], "expected 1024 to 65535, got '80'"),
         (["start", "--htpasswd=/none"], "there is no file /none"),
         (["stop", "--tls"], "--tls cannot be used with 'registry stop'"),
-        (["ls", "-o", "yaml"], "'yaml' is not known"),
+        (["ls", "-o", "yaml"], "unknown format 'yaml'"),
         (["cache", "Upper"], "'Upper' is no image"),
     ],
 )
@@ -214,7 +214,7 @@ def test_rm_frees_what_nobody_has(checkout: Checkout) -> None:
         (["pull"], 2, "unknown action 'pull'"),
         (["update", "never:1"], 1, "was not pulled yet"),
         (["update", "localhost/x:1"], 2, "no tag that could move"),
-        (["ls", "--force"], 2, "--force is not for"),
+        (["ls", "--force"], 2, "--force cannot be used with 'images ls'"),
     ],
 )
 def test_images_wrong_words(checkout: Checkout, words: list[str], exit_code: int, says: str) -> None:

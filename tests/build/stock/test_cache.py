@@ -166,7 +166,7 @@ def test_a_tar_cut_off(filled: Checkout, tmp_path: Path) -> None:
 def test_wrong_words(checkout: Checkout) -> None:
     checkout.bad("cache", "lss", code=1, says=("Ovl not found [lss]", "did you mean `xc cache ls`?"))
     checkout.bad("cache", "export", code=2, says=("FILE",))
-    checkout.bad("cache", "ls", "x", code=2, says=("ls: got x",))
+    checkout.bad("cache", "ls", "x", code=2, says=("'cache ls' takes other arguments than: x",))
     checkout.bad("cache", code=1, says=("No ovls",))
     checkout.bad("cache", "ls", "-o", "yaml", code=2, says=("json",))
 
