@@ -5,7 +5,7 @@ set -eu
 # Without another program where that can be: each takes a millisecond of every verb.
 here=$0
 [ ! -L "$0" ] || here=$(readlink -f "$0")
-case $here in */*) here=$(cd "${here%/*}" && pwd -P) ;; *) here=$(pwd -P) ;; esac
+case $here in */*) here=$(CDPATH='' cd -- "${here%/*}/" && pwd -P) ;; *) here=$(pwd -P) ;; esac
 # In an installed package everything is set up.
 [ -f "$here/pyproject.toml" ] || exec "${XCLUSTER_PYTHON:-python3}" -P "$here/tasks/cli/installed.py" "$@"
 venv=$here/.venv

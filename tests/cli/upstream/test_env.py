@@ -181,6 +181,17 @@ def test_a_caller_who_stands_beside_a_directory_tasks(upstream: Upstream) -> Non
         upstream.good(f"cd place && $XCLUSTER {words}")
 
 
+def test_xc_is_found_from_anywhere(upstream: Upstream) -> None:
+    """By a relative path, by a link, and where CDPATH names a directory with a directory of our name."""
+    name = ROOT.name
+    (upstream.root / "elsewhere" / name).mkdir(parents=True)
+    (upstream.root / "link").symlink_to(ROOT / "xc")
+    expected = str(ROOT / "ovl/env")
+    assert upstream.good("./link ovld env").strip() == expected
+    relative = f"cd {ROOT.parent} && CDPATH={upstream.root}/elsewhere; export CDPATH; {name}/xc ovld env"
+    assert upstream.good(relative).strip() == expected
+
+
 def test_cache(upstream: Upstream) -> None:
     """Overlays are always kept packed; the word packs them beforehand, tells and forgets them."""
     upstream.write("ovl/mine/loud/etc/mine", "MINE\n", 0o644)
