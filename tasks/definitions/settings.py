@@ -199,7 +199,9 @@ def load(
     except ValidationError as error:
         problems += [_problem(detail, origin) for detail in error.errors()]
         return Settings(), problems
-    return settings, problems + _check(settings, origin)
+    wrong = _check(settings, origin)
+    # A value that is wrong for one node must not be read as a number before the problem is told.
+    return (settings.model_copy(update={"per_node": {}}) if wrong else settings), problems + wrong
 
 
 def _put(merged: dict[str, Any], name: str, value: Any) -> None:
@@ -254,4 +256,6 @@ def _check_number(kind: str, value: str, where: str) -> list[str]:
         Settings.model_validate({kind: value})
     except ValidationError as error:
         return [_problem(detail, {kind: where}) for detail in error.errors()]
+    if not value.strip().isdecimal():  # 64.0 is a number to pydantic
+        return [f"{where}: expected a whole number, got '{value}'"]
     return []

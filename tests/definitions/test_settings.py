@@ -31,6 +31,15 @@ def wrong(
     return settings.load(words or {}, environ or {}, file or {})[1]
 
 
+@pytest.mark.parametrize("name", ["mem201", "smp3", "nets1", "mem999"])
+def test_after_a_wrong_value_for_one_node_all_nodes_can_be_read(name: str) -> None:
+    """Other checks look at the nodes before the problem is told."""
+    effective, problems = settings.load({}, {f"__{name}": "abc"}, {"nvm": 3})
+    assert problems and problems[0].startswith(f"__{name}: ")
+    assert len(effective.nodes()) == 5
+    assert wrong(file={name: "abc"})[0].startswith(f"xcluster.yaml: {name}: ")
+
+
 def test_defaults() -> None:
     effective = load()
     assert (effective.nvm, effective.nrouters, effective.ntesters) == (4, 2, 0)
