@@ -21,6 +21,7 @@ from tasks.project.project import environment, load
 from tasks.run.cluster import lifecycle
 from tasks.run.node import golden
 
+verb_tasks.hand_over(sys.argv)
 try:
     project = load(parse(sys.argv[1:], VERBS), environment(os.environ), verb_tasks.started_with)
     progress.configure(project.words.options)

@@ -15,7 +15,7 @@ from tasks.base import proc, records
 from tasks.base.errors import UserError
 from tasks.base.records import Mark, Record
 
-MARK = "XCLUSTER_RUNS_FOR"  # in the environment of a process: the directory of the cluster that it is for
+MARK = records.OWNER
 PATIENCE = 10.0  # seconds for a helper to be ready
 PAUSE = 0.002  # seconds between two looks
 LINES = 3  # of its log, when it does not start

@@ -5,6 +5,7 @@ what is in it. Who only clears up reads with `intact`, and goes on without.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from tasks.base import files, proc
 from tasks.base.errors import UserError
 
+OWNER = "XCLUSTER_RUNS_FOR"  # in the environment of a process: the directory of the cluster that it is for
 FORMAT = 1  # of all these files together; files without a number are of the first
 
 
@@ -123,13 +125,31 @@ def mark(path: Path) -> Mark | None:
 
 
 def process(path: Path) -> int | None:
-    """The process in a file of any kind, if it runs; None for a damaged file too."""
+    """The process in a file of any kind, if it runs and is this file's; None for a damaged file too."""
     process = mark(path)
-    return process.running if process else None
+    return process.running if process and is_of(process, path) else None
 
 
 def end(path: Path) -> None:
-    """End the process in a file of any kind; one that is missing or damaged has none."""
+    """End the process in a file of any kind; one that is missing or damaged has none.
+
+    A file that was copied from another cluster names a process that is not its own: that one is spared.
+    """
     process = mark(path)
-    if process:
+    if process and is_of(process, path):
         process.end()
+
+
+def is_of(process: Mark, path: Path) -> bool:
+    """Whether a process is for what the file `path` is in, as far as its environment says what it is for.
+
+    If there is nothing any more where that was, the directory has been moved here.
+    """
+    try:
+        words = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return True  # it has ended, or is another user's, which nobody can end
+    prefix = f"{OWNER}=".encode()
+    owners = [os.path.realpath(os.fsdecode(word[len(prefix) :])) for word in words if word.startswith(prefix)]
+    place = os.path.realpath(path)
+    return not any(os.path.exists(owner) and not place.startswith(f"{owner}/") for owner in owners)

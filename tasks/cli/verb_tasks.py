@@ -3,8 +3,9 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
+from pathlib import Path
 
 from tasks.base import later, output
 from tasks.base.errors import UserError
@@ -14,7 +15,18 @@ from tasks.definitions.settings import Settings
 from tasks.engine import kit
 from tasks.engine.exit_code import EXIT
 from tasks.project import project
-from tasks.project.command_line import Verb, Words
+from tasks.project.command_line import Reads, Verb, Words
+
+
+def hand_over(argv: Sequence[str]) -> None:
+    """Become `xc VERB` where doit itself was called with a verb of ours: so both do the same."""
+    is_doit = Path(argv[0]).name == "doit" or Path(argv[0]).parts[-2:] == ("doit", "__main__.py")
+    row = table.VERBS.get(argv[1]) if is_doit and len(argv) > 1 else None
+    if row and row.reads is not Reads.DOIT:
+        sys.stdout.flush()
+        main = str(project.ROOT / "tasks" / "__main__.py")
+        environ = {**os.environ, "PYTHONPATH": str(project.ROOT)}
+        os.execve(sys.executable, [sys.executable, "-P", main, *argv[1:]], environ)
 
 
 def started_with(workspace: Workspace, name: str) -> Settings | None:

@@ -64,8 +64,9 @@ def compressed(out: Path) -> Iterator[IO[bytes]]:
             with contextlib.suppress(BrokenPipeError):
                 sink.close()
             code, message = proc.finish(process)
-    if "No space left on device" in message:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(out))
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if os.strerror(number) in message:
+            raise OSError(number, os.strerror(number), str(out))
     if code:
         raise CommandError(f"'{proc.quoted(command)}' failed with exit code {code}: {message.strip()}")
 

@@ -176,7 +176,7 @@ def test_a_holder_that_is_killed_takes_all_with_it_and_start_replaces_it() -> No
     state = json.loads((cluster.directory / "net" / "place.json").read_text())
     os.kill(state["holder"]["pid"], signal.SIGKILL)
     eventually(lambda: not any("qemu" in command for command in processes_of(cluster.name)))
-    assert "process that kept it has died" in cluster.xc("status").stdout
+    assert "holder has died" in cluster.xc("status").stdout
     assert cluster.status()["nodes"][0]["state"] == "dead"
     for verb in (["rsh", "1", "true"], ["enter", "true"], ["scaleout", "2"]):
         done = cluster.xc(*verb, ok=False)

@@ -103,7 +103,7 @@ def test_cold_boots_every_node() -> None:
 def test_a_node_of_its_own_size_boots_cold_and_says_so() -> None:
     cluster = Cluster("t-own")
     done = cluster.xc("starts", "--nvm=2", "--nrouters=0", "--mem2=256")
-    assert "vm-002" in done.stderr and "cold" in done.stderr
+    assert "vm-002 boots the ordinary way" in done.stderr
     assert int(cluster.rsh(2, "awk '/MemTotal/{print $2}' /proc/meminfo")) > 192 * 1024
     cluster.xc("stop")
 

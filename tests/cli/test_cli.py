@@ -1,6 +1,7 @@
 """The door `xc`: words in, exit codes and messages out. Nothing is started here."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -155,7 +156,7 @@ def test_mkovl(checkout: Checkout) -> None:
     checkout.good("mkovl", "mine")
     assert (checkout.root / "ovl/mine/default/etc/mine.conf").read_text() == "mine\n"
     checkout.good("mkcdrom", "mine")
-    checkout.bad("mkovl", "mine", code=1, says=("there already",))
+    checkout.bad("mkovl", "mine", code=1, says=("already exists",))
     checkout.bad("mkovl", "--template=none", "other", code=2, says=("none", "template"))
 
 
@@ -222,3 +223,20 @@ def test_an_image_with_an_alias(checkout: Checkout) -> None:
     checkout.write("images/more/image.yaml", "summary: more\nextends: base\noverlays: [a, c]\n")
     output = checkout.xc("info", "image:more").out
     assert "ovl/b.json" in output and "ovl/c.json" not in output
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["start", "--help"], "xc start"),
+        (["stop", "-h"], "xc stop"),
+        (["version"], "xcluster-doit"),
+        (["mkcdrom", "a", "--dry-run"], "ovl:a"),
+    ],
+)
+def test_doit_does_what_xc_does(checkout: Checkout, words: list[str], says: str) -> None:
+    env = {**os.environ, "PYTHONPATH": str(checkout.root)}
+    doit = [sys.executable, "-m", "doit", *words]
+    done = subprocess.run(doit, cwd=checkout.root, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == checkout.good(*words).out and not checkout.iso.exists()
+    assert says in done.stdout

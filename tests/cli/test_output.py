@@ -109,7 +109,7 @@ def test_a_dry_run(checkout: Checkout) -> None:
 
 
 def test_a_dry_run_of_a_start(checkout: Checkout) -> None:
-    words = ("start", "--nvm=2", "--nrouters=0", "--net=userspace", "--dry-run", "-o", "json")
+    words = ("start", "--name=dry", "--nvm=2", "--nrouters=0", "--net=userspace", "--dry-run", "-o", "json")
     with tempfile.TemporaryDirectory(prefix="xc-", dir="/tmp") as folder:  # short enough for sockets
         outlook = json.loads(checkout.good(*words, env={"XCLUSTER_WORKSPACE": folder}).out)
         assert not (Path(folder) / "run").exists()

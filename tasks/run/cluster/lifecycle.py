@@ -114,6 +114,7 @@ def _added(project: Project) -> tuple[Node, ...]:
     alive = running(project.workspace.cluster(settings.name))
     if not alive:
         raise UserError(f"cluster '{settings.name}' is not running", "start it: xc start")
+    Running(project.workspace.cluster(settings.name)).check()
     numbers = _numbers(project)
     twice = [number for number in numbers if number in alive]
     if twice:

@@ -53,11 +53,13 @@ class Request:
         except ValueError:
             raise Unsure from None
         numbers = glance.numbers(os.path.join(self.run, self.place.cluster))
+        if not numbers:
+            raise Unsure
         if number not in numbers:
             nodes = ", ".join(map(str, numbers))
             raise UserError(
                 f"cluster '{self.place.cluster}' has no running node {number}",
-                f"there are: {nodes}" if nodes else "no cluster is running: xc start",
+                f"there are: {nodes}",
             )
         return number
 
@@ -133,7 +135,7 @@ def _rsh(request: Request) -> int:
     own = os.path.join(keys, "id_ed25519")
     host_keys = os.path.join(keys, request.place.cluster, "known_hosts")
     program = _find("ssh")
-    if program is None or not os.path.isfile(own):
+    if program is None or not os.path.isfile(own) or node.pid is None:
         raise Unsure
     command = list(request.words.args[1:])
     if "bg" in request.words.options:

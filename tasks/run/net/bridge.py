@@ -67,7 +67,7 @@ class BridgeNet:
         """End the holder, and with it all that is in its namespace; or remove our links."""
         place = net_state.intact_place(cluster)
         if place and place.own:
-            namespace.end(place)
+            namespace.end(place, cluster)
         elif place:
             self._leave(cluster, place)
         files.remove(cluster.net)

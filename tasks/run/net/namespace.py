@@ -92,7 +92,7 @@ def make(cluster: ClusterDir) -> NetPlace:
         answer = order(cluster, {})
         marks = {name: Mark.of(int(answer[name])) for name in ("inner", "uplink")}
     except BaseException:
-        end(place)
+        end(place, cluster)
         holder.state.unlink()
         raise
     place = place.model_copy(update=marks)
@@ -118,8 +118,14 @@ def order(cluster: ClusterDir, what: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def end(place: NetPlace) -> None:
-    """End the outer process: the inner one kills what is in the namespace, and ends."""
+def end(place: NetPlace, cluster: ClusterDir) -> None:
+    """End the outer process: the inner one kills what is in the namespace, and ends.
+
+    A copy of another cluster's files names the namespace of that one, which is left alone.
+    """
+    marks = [mark for mark in (place.holder, place.inner, place.uplink) if mark]
+    if not all(records.is_of(mark, cluster.net / PLACE) for mark in marks):
+        return
     if place.holder:
         place.holder.end()
     until = time.monotonic() + PATIENCE

@@ -50,8 +50,3 @@ def cables(own: NodeDir) -> Cables:
 def _advice(own: NodeDir) -> str:
     cluster, number = own.root.parent.name, own.root.name
     return f"`xc scalein --name={cluster} {number}` removes this node, `xc stop --name={cluster}` the cluster"
-
-
-def has_mark(own: NodeDir) -> bool:
-    """Whether the file of a node names a process, even if the rest of the file is damaged."""
-    return records.mark(own.state) is not None

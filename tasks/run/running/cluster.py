@@ -11,6 +11,7 @@ from typing import Self
 
 from tasks.base import files
 from tasks.base.errors import UserError
+from tasks.base.node_names import node_name
 from tasks.base.paths import ClusterDir, NodeDir, Workspace
 from tasks.base.records import Damaged
 from tasks.definitions.schema import Node
@@ -97,7 +98,17 @@ class Running:
         """All that is wrong with its files."""
         if not self.directory.root.is_dir():
             return [Damaged(self.directory.root, "the directory is gone", net_state.advice(self.directory))]
-        return state.damages(self.directory)
+        lost = sorted(set(processes.nodes(self.directory)) - set(self.numbers))
+        return state.damages(self.directory) + [self._lost(number) for number in lost]
+
+    def _lost(self, number: int) -> Damaged:
+        why = f"the directory is gone, but the machine of {node_name(number)} runs"
+        return Damaged(self.node(number).root, why, net_state.advice(self.directory))
+
+    def check(self) -> None:
+        """Raise the first Damaged, for who is going to add something to the cluster."""
+        for damage in self.damages:
+            raise damage
 
     @property
     def numbers(self) -> list[int]:
@@ -114,8 +125,9 @@ class Running:
 
     def alive(self) -> dict[int, int]:
         """The nodes that run: number -> pid. One whose file is damaged is found by its process."""
-        pids = {number: self.pid(number) for number in self.numbers}
-        return {number: pid for number, pid in pids.items() if pid}
+        pids = {number: qemu.BACKEND.pid(self.node(number)) for number in self.numbers}
+        machines = {} if all(pids.values()) else processes.nodes(self.directory)
+        return {number: running for number, pid in pids.items() if (running := pid or machines.get(number))}
 
     def alive_nodes(self) -> list[Node]:
         """What the nodes that run were started as. Raises Damaged."""
@@ -123,11 +135,7 @@ class Running:
 
     def pid(self, number: int) -> int | None:
         """The machine of one node; None when it does not run."""
-        own = self.node(number)
-        if pid := qemu.BACKEND.pid(own):
-            return pid
-        # Only where the file says nothing of a process is it worth to look at all of them.
-        return processes.node(self.directory, number) if not node_state.has_mark(own) else None
+        return qemu.BACKEND.pid(self.node(number)) or processes.nodes(self.directory).get(number)
 
     def at(self, number: int) -> tuple[str, int]:
         """Address and port of a node's ssh server. Raises Damaged, or UserError if it cannot be reached."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tasks.base import progress
 from tasks.base.helper import MARK
+from tasks.base.node_names import number_in
 from tasks.base.paths import ClusterDir, Workspace
 from tasks.base.records import Mark
 
@@ -46,11 +47,14 @@ def clusters(workspace: Workspace) -> set[str]:
     return {process.owner for process in _every(workspace) if not process.owner.startswith(".")}
 
 
-def node(cluster: ClusterDir, number: int) -> int | None:
-    """The machine of a node, found by its command line; None when it does not run."""
-    name = cluster.node(number).root.name
-    named = (process for process in of(cluster) if f"{name},process={name}" in process.argv)
-    return next((process.mark.pid for process in named), None)
+def nodes(cluster: ClusterDir) -> dict[int, int]:
+    """The machines of a cluster, found by their command lines: number of the node -> pid."""
+    machines = {}
+    for process in of(cluster):
+        names = [word.partition(",process=")[2] for word in process.argv if ",process=" in word]
+        for number in filter(None, map(number_in, names)):
+            machines[number] = process.mark.pid
+    return machines
 
 
 def end(cluster: ClusterDir) -> int:

@@ -42,14 +42,30 @@ def node_number(project: Project, word: str) -> int:
         nodes = ", ".join(map(str, running.numbers))
         raise UserError(
             f"cluster '{project.settings.name}' has no running node {number}",
-            f"there are: {nodes}" if nodes else "no cluster is running: xc start",
+            f"there are: {nodes}" if nodes else _advice(project),
         )
     return number
 
 
+def _advice(project: Project) -> str:
+    """What to do where the cluster has no nodes that one can reach."""
+    own, names = project.settings.name, [each.name for each in Running.all_left(project.workspace)]
+    if own in names:
+        return f"it is damaged: `xc stop --name={own}` ends it, `xc start --name={own}` replaces it"
+    return f"name one that runs: --name={' or --name='.join(names)}" if names else "start one: xc start"
+
+
 def ssh_at(project: Project, number: int) -> tuple[str, int]:
-    """Address and port of a running node's ssh server."""
-    return Running.get(project.workspace, project.settings.name).at(number)
+    """Address and port of a running node's ssh server. UserError when its machine has ended."""
+    cluster = Running.get(project.workspace, project.settings.name)
+    at = cluster.at(number)
+    if not cluster.pid(number):
+        name = cluster.name
+        raise UserError(
+            f"{node_name(number)} is dead: its QEMU has ended",
+            f"xc logs --name={name} {number} shows its console; xc scalein --name={name} {number} removes it",
+        )
+    return at
 
 
 def to_node(project: Project, number: int, command: Sequence[str] = ()) -> list[str]:

@@ -70,6 +70,9 @@ def _damages(cluster: ClusterDir) -> Iterator[Damaged]:
 def _expected(cluster: ClusterDir) -> Iterator[tuple[Path, type[Record]]]:
     """The files that are there, and those that must be."""
     must = {cluster.state, *(cluster.node(number).state for number in node_state.numbers(cluster))}
+    record = records.intact(cluster.state, ClusterRecord)
+    if record and record.settings.net == "bridge":
+        must.add(cluster.net / net_state.PLACE)
     for pattern, model in FILES.items():
         paths = set(cluster.root.glob(pattern)) | {path for path in must if path.match(pattern)}
         for path in sorted(paths):

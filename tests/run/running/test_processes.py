@@ -11,18 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from tasks.base import helper, proc
+from tasks.base import helper, proc, records
 from tasks.base.paths import ClusterDir, Workspace
+from tasks.base.records import Damaged, Mark
 from tasks.definitions.settings import Settings
 from tasks.run.cluster import ending
 from tasks.run.inspect import status
 from tasks.run.net import host_support, userspace
 from tasks.run.net.bridge import BACKEND as BRIDGE
+from tasks.run.net.net_state import PLACE, NetPlace
 from tasks.run.net.protocol import Ports
 from tasks.run.running import processes
 from tasks.run.running.cluster import Running
 from tests.conftest import eventually
 from tests.ports import free_pair
+from tests.run.running.clusters import started
 
 SLEEP = "import time; print('ready', flush=True); time.sleep(600)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
@@ -274,3 +277,55 @@ def test_a_namespace_whose_record_is_damaged(workspace: Workspace) -> None:
     assert ending.stop(workspace, "c")
     eventually(lambda: not any(proc.started_at(pid or 0) for pid in all_pids), 10)
     assert list(workspace.run.iterdir()) == []
+
+
+def test_a_copy_of_a_clusters_files_is_not_that_cluster(workspace: Workspace, programs: Programs) -> None:
+    """What it names belongs to the original, and stays."""
+    original = workspace.cluster("original")
+    machine = programs.python(env=marked(original))
+    holder = programs.python(env=marked(original))
+    started(
+        workspace,
+        Settings(name="original", net="bridge", nvm=1, nrouters=0),
+        pid=machine.pid,
+        start=proc.started_at(machine.pid),
+    )
+    mark = Mark.of(holder.pid)
+    original.net.mkdir()
+    records.write(original.net / PLACE, NetPlace(own=True, user=False, holder=mark, inner=mark))
+    shutil.copytree(original.root, workspace.cluster("copy").root)
+    copy = Running(workspace.cluster("copy"))
+    assert copy.alive() == {} and Running(original).alive() == {1: machine.pid}
+    assert ending.stop(workspace, "copy") and not copy.directory.root.exists()
+    assert machine.poll() is None and holder.poll() is None
+    assert ending.stop(workspace, "original")
+    assert machine.wait(10) is not None and holder.wait(10) is not None
+
+
+def test_files_that_were_moved_with_their_workspace_still_count(tmp_path: Path, programs: Programs) -> None:
+    before = Workspace(tmp_path / "before")
+    machine = programs.python(env=marked(before.cluster("c")))
+    started(
+        before,
+        Settings(name="c", net="userspace", nvm=1, nrouters=0),
+        pid=machine.pid,
+        start=proc.started_at(machine.pid),
+    )
+    before.root.rename(tmp_path / "after")
+    assert ending.stop(Workspace(tmp_path / "after"), "c")
+    assert machine.wait(10) is not None
+
+
+def test_a_machine_whose_directory_is_gone_is_a_damage(workspace: Workspace, programs: Programs) -> None:
+    cluster = started(workspace, Settings(name="c", net="userspace", nvm=1, nrouters=0))
+    machine = programs.python(SLEEP, "-name", "vm-002,process=vm-002", env=marked(cluster))
+    damages = [damage for damage in Running(cluster).damages if damage.path == cluster.node(2).root]
+    assert [damage.why for damage in damages] == ["the directory is gone, but the machine of vm-002 runs"]
+    assert processes.nodes(cluster) == {2: machine.pid}
+
+
+def test_bridges_without_the_file_of_their_namespace_are_a_damage(workspace: Workspace) -> None:
+    cluster = started(workspace, Settings(name="c", net="bridge", nvm=1, nrouters=0))
+    assert cluster.net / PLACE in {damage.path for damage in Running(cluster).damages}
+    with pytest.raises(Damaged):
+        Running(cluster).check()
