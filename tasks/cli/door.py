@@ -12,7 +12,7 @@ from importlib import import_module
 
 from tasks.base import output, progress
 from tasks.base.errors import UsageError, UserError, unknown
-from tasks.cli import table
+from tasks.cli import form_of_errors, table
 from tasks.project import command_line
 from tasks.project.command_line import Needs, Reads, Verb, Words
 
@@ -58,17 +58,31 @@ def _verb_or_task(argv: list[str]) -> int:
         from tasks.cli.upstream import answer
 
         return answer.answer(row.upstream, argv)
+    form_of_errors.choose(argv, table.VERBS)
     words = command_line.parse(argv, table.VERBS)
     if words.row is None:
         return _task(argv)
+    front = command_line.common(argv[: argv.index(words.row.name)])[1]
+    _check_front(front, words.row)
     if "help" in words.options:
         return _help(words.row)
     output.expect_json(words.json)
     progress.configure(words.options)
     if words.needs is Needs.BUILDS:
         # doit sees no words behind the verb: `a=b` among them would be a setting of its own.
-        return _doit([*command_line.common(argv[: argv.index(words.row.name)])[1], words.row.name], words)
+        return _doit([*front, words.row.name], words)
     return _act(words)
+
+
+def _check_front(front: list[str], row: Verb) -> None:
+    """Raise UsageError for words before a verb that nobody would read."""
+    for word in front:
+        if word.startswith("-"):
+            problem = f"the option '{word}' stands before the verb '{row.name}'; options of a verb follow it"
+            raise UsageError(problem, command_line.usage(row))
+        if row.needs is not Needs.BUILDS:
+            wrong = _unknown(word) or f"'{word}' stands before the verb '{row.name}', which builds nothing"
+            raise UsageError(wrong, command_line.usage(row))
 
 
 def _help(row: Verb | None) -> int:
@@ -100,9 +114,16 @@ def _task(argv: list[str]) -> int:
 
 def _unknown(word: str) -> str | None:
     """What is wrong with the first word, if it is neither a verb, a task, a target nor a word of doit."""
-    if word.startswith("-") or any(sign in word for sign in ":/*=") or word in (*table.VERBS, *table.NOUNS):
+    if word.startswith("-"):
+        return f"unknown option '{word}': only {_common_options()} may stand without a verb"
+    if any(sign in word for sign in ":/*=") or word in (*table.VERBS, *table.NOUNS):
         return None
     return unknown("verb", word, [*table.VERBS, *table.NOUNS])
+
+
+def _common_options() -> str:
+    options = (*command_line.COMMON, command_line.DRY_RUN)
+    return ", ".join(command_line.dashes(option.name) for option in options)
 
 
 def _doit(names: list[str], words: Words) -> int:

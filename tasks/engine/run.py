@@ -1,6 +1,8 @@
 """doit's settings, and a run of it: with our exit codes, and without tracebacks for a user's mistake."""
 
+import contextlib
 import importlib
+import io
 import signal
 import sys
 from pathlib import Path
@@ -14,6 +16,8 @@ from tasks.engine.fresh import SizedChecker
 from tasks.engine.kit import Tasks
 from tasks.engine.loader import Loader
 from tasks.engine.reporter import Reporter
+
+TELLING = (["list"], ["info"], ["help"])  # words of doit that change nothing
 
 
 def config(db: Path, default_tasks: list[str]) -> dict[str, Any]:
@@ -32,21 +36,27 @@ def config(db: Path, default_tasks: list[str]) -> dict[str, Any]:
 
 
 def run(dodo: Path, words: list[str]) -> int:
-    """Let doit do `words` with the tasks of `dodo`; its exit code 3 (wrong words) is our 2."""
+    """Let doit do `words` with the tasks of `dodo`; its exit code 3 (wrong words) is our 2.
+
+    Raises UsageError for a task that is not there, OSError if stdout cannot be written to.
+    """
     from doit.doit_cmd import DoitMain
 
     module = importlib.import_module(dodo.stem)
     loader = Loader(module)
     main = DoitMain(loader, config_filenames=())
     main.BIN_NAME = "xc"
-    if words[:1] in (["list"], ["info"], ["help"]):  # they change nothing: whoever reads may have seen enough
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # doit shows a traceback if a write fails, so what only tells is written when doit has ended.
+    text = io.StringIO()
+    telling = contextlib.redirect_stdout(text) if words[:1] in TELLING else contextlib.nullcontext()
     try:
-        code = int(main.run(words) or 0)
+        with telling:
+            code = int(main.run(words) or 0)
     except SystemExit:
         if loader.problem is None:
             raise
         raise loader.problem from None
+    sys.stdout.write(text.getvalue())
     return 2 if code == 3 else EXIT.code or code
 
 

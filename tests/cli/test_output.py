@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.base.errors import nearest, unknown
-from tests.conftest import Checkout
+from tests.conftest import ROOT, Checkout
 
 
 def shell(checkout: Checkout, script: str) -> "subprocess.CompletedProcess[str]":
@@ -44,6 +44,19 @@ def test_a_reader_that_has_seen_enough(checkout: Checkout, words: str) -> None:
     assert done.stdout.split()[-1] in (("0", "1") if words == "doctor" else ("0", "141"))
 
 
+@pytest.mark.parametrize("words", ["list", "list --all", "info image:base"])
+def test_a_full_stdout_of_more_than_a_buffer(words: str) -> None:
+    """The repository's own tasks fill the buffer of stdout while doit still writes."""
+    script = f"export XCLUSTER_OVLPATH=; PYTHONUNBUFFERED=1 {sys.executable} -m tasks {words} "
+    full, closed = (
+        subprocess.run(["bash", "-c", script + end], cwd=ROOT, capture_output=True, text=True, check=False)
+        for end in (">/dev/full", "| true; echo ${PIPESTATUS[0]}")
+    )
+    assert (full.returncode, full.stderr.count("\n")) == (1, 1), full.stderr
+    assert full.stderr.startswith("error: cannot write to stdout")
+    assert (closed.stdout, closed.stderr) == ("0\n", "")
+
+
 @pytest.mark.parametrize(
     ("line", "status"),
     [
@@ -69,6 +82,49 @@ def test_errors_as_json(checkout: Checkout) -> None:
     assert ran.out == "" and "no running node 9" in error["error"] and "xc start" in error["hint"]
     ran = checkout.bad("start", "--image=bse", "-o", "json", code=2, says=())
     assert "unknown image 'bse'" in json.loads(ran.err)["error"]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("nosuch -o json", "unknown verb 'nosuch'"),
+        ("status --nosuch -o json", "unknown option '--nosuch'"),
+        ("status -o=json --nosuch", "unknown option '--nosuch'"),
+        ("ovl:nosuch -o json", "unknown task 'ovl:nosuch'"),
+        ("-o json", "unknown option '-o'"),
+        ("-o json status", "stands before the verb 'status'"),
+    ],
+)
+def test_wrong_words_as_json(checkout: Checkout, line: str, says: str) -> None:
+    ran = checkout.bad(*line.split(), code=2, says=())
+    error = json.loads(ran.err)
+    assert ran.out == "" and says in error["error"] and error["hint"]
+
+
+@pytest.mark.parametrize("line", ["nosuch", "status --nosuch", "status nosuch", "ovl:nosuch", "--nosuch"])
+def test_wrong_words_as_events(checkout: Checkout, line: str) -> None:
+    ran = checkout.bad(*line.split(), "--progress=json", code=2, says=("nosuch",))
+    assert [each["event"] for each in events(ran.err)] == ["error"]
+
+
+def test_the_options_of_a_command_are_its_own(checkout: Checkout) -> None:
+    ran = checkout.bad("rsh", "999", "ls", "-o", "json", "--progress=json", code=1, says=())
+    assert not ran.err.startswith("{")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("-x", "unknown option '-x'"),
+        ("--foo", "unknown option '--foo'"),
+        ("--name=a status", "'--name=a' stands before the verb 'status'"),
+        ("nosuch status", "unknown verb 'nosuch'"),
+        ("ovl:a status", "'ovl:a' stands before the verb 'status'"),
+    ],
+)
+def test_no_word_before_a_verb_is_ignored(checkout: Checkout, line: str, says: str) -> None:
+    ran = checkout.bad(*line.split(), code=2, says=(says,))
+    assert ran.out == ""
 
 
 def events(text: str) -> list[dict[str, str]]:
