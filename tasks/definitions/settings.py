@@ -6,7 +6,7 @@ the topology.
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -173,17 +173,10 @@ def load(
     xcluster.yaml. `others` are the settings of topology and image; the one that counts least comes first.
     A variable that is no setting is left to overlays; an unknown option or key of the file is a problem.
     """
-    layers: list[tuple[str, dict[str, Any]]] = [
-        *((each.where, dict(each.values)) for each in others if not each.above_file),
-        ("xcluster.yaml: ", dict(file)),
-        *((each.where, dict(each.values)) for each in others if each.above_file),
-        ("__", {k[2:]: v for k, v in environ.items() if v and k.startswith("__") and is_setting(k[2:])}),
-        ("--", dict(words)),
-    ]
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
     problems = []
-    for where, layer in layers:
+    for where, layer in _layers(words, environ, file, others):
         for key, value in layer.items():
             name = str(key).replace("-", "_")
             if not is_setting(name) or (name == "mirrors" and where != "xcluster.yaml: "):
@@ -202,6 +195,22 @@ def load(
     wrong = _check(settings, origin)
     # A value that is wrong for one node must not be read as a number before the problem is told.
     return (settings.model_copy(update={"per_node": {}}) if wrong else settings), problems + wrong
+
+
+def _layers(
+    words: Mapping[str, str],
+    environ: Mapping[str, str],
+    file: Mapping[str, Any],
+    others: Sequence[SettingsLayer],
+) -> list[tuple[str, dict[str, Any]]]:
+    """What is set at each place, with the place as it is named in problems; the last one counts most."""
+    return [
+        *((each.where, dict(each.values)) for each in others if not each.above_file),
+        ("xcluster.yaml: ", dict(file)),
+        *((each.where, dict(each.values)) for each in others if each.above_file),
+        ("__", {k[2:]: v for k, v in environ.items() if v and k.startswith("__") and is_setting(k[2:])}),
+        ("--", dict(words)),
+    ]
 
 
 def _put(merged: dict[str, Any], name: str, value: Any) -> None:

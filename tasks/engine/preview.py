@@ -85,8 +85,9 @@ def reasons(kinds: Mapping[str, Any]) -> list[str]:
     """doit's reasons in words, one each."""
     lines = []
     for kind, things in kinds.items():
-        # doit gives them in another order each time.
-        first = min(things, key=str) if isinstance(things, list | tuple) and things else ""
+        if isinstance(things, list | tuple) and kind.endswith("file_dep"):
+            things = sorted(things, key=str)  # doit gives these in another order each time
+        first = things[0] if isinstance(things, list | tuple) and things else ""
         text = WORDS.get(kind, kind).format(Path(str(first)).name if kind != "uptodate_false" else "")
         more = len(things) - 1 if isinstance(things, list | tuple) and kind != "uptodate_false" else 0
         lines.append(text + (f" (and {more} more)" if more > 0 else ""))

@@ -269,7 +269,7 @@ def test_no_more_frames_than_are_wanted(most: int, texts: list[bytes]) -> None:
         (["netem", "1", "--delay=5ms"], 2, "no interface is given"),
         (["netem", "1", "eth1", "of"], 2, "Did you mean 'off'?"),
         (["netem", "1", "eth1", "off", "--loss=1%"], 2, "takes no options"),
-        (["netem", "1", "eth1", "--loss=1%", "--direction=up"], 2, "unknown choice 'up'"),
+        (["netem", "1", "eth1", "--loss=1%", "--direction=up"], 2, "unknown direction 'up'"),
         (["netem", "1", "eth1", "--delai=5ms"], 2, "--delay"),
         (["fakenet"], 2, "'fakenet' takes"),
         (["fakenet", "on"], 2, "unknown action 'on'"),
