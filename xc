@@ -2,6 +2,9 @@
 # xc VERB [OPTIONS] [WORDS]: the door to everything; sets up what is missing first. `xc help` lists the verbs.
 set -eu
 
+# A caller's settings for Python of its own: with another PYTHONHOME no module of ours is there.
+unset PYTHONHOME PYTHONSTARTUP PYTHONOPTIMIZE
+
 # Without another program where that can be: each takes a millisecond of every verb.
 here=$0
 [ ! -L "$0" ] || here=$(readlink -f "$0")

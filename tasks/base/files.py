@@ -52,7 +52,7 @@ def scratch(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn the operating system's errors about space and permission into a sentence."""
+    """Turn the operating system's errors about space, permission and the way to `path` into a sentence."""
     try:
         yield
     except OSError as error:
@@ -72,7 +72,17 @@ def explained(path: Path) -> Iterator[None]:
                 f"cannot write {where}: {error.strerror}",
                 "set XCLUSTER_WORKSPACE to a directory that you may write to",
             ) from error
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST) and _leads_to(error.filename, path):
+            raise UserError(
+                f"cannot make {path}: {error.filename}: {error.strerror}",
+                "remove what is in the way, or set XCLUSTER_WORKSPACE to a directory that you may write to",
+            ) from error
         raise
+
+
+def _leads_to(name: object, path: Path) -> bool:
+    """Whether an error names `path` itself or a directory above it, and not a file that its content is of."""
+    return isinstance(name, str | os.PathLike) and Path(name) in (path, *path.parents)
 
 
 def sweep(folder: Path, name: str = "*") -> None:

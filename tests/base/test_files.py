@@ -39,6 +39,26 @@ def test_atomic(tmp_path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("name", ["file", "file/below", "file/further/below"])
+def test_a_file_that_is_in_the_way(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("kept")
+    folder = tmp_path / name
+    with pytest.raises(UserError, match="cannot make") as refused, files.explained(folder):
+        folder.mkdir(parents=True)
+    assert str(tmp_path / "file") in str(refused.value) and (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_path_where_nothing_can_be_made() -> None:
+    folder = Path("/proc/nope")
+    with pytest.raises(UserError, match="cannot make /proc/nope"), files.explained(folder):
+        folder.mkdir()
+
+
+def test_an_error_of_another_file_is_not_explained_as_one_of_this(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), files.atomic(tmp_path / "file"):
+        (tmp_path / "source").read_text()
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
 def test_an_exception_leaves_what_was_there(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "file"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tasks.base import proc
 from tasks.base.errors import UsageError, UserError
-from tasks.base.paths import Workspace
+from tasks.base.paths import ClusterDir, Workspace
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.run.cluster.plan import Plan, Predecessor, held, predecessor
@@ -18,7 +18,7 @@ from tasks.run.net.protocol import NetBackend
 from tasks.run.net.userspace import check_length
 from tasks.run.node import accel, boot, qemu
 from tasks.run.node.protocol import NodeBackend
-from tasks.run.running import ports
+from tasks.run.running import ports, state
 from tasks.run.services import dns
 
 
@@ -32,7 +32,7 @@ def before_builds(
     _check_words(settings)
     settings = selection.decided(settings)
     directory = workspace.cluster(settings.name)
-    check_length(directory)
+    _check_place(directory)
     own = ports.choose(settings, workspace)
     nodes = nodes or settings.nodes()
     replaced = None if adds else predecessor(directory)
@@ -45,7 +45,7 @@ def before_builds(
 def early(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
     """Refuse whatever can be refused while the predecessor runs: what it holds counts as free."""
     _check_words(plan.settings)
-    check_length(plan.directory)
+    _check_place(plan.directory)
     problems = _machines(machines, plan.settings, plan.nodes, plan.predecessor)
     problems += nets.preflight(plan.nodes, plan.ports, plan.held)
     problems += dns.preflight(plan.settings, plan.workspace)
@@ -63,6 +63,13 @@ def late(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
 def _check_words(settings: Settings) -> None:
     if settings.wait == "ready" and not settings.kubernetes:
         raise UsageError("--wait=ready needs a cluster with Kubernetes", "start one: xc start --image=k8s")
+
+
+def _check_place(directory: ClusterDir) -> None:
+    check_length(directory)
+    obstacle = state.obstacle(directory)
+    if obstacle:
+        raise obstacle
 
 
 def _accel(settings: Settings, workspace: Workspace, kernel: Path | None) -> list[str]:

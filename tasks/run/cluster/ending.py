@@ -16,7 +16,7 @@ from tasks.build.credentials import kubeconfig
 from tasks.project.project import Does, Project
 from tasks.run.net.protocol import Ports
 from tasks.run.node import qemu
-from tasks.run.running import processes
+from tasks.run.running import processes, state
 from tasks.run.running.cluster import Running, locked, running
 from tasks.run.services import dns
 
@@ -31,17 +31,24 @@ def stop(workspace: Workspace, name: str) -> bool:
 
 
 def stop_running(directory: ClusterDir) -> bool:
-    """End every node at once, then the nets, then all else that belongs to it; then remove the directory."""
+    """End every node at once, then the nets, then all else that belongs to it; then remove the directory.
+
+    Raises UserError for something that is no directory: it is not ours, and stays.
+    """
+    obstacle = state.obstacle(directory)
+    if obstacle:
+        processes.end(directory)
+        raise obstacle
     there = directory.root.exists()
     if there:
-        own = [NodeDir(state.parent) for state in directory.root.glob("*/node.json")]
+        own = [NodeDir(path.parent) for path in directory.root.glob("*/node.json")]
         enders = [threading.Thread(target=_remove, args=[each]) for each in own]
         for ender in enders:
             ender.start()
         for ender in enders:
             ender.join()
-        for state in (directory.fakenet, directory.dns / "server.json"):
-            records.end(state)
+        for path in (directory.fakenet, directory.dns / "server.json"):
+            records.end(path)
         kubeconfig.leave(directory.kubeconfig)
         _take_down(Running(directory))
     lost = processes.end(directory)

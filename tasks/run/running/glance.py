@@ -65,7 +65,7 @@ def look(run: str, name: str) -> ClusterView | None:
     """The cluster `name` below the directory `run`; None when nothing of it is there. Raises Unsure."""
     root = os.path.join(run, name)
     if not os.path.isdir(root):
-        if _has_processes(root):
+        if os.path.lexists(root) or _has_processes(root):
             raise Unsure
         return None
     record = _record(os.path.join(root, "cluster.json"), CLUSTER)

@@ -3,10 +3,12 @@
 The models of nets and nodes are in their own rooms, net_state.py and node_state.py: those write them.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tasks.base import records
+from tasks.base.errors import UserError
 from tasks.base.node_names import number_in
 from tasks.base.paths import ClusterDir
 from tasks.base.records import Damaged, ProcessRecord, Record
@@ -42,6 +44,16 @@ FILES: Mapping[str, type[Record]] = {
     f"vm-*/{net_state.WIRE}": net_state.WireRecord,
     "vm-*/*.window": ProcessRecord,
 }
+
+
+def obstacle(cluster: ClusterDir) -> UserError | None:
+    """What is where the directory of a cluster should be, if that is no directory."""
+    if cluster.root.is_dir() or not os.path.lexists(cluster.root):
+        return None
+    return UserError(
+        f"{cluster.root} is in the way: the directory of the cluster '{cluster.root.name}' has to be there",
+        f"remove it (rm {cluster.root}), or choose another name with --name",
+    )
 
 
 def read(cluster: ClusterDir) -> ClusterRecord:

@@ -1,6 +1,7 @@
 """`$XCLUSTER env` and what else a script asks before it does anything: rows of the contract 1.2 and 1.3."""
 
 import os
+import shutil
 import subprocess
 import tempfile
 
@@ -190,6 +191,30 @@ def test_xc_is_found_from_anywhere(upstream: Upstream) -> None:
     assert upstream.good("./link ovld env").strip() == expected
     relative = f"cd {ROOT.parent} && CDPATH={upstream.root}/elsewhere; export CDPATH; {name}/xc ovld env"
     assert upstream.good(relative).strip() == expected
+
+
+def test_settings_for_another_python_do_not_reach_ours(upstream: Upstream) -> None:
+    """Neither the running Python, nor the one that sets up a .venv (it reads pyproject.toml first)."""
+    upstream.write("startup.py", "raise SystemExit('startup')\n")
+    variables = {
+        "PYTHONHOME": "/nowhere",
+        "PYTHONSTARTUP": f"{upstream.root}/startup.py",
+        "PYTHONOPTIMIZE": "2",
+    }
+    assert upstream.good(f"{ROOT}/xc ovld env", variables).strip() == str(ROOT / "ovl/env")
+    log = """env | grep -E '^PYTHON(HOME|STARTUP|OPTIMIZE)=' >>"$SEEN"; echo python >>"$SEEN" """
+    upstream.write("bin/python3", f'#!/bin/sh\n{log}\ncase "$2" in *ensurepip*) exit 0 ;; esac\nexit 1\n')
+    upstream.write("bin/apt-get", "#!/bin/sh\nexit 1\n")
+    upstream.write("fresh/pyproject.toml", "[project]\n", 0o644)
+    shutil.copy(ROOT / "xc", upstream.root / "fresh/xc")
+    seen = upstream.root / "seen"
+    tools = "qemu-system-x86_64 qemu-img mke2fs ssh socat dnsmasq depmod ip nft slirp4netns"
+    for program in tools.split():
+        upstream.write(f"bin/{program}", "#!/bin/sh\n")
+    path = f"{upstream.root}/bin:{os.environ['PATH']}"
+    ran = upstream.sh("fresh/xc help", {**variables, "PATH": path, "SEEN": str(seen)})
+    assert ran.code == 1 and "Python 3.11 or newer" in ran.err
+    assert set(seen.read_text().split()) == {"python"}
 
 
 def test_cache(upstream: Upstream) -> None:

@@ -118,3 +118,19 @@ def test_a_look_at_the_task_refuses_nothing(place: Place) -> None:
     """Only a start is checked."""
     shown = place.checkout.xc("info", "start", env=place.env)
     assert "replacing a running one" in shown.out and shown.err == ""
+
+
+@pytest.mark.parametrize("verb", ["start", "stop"])
+def test_a_file_where_the_directory_of_the_cluster_has_to_be(place: Place, verb: str) -> None:
+    path = place.workspace.cluster("newa").root
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("mine")
+    words = START if verb == "start" else ()
+    place.refuses(verb, "--name=newa", *words, status=1, says=(f"{path} is in the way", "rm "))
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("verb", ["status", "stop", "graph"])
+def test_a_workspace_that_cannot_be_made(checkout: Checkout, verb: str) -> None:
+    says = ("cannot make /proc/nope", "XCLUSTER_WORKSPACE")
+    checkout.bad(verb, code=1, says=says, env={"XCLUSTER_WORKSPACE": "/proc/nope"})
