@@ -192,8 +192,7 @@ def load(
     except ValidationError as error:
         problems += [_problem(detail, origin) for detail in error.errors()]
         return Settings(), problems
-    wrong = _check(settings, origin)
-    # A value that is wrong for one node must not be read as a number before the problem is told.
+    wrong = _check(settings, origin)  # nobody may read a wrong number of one node before that is told
     return (settings.model_copy(update={"per_node": {}}) if wrong else settings), problems + wrong
 
 
