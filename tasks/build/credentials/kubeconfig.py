@@ -166,6 +166,16 @@ def _read(path: Path) -> dict[str, Any]:
     return dict(content or {})
 
 
+def _takes(lock: Path) -> bool:
+    """Make the lock; False when somebody has it."""
+    with files.explained(lock):
+        try:
+            os.close(os.open(lock, os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            return False
+    return True
+
+
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """kubectl's lock: a file beside it, made and removed. UserError when somebody keeps it."""
@@ -173,18 +183,13 @@ def _locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = path.with_name(f"{path.name}.lock")
     until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            with files.explained(lock):
-                os.close(os.open(lock, os.O_CREAT | os.O_EXCL, 0o600))
-            break
-        except FileExistsError:
-            if time.monotonic() > until:
-                raise UserError(
-                    f"{path} is locked by {lock}",
-                    f"if no other program is writing it, remove the lock: rm {lock}",
-                ) from None
-            time.sleep(0.05)
+    while not _takes(lock):
+        if time.monotonic() > until:
+            raise UserError(
+                f"{path} is locked by {lock}",
+                f"if no other program is writing it, remove the lock: rm {lock}",
+            )
+        time.sleep(0.05)
     try:
         yield
     finally:
