@@ -145,11 +145,15 @@ def is_of(process: Mark, path: Path) -> bool:
 
     If there is nothing any more where that was, the directory has been moved here.
     """
+    own = owner(process.pid)
+    return own is None or not own.exists() or path.resolve().is_relative_to(own.resolve())
+
+
+def owner(pid: int) -> Path | None:
+    """What a process is for, as its environment says; None also when it has ended, or is another user's."""
     try:
-        words = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+        words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
-        return True  # it has ended, or is another user's, which nobody can end
+        return None
     prefix = f"{OWNER}=".encode()
-    owners = [os.path.realpath(os.fsdecode(word[len(prefix) :])) for word in words if word.startswith(prefix)]
-    place = os.path.realpath(path)
-    return not any(os.path.exists(owner) and not place.startswith(f"{owner}/") for owner in owners)
+    return next((Path(os.fsdecode(word[len(prefix) :])) for word in words if word.startswith(prefix)), None)

@@ -1,13 +1,12 @@
 """What this host has, what is missing and how to get it, and whether KVM works."""
 
-import json
 import os
 import shutil
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tasks.base import files, proc
+from tasks.base import files, output, proc
 from tasks.base.errors import UserError
 from tasks.build.kernel import kbuild
 from tasks.build.release import shipped
@@ -56,8 +55,7 @@ class Finding:
 def _doctor(project: Project) -> None:
     rows = findings(project)
     if project.words.options.get("o") == "json":
-        json.dump([asdict(each) for each in rows], sys.stdout, indent=1)
-        sys.stdout.write("\n")
+        output.as_json([asdict(each) for each in rows])
     else:
         for each in rows:
             sys.stdout.write(f"{each.state:<9} {each.what:<20} {each.text}\n")

@@ -1,6 +1,5 @@
 """The verb `images`: container images that are here, moved tags, and images made of a directory or a tar."""
 
-import json
 import os
 import sys
 import tarfile
@@ -8,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.base import files, proc, progress
+from tasks.base import files, output, proc, progress
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.base.paths import Workspace
 from tasks.build.containers import local_images, oci, pull
@@ -91,8 +90,7 @@ def _clusters(workspace: Workspace, ref: str) -> list[str]:
 def _ls(project: Project) -> None:
     table = rows(project)
     if project.words.options.get("o"):
-        json.dump(table, sys.stdout, indent=1)
-        sys.stdout.write("\n")
+        output.as_json(table)
         return
     if not table:
         progress.say("no definition lists container images, and there are none in the workspace")

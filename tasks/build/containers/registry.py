@@ -1,11 +1,10 @@
 """The verb `registry`: a private registry on the host, for guests that pull while they run."""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.base import files, proc, progress
+from tasks.base import files, output, proc, progress
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.build.containers import local_images, oci, pull, registry_api, registry_server
 from tasks.build.containers.registry_places import Mirror
@@ -104,7 +103,7 @@ def _status(project: Project, server: Server) -> None:
         "log": str(server.log),
     }
     if project.words.options.get("o"):
-        _print_json(facts)
+        output.as_json(facts)
         return
     where = (
         f"runs at {facts['url']}, for guests {facts['guests']}, pid {facts['pid']}"
@@ -120,16 +119,11 @@ def _ls(project: Project, server: Server) -> None:
         for name, tag, digest in registry_server.images(server)
     ]
     if project.words.options.get("o"):
-        _print_json(rows)
+        output.as_json(rows)
         return
     for row in rows:
         size = progress.amount(int(str(row["size"])))
         sys.stdout.write(f"{row['image']:<48} {size:>10}  {row['digest']}\n")
-
-
-def _print_json(value: object) -> None:
-    json.dump(value, sys.stdout, indent=1)
-    sys.stdout.write("\n")
 
 
 def _cache(project: Project, server: Server, references: Sequence[image_reference.Reference]) -> None:

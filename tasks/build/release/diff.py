@@ -5,13 +5,12 @@ same; 1: they differ; 2: wrong words, or something that cannot be read.
 """
 
 import itertools
-import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tasks.base import files
+from tasks.base import files, output
 from tasks.base.errors import UsageError, UserError
 from tasks.build.release import listing
 from tasks.project.project import Does, Project
@@ -36,8 +35,7 @@ def _diff(project: Project) -> None:
     with files.scratch(project.workspace.root / "diff") as scratch:
         differences = list(compare(one, other, scratch))
     if form == "json":
-        json.dump([asdict(each) for each in differences], sys.stdout, indent=1)
-        sys.stdout.write("\n")
+        output.as_json([asdict(each) for each in differences])
     else:
         for each in differences:
             sys.stdout.write(f"{each.kind:<10} {each.path}{f'  ({each.detail})' if each.detail else ''}\n")

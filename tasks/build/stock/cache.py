@@ -1,12 +1,11 @@
 """The cache of downloads: what is in it, who needs it, and what may go."""
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tasks.base import files, progress
+from tasks.base import files, output, progress
 from tasks.base.errors import UserError
 from tasks.build.image import disk
 from tasks.build.sources import artifact, requested
@@ -145,8 +144,7 @@ def _packages(project: Project) -> dict[tuple[str, str], tuple[str, ...]]:
 def _ls(project: Project) -> None:
     cached = entries(project)
     if project.words.options.get("o") == "json":
-        json.dump([asdict(each) for each in cached], sys.stdout, indent=1)
-        sys.stdout.write("\n")
+        output.as_json([asdict(each) for each in cached])
         return
     for each in cached:
         users = " ".join(each.users[:4]) + (" ..." if len(each.users) > 4 else "")

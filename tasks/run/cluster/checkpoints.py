@@ -4,7 +4,6 @@ All nodes are saved at one moment, and restored together: any number of times, a
 """
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -222,8 +221,7 @@ def _target(project: Project, saved: Checkpoint) -> str:
 def _list(project: Project) -> None:
     checkpoints = [_describe(project.workspace, each) for each in checkpoint.every(project.workspace)]
     if project.words.options.get("o"):
-        json.dump(checkpoints, sys.stdout, indent=1)
-        sys.stdout.write("\n")
+        output.as_json(checkpoints)
         return
     if not checkpoints:
         progress.say("there are no checkpoints; `xc checkpoint save NAME` makes one")

@@ -1,11 +1,10 @@
 """The verbs that disturb a running cluster's links: `link` unplugs a NIC, `netem` adds delay and loss."""
 
-import json
 import sys
 from dataclasses import asdict
 from typing import Any
 
-from tasks.base import files, progress, records
+from tasks.base import files, output, progress, records
 from tasks.base.errors import UsageError, unknown
 from tasks.project.project import Does, Project
 from tasks.run.inspect import nics
@@ -112,8 +111,7 @@ def _list(project: Project, word: str, interface: str) -> None:
 
 def _show(project: Project, rows: list[dict[str, Any]], line: str) -> None:
     if project.words.options.get("o"):
-        json.dump(rows, sys.stdout, indent=1)
-        sys.stdout.write("\n")
+        output.as_json(rows)
         return
     for row in rows:
         sys.stdout.write(f"{line.format_map(row)}\n")

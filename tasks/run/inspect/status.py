@@ -1,11 +1,10 @@
 """a running cluster ──status──> what it is and which of its nodes live, or what is wrong with its files"""
 
-import json
 import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tasks.base import progress
+from tasks.base import output, progress
 from tasks.base.node_names import node_name
 from tasks.base.paths import Workspace
 from tasks.base.records import Damaged
@@ -122,8 +121,7 @@ def _status(project: Project) -> None:
     if options.get("o") == "json":
         shown = [each.as_dict() for each in clusters]
         one = shown[0] if shown else None
-        json.dump(shown if options.get("all") else one, sys.stdout, indent=1)
-        sys.stdout.write("\n")
+        output.as_json(shown if options.get("all") else one)
         return
     if not clusters:
         progress.say(f"cluster '{name}' is not running")

@@ -12,15 +12,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.base import progress
-from tasks.base.helper import MARK
+from tasks.base import progress, records
 from tasks.base.node_names import number_in
 from tasks.base.paths import ClusterDir, Workspace
 from tasks.base.records import Mark
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
 ROUNDS = 3
-_MARK = f"{MARK}=".encode()
 # What stands first on the command line of a machine, and of a DNS server.
 _MACHINE = re.compile(r"qemu-system-[a-z0-9_]+")
 _SERVER = re.compile(r"dnsmasq|coredns")
@@ -82,19 +80,18 @@ def _every(workspace: Workspace) -> Iterator[Process]:
         if pid in spared:
             continue
         argv = tuple(os.fsdecode(word) for word in _words(folder / "cmdline"))
-        owner = _owner(folder, argv, workspace.run)
+        owner = _owner(pid, argv, workspace.run)
         if owner and _sees(folder, workspace):
             mark = Mark.of(pid)
             if mark.running:
                 yield Process(mark, argv, owner)
 
 
-def _owner(folder: Path, argv: Sequence[str], run: Path) -> str | None:
+def _owner(pid: int, argv: Sequence[str], run: Path) -> str | None:
     """The name of the cluster in `run` that a process is for."""
-    for word in _words(folder / "environ"):
-        if word.startswith(_MARK):
-            path = Path(os.fsdecode(word[len(_MARK) :]))
-            return path.name if os.path.realpath(path.parent) == os.path.realpath(run) else None
+    path = records.owner(pid)
+    if path is not None:
+        return path.name if os.path.realpath(path.parent) == os.path.realpath(run) else None
     return _named(argv, run) if _is_ours(argv) else None
 
 

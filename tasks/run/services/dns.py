@@ -6,13 +6,12 @@ needed while a cluster has a running node, or after `dns start`; this is looked 
 """
 
 import contextlib
-import json
 import socket
 import sys
 from pathlib import Path
 from typing import Any
 
-from tasks.base import files, progress, records
+from tasks.base import files, output, progress, records
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.base.paths import ClusterDir, Workspace
 from tasks.base.records import Damaged
@@ -247,8 +246,7 @@ def _status(project: Project) -> None:
         "own": {each.name: dns_server.running(inner) for each in users if (inner := _inner(each))},
     }
     if project.words.options.get("o"):
-        json.dump(facts, sys.stdout, indent=1)
-        sys.stdout.write("\n")
+        output.as_json(facts)
         return
     for name, own in facts["own"].items():
         how = f"process {own}" if own else "not running"
