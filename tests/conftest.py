@@ -23,7 +23,7 @@ from tasks.base import files
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("tasks", "dodo.py", "xc", "pyproject.toml")
 TASK_LINE = re.compile(r"^([a-z]+(?::\S+)?) {2,}(?!done in )\S")
-MACHINES = ("boot", "overlays", "k8s", "kernels")  # directories
+MACHINES = ("boot", "overlays", "k8s", "kernels", "faults/test_machine.py")  # directories, and a file
 # These take long and share nothing: one boots nothing, the other has workspaces and a network of its own.
 BESIDE = ("tests/boot/test_compile.py", "tests/boot/test_release.py")
 OURS = (
@@ -66,7 +66,8 @@ class Apart(LoadScopeScheduling):  # type: ignore[misc]
         file = nodeid.partition("::")[0]
         if is_beside(nodeid):
             return file
-        return "machines" if file.split("/")[1] in MACHINES else nodeid
+        with_machines = any(file.removeprefix("tests/").startswith(place) for place in MACHINES)
+        return "machines" if with_machines else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Apart:

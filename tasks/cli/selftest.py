@@ -8,13 +8,15 @@ from tasks.base.errors import UserError
 from tasks.project.project import Does, Project
 
 TWO = "--numprocesses=2"  # one of the processes has all tests that boot machines (tests/conftest.py)
-LONG = ("tests/overlays", "tests/kernels", "tests/k8s")  # left out of a run that does not name them
+# Left out of a run that does not name them.
+LONG = ("tests/overlays", "tests/kernels", "tests/k8s", "tests/faults")
 # What each set is to pytest; docs/testing.md says what it proves.
 SETS: Mapping[str, Sequence[str]] = {
     "quick": (TWO, "-m", "not boot"),
     "overlays": LONG[:1],
     "kernels": LONG[1:2],
-    "k8s": LONG[2:],
+    "k8s": LONG[2:3],
+    "faults": LONG[3:],
     "all": (TWO, "tests", *LONG),
 }
 

@@ -175,11 +175,12 @@ TOOL = (
         "test",
         "tasks.cli.selftest",
         "run what CI runs, which boots virtual machines; `test quick` runs what boots none, `test overlays`, "
-        "`test kernels` and `test k8s` all overlays, all kernels and Kubernetes, `test all` everything",
-        "[quick|overlays|kernels|k8s|all] [PYTEST WORDS...]",
+        "`test kernels`, `test k8s` and `test faults` all overlays, all kernels, Kubernetes "
+        "and odd inputs, `test all` everything",
+        "[quick|overlays|kernels|k8s|faults|all] [PYTEST WORDS...]",
         examples=("xc test tests/cli", "xc test overlays -k iperf"),
         reads=Reads.ALL,
-        actions=("quick", "overlays", "kernels", "k8s", "all"),
+        actions=("quick", "overlays", "kernels", "k8s", "faults", "all"),
     ),
 )
 

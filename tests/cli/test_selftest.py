@@ -44,7 +44,8 @@ def collected(*words: str) -> set[str]:
 
 def files(*folders: str) -> set[str]:
     """The files with tests below these folders."""
-    paths = [path for folder in folders for path in (ROOT / "tests" / folder).rglob("test_*.py")]
+    places = [ROOT / "tests" / folder for folder in folders]
+    paths = [path for place in places for path in (*place.rglob("test_*.py"), place) if path.is_file()]
     return {str(path.relative_to(ROOT)) for path in paths}
 
 
