@@ -6,7 +6,7 @@ import io
 import signal
 import sys
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
 
 from tasks.base import output
@@ -38,11 +38,21 @@ def config(db: Path, default_tasks: list[str]) -> dict[str, Any]:
 def run(dodo: Path, words: list[str]) -> int:
     """Let doit do `words` with the tasks of `dodo`; its exit code 3 (wrong words) is our 2.
 
-    Raises UsageError for a task that is not there, OSError if stdout cannot be written to.
+    A run that removed damaged content is repeated once. Raises UsageError for a task that is not there,
+    OSError if stdout cannot be written to.
     """
+    module = importlib.import_module(dodo.stem)
+    code = _run(module, words)
+    if EXIT.again:
+        EXIT.repeat()
+        code = _run(module, words)
+    return 2 if code == 3 else EXIT.code or code
+
+
+def _run(module: ModuleType, words: list[str]) -> int:
+    """One run of doit; its own exit code."""
     from doit.doit_cmd import DoitMain
 
-    module = importlib.import_module(dodo.stem)
     loader = Loader(module)
     main = DoitMain(loader, config_filenames=())
     main.BIN_NAME = "xc"
@@ -57,7 +67,7 @@ def run(dodo: Path, words: list[str]) -> int:
             raise
         raise loader.problem from None
     sys.stdout.write(text.getvalue())
-    return 2 if code == 3 else EXIT.code or code
+    return code
 
 
 def reported(tasks: Tasks) -> Tasks:

@@ -7,12 +7,13 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from tasks.base import files, proc
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.build.kernel import initramfs, kbuild, kconfig, vmlinux
-from tasks.build.sources import requested
+from tasks.build.sources import artifact, requested
 from tasks.definitions.package_request import PackageRequest
 from tasks.definitions.schema import Kernel
 from tasks.engine import kit
@@ -55,6 +56,7 @@ def _recipe(project: Project, kernel: Kernel) -> kit.Recipe:
             deps=[project.workspace.stamp("suite", suite)],
             code=(initramfs, cpio, ext4, vmlinux),
             packages=(packages, shell),
+            keeps=partial(files.tree_files, project.workspace.kernel(kernel.name)),
         )
     assert kernel.source
     fragments = kconfig.load(project.root / "kernel" / "fragments", kernel.fragments)
@@ -65,6 +67,7 @@ def _recipe(project: Project, kernel: Kernel) -> kit.Recipe:
         deps=[project.workspace.stamp("artifact", kernel.source.name), *patches],
         code=(kbuild, kconfig, ext4),
         artifacts=(kernel.source,),
+        keeps=partial(files.tree_files, project.workspace.kernel(kernel.name)),
     )
 
 
@@ -130,12 +133,12 @@ def _work(site: Site, kernel: Kernel) -> Path:
 
 def _configured(kernel: Kernel, fragments: Fragments, epoch: int, site: Site) -> kbuild.Tree:
     assert kernel.source
-    stamp = files.read_json(site.workspace.stamp("artifact", kernel.source.name))
+    source = artifact.content(kernel.source.name, site.workspace)
     work = _work(site, kernel)
     patches = [ROOT / "kernel" / patch for patch in kernel.patches]
     log = site.workspace.log(f"kernel:{kernel.name}")
     log.unlink(missing_ok=True)
-    kbuild.unpack(site.workspace.content(stamp["sha256"]), stamp["sha256"], patches, work / "source")
+    kbuild.unpack(source, source.name, patches, work / "source")
     build_tree = kbuild.Tree(work / "source", work / "objects", epoch, log)
     build_tree.configure(fragments)
     return build_tree

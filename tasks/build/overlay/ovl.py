@@ -10,6 +10,7 @@ from tasks.base.errors import DefinitionError, UserError
 from tasks.base.paths import Workspace
 from tasks.build.overlay import host_libraries, tar_script
 from tasks.build.sources import apt, requested
+from tasks.build.sources.artifact import content as artifact_of
 from tasks.definitions import image_chain, iso_choice
 from tasks.definitions.package_request import BaseImage, PackageRequest
 from tasks.definitions.schema import Image, Overlay
@@ -207,12 +208,12 @@ def _put_artifacts(overlay: Overlay, root: Path, workspace: Workspace) -> None:
     """Files from outside; a program that is there under several names is there once."""
     placed: dict[tuple[str, bool], Path] = {}
     for artifact in overlay.artifacts:
-        sha256 = str(files.read_json(workspace.stamp("artifact", artifact.name))["sha256"])
-        _refuse_foreign(overlay, artifact.name, workspace.content(sha256))
+        content = artifact_of(artifact.name, workspace)
+        _refuse_foreign(overlay, artifact.name, content)
         target = root / str(artifact.dest).lstrip("/")
-        first = placed.setdefault((sha256, artifact.executable), target)
+        first = placed.setdefault((content.name, artifact.executable), target)
         if first == target:
-            tree.put_file(workspace.content(sha256), target, artifact.executable)
+            tree.put_file(content, target, artifact.executable)
         else:
             tree.link_file(first, target)
 

@@ -35,6 +35,21 @@ def argv(boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir, *, wai
     ]
 
 
+def sandboxed(words: Sequence[str]) -> list[str]:
+    """A whole command line, with the filter of system calls that QEMU puts on itself.
+
+    It is no part of `argv`, because it does not change the machine: saved states know their command line. A
+    program that makes NICs is started by QEMU, perhaps with other rights. Who gives `-sandbox` in `kvm_opt`
+    has chosen another one.
+    """
+    if "-sandbox" in words:
+        return list(words)
+    starts_programs = any("script=" in word.replace("script=no", "") for word in words)
+    denied = ["obsolete", "resourcecontrol"]
+    denied += [] if starts_programs else ["elevateprivileges", "spawn"]
+    return [*words, "-sandbox", ",".join(["on", *(f"{group}=deny" for group in denied)])]
+
+
 def _machine(boot: Boot, node: Node) -> list[str]:
     return [
         "-name", f"{node.name},process={node.name}",
@@ -215,7 +230,7 @@ class Qemu:
         """Make the node's own disk over the shared image, and start QEMU."""
         directory.root.mkdir(parents=True)
         make_disk(boot.image, directory.disk, directory.root.parent)
-        command = [*boot.inside, *argv(boot, node, nics, directory)]
+        command = [*boot.inside, *sandboxed(argv(boot, node, nics, directory))]
         directory.qemu_log.write_text(f"$ {proc.quoted(command)}\n")
         process = proc.spawn(command, directory.qemu_log, env=helper.environment(directory.root.parent))
         record = NodeRecord.at(

@@ -170,7 +170,7 @@ def _start_scratch(kept: Kept, own: NodeDir, into: CheckpointDir) -> None:
     words = f"{kept.boot.extra} -incoming defer -S"
     boot = replace(kept.boot, frozen=Frozen(into.ram(number), None), extra=words)
     nics = [_loose(nic, tap=bool(boot.apart)) for nic in kept.nics]
-    command = [*boot.apart, *proc.MORTAL, *qemu.argv(boot, kept.node, nics, own)]
+    command = [*boot.apart, *proc.MORTAL, *qemu.sandboxed(qemu.argv(boot, kept.node, nics, own))]
     process = proc.spawn(command, own.qemu_log, env=helper.environment(own.root.parent))
     records.write(own.state, ProcessRecord.at(Mark.of(process.pid)))
 
