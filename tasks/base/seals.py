@@ -17,7 +17,7 @@ BLOCK = 1 << 16
 _whole: set[tuple[str, int, int, int]] = set()  # what this process has hashed: name, inode, size, time
 
 
-class Damaged(UserError):
+class DamagedContent(UserError):
     """Content from outside that changed on the disk. It was removed, so another run fetches it again."""
 
 
@@ -90,14 +90,14 @@ def sparse_digest(path: Path) -> str:
 def content(path: Path, sha256: str, what: str) -> Path:
     """`path`, if it has the content that its name says.
 
-    Otherwise it is removed, so that what keeps it fetches it again, and Damaged is raised; `what` is its name
+    Otherwise it is removed, so that what keeps it fetches it again, and DamagedContent is raised; `what` is its name
     for people.
     """
     if is_whole(path, sha256):
         return path
     was = CHANGED if path.exists() else "is not there any more"
     path.unlink(missing_ok=True)
-    raise Damaged(f"{what} {was} ({path})", "run it again: it is fetched anew")
+    raise DamagedContent(f"{what} {was} ({path})", "run it again: it is fetched anew")
 
 
 def _place(folder: Path, path: Path) -> Path:

@@ -13,7 +13,7 @@ from doit.tools import config_changed
 
 from tasks.base import files, output, progress
 from tasks.base.errors import UserError
-from tasks.base.seals import Damaged
+from tasks.base.seals import DamagedContent
 from tasks.definitions.artifact_sources import Artifact
 from tasks.definitions.package_request import PackageRequest
 from tasks.engine.exit_code import EXIT
@@ -156,7 +156,7 @@ def _as_task_result(func: Callable[..., None], args: list[Any]) -> TaskFailed | 
         if not output.of_stdout(error):
             raise
         EXIT.fail(output.lost(error))
-    except Damaged as error:
+    except DamagedContent as error:
         if EXIT.may_repeat():
             progress.say(f"{error.message}; it is fetched again")
             return TaskFailed(str(error), report=False)

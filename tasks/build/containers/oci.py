@@ -50,12 +50,12 @@ class Layout:
         return path.is_file() and size in (None, path.stat().st_size)
 
     def whole(self, digest: str) -> Path:
-        """The file of a blob that an image has. Raises Damaged if it changed on the disk."""
+        """The file of a blob that an image has. Raises DamagedContent if it changed on the disk."""
         path = self.blob(digest)
         return seals.content(path, digest.partition(":")[2], f"the container image's blob {path.name[:12]}")
 
     def json(self, digest: str) -> dict[str, Any]:
-        """A manifest or config. Raises Damaged if it changed on the disk."""
+        """A manifest or config. Raises DamagedContent if it changed on the disk."""
         return parsed(self.whole(digest).read_bytes(), digest)
 
     def put(self, data: bytes) -> str:

@@ -51,7 +51,7 @@ def _kept(name: str, workspace: Workspace) -> Callable[[], list[Path]]:
 
 
 def content(name: str, workspace: Workspace) -> Path:
-    """The file of an artifact that was fetched. Raises Damaged if it changed on the disk."""
+    """The file of an artifact that was fetched. Raises DamagedContent if it changed on the disk."""
     sha256 = str(files.read_json(workspace.stamp("artifact", name))["sha256"])
     return seals.content(workspace.content(sha256), sha256, f"artifact '{name}'")
 
