@@ -23,7 +23,14 @@ from tasks.base import files, signals
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("tasks", "dodo.py", "xc", "pyproject.toml")
 TASK_LINE = re.compile(r"^([a-z]+(?::\S+)?) {2,}(?!done in )\S")
-MACHINES = ("boot", "overlays", "k8s", "kernels", "faults/test_machine.py")  # directories, and a file
+MACHINES = (
+    "boot",
+    "overlays",
+    "k8s",
+    "kernels",
+    "faults/test_machine.py",
+    "faults/test_signals.py",
+)  # directories, and files
 # These take long and share nothing: one boots nothing, the other has workspaces and a network of its own.
 BESIDE = ("tests/boot/test_compile.py", "tests/boot/test_release.py")
 OURS = (

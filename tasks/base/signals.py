@@ -2,9 +2,9 @@
 
 The only place that handles signals. A signal ends the run with one line and exit code 128+n, whatever the
 verb is at. It is not raised within a function that is `whole`, nor while a context manager of contextlib is
-entered or left, but a moment after that: so nothing is lost between its beginning and the code that would undo
-it. A second signal changes nothing: the end is under way. Signals that our caller ignores (nohup, a job in
-the background) stay ignored.
+entered or left, but a moment after that: so nothing is lost between its beginning and the code that would
+undo it. A second signal changes nothing: the end is under way. Signals that our caller ignores (nohup, a job
+in the background) stay ignored.
 """
 
 from __future__ import annotations
