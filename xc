@@ -2,6 +2,28 @@
 # xc VERB [OPTIONS] [WORDS]: the door to everything; sets up what is missing first. `xc help` lists the verbs.
 set -eu
 
+# A signal during the set-up ends what it started, with one line and 128+n. Python sees to the rest.
+child='' scrap=''
+ended() {
+	trap '' HUP INT QUIT TERM
+	[ -z "$child" ] || { kill "$child" 2>/dev/null && wait "$child"; } || :
+	[ -z "$scrap" ] || rm -f "$scrap"
+	[ "$1" = INT ] && echo interrupted >&2 || echo "ended by SIG$1" >&2
+	exit "$2"
+}
+trap 'ended HUP 129' HUP
+trap 'ended INT 130' INT
+trap 'ended QUIT 131' QUIT
+trap 'ended TERM 143' TERM
+
+# interruptible COMMAND: a shell that waits for a command in the foreground would see a signal only after it.
+interruptible() {
+	"$@" &
+	child=$!
+	wait "$child" || { status=$?; child=''; return "$status"; }
+	child=''
+}
+
 # A caller's settings for Python of its own: with another PYTHONHOME no module of ours is there.
 unset PYTHONHOME PYTHONSTARTUP PYTHONOPTIMIZE
 
@@ -106,6 +128,8 @@ install_packages() {
 		said "installing $*"
 	fi
 	log=$(mktemp)
+	scrap=$log
+	# In the foreground: dpkg has to end what it has begun.
 	# shellcheck disable=SC2086
 	if ! { $as apt-get update && $as $command; } >"$log" 2>&1; then
 		tail -n 20 "$log" >&2
@@ -146,9 +170,9 @@ install_wheels() {
 	set -- install --quiet --disable-pip-version-check --requirement "$1"
 	pip=$(bundled_pip)
 	if [ -z "$pip" ]; then
-		"$venv/bin/python" -m pip "$@" >&2
-	elif ! "$venv/bin/python" "$pip" "$@" pip --no-index --find-links "$wheels" >/dev/null 2>&1; then
-		"$venv/bin/python" "$pip" "$@" pip --find-links "$wheels" >&2
+		interruptible "$venv/bin/python" -m pip "$@" >&2
+	elif ! interruptible "$venv/bin/python" "$pip" "$@" pip --no-index --find-links "$wheels" >/dev/null 2>&1; then
+		interruptible "$venv/bin/python" "$pip" "$@" pip --find-links "$wheels" >&2
 	fi
 }
 
@@ -162,9 +186,9 @@ make_venv() {
 		said "setting up .venv"
 		rm -rf "$venv"
 		if [ -n "$(bundled_pip)" ]; then
-			python3 -m venv --without-pip "$venv"
+			interruptible python3 -m venv --without-pip "$venv"
 		else
-			python3 -m venv "$venv"
+			interruptible python3 -m venv "$venv"
 		fi
 	fi
 	requirements "$1" >"$wanted.new"
@@ -199,5 +223,12 @@ export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
 # Compiled modules are kept, but beside the .venv, not all over the checkout.
 export PYTHONPYCACHEPREFIX="$venv/pycache"
 unset PYTHONDONTWRITEBYTECODE
+# While Python is being loaded it answers Ctrl-C with a traceback: signals wait until it handles them (base/signals).
+blocks=$venv/env-blocks
+if [ ! -e "$blocks" ]; then
+	answer=$(env --block-signal=INT echo yes 2>/dev/null) || answer=''
+	printf %s "$answer" 2>/dev/null >"$blocks" || :
+fi
 # -S: site-packages come into play when something of them is needed (tasks/__main__.py).
+[ ! -s "$blocks" ] || exec env --block-signal=HUP,INT,QUIT,TERM "$venv/bin/python" -S -P "$here/tasks/__main__.py" "$@"
 exec "$venv/bin/python" -S -P "$here/tasks/__main__.py" "$@"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tasks.base import signals
 from tasks.base.errors import UserError
 
 
@@ -238,6 +239,7 @@ def locked(path: Path, *, wait: bool = True, busy: str = "") -> Iterator[None]:
         os.close(handle)
 
 
+@signals.waiting
 def _lock(path: Path, wait: bool, busy: str) -> int:
     while True:
         same = False

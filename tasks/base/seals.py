@@ -90,8 +90,8 @@ def sparse_digest(path: Path) -> str:
 def content(path: Path, sha256: str, what: str) -> Path:
     """`path`, if it has the content that its name says.
 
-    Otherwise it is removed, so that what keeps it fetches it again, and DamagedContent is raised; `what` is its name
-    for people.
+    Otherwise it is removed, so that what keeps it fetches it again, and DamagedContent is raised. `what` is
+    its name for people.
     """
     if is_whole(path, sha256):
         return path

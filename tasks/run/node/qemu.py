@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.base import files, helper, proc, records
+from tasks.base import files, helper, proc, records, signals
 from tasks.base.errors import UserError, nearest
 from tasks.base.paths import NodeDir
 from tasks.base.records import Mark
@@ -226,6 +226,7 @@ class Qemu:
             )
         return missing
 
+    @signals.whole
     def start(self, boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir) -> NodeRun:
         """Make the node's own disk over the shared image, and start QEMU."""
         directory.root.mkdir(parents=True)

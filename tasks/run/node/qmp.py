@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tasks.base import signals
 from tasks.base.errors import UserError
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def each(sockets: Sequence[Path], action: Callable[[int, Monitor], Awaitable[T]]
     async def all_of_them() -> list[T]:
         return list(await asyncio.gather(*(_one(i, path, action) for i, path in enumerate(sockets))))
 
-    return asyncio.run(all_of_them())
+    return signals.run(all_of_them())
 
 
 async def _one(index: int, path: Path, action: Callable[[int, Monitor], Awaitable[T]]) -> T:

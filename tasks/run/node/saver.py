@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.base import files, helper, proc, records
+from tasks.base import files, helper, proc, records, signals
 from tasks.base.checkpoint_paths import CheckpointDir
 from tasks.base.errors import UserError
 from tasks.base.paths import ClusterDir, NodeDir
@@ -160,6 +160,7 @@ def _settle(nodes: Sequence[Kept], cluster: ClusterDir, into: CheckpointDir) -> 
             files.remove(own.root)
 
 
+@signals.whole
 def _start_scratch(kept: Kept, own: NodeDir, into: CheckpointDir) -> None:
     """A machine like the node's that never runs and is connected to nothing."""
     number = kept.node.number
