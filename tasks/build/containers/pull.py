@@ -4,7 +4,6 @@ A container image is pulled from a registry, made here of packages, an overlay a
 `xc images mkimage`. A tag is resolved once, and stays what it was; a digest never needs the network again.
 """
 
-import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +21,7 @@ from tasks.definitions import image_reference, iso_choice
 from tasks.definitions.package_request import PackageRequest
 from tasks.definitions.schema import ContainerImage, Overlay
 from tasks.engine import kit
-from tasks.formats import tree
+from tasks.formats import descent, inside, tree, unpack
 from tasks.project.project import Project, source_date_epoch
 from tasks.project.site import Site
 
@@ -191,7 +190,7 @@ def _making(project: Project, listed: Listed, chosen: iso_choice.IsoChoice) -> k
         [ContainerBuild(image, packages, folder, key, source_date_epoch(project.environ)), project.site],
         deps=deps,
         inputs={"tree": [files.tree_manifest(folder)] if folder else []},
-        code=(local_images, oci, tree, requested, apt),
+        code=(local_images, oci, tree, inside, descent, unpack, requested, apt),
         packages=[packages] if packages else [],
         keeps=partial(local_images.blobs, workspace, image.ref),
     )
@@ -207,15 +206,15 @@ def make(build: ContainerBuild, site: Site) -> None:
             work.mkdir()
             root = work / "root"
             root.mkdir()
+            devices: unpack.Devices = {}
             if build.packages:
                 packages = requested.fetch(build.packages, site)
-                tree.unpack([each.path for each in packages], root, image.drop)
+                unpack.debs([each.path for each in packages], root, image.drop)
             if build.overlay:
-                with tarfile.open(workspace.ovl(build.overlay)) as tar:
-                    tar.extractall(root, filter="tar")
+                devices |= unpack.tar(workspace.ovl(build.overlay), root)
             if build.tree:
                 tree.lay_over(build.tree, root)
-            if not tree.write_tar(root, work / "layer.tar", build.epoch):
+            if not tree.write_tar(root, work / "layer.tar", build.epoch, devices):
                 raise UserError(
                     f"container image {image.ref} is empty",
                     "give it content in its definition: packages, overlay or tree",
