@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tasks.base import proc
+from tasks.base import environment, proc
 from tasks.base.errors import UserError
 from tasks.formats import capabilities
 
@@ -47,6 +47,7 @@ def _unpack(deb: str | Path, into: Path, excludes: list[str]) -> None:
     taker = subprocess.Popen(
         [proc.need("tar"), "-x", "-p", "--no-same-owner", "-C", str(into), *excludes],
         stdin=source.stdout, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        env=environment.of_programs(),
     )  # fmt: skip
     assert source.stdout
     source.stdout.close()  # otherwise dpkg-deb would not notice that tar ended early

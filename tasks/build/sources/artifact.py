@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from tasks.base import files, proc
+from tasks.base import environment, files, proc
 from tasks.base.errors import UsageError, UserError
 from tasks.build.sources import apt, download, golang
 from tasks.definitions import lockfile
@@ -256,6 +256,7 @@ def _extract(deb: Path, member: str, target: Path) -> None:
             stdin=unpack.stdout,
             stdout=out,
             stderr=subprocess.PIPE,
+            env=environment.of_programs(),
         )
         assert unpack.stdout
         unpack.stdout.close()  # or the packer waits for us when tar ends early
