@@ -156,7 +156,7 @@ def _doit_tasks(noun: str) -> list[str]:
 
     command = [sys.executable, "-P", "-m", "tasks", "list", "--all", "--quiet", noun]
     try:
-        text = proc.output(command, env={"PYTHONPATH": ROOT}).decode()
+        text = proc.output(command, env={**os.environ, "PYTHONPATH": ROOT}, clean_env=True).decode()
     except UserError:  # definitions are wrong, which is no matter for completion
         return []
     return [line.split()[0] for line in text.splitlines() if line.strip()]

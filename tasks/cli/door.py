@@ -23,6 +23,7 @@ DOIT = [verb.name for verb in table.GROUPS["Words of doit"]]
 def main(argv: Sequence[str]) -> int:
     """Run `xc ARGV`; the exit code is 0 for done, 1 for failed, 2 for wrong usage, 128+n for signal n."""
     output.open_streams()
+    os.umask(os.umask(0o022) & 0o077)  # one that takes our own rights away would leave us with nothing
     return output.flushed(_answered(list(argv)))
 
 

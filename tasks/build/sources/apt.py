@@ -48,7 +48,8 @@ def refresh(archive: Archive) -> None:
     _prepare(archive)
     with files.locked(archive.directory / "lock"):
         try:
-            proc.run(["apt-get", *_options(archive), "-o", "APT::Update::Error-Mode=any", "update"])
+            words = [*_options(archive), "-o", "APT::Update::Error-Mode=any", "update"]
+            proc.run(["apt-get", *words], env=_environment(archive))
         except CommandError as error:
             raise UserError(
                 f"apt could not fetch the package lists of {archive.suite}: {_reason(error)}",
@@ -138,6 +139,10 @@ def _prepare(archive: Archive) -> None:
             temp.write_text("".join(f"deb {signed}{line}\n" for line in lines))
 
 
+def _environment(archive: Archive) -> dict[str, str]:
+    return apt_host.environment(archive.directory / "etc" / "apt.conf")
+
+
 def _options(archive: Archive, status: Path | None = None) -> list[str]:
     base = archive.directory
     values = {
@@ -216,7 +221,7 @@ def _plan(archive: Archive, command: list[str], names: list[str]) -> list[tuple[
     """(URL, file name, size, sha256) of all packages; apt would not name those that it finds downloaded."""
     nowhere = ["-o", f"Dir::Cache::archives={archive.directory / 'etc'}"]
     try:
-        text = proc.run(["apt-get", "--print-uris", *nowhere, *command])
+        text = proc.run(["apt-get", "--print-uris", *nowhere, *command], env=_environment(archive))
     except CommandError as error:
         lost = re.findall(r"Unable to locate package (\S+)", str(error))
         if lost:
@@ -243,6 +248,7 @@ def _download(archive: Archive, command: list[str], total: int) -> None:
             proc.run(
                 ["apt-get", *command],
                 cwd=_archives(archive),
+                env=_environment(archive),
                 on_line=lambda _: bar.to(_downloaded(archive) - before),
             )
         except CommandError as error:

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tasks.base import files, proc, progress, seals
+from tasks.base import environment, files, proc, progress, seals
 from tasks.base.errors import UsageError, UserError
 from tasks.base.paths import Workspace
 from tasks.build.sources import apt, download, golang
@@ -283,6 +283,7 @@ def _extract(deb: Path, member: str, target: Path) -> None:
             stdin=unpack.stdout,
             stdout=out,
             stderr=subprocess.PIPE,
+            env=environment.of_programs(),
         )
         assert unpack.stdout
         unpack.stdout.close()  # or the packer waits for us when tar ends early

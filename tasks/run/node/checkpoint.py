@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tasks.base import files, seals
+from tasks.base import environment, files, seals
 from tasks.base.checkpoint_paths import CheckpointDir
 from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir, Workspace
@@ -224,7 +224,10 @@ def _wake_one(run: NodeRun, ssh: Callable[[NodeRun, str], Sequence[str]]) -> str
     fault = ""
     for _ in range(WAKE_TRIES):
         seed = secrets.token_bytes(64)
-        done = subprocess.run(ssh(run, _wake_command()), input=seed, capture_output=True, check=False)
+        done = subprocess.run(
+            ssh(run, _wake_command()), input=seed, capture_output=True, check=False,
+            env=environment.of_programs(),
+        )  # fmt: skip
         if done.returncode == 0:
             return ""
         fault = done.stderr.decode(errors="replace").strip() or f"ssh ended with {done.returncode}"
