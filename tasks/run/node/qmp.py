@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tasks.base import signals
+from tasks.base import signals, unix_sockets
 from tasks.base.errors import UserError
 
 if TYPE_CHECKING:
@@ -105,9 +105,11 @@ async def _one(index: int, path: Path, action: Callable[[int, Monitor], Awaitabl
     deadline = asyncio.get_running_loop().time() + CONNECT
     while True:
         try:
-            await client.connect(str(path))
+            with unix_sockets.reachable(path) as short:
+                await client.connect(short)
             break
-        except ConnectError as error:  # the socket may not be there yet, or nobody listens on it yet
+        except (ConnectError, FileNotFoundError) as error:
+            # The socket may not be there yet, or nobody listens on it yet.
             if asyncio.get_running_loop().time() > deadline:
                 raise UserError(f"the monitor of {path.parent.name} does not answer: {error}") from error
             await asyncio.sleep(0.005)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.base import files, proc
+from tasks.base import files, proc, unix_sockets
 from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir
 from tasks.definitions.schema import Node
@@ -128,8 +128,10 @@ def _prepare(temp: Path) -> NodeDir:
 @contextlib.contextmanager
 def _template(boot: Boot, shape: Shape, own: NodeDir) -> Iterator[Callable[[], object]]:
     """Run the template while the block runs. The block gets a function that says whether it has ended."""
-    words = qemu.sandboxed(qemu.argv(boot, _template_node(shape), _nics(boot, shape), own, wait=WAIT))
-    process = proc.spawn([*boot.apart, *proc.MORTAL, *words], own.qemu_log)
+    node, nics = _template_node(shape), _nics(boot, shape)
+    words = qemu.sandboxed(qemu.argv(boot, node, nics, own, wait=WAIT, sockets=unix_sockets.HERE))
+    command = unix_sockets.beside(own.root, [*boot.apart, *proc.MORTAL, *words])
+    process = proc.spawn(command, own.qemu_log)
     try:
         yield process.poll
     finally:
@@ -216,7 +218,7 @@ def _until(own: NodeDir, mark: bytes, ended: Callable[[], object], say: bytes = 
                 raise UserError(f"the guest for the golden snapshot did not boot: {_last_words(own)}")
             try:
                 if not connected:
-                    link.connect(str(own.control))
+                    unix_sockets.connect(link, own.control)
                     connected = True
                     link.sendall(say)
                 heard += link.recv(4096)
