@@ -54,14 +54,19 @@ def _builds() -> kit.Tasks:
         *pki.tasks(project),
         *iso.tasks(project, chosen, parts),
     ]
-    yield from shipped.adopted(built, shipped.Location(project.root, project.workspace))
-    yield from release.tasks(project, chosen, built)
-    yield from disk.tasks(project)
-    yield from store.tasks(project, containers)
+    location = shipped.Location(project.root, project.workspace)
+    yield from shipped.adopted(list(kit.sealed(built, project.workspace.seals)), location)
+    yield from kit.sealed(_from_built(built), project.workspace.seals)
     yield from golden.tasks(
         project, [project.workspace.stored(project.settings.name)] if containers.refs else []
     )
     yield kit.leftovers("_leftovers", project.workspace.leftovers)
+
+
+def _from_built(built: list[kit.Task]) -> kit.Tasks:
+    yield from release.tasks(project, chosen, built)
+    yield from disk.tasks(project)
+    yield from store.tasks(project, containers)
 
 
 def task_verbs() -> kit.Tasks:

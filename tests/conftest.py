@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tasks.base import files, signals
+from tasks.base import files, interpreter, signals
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("tasks", "dodo.py", "xc", "pyproject.toml")
@@ -144,6 +144,11 @@ class Checkout:
         """The overlay ISO of the default cluster."""
         return self.workspace / "iso" / "xcluster.iso"
 
+    @property
+    def command(self) -> list[str]:
+        """What the script `xc` becomes, past the set-up of a fresh machine."""
+        return [sys.executable, "-S", *interpreter.ISOLATED, str(self.root / "tasks" / "__main__.py")]
+
     def tar(self, name: str) -> Path:
         """The tar of an overlay."""
         return self.workspace / "ovl" / f"{name}.tar"
@@ -162,9 +167,9 @@ class Checkout:
         """Begin `xc WORDS`, past the set-up of a fresh machine."""
         clean = {key: value for key, value in os.environ.items() if not key.startswith(OURS)}
         return subprocess.Popen(
-            [sys.executable, "-m", "tasks", *words], cwd=cwd or self.root, text=True,
+            [*self.command, *words], cwd=cwd or self.root, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-            env={**clean, "PYTHONPATH": str(self.root), "HOME": str(self.root / "home"), **(env or {})},
+            env={**clean, "HOME": str(self.root / "home"), **(env or {})},
         )  # fmt: skip
 
     def xc(self, *words: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Ran:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from tasks.base import progress, signals
+from tasks.base import environment, progress, signals
 from tasks.base.errors import CommandError, UserError
 
 Argv = Sequence[str | os.PathLike[str]]
@@ -20,9 +20,10 @@ Process = subprocess.Popen[bytes]
 
 # The Debian package of each program that we call; messages of `doctor` and `need` name it.
 DEBIAN_PACKAGE = {
-    "apt-get": "apt", "bc": "bc", "bison": "bison", "debugfs": "e2fsprogs", "depmod": "kmod",
-    "dnsmasq": "dnsmasq-base", "dot": "graphviz", "dpkg-deb": "dpkg", "flex": "flex", "gcc": "gcc",
-    "git": "git", "go": "golang-go", "gzip": "gzip", "ip": "iproute2", "make": "make", "mke2fs": "e2fsprogs",
+    "apt-config": "apt", "apt-get": "apt", "bc": "bc", "bison": "bison",
+    "debugfs": "e2fsprogs", "depmod": "kmod", "dnsmasq": "dnsmasq-base", "dot": "graphviz",
+    "dpkg-deb": "dpkg", "flex": "flex", "gcc": "gcc", "git": "git", "go": "golang-go", "gzip": "gzip",
+    "ip": "iproute2", "make": "make", "mke2fs": "e2fsprogs",
     "nft": "nftables", "nsenter": "util-linux", "openssl": "openssl", "pasta": "passt",
     "qemu-img": "qemu-utils", "qemu-system-x86_64": "qemu-system-x86", "scp": "openssh-client",
     "setpriv": "util-linux", "slirp4netns": "slirp4netns", "socat": "socat", "sqfstar": "squashfs-tools",
@@ -31,6 +32,7 @@ DEBIAN_PACKAGE = {
 }  # fmt: skip
 
 INSTALL = "apt-get install --no-install-recommends"
+UMASK = 0o022  # of programs that build: it must not depend on who builds
 # Put before a command: the command then ends when the thread that started it ends, even if that is killed.
 MORTAL = ("setpriv", "--pdeathsig", "KILL")
 
@@ -45,7 +47,7 @@ def quoted(argv: Argv) -> str:
 
 def find(program: str) -> str | None:
     """The path of `program`, or None. /usr/sbin and /sbin are searched even if they are not in PATH."""
-    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    return shutil.which(program, path=f"{environment.path()}:{environment.SYSTEM}")
 
 
 def need(program: str) -> str:
@@ -69,8 +71,8 @@ def run(
     """Run `argv` to its end and return its stdout and stderr together.
 
     With `log`, the quoted command and all output are appended to that file. `on_line` is called with each
-    line as it comes. `env` is added to our own environment, or with `clean_env` replaces it. Raises
-    CommandError when the program fails, UserError when it is missing.
+    line as it comes. `env` is added to the environment that programs get, or with `clean_env` is all of it.
+    Raises CommandError when the program fails, UserError when it is missing.
     """
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     progress.detail(f"+ {quoted(command)}")
@@ -79,7 +81,7 @@ def run(
     with _startable(command):
         process = _begun(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env={**({} if clean_env else {**os.environ, "LC_ALL": "C.UTF-8"}), **(env or {})}, cwd=cwd,
+            env=env if clean_env else environment.of_programs(env), cwd=cwd, umask=UMASK,
         )  # fmt: skip
     try:
         assert process.stdout is not None
@@ -100,13 +102,15 @@ def run(
     return "\n".join(lines)
 
 
-def output(argv: Argv, *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> bytes:
-    """Run `argv` and return its stdout alone; its stderr is in the CommandError when it fails."""
+def output(
+    argv: Argv, *, env: Mapping[str, str] | None = None, clean_env: bool = False, cwd: Path | None = None
+) -> bytes:
+    """Run `argv` as `run` does and return its stdout alone; its stderr is in the CommandError."""
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     progress.detail(f"+ {quoted(command)}")
     process = _begun(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})}, cwd=cwd,
+        env=env if clean_env else environment.of_programs(env), cwd=cwd,
     )  # fmt: skip
     try:
         data, complaint = process.communicate()
@@ -139,7 +143,7 @@ def spawn(
     with log.open("ab") as sink:
         return subprocess.Popen(
             command, stdin=subprocess.PIPE if listens else subprocess.DEVNULL, stdout=sink, stderr=sink,
-            start_new_session=True, env={**os.environ, **(env or {})},
+            start_new_session=True, env=environment.of_programs(env),
         )  # fmt: skip
 
 
@@ -150,7 +154,7 @@ def pipe(
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     return _begun(
         command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE,
-        env={**os.environ, **(env or {})},
+        env=environment.of_programs(env),
     )  # fmt: skip
 
 
@@ -162,7 +166,7 @@ def filter(argv: Argv, stdout: IO[bytes] | int = subprocess.PIPE) -> subprocess.
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     return _begun(
         command, stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.PIPE, bufsize=0,
-        env={**os.environ, "LC_ALL": "C.UTF-8"},
+        env=environment.of_programs(),
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from tasks.base import later, output
+from tasks.base import interpreter, later, output
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.cli import table
@@ -23,9 +23,7 @@ def hand_over(argv: Sequence[str]) -> None:
     row = table.VERBS.get(argv[1]) if is_doit and len(argv) > 1 else None
     if row and row.reads is not Reads.DOIT:
         sys.stdout.flush()
-        main = str(project.ROOT / "tasks" / "__main__.py")
-        environ = {**os.environ, "PYTHONPATH": str(project.ROOT)}
-        os.execve(sys.executable, [sys.executable, "-P", main, *argv[1:]], environ)
+        os.execv(sys.executable, interpreter.xc(*argv[1:]))
 
 
 def started_with(workspace: Workspace, name: str) -> Settings | None:

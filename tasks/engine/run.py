@@ -5,6 +5,7 @@ import importlib
 import io
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from tasks.base import output, signals
@@ -36,13 +37,24 @@ def config(db: Path, default_tasks: list[str]) -> dict[str, Any]:
 def run(dodo: Path, words: list[str]) -> int:
     """Let doit do `words` with the tasks of `dodo`; its exit code 3 (wrong words) is our 2.
 
-    Raises UsageError for a task that is not there, OSError if stdout cannot be written to.
+    A run that removed damaged content is repeated once. Raises UsageError for a task that is not there,
+    OSError if stdout cannot be written to.
     """
-    from doit.doit_cmd import DoitMain
     from doit.runner import Runner
 
     signals.whole(Runner.finish)  # what was finished is kept
     module = importlib.import_module(dodo.stem)
+    code = _run(module, words)
+    if EXIT.again:
+        EXIT.repeat()
+        code = _run(module, words)
+    return 2 if code == 3 else EXIT.code or code
+
+
+def _run(module: ModuleType, words: list[str]) -> int:
+    """One run of doit; its own exit code."""
+    from doit.doit_cmd import DoitMain
+
     loader = Loader(module)
     main = DoitMain(loader, config_filenames=())
     main.BIN_NAME = "xc"
@@ -57,7 +69,7 @@ def run(dodo: Path, words: list[str]) -> int:
             raise
         raise loader.problem from None
     sys.stdout.write(text.getvalue())
-    return 2 if code == 3 else EXIT.code or code
+    return code
 
 
 def reported(tasks: Tasks) -> Tasks:

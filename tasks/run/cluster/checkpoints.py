@@ -172,6 +172,7 @@ def _write_record(
             )
             for node in nodes
         ),
+        files=checkpoint.contents(into),
     )
     files.write_json(into.record, record.model_dump(mode="json"))
 

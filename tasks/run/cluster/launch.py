@@ -40,6 +40,7 @@ class Launch:
     nets: NetBackend
     snapshots: Mapping[snapshot.Shape, Path] = field(default_factory=dict)
     runs: Sequence[NodeRun] = ()
+    authorized: str = ""  # the public keys that may log in, one a line
 
 
 def start(plan: Plan, machines: NodeBackend = qemu.BACKEND, nets: NetBackend | None = None) -> None:
@@ -76,6 +77,7 @@ def add(plan: Plan, machines: NodeBackend = qemu.BACKEND, nets: NetBackend | Non
 
 def _check(launch: Launch) -> None:
     checks.early(launch.plan, launch.machines, launch.nets)
+    launch.authorized = identity.authorized_keys(launch.plan.workspace)
 
 
 def _take_snapshots(launch: Launch) -> None:
@@ -214,10 +216,9 @@ def _name(launch: Launch) -> None:
 
 def _wait(launch: Launch) -> None:
     plan = launch.plan
-    authorized = identity.authorized_keys(plan.workspace)
 
     def who(run: NodeRun) -> bytes:
-        return identity.message(plan.workspace, plan.settings, run.node, authorized)
+        return identity.message(plan.workspace, plan.settings, run.node, launch.authorized)
 
     def ssh(run: NodeRun) -> tuple[str, int]:
         return launch.nets.ssh(plan.directory, run.node.number, plan.ports)
