@@ -204,16 +204,22 @@ def kill(pid: int, start: int, grace: float = 2.0) -> None:
 
     It gets SIGTERM, and SIGKILL if it still runs after `grace` seconds.
     """
-    for sign, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
-        if started_at(pid) != start:
-            return
-        try:
-            os.kill(pid, sign)
-        except (ProcessLookupError, PermissionError):
-            return
-        deadline = time.monotonic() + patience
-        while started_at(pid) == start and time.monotonic() < deadline:
-            time.sleep(0.01)
+    try:
+        handle = os.pidfd_open(pid)  # the number may be another process's a moment after it was looked at
+    except OSError:
+        return
+    try:
+        for sign, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
+            if started_at(pid) != start:
+                return
+            signal.pidfd_send_signal(handle, sign)
+            deadline = time.monotonic() + patience
+            while started_at(pid) == start and time.monotonic() < deadline:
+                time.sleep(0.01)
+    except (ProcessLookupError, PermissionError):
+        return
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -167,8 +167,12 @@ TOOL = (
         "doctor",
         "tasks.cli.doctor",
         "show what works on this host, what is missing, and how to get it",
-        options=(JSON,),
-        examples=("xc doctor", "xc doctor -o json"),
+        options=(
+            JSON,
+            Option("leftovers", "show what no cluster owns: of killed ones, here and in lost workspaces"),
+            Option("remove", "with --leftovers: end and remove it"),
+        ),
+        examples=("xc doctor", "xc doctor -o json", "xc doctor --leftovers"),
         needs=Needs.DEFINITIONS,
     ),
     Verb(
