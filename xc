@@ -15,7 +15,7 @@ said() { echo "xc: $*" >&2; }
 # plain COMMAND: without a caller's variables for Pythons of its own, in which nothing of ours may be there.
 plain() (
 	unset PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONOPTIMIZE PYTHONWARNINGS PYTHONINSPECT PYTHONPLATLIBDIR
-	unset PYTHONUSERBASE PYTHONSAFEPATH PYTHONIOENCODING PYTHONTRACEMALLOC PYTHONMALLOC PYTHONDONTWRITEBYTECODE
+	unset PYTHONUSERBASE PYTHONEXECUTABLE PYTHONSAFEPATH PYTHONIOENCODING PYTHONTRACEMALLOC PYTHONMALLOC PYTHONDONTWRITEBYTECODE
 	export PYTHONNOUSERSITE=1
 	exec "$@"
 )
@@ -141,8 +141,8 @@ is_ready() {
 # have been upgraded, or a package removed.
 is_as_made() {
 	is_same "$venv/bin/python" "$venv/made-by" || return 1
-	for packages in "$venv"/lib/python3*/site-packages; do
-		is_same "$packages" "$venv/made-of" || return 1
+	for lib in "$venv"/lib/python3*; do
+		is_same "$lib/site-packages" "$venv/made-of-${lib##*/}" || return 1
 	done
 }
 
@@ -205,8 +205,8 @@ note_packages() {
 	inventory >"$venv/packages.tmp" || :
 	mv "$venv/packages.tmp" "$venv/packages"
 	touch -r "$venv/bin/python" "$venv/made-by"
-	for packages in "$venv"/lib/python3*/site-packages; do
-		touch -r "$packages" "$venv/made-of"
+	for lib in "$venv"/lib/python3*; do
+		touch -r "$lib/site-packages" "$venv/made-of-${lib##*/}"
 	done
 }
 
@@ -265,6 +265,8 @@ set_up() {
 case ${1:-} in __complete) [ -f "$venv/ready" ] && [ -x "$venv/bin/python" ] || exit 0 ;; *) set_up tools "" ;; esac
 case ${1:-} in test) set_up test_tools test ;; esac
 
+# This one changes even an isolated Python.
+unset PYTHONEXECUTABLE
 # -I, utf8: a caller's variables and locale are for programs of its own (tasks/base/interpreter.py).
 # -S: site-packages come into play when something of them is needed (tasks/__main__.py).
 # Compiled modules are kept, but beside the .venv, not all over the checkout.
