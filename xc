@@ -2,6 +2,28 @@
 # xc VERB [OPTIONS] [WORDS]: the door to everything; sets up what is missing first. `xc help` lists the verbs.
 set -eu
 
+# A signal during the set-up ends what it started, with one line and 128+n. Python sees to the rest.
+child='' scrap=''
+ended() {
+	trap '' HUP INT QUIT TERM
+	[ -z "$child" ] || { kill "$child" 2>/dev/null && wait "$child"; } || :
+	[ -z "$scrap" ] || rm -f "$scrap"
+	[ "$1" = INT ] && echo interrupted >&2 || echo "ended by SIG$1" >&2
+	exit "$2"
+}
+trap 'ended HUP 129' HUP
+trap 'ended INT 130' INT
+trap 'ended QUIT 131' QUIT
+trap 'ended TERM 143' TERM
+
+# interruptible COMMAND: a shell that waits for a command in the foreground would see a signal only after it.
+interruptible() {
+	(plain_environment; exec "$@") &
+	child=$!
+	wait "$child" || { status=$?; child=''; return "$status"; }
+	child=''
+}
+
 # Without another program where that can be: each takes a millisecond of every verb.
 here=$0
 [ ! -L "$0" ] || here=$(readlink -f "$0")
@@ -14,11 +36,16 @@ said() { echo "xc: $*" >&2; }
 
 # plain COMMAND: without a caller's variables for Pythons of its own, in which nothing of ours may be there.
 plain() (
-	unset PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONOPTIMIZE PYTHONWARNINGS PYTHONINSPECT PYTHONPLATLIBDIR
-	unset PYTHONUSERBASE PYTHONEXECUTABLE PYTHONSAFEPATH PYTHONIOENCODING PYTHONTRACEMALLOC PYTHONMALLOC PYTHONDONTWRITEBYTECODE
-	export PYTHONNOUSERSITE=1
+	plain_environment
 	exec "$@"
 )
+
+plain_environment() {
+	unset PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONOPTIMIZE PYTHONWARNINGS PYTHONINSPECT PYTHONPLATLIBDIR
+	unset PYTHONUSERBASE PYTHONEXECUTABLE PYTHONSAFEPATH PYTHONIOENCODING PYTHONTRACEMALLOC
+	unset PYTHONMALLOC PYTHONDONTWRITEBYTECODE
+	export PYTHONNOUSERSITE=1
+}
 
 # Debian packages without which nothing works: "program package".
 tools() {
@@ -111,6 +138,8 @@ install_packages() {
 		said "installing $*"
 	fi
 	log=$(mktemp)
+	scrap=$log
+	# In the foreground: dpkg has to end what it has begun.
 	# shellcheck disable=SC2086
 	if ! { $as apt-get update && $as $command; } >"$log" 2>&1; then
 		tail -n 20 "$log" >&2
@@ -167,9 +196,9 @@ install_wheels() {
 	set -- install --quiet --disable-pip-version-check --requirement "$1"
 	pip=$(bundled_pip)
 	if [ -z "$pip" ]; then
-		plain "$venv/bin/python" -m pip "$@" >&2
-	elif ! plain "$venv/bin/python" "$pip" "$@" pip --no-index --find-links "$wheels" >/dev/null 2>&1; then
-		plain "$venv/bin/python" "$pip" "$@" pip --find-links "$wheels" >&2
+		interruptible "$venv/bin/python" -m pip "$@" >&2
+	elif ! interruptible "$venv/bin/python" "$pip" "$@" pip --no-index --find-links "$wheels" >/dev/null 2>&1; then
+		interruptible "$venv/bin/python" "$pip" "$@" pip --find-links "$wheels" >&2
 	fi
 }
 
@@ -213,9 +242,9 @@ note_packages() {
 new_venv() {
 	rm -rf "$venv"
 	if [ -n "$(bundled_pip)" ]; then
-		plain python3 -m venv --without-pip "$venv"
+		interruptible python3 -m venv --without-pip "$venv"
 	else
-		plain python3 -m venv "$venv"
+		interruptible python3 -m venv "$venv"
 	fi
 }
 
@@ -267,7 +296,17 @@ case ${1:-} in test) set_up test_tools test ;; esac
 
 # This one changes even an isolated Python.
 unset PYTHONEXECUTABLE
+# While Python is being loaded it answers Ctrl-C with a traceback: signals wait until it handles them (base/signals).
+blocks=$venv/env-blocks
+if [ ! -e "$blocks" ]; then
+	answer=$(env --block-signal=INT echo yes 2>/dev/null) || answer=''
+	printf %s "$answer" 2>/dev/null >"$blocks" || :
+fi
 # -I, utf8: a caller's variables and locale are for programs of its own (tasks/base/interpreter.py).
 # -S: site-packages come into play when something of them is needed (tasks/__main__.py).
 # Compiled modules are kept, but beside the .venv, not all over the checkout.
-exec "$venv/bin/python" -I -S -X utf8 -X "pycache_prefix=$venv/pycache" "$here/tasks/__main__.py" "$@"
+set -- "$venv/bin/python" -I -S -X utf8 -X "pycache_prefix=$venv/pycache" "$here/tasks/__main__.py" "$@"
+# env would take a path with "=" for a variable.
+case $venv in *=*) set -- sh -c 'exec "$@"' sh "$@" ;; esac
+[ ! -s "$blocks" ] || set -- env --block-signal=HUP,INT,QUIT,TERM "$@"
+exec "$@"

@@ -18,12 +18,19 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tasks.base import files, interpreter
+from tasks.base import files, interpreter, signals
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("tasks", "dodo.py", "xc", "pyproject.toml")
 TASK_LINE = re.compile(r"^([a-z]+(?::\S+)?) {2,}(?!done in )\S")
-MACHINES = ("boot", "overlays", "k8s", "kernels", "faults/test_machine.py")  # directories, and a file
+MACHINES = (
+    "boot",
+    "overlays",
+    "k8s",
+    "kernels",
+    "faults/test_machine.py",
+    "faults/test_signals.py",
+)  # directories, and files
 # These take long and share nothing: one boots nothing, the other has workspaces and a network of its own.
 BESIDE = ("tests/boot/test_compile.py", "tests/boot/test_release.py")
 OURS = (
@@ -250,6 +257,19 @@ def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fakes:
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     return Fakes(folder)
+
+
+@pytest.fixture
+def handled() -> Iterator[None]:
+    """Signals are handled in this process as in a run of ours, until the test has ended."""
+    signs = (*signals.TEXTS, signal.SIGALRM)
+    before, hook = [signal.getsignal(sign) for sign in signs], sys.unraisablehook
+    signals.install(str)
+    yield
+    signals.accept()
+    sys.unraisablehook = hook
+    for sign, handler in zip(signs, before, strict=True):
+        signal.signal(sign, handler)
 
 
 def mounted(folder: Path, options: str) -> Iterator[Path]:

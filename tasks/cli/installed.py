@@ -21,12 +21,13 @@ def main() -> None:
 
         os.execv(sys.executable, interpreter.command(__file__, *sys.argv[1:]))
     sys.path.append(str(ROOT.parent))  # it may have been found by PYTHONPATH, and its libraries too
-    from tasks.base import later
+    from tasks.base import later, output, signals
 
+    signals.install(output.last_line)
     later.install()
     from tasks.cli.door import main as door
 
-    sys.exit(door(sys.argv[1:]))
+    sys.exit(signals.ending(lambda: door(sys.argv[1:])))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """From a row of the table of verbs to what does it: called at once, or as a task of doit."""
 
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -36,7 +35,6 @@ def started_with(workspace: Workspace, name: str) -> Settings | None:
 
 def act(words: Words) -> int:
     """Do a verb that builds nothing; the exit code."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         _call(words.verb or "", project.load(words, project.environment(os.environ), started_with))
     except UserError as error:

@@ -48,9 +48,9 @@ def early(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
     problems = _machines(machines, plan.settings, plan.nodes, plan.predecessor)
     problems += nets.preflight(plan.nodes, plan.ports, plan.held)
     problems += dns.preflight(plan.settings, plan.workspace)
-    problems += boot.missing(plan.settings, plan.boot)
+    problems += boot.missing(plan.settings, plan.workspace, plan.boot)
     problems += _accel(plan.settings, plan.workspace, plan.boot.kernel)
-    problems += plan.checkpoint.missing() if plan.checkpoint else []
+    problems += plan.checkpoint.damage() if plan.checkpoint else []
     _refuse(problems)
 
 

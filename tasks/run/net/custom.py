@@ -9,7 +9,7 @@ import socket
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from tasks.base import files, proc, records
+from tasks.base import environment, files, proc, records
 from tasks.base.errors import CommandError, UserError
 from tasks.base.paths import ClusterDir
 from tasks.definitions import addresses
@@ -75,7 +75,8 @@ class Custom:
         }
         before = _links()
         try:
-            text = proc.output(words, env={key: value for key, value in variables.items() if value})
+            promised = {key: value for key, value in variables.items() if value}
+            text = proc.output(words, env=environment.of_scripts(promised), clean_env=True)
         except CommandError as error:
             raise UserError(f"net_setup, {node.name} on net {net}: {error}") from error
         finally:

@@ -21,7 +21,7 @@ from tasks.engine import kit
 from tasks.project.project import Project
 from tasks.run.net import selection
 from tasks.run.net.protocol import Ports
-from tasks.run.node import accel, boot, qemu, qmp, snapshot
+from tasks.run.node import accel, boot, nic_options, qemu, qmp, snapshot
 from tasks.run.node.protocol import Boot
 from tasks.run.node.snapshot import Shape
 
@@ -52,7 +52,7 @@ def tasks(project: Project, disks: Iterable[Path]) -> kit.Tasks:
         [project, of_nodes],
         deps=[*deps, *disks, *([Path(program)] if program else [])],
         inputs=inputs,
-        code=(snapshot, boot, qemu, qmp),
+        code=(snapshot, boot, qemu, nic_options, qmp),
     )
     folders = [] if settings.cold else [folder(settings, workspace, shape) for shape in of_nodes]
     yield kit.task("golden", None, recipe, [place / "golden.json" for place in folders], also=folders)
@@ -150,11 +150,14 @@ def _current(place: Path, identity: str, make: Callable[[], object]) -> Path:
     """
     with files.locked(place.with_name(f"{place.name}.lock")):
         stamp = files.read_json(place / "golden.json")
-        if stamp.get("key") == identity:
+        if stamp.get("key") == identity and "failed" in stamp:
             os.utime(place)
-            if "failed" in stamp:
-                raise NoSnapshot(str(stamp["failed"]))
+            raise NoSnapshot(str(stamp["failed"]))
+        if stamp.get("key") == identity and snapshot.is_intact(place):
+            os.utime(place)
             return place
+        if stamp.get("key") == identity and "files" in stamp:  # an older version noted none
+            progress.say(f"the golden snapshot {place} changed on the disk; it is made again")
         try:
             make()
         except UserError as error:
