@@ -10,7 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from tasks.base.errors import unknown
 from tasks.definitions.addresses import v6
@@ -31,6 +39,7 @@ UrlList = Annotated[
 
 # Settings that can be given for one node: --mem201=384, __smp3=1, __nets10=0,3, __append2=debug.
 PER_NODE = ("mem", "smp", "nets", "append")
+LEAST_MTU = 1280  # IPv6 is switched off by Linux on a link with less
 _PER_NODE = re.compile(rf"^({'|'.join(PER_NODE)})([1-9][0-9]{{0,2}})$")
 PLAIN_TOPOLOGY = "xnet"
 
@@ -49,6 +58,13 @@ class SettingsLayer:
     above_file: bool  # counts more than xcluster.yaml
 
 
+def with_room(mtu: int) -> int:
+    """An MTU that has room for IPv6; ValueError for others."""
+    if mtu < LEAST_MTU:
+        raise ValueError(f"must be at least {LEAST_MTU}, which IPv6 needs")
+    return mtu
+
+
 class Settings(BaseModel):
     """Every setting with its default. Names are upstream's where upstream has the setting."""
 
@@ -65,7 +81,9 @@ class Settings(BaseModel):
     nets_vm: Nets = Field("0,1", description="nets of a cluster node: eth0 on the first, and so on")
     nets_router: Nets = Field("0,1,2", description="nets of a router")
     nets_tester: Nets = Field("0,2", description="nets of a tester")
-    mtu: int = Field(1500, ge=576, le=65535, description="MTU of every net in bytes")
+    mtu: Annotated[int, AfterValidator(with_room)] = Field(
+        1500, le=65535, description="MTU of every net in bytes, at least 1280 as IPv6 needs"
+    )
     kernel: Name = Field("debian", description="kernel/<name>.yaml")
     image: Name = Field("base", description="images/<name>/")
     k8sver: str = Field(
