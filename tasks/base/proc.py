@@ -7,16 +7,16 @@ import shlex
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from tasks.base import environment, progress
+from tasks.base import environment, progress, signals
 from tasks.base.errors import CommandError, UserError
 
 Argv = Sequence[str | os.PathLike[str]]
+Process = subprocess.Popen[bytes]
 
 # The Debian package of each program that we call; messages of `doctor` and `need` name it.
 DEBIAN_PACKAGE = {
@@ -37,6 +37,7 @@ UMASK = 0o022  # of programs that build: it must not depend on who builds
 MORTAL = ("setpriv", "--pdeathsig", "KILL")
 
 _running: set[subprocess.Popen[bytes]] = set()
+signals.whole(subprocess.Popen.__init__)
 
 
 def quoted(argv: Argv) -> str:
@@ -78,12 +79,10 @@ def run(
     lines: list[str] = []
     sink = _open_log(log, command)
     with _startable(command):
-        process = subprocess.Popen(
+        process = _begun(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env=env if clean_env else environment.of_programs(env), cwd=cwd, start_new_session=True,
-            umask=UMASK,
+            env=env if clean_env else environment.of_programs(env), cwd=cwd, umask=UMASK,
         )  # fmt: skip
-    _running.add(process)
     try:
         assert process.stdout is not None
         for raw in process.stdout:
@@ -109,16 +108,30 @@ def output(
     """Run `argv` as `run` does and return its stdout alone; its stderr is in the CommandError."""
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     progress.detail(f"+ {quoted(command)}")
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, check=False,
+    process = _begun(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=env if clean_env else environment.of_programs(env), cwd=cwd,
     )  # fmt: skip
-    if done.returncode != 0:
-        lines = (done.stderr or done.stdout).decode(errors="replace").splitlines()
-        raise CommandError(_failure(command, done.returncode, lines), _next_step(lines, None))
-    return done.stdout
+    try:
+        data, complaint = process.communicate()
+    finally:
+        _end(process)
+    if process.returncode != 0:
+        lines = (complaint or data).decode(errors="replace").splitlines()
+        raise CommandError(_failure(command, process.returncode, lines), _next_step(lines, None))
+    return bytes(data)
 
 
+@signals.whole
+def _begun(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own. It is ended with us, if nobody has ended it before."""
+    signals.check()
+    process: subprocess.Popen[bytes] = subprocess.Popen(command, start_new_session=True, **how)
+    _running.add(process)
+    return process
+
+
+@signals.whole
 def spawn(
     argv: Argv, log: Path, *, env: Mapping[str, str] | None = None, listens: bool = False
 ) -> subprocess.Popen[bytes]:
@@ -139,12 +152,10 @@ def pipe(
 ) -> subprocess.Popen[bytes]:
     """Start `argv` with `stdout` as its stdout and with its stderr captured; the caller calls `finish`."""
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, start_new_session=True,
+    return _begun(
+        command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE,
         env=environment.of_programs(env),
     )  # fmt: skip
-    _running.add(process)
-    return process
 
 
 def filter(argv: Argv, stdout: IO[bytes] | int = subprocess.PIPE) -> subprocess.Popen[bytes]:
@@ -153,12 +164,10 @@ def filter(argv: Argv, stdout: IO[bytes] | int = subprocess.PIPE) -> subprocess.
     The caller writes, reads and calls `finish`.
     """
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
-    process = subprocess.Popen(
+    return _begun(
         command, stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.PIPE, bufsize=0,
-        start_new_session=True, env=environment.of_programs(),
+        env=environment.of_programs(),
     )  # fmt: skip
-    _running.add(process)
-    return process
 
 
 def finish(process: subprocess.Popen[bytes]) -> tuple[int, str]:
@@ -208,25 +217,6 @@ def kill(pid: int, start: int, grace: float = 2.0) -> None:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """In the block SIGTERM does what Ctrl-C does, so that it ends an event loop too."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    old = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, old)
-
-
-def _interrupt(*_: object) -> None:
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell sets this for background jobs
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.raise_signal(signal.SIGINT)
-
-
-@contextlib.contextmanager
 def _startable(command: list[str]) -> Iterator[None]:
     """A file that cannot be executed (no #! line, or a missing interpreter) is the user's mistake."""
     try:
@@ -259,6 +249,7 @@ def _failure(command: list[str], code: int, lines: list[str]) -> str:
     return f"'{quoted(command)[:300]}' {how}" + (f":\n{tail}" if tail else "")
 
 
+@signals.whole
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Nothing of the program is left afterwards, also when we were interrupted."""
     if process.poll() is None:
@@ -277,3 +268,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _reap() -> None:
     for process in list(_running):
         _end(process)
+
+
+@signals.before_end
+def _kill() -> None:
+    """Other threads would wait for their programs, and we for these threads."""
+    for process in list(_running):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

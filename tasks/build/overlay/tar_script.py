@@ -16,7 +16,7 @@ from tasks.build.overlay import host_libraries
 from tasks.build.overlay.host_files import HOST_FILES
 from tasks.definitions import iso_choice
 from tasks.definitions.schema import Overlay
-from tasks.formats import tree
+from tasks.formats import tree, unpack
 from tasks.project.project import ROOT, source_date_epoch
 
 # Lines of programs and of our own words that mean that something is not in the tar. Warnings of tar about
@@ -99,8 +99,7 @@ def fit(overlay: Overlay, tar: Path, workspace: Workspace, base: str, epoch: int
     with files.scratch(tar.with_name(f"{tar.name}.fit")) as root:
         root.mkdir()
         try:
-            with tarfile.open(tar) as old:
-                old.extractall(root, filter="tar")
+            devices = unpack.tar(tar, root)
         except (tarfile.TarError, OSError) as error:
             raise UserError(f"overlay '{overlay.name}': its programs cannot be completed: {error}") from error
         names = host_libraries.adapt(root, listed)
@@ -109,7 +108,7 @@ def fit(overlay: Overlay, tar: Path, workspace: Workspace, base: str, epoch: int
                 f"  overlay '{overlay.name}': {len(names)} programs need the host's C library, which is "
                 f"added (host {host_libraries.host_glibc()}, guest {host_libraries.guest_glibc(listed)})"
             )
-            tree.write_tar(root, tar, epoch)
+            tree.write_tar(root, tar, epoch, devices)
 
 
 def host_files(workspace: Workspace, key: str) -> Path:

@@ -63,7 +63,7 @@ def fetch(pins: dict[str, str], pythons: tuple[str, ...], platforms: tuple[str, 
             words += [f"{name}=={version}" for name, version in pins.items()]
             try:
                 proc.run([
-                    sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+                    sys.executable, "-I", "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
                     f"--dest={temp}", *words,
                 ], env=_pip())  # fmt: skip
             except CommandError as error:

@@ -57,8 +57,7 @@ def start(plan: Plan, machines: NodeBackend = qemu.BACKEND, nets: NetBackend | N
     with locked(plan.workspace, plan.settings.name):
         began = time.monotonic()
         carry_out(REPLACE, launch)
-        with proc.interruptible():
-            carry_out(BRING_UP, launch, keep=plan.settings.keep)
+        carry_out(BRING_UP, launch, keep=plan.settings.keep)
     progress.say(_summary(launch, time.monotonic() - began))
     if plan.settings.kubernetes:
         kube_context.join(plan.workspace, plan.settings.name, contexts)
@@ -68,7 +67,7 @@ def add(plan: Plan, machines: NodeBackend = qemu.BACKEND, nets: NetBackend | Non
     """Add the plan's nodes to the running cluster. UserError as of `start`; the other nodes run on."""
     launch = Launch(plan, machines, nets or plan.backend)
     carry_out(BEFORE, launch)
-    with locked(plan.workspace, plan.settings.name), proc.interruptible():
+    with locked(plan.workspace, plan.settings.name):
         began = time.monotonic()
         carry_out(ADD, launch, keep=plan.settings.keep)
     names = ", ".join(node.name for node in plan.nodes)

@@ -56,20 +56,17 @@ def _boot_vm(project: Project) -> None:
     own, node = _settings_and_node(project)
     survey = plan.survey(own, project.workspace)
     directory = project.workspace.cluster(own.name)
+    place = directory.node(node.number)
     if node.number in running(directory):
         raise UserError(f"{node.name} is running already", f"remove it first: xc scalein {node.number}")
     if running(directory):
         launch.add(plan.to_add(survey, (node,)))
     else:
         launch.start(plan.to_start(survey, (node,)))
-    place = directory.node(node.number)
     try:
         sys.stdout.write(place.console_log.read_text(errors="replace"))
         sys.stdout.flush()
-        with proc.interruptible():
-            subprocess.run(_console(place), check=False, env=environment.of_programs())
-    except KeyboardInterrupt:
-        progress.say("interrupted")
+        subprocess.run(_console(place), check=False, env=environment.of_programs())
     finally:
         ending.remove_node(directory, node.number)
         if not running(directory):

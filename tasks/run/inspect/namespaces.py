@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.base import files, proc, progress
+from tasks.base import files, proc, progress, signals
 from tasks.base.errors import CommandError, UsageError, UserError
 from tasks.definitions.settings import LEAST_MTU
 from tasks.project.project import Does, Project
@@ -36,14 +36,13 @@ def _nsadd(project: Project) -> None:
         raise UserError(f"the namespace {space.name} already exists", f"enter it: xc nsenter {space.number}")
     folder = project.workspace.root / "nsadd"
     folder.mkdir(parents=True, exist_ok=True)
-    with proc.interruptible():
-        try:
-            _add(space, project.settings.prefix, folder)
-        except BaseException:
-            _remove(space)
-            raise
-        finally:
-            files.remove(folder)
+    try:
+        _add(space, project.settings.prefix, folder)
+    except BaseException:
+        _remove(space)
+        raise
+    finally:
+        files.remove(folder)
     progress.say(f"namespace {space.name}: {space.own} and {space.own6}, bridges xcbr0 xcbr1 xcbr2")
 
 
@@ -111,6 +110,7 @@ def _nsdel(project: Project) -> None:
     progress.say(f"namespace {space.name} is removed")
 
 
+@signals.whole
 def _remove(space: numbered.NumberedNamespace) -> None:
     """Remove all parts of the namespace that exist."""
     for command in numbered.remove(space):

@@ -17,7 +17,6 @@ from tasks.definitions.schema import Node
 from tasks.run.net import host_support
 from tasks.run.net.net_state import CustomLinks
 from tasks.run.net.protocol import Nic, Ports, ScriptNic
-from tasks.run.net.userspace import check_length
 
 REMOVE = ("ip", "link", "del", "dev")
 
@@ -38,7 +37,6 @@ class Custom:
 
     def up(self, cluster: ClusterDir, nodes: Sequence[Node], prefix: str, ports: Ports) -> None:
         """Nothing: the program makes what it needs, NIC by NIC."""
-        check_length(cluster)
         cluster.net.mkdir(parents=True, exist_ok=True)
 
     def unplug(self, cluster: ClusterDir, number: int, ports: Ports | None) -> None:
