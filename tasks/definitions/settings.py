@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from tasks.base.errors import unknown
 from tasks.definitions import written
@@ -25,6 +25,7 @@ from tasks.definitions.setting_forms import (
     ClusterName,
     Mebibytes,
     Mirrors,
+    Mtu,
     Nets,
     Prefix,
     Seconds,
@@ -38,7 +39,6 @@ from tasks.formats.yaml_core import shortened
 
 # Settings that can be given for one node: --mem201=384, __smp3=1, __nets10=0,3, __append2=debug.
 PER_NODE = ("mem", "smp", "nets", "append")
-LEAST_MTU = 1280  # IPv6 is switched off by Linux on a link with less
 _PER_NODE = re.compile(rf"^({'|'.join(PER_NODE)})([1-9][0-9]{{0,2}})$")
 
 
@@ -49,13 +49,6 @@ class SettingsLayer:
     where: str
     values: Mapping[str, Any]
     above_file: bool  # counts more than xcluster.yaml
-
-
-def with_room(mtu: int) -> int:
-    """An MTU that has room for IPv6; ValueError for others."""
-    if mtu < LEAST_MTU:
-        raise ValueError(f"must be at least {LEAST_MTU}, which IPv6 needs")
-    return mtu
 
 
 class Settings(BaseModel):
@@ -76,9 +69,7 @@ class Settings(BaseModel):
     nets_vm: Nets = Field("0,1", description="nets of a cluster node: eth0 on the first, and so on")
     nets_router: Nets = Field("0,1,2", description="nets of a router")
     nets_tester: Nets = Field("0,2", description="nets of a tester")
-    mtu: Annotated[Whole, AfterValidator(with_room)] = Field(
-        1500, le=65535, description="MTU of every net in bytes, at least 1280 as IPv6 needs"
-    )
+    mtu: Mtu = Field(1500, le=65535, description="MTU of every net in bytes, at least 1280 as IPv6 needs")
     kernel: Name = Field("debian", description="kernel/<name>.yaml")
     image: Name = Field("base", description="images/<name>/")
     k8sver: str = Field(

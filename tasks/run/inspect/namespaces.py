@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tasks.base import files, proc, progress, signals
 from tasks.base.errors import CommandError, UsageError, UserError
-from tasks.definitions.settings import LEAST_MTU
+from tasks.definitions.setting_forms import LEAST_MTU
 from tasks.project.project import Does, Project
 from tasks.run.net import bridge, host_support, numbered
 from tasks.run.running import reach
