@@ -3,10 +3,12 @@
 import atexit
 import contextlib
 import os
+import select
 import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +35,9 @@ DEBIAN_PACKAGE = {
 INSTALL = "apt-get install --no-install-recommends"
 # Put before a command: the command then ends when the thread that started it ends, even if that is killed.
 MORTAL = ("setpriv", "--pdeathsig", "KILL")
+
+GLANCE = 0.1  # seconds
+PIPE = 1 << 20  # bytes, more than a pipe holds
 
 _running: set[subprocess.Popen[bytes]] = set()
 
@@ -65,7 +70,7 @@ def run(
     cwd: Path | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> str:
-    """Run `argv` to its end and return its stdout and stderr together.
+    """Run `argv` to its end, but not what it left running; its stdout and stderr together.
 
     With `log`, the quoted command and all output are appended to that file. `on_line` is called with each
     line as it comes. `env` is added to our own environment, or with `clean_env` replaces it. Raises
@@ -83,8 +88,7 @@ def run(
         )  # fmt: skip
     _running.add(process)
     try:
-        assert process.stdout is not None
-        for raw in process.stdout:
+        for raw in _lines(process):
             line = raw.decode(errors="replace").rstrip("\n")
             lines.append(line)
             if sink:
@@ -105,14 +109,17 @@ def output(argv: Argv, *, env: Mapping[str, str] | None = None, cwd: Path | None
     """Run `argv` and return its stdout alone; its stderr is in the CommandError when it fails."""
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     progress.detail(f"+ {quoted(command)}")
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, check=False,
-        env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})}, cwd=cwd,
-    )  # fmt: skip
-    if done.returncode != 0:
-        lines = (done.stderr or done.stdout).decode(errors="replace").splitlines()
-        raise CommandError(_failure(command, done.returncode, lines), _next_step(lines, None))
-    return done.stdout
+    # Files and not pipes: a pipe ends only when all that the program left running have ended, too.
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        code = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, check=False,
+            env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})}, cwd=cwd,
+        ).returncode  # fmt: skip
+        stdout, stderr = (os.pread(each.fileno(), os.fstat(each.fileno()).st_size, 0) for each in (out, err))
+    if code != 0:
+        lines = (stderr or stdout).decode(errors="replace").splitlines()
+        raise CommandError(_failure(command, code, lines), _next_step(lines, None))
+    return stdout
 
 
 def spawn(
@@ -220,6 +227,21 @@ def _interrupt(*_: object) -> None:
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell sets this for background jobs
         signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.raise_signal(signal.SIGINT)
+
+
+def _lines(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
+    """What a program prints, line by line, until it ends; what it left running may still hold its stdout."""
+    assert process.stdout is not None
+    handle, rest, ended = process.stdout.fileno(), b"", False
+    while not ended:
+        readable, _, _ = select.select([handle], [], [], GLANCE)
+        ended = process.poll() is not None  # all that it wrote is in the pipe now
+        block = os.read(handle, PIPE) if readable or select.select([handle], [], [], 0)[0] else b""
+        ended |= bool(readable) and not block
+        *lines, rest = (rest + block).split(b"\n")
+        yield from (line + b"\n" for line in lines)
+    if rest:
+        yield rest
 
 
 @contextlib.contextmanager
