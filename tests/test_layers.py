@@ -26,7 +26,7 @@ ONLY_IMPORTERS = {
         f"tasks/engine/{name}.py"
         for name in ("fresh", "kit", "loader", "preview", "record", "reporter", "run")
     },
-    "yaml": {"tasks/project/definition_files.py", "tasks/build/credentials/kubeconfig.py"},
+    "yaml": {"tasks/formats/yaml_core.py", "tasks/build/credentials/kubeconfig.py"},
     "cryptography": {"tasks/build/credentials/certificates.py"},
     "pycdlib": {"tasks/formats/iso9660.py"},
     "requests": {"tasks/build/sources/download.py", "tasks/build/containers/registry_api.py"},

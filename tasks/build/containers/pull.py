@@ -6,6 +6,7 @@ A container image is pulled from a registry, made here of packages, an overlay a
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,11 @@ def _recipe(project: Project, listed: Listed, chosen: iso_choice.IsoChoice) -> k
     """Whether the image is made of its definition, was made by `xc images mkimage`, or is pulled."""
     if listed.image.is_made_here:
         return _making(project, listed, chosen)
+    keeps = partial(local_images.blobs, project.workspace, listed.image.ref)
     if listed.image.reference.local:
-        return kit.Recipe(local_images.recorded, [listed.image.ref, project.site], code=(oci,))
+        return kit.Recipe(local_images.recorded, [listed.image.ref, project.site], code=(oci,), keeps=keeps)
     args = [listed.image.ref, access(project), project.site]
-    return kit.Recipe(fetch, args, code=(local_images, oci, registry_api))
+    return kit.Recipe(fetch, args, code=(local_images, oci, registry_api), keeps=keeps)
 
 
 def every(project: Project, extra: Iterable[Overlay] = ()) -> dict[str, Listed]:
@@ -190,6 +192,7 @@ def _making(project: Project, listed: Listed, chosen: iso_choice.IsoChoice) -> k
         inputs={"tree": [files.tree_manifest(folder)] if folder else []},
         code=(local_images, oci, tree, inside, descent, unpack, requested, apt),
         packages=[packages] if packages else [],
+        keeps=partial(local_images.blobs, workspace, image.ref),
     )
 
 

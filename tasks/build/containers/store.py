@@ -80,6 +80,7 @@ def tasks(project: Project, contents: StoreContents) -> kit.Tasks:
         [workspace, name, contents, source_date_epoch(project.environ)],
         deps=[workspace.pulled(ref) for ref in contents.refs],
         code=(containers_storage, layers, oci, oci_archive, squashfs),
+        keeps=lambda: [disk for disk in [disk_of(workspace, name)] if disk],
     )
     task = kit.task("store", None, recipe, [stamp])
     disk = disk_of(workspace, name)

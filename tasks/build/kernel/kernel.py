@@ -6,12 +6,13 @@ Prebuilt (a Debian package) or from source; both end in the same files and one s
 import os
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from tasks.base import files, proc
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.build.kernel import initramfs, kbuild, kconfig, vmlinux
-from tasks.build.sources import requested
+from tasks.build.sources import artifact, requested
 from tasks.definitions.package_request import PackageRequest
 from tasks.definitions.schema import Kernel
 from tasks.engine import kit
@@ -54,6 +55,7 @@ def _recipe(project: Project, kernel: Kernel) -> kit.Recipe:
             deps=[project.workspace.stamp("suite", suite)],
             code=(initramfs, cpio, ext4, vmlinux, inside, descent, unpack),
             packages=(packages, shell),
+            keeps=partial(files.tree_files, project.workspace.kernel(kernel.name)),
         )
     assert kernel.source
     fragments = kconfig.load(project.root / "kernel" / "fragments", kernel.fragments)
@@ -64,6 +66,7 @@ def _recipe(project: Project, kernel: Kernel) -> kit.Recipe:
         deps=[project.workspace.stamp("artifact", kernel.source.name), *patches],
         code=(kbuild, kconfig, ext4, inside, descent, unpack),
         artifacts=(kernel.source,),
+        keeps=partial(files.tree_files, project.workspace.kernel(kernel.name)),
     )
 
 
@@ -142,12 +145,12 @@ def _work(site: Site, kernel: Kernel) -> Path:
 
 def _configured(kernel: Kernel, fragments: Fragments, epoch: int, site: Site) -> kbuild.Tree:
     assert kernel.source
-    stamp = files.read_json(site.workspace.stamp("artifact", kernel.source.name))
+    source = artifact.content(kernel.source.name, site.workspace)
     work = _work(site, kernel)
     patches = [ROOT / "kernel" / patch for patch in kernel.patches]
     log = site.workspace.log(f"kernel:{kernel.name}")
     log.unlink(missing_ok=True)
-    kbuild.unpack(site.workspace.content(stamp["sha256"]), stamp["sha256"], patches, work / "source")
+    kbuild.unpack(source, source.name, patches, work / "source")
     build_tree = kbuild.Tree(work / "source", work / "objects", epoch, log)
     build_tree.configure(fragments)
     return build_tree

@@ -10,6 +10,7 @@ from tasks.base.errors import DefinitionError, UserError
 from tasks.base.paths import Workspace
 from tasks.build.overlay import host_libraries, tar_script
 from tasks.build.sources import apt, requested
+from tasks.build.sources.artifact import content as artifact_of
 from tasks.definitions import image_chain, iso_choice
 from tasks.definitions.package_request import BaseImage, PackageRequest
 from tasks.definitions.schema import Image, Overlay
@@ -208,12 +209,11 @@ def _put_artifacts(overlay: Overlay, root: inside.Root, workspace: Workspace) ->
     """Files from outside; a program that is there under several names is there once."""
     placed: dict[tuple[str, bool], str] = {}
     for artifact in overlay.artifacts:
-        sha256 = str(files.read_json(workspace.stamp("artifact", artifact.name))["sha256"])
-        _refuse_foreign(overlay, artifact.name, workspace.content(sha256))
-        dest = str(artifact.dest)
-        first = placed.setdefault((sha256, artifact.executable), dest)
+        content, dest = artifact_of(artifact.name, workspace), str(artifact.dest)
+        _refuse_foreign(overlay, artifact.name, content)
+        first = placed.setdefault((content.name, artifact.executable), dest)
         if first == dest:
-            tree.put_file(workspace.content(sha256), root, dest, artifact.executable)
+            tree.put_file(content, root, dest, artifact.executable)
         else:
             root.hard_link(dest, first)
 

@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tasks.base import files, proc, progress
+from tasks.base import environment, files, proc, progress
 from tasks.base.errors import CommandError, UserError
 from tasks.base.paths import Workspace
 from tasks.build.overlay import host_libraries
@@ -61,7 +61,7 @@ def run(
     log.unlink(missing_ok=True)
     record = host_files(workspace, key)
     record.unlink(missing_ok=True)
-    environ = environment(env, workspace)
+    environ = variables(env, workspace)
     environ[HOST_FILES] = str(record)
     if base:
         environ.setdefault("__base_libs", str(workspace.image_libs(base)))
@@ -139,7 +139,7 @@ def _state(name: str) -> list[int]:
     return [info.st_size, info.st_mtime_ns]
 
 
-def environment(env: Mapping[str, str], workspace: Workspace) -> dict[str, str]:
+def variables(env: Mapping[str, str], workspace: Workspace) -> dict[str, str]:
     """The environment of a `tar` script: the user's, with what the contract promises, and what was chosen."""
     user = os.environ.get("USER") or os.environ.get("LOGNAME") or "root"
     promised = {
@@ -151,7 +151,7 @@ def environment(env: Mapping[str, str], workspace: Workspace) -> dict[str, str]:
         "SOURCE_DATE_EPOCH": str(source_date_epoch()),
     }
     defaults = {"ARCHIVE": os.path.join(promised["HOME"], "Downloads"), "GOPATH": ""}
-    return {**iso_choice.without(os.environ), **defaults, **promised, **env}
+    return {**iso_choice.without(environment.of_scripts()), **defaults, **promised, **env}
 
 
 def _listed(lines: Iterable[str]) -> str:
