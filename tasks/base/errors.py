@@ -35,10 +35,10 @@ class DefinitionError(UserError):
 
     exit_code = 2
 
-    def __init__(self, problems: Iterable[str]) -> None:
+    def __init__(self, problems: Iterable[str], hint: str | None = None) -> None:
         self.problems = sorted(set(problems))
         lines = "\n".join(f"  {line}" for line in self.problems)
-        super().__init__(f"invalid definitions or settings:\n{lines}")
+        super().__init__(f"invalid definitions or settings:\n{lines}", hint)
 
 
 class CommandError(UserError):

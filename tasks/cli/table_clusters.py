@@ -96,6 +96,7 @@ VERBS = (
         examples=("xc checkpoint save before-the-test", "xc checkpoint restore before-the-test --as=two"),
         least=1,
         kinds=("", "checkpoint"),
+        heeds={"": ("name",), "list": (), "rm": ()},
         actions=("save", "restore", "list", "rm"),
     ),
     Verb(

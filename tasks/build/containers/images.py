@@ -15,16 +15,16 @@ from tasks.build.overlay import ovl
 from tasks.definitions import image_reference, iso_choice
 from tasks.definitions.schema import Overlay
 from tasks.formats import tree
-from tasks.project import command_line
+from tasks.project import actions
 from tasks.project.project import After, Does, Project, source_date_epoch
 
 ARGS = "[ls | check | update REF... | mkimage DIR|OVL|TAR | rm REF...]"
 ACTIONS = {
-    "ls": command_line.Action(options=("o",)),
-    "check": command_line.Action(),
-    "update": command_line.Action(1, None),
-    "mkimage": command_line.Action(1, 1, ("tag", "entrypoint", "command", "force")),
-    "rm": command_line.Action(1, None),
+    "ls": actions.Action(options=("o",)),
+    "check": actions.Action(),
+    "update": actions.Action(1, None),
+    "mkimage": actions.Action(1, 1, ("tag", "entrypoint", "command", "force")),
+    "rm": actions.Action(1, None),
 }
 
 
@@ -45,7 +45,7 @@ def _key(project: Project, overlay: Overlay) -> str:
 
 
 def _images(project: Project) -> None:
-    action, names = command_line.action(project.words, ACTIONS, "ls")
+    action, names = actions.action(project.words, ACTIONS, "ls")
     if action == "ls":
         _ls(project)
     elif action == "check":
