@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tasks.base import signals
 from tasks.base.errors import UserError
 
 
@@ -262,6 +263,7 @@ def locked(path: Path, *, wait: bool = True, busy: str = "") -> Iterator[None]:
         os.close(handle)
 
 
+@signals.waiting
 def _lock(path: Path, wait: bool, busy: str) -> int:
     while True:
         same = False

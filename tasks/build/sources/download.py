@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from tasks.base import files
+from tasks.base import files, progress, seals
 from tasks.base.errors import UserError
 from tasks.base.progress import Bar
 from tasks.build.sources.partial import PartialDownload, Sink
@@ -41,10 +41,20 @@ def download(urls: str | Sequence[str], sha256: str, target: Path, sink: Sink | 
     """
     places = [urls] if isinstance(urls, str) else list(urls)
     with files.locked(target.with_name(f"{target.name}.part.lock")), files.explained(target):
-        if target.is_file() and (sink is None or replayed(target, sha256, sink)):
+        if target.is_file() and (
+            _is_whole(target, sha256) if sink is None else replayed(target, sha256, sink)
+        ):
             return places[0]
         with PartialDownload(target.with_name(f"{target.name}.part"), sink) as part:
             return _first(places, part, lambda url: _accept(url, sha256, part, target))
+
+
+def _is_whole(target: Path, sha256: str) -> bool:
+    """Whether the cache has what its name says. If it has something else, that is removed."""
+    if not seals.is_whole(target, sha256):
+        progress.say(f"{target} changed on the disk; it is fetched again")
+        target.unlink()
+    return target.exists()
 
 
 def learn(urls: Sequence[str], name: str, folder: Path) -> str:
@@ -65,6 +75,7 @@ def replayed(target: Path, sha256: str, sink: Sink) -> bool:
             seen.update(chunk)
             sink.write(chunk)
     if seen.hexdigest() != sha256:
+        progress.say(f"{target} changed on the disk; it is fetched again")
         target.unlink()
     return target.exists()
 
