@@ -153,6 +153,7 @@ VERBS = (
         examples=("xc release", "xc release --version=1.2 iperf"),
         needs=Needs.BUILDS,
         takes=Takes.SETTINGS,
+        shows=("kernel", "image", "ovls", "topology", "mem", "k8sver", "k8s_family", "name", *SOURCES),
         kinds=("overlay",),
     ),
     Verb(

@@ -69,6 +69,7 @@ class Verb:
     examples: tuple[str, ...] = ()
     needs: Needs = Needs.NOTHING
     takes: Takes = Takes.NAME
+    shows: tuple[str, ...] = ()  # the settings that help lists, of all that it takes; () for all
     reads: Reads = Reads.OPTIONS
     least: int = 0  # how many args at least
     most: int | None = None  # and at most; None: any number, where `args` is set
@@ -227,6 +228,9 @@ def _option(verb: Verb, word: str, rest: list[str]) -> tuple[str, str]:
     """Name and value of an option; a value that stands by itself is taken from `rest`."""
     name, joint, value = word.lstrip("-").partition("=")
     name = name.replace("-", "_")
+    short = verb.option(word[1:2])
+    if not word.startswith("--") and short and short.value and len(word) > 2 and not verb.option(name):
+        return short.name, _checked(short, word[2:].removeprefix("="))
     if not word.startswith("--"):
         name = name if verb.option(name) else SHORT.get(name, name)
     option = verb.option(name) or next((each for each in COMMON if each.name == name), None)

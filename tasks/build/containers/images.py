@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base import environment, files, output, proc, progress
-from tasks.base.errors import UsageError, UserError, unknown
+from tasks.base.errors import UsageError, UserError, meant, unknown
 from tasks.base.paths import Workspace
 from tasks.build.containers import local_images, oci, pull
 from tasks.build.overlay import ovl
@@ -122,9 +122,12 @@ def _update(project: Project, names: Sequence[str]) -> None:
         reference = _parse(text)
         stamp = project.workspace.pulled(reference.text)
         if reference.local or reference.digest:
-            raise UsageError(f"images update: {reference.text} has no tag that could move")
+            raise UsageError(f"{reference.text} has no tag that could move")
         if not stamp.is_file():
-            raise UserError(f"{reference.text} was not pulled yet", f"pull it: xc 'pull:{reference.text}'")
+            others = meant(reference.text, [row["name"] for row in rows(project)])
+            raise UserError(
+                f"{reference.text} was not pulled yet{others}", f"pull it: xc 'pull:{reference.text}'"
+            )
         before = files.read_json(stamp).get("top")
         after = pull.renew(reference, pull.access(project), project.site)
         what = "is what it was:" if before == after else f"was {before}, is now"
@@ -163,7 +166,7 @@ def _new_name(project: Project) -> image_reference.Reference:
     own = project.words.settings.get("name")
     text = tag if ":" in tag else f"{own}:{tag or 'latest'}" if own else ""
     if not text:
-        raise UsageError("images mkimage: give --tag=NAME:TAG", project.words.usage)
+        raise UsageError("mkimage: give --tag=NAME:TAG", project.words.usage)
     return _parse(text if text.startswith(f"{image_reference.LOCAL}/") else f"{image_reference.LOCAL}/{text}")
 
 

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+from tasks.base.errors import meant
 from tasks.definitions import quantities
 from tasks.definitions.upstream_names import image_name, kernel_name
 from tasks.project import plain_file
@@ -163,7 +164,12 @@ def overlay(environ: Environ, name: str) -> str:
     for folder in values(environ)["XCLUSTER_OVLPATH"].split(":"):
         if name and folder and os.path.isdir(os.path.join(folder, name)):
             return os.path.join(folder, name)
-    raise Refused(f"Ovl not found [{name}]")
+    raise Refused(f"Ovl not found [{name}]{meant(name, _overlays(environ))}")
+
+
+def _overlays(environ: Environ) -> list[str]:
+    folders = [folder for folder in values(environ)["XCLUSTER_OVLPATH"].split(":") if os.path.isdir(folder)]
+    return [name for folder in folders for name in os.listdir(folder)]
 
 
 def cached_tar(environ: Environ, args: Sequence[str]) -> None:
@@ -178,7 +184,7 @@ def cached_tar(environ: Environ, args: Sequence[str]) -> None:
         if os.path.isfile(path):
             sys.stdout.write(path + "\n")
             return
-    raise Refused(f"Not cached [{args[0]}]")
+    raise Refused(f"Not cached [{args[0]}]{meant(args[0], _below(folder, '.tar'))}")
 
 
 def geometry(environ: Environ, args: Sequence[str]) -> None:

@@ -27,6 +27,7 @@ from tasks.run.cluster import launch, plan
 from tasks.run.inspect import status
 from tasks.run.node import boot, checkpoint, golden, identity, node_state, saver
 from tasks.run.node.checkpoint import Checkpoint
+from tasks.run.running import absent
 from tasks.run.running.cluster import Running, locked, running
 
 ARGS = "save NAME | restore NAME [--as OTHER] | list [-o json] | rm NAME..."
@@ -86,7 +87,7 @@ def _running(workspace: Workspace, name: str) -> tuple[Settings, list[Node]]:
     cluster = Running.find(workspace, name)
     alive = cluster.alive() if cluster else {}
     if not cluster or not alive:
-        raise UserError(f"cluster '{name}' is not running", "start it: xc start")
+        raise absent.error(workspace.run, name)
     dead = [number for number in cluster.numbers if number not in alive]
     if dead:
         raise UserError(
