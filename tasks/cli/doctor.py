@@ -169,7 +169,7 @@ def _disk(root: Path) -> Finding:
 
 
 def _definitions(project: Project) -> list[Finding]:
-    problems = project.definitions.problems
+    problems = [*project.definitions.problems, *project.problems]
     if not problems:
         counts = (
             len(project.definitions.kernels),
