@@ -29,7 +29,7 @@ ONLY_IMPORTERS = {
     "yaml": {"tasks/project/definition_files.py", "tasks/build/credentials/kubeconfig.py"},
     "cryptography": {"tasks/build/credentials/certificates.py"},
     "pycdlib": {"tasks/formats/iso9660.py"},
-    "requests": {"tasks/build/sources/download.py", "tasks/build/containers/registry_api.py"},
+    "requests": {"tasks/build/sources/web.py"},
     "backports": {"tasks/build/containers/layers.py"},
     "compression": {"tasks/build/containers/layers.py"},
     "tqdm": {"tasks/base/progress.py"},

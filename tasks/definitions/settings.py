@@ -122,6 +122,12 @@ class Settings(BaseModel):
     mirrors: dict[Url, UrlList] = Field(
         default_factory=dict, description="mirrors of URLs, by prefix; only in xcluster.yaml"
     )
+    download_timeout: int = Field(
+        60,
+        ge=1,
+        le=86400,
+        description="seconds in which a download has to bring 1 KiB/s; else it is given up",
+    )
     offline: bool = Field(False, description="never use the network: what is not in the cache is an error")
     per_node: dict[str, str] = Field(default_factory=dict, description="mem201: 384 and the like")
 

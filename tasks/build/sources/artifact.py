@@ -175,7 +175,8 @@ def _from_url(source: Source, expected: str, site: Site) -> Path:
     target = site.workspace.content(expected)
     if site.offline and not target.is_file():
         raise UserError("not in the cache, and --offline is set")
-    download.download(download.mirrored(source.url, site.mirrors), expected, target)
+    places = download.mirrored(source.url, site.mirrors)
+    download.download(places, expected, target, seconds=site.download_timeout)
     return target
 
 

@@ -96,8 +96,8 @@ class PartialDownload:
     def continues(self, url: str, headers: Mapping[str, str]) -> bool:
         """Whether an answer with the rest goes on where we are, in the same version of the file."""
         about = files.read_json(self._about)
-        start = headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
-        if start.isdigit() and int(start) != self.size:
+        start = headers.get("Content-Range", "").strip().removeprefix("bytes").strip(" =").partition("-")[0]
+        if int(start) != self.size if start.isdigit() else not self._fixed:
             return False
         for key, header in (("etag", "ETag"), ("modified", "Last-Modified")):
             noted, now = about.get(key), headers.get(header)
