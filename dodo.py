@@ -3,7 +3,7 @@
 import os
 import sys
 
-from tasks.base import output, progress
+from tasks.base import output, progress, signals
 from tasks.base.errors import UserError
 from tasks.build.containers import store
 from tasks.build.credentials import pki
@@ -21,6 +21,7 @@ from tasks.project.project import environment, load
 from tasks.run.cluster import lifecycle
 from tasks.run.node import golden
 
+signals.install(output.last_line)
 verb_tasks.hand_over(sys.argv)
 try:
     project = load(parse(sys.argv[1:], VERBS), environment(os.environ), verb_tasks.started_with)
@@ -36,7 +37,6 @@ except UserError as error:
     output.error(error)
     sys.exit(error.exit_code)
 
-run.end_well()
 BUILDS = [f"kernel:{project.settings.kernel}", f"image:{project.settings.image}", "mkcdrom"]
 BUILDS += [*(["store"] if store.is_due(project, containers) else []), "golden"]
 DOIT_CONFIG = run.config(project.workspace.db, BUILDS if builds else [])
@@ -54,14 +54,19 @@ def _builds() -> kit.Tasks:
         *pki.tasks(project),
         *iso.tasks(project, chosen, parts),
     ]
-    yield from shipped.adopted(built, shipped.Location(project.root, project.workspace))
-    yield from release.tasks(project, chosen, built)
-    yield from disk.tasks(project)
-    yield from store.tasks(project, containers)
+    location = shipped.Location(project.root, project.workspace)
+    yield from shipped.adopted(list(kit.sealed(built, project.workspace.seals)), location)
+    yield from kit.sealed(_from_built(built), project.workspace.seals)
     yield from golden.tasks(
         project, [project.workspace.stored(project.settings.name)] if containers.refs else []
     )
     yield kit.leftovers("_leftovers", project.workspace.leftovers)
+
+
+def _from_built(built: list[kit.Task]) -> kit.Tasks:
+    yield from release.tasks(project, chosen, built)
+    yield from disk.tasks(project)
+    yield from store.tasks(project, containers)
 
 
 def task_verbs() -> kit.Tasks:

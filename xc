@@ -2,18 +2,49 @@
 # xc VERB [OPTIONS] [WORDS]: the door to everything; sets up what is missing first. `xc help` lists the verbs.
 set -eu
 
-# A caller's settings for Python of its own: with another PYTHONHOME no module of ours is there.
-unset PYTHONHOME PYTHONSTARTUP PYTHONOPTIMIZE
+# A signal during the set-up ends what it started, with one line and 128+n. Python sees to the rest.
+child='' scrap=''
+ended() {
+	trap '' HUP INT QUIT TERM
+	[ -z "$child" ] || { kill "$child" 2>/dev/null && wait "$child"; } || :
+	[ -z "$scrap" ] || rm -f "$scrap"
+	[ "$1" = INT ] && echo interrupted >&2 || echo "ended by SIG$1" >&2
+	exit "$2"
+}
+trap 'ended HUP 129' HUP
+trap 'ended INT 130' INT
+trap 'ended QUIT 131' QUIT
+trap 'ended TERM 143' TERM
+
+# interruptible COMMAND: a shell that waits for a command in the foreground would see a signal only after it.
+interruptible() {
+	(plain_environment; exec "$@") &
+	child=$!
+	wait "$child" || { status=$?; child=''; return "$status"; }
+	child=''
+}
 
 # Without another program where that can be: each takes a millisecond of every verb.
 here=$0
 [ ! -L "$0" ] || here=$(readlink -f "$0")
 case $here in */*) here=$(CDPATH='' cd -- "${here%/*}/" && pwd -P) ;; *) here=$(pwd -P) ;; esac
 # In an installed package everything is set up.
-[ -f "$here/pyproject.toml" ] || exec "${XCLUSTER_PYTHON:-python3}" -P "$here/tasks/cli/installed.py" "$@"
+[ -f "$here/pyproject.toml" ] || exec "${XCLUSTER_PYTHON:-python3}" -I -X utf8 "$here/tasks/cli/installed.py" "$@"
 venv=$here/.venv
 wheels=$here/workspace/wheels # an unpacked release brings the Python packages along
 said() { echo "xc: $*" >&2; }
+
+# plain COMMAND: without a caller's variables for Pythons of its own, in which nothing of ours may be there.
+plain() (
+	plain_environment
+	exec "$@"
+)
+
+plain_environment() {
+	unset PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONOPTIMIZE PYTHONWARNINGS PYTHONINSPECT PYTHONPLATLIBDIR
+	unset PYTHONUSERBASE PYTHONSAFEPATH PYTHONIOENCODING PYTHONTRACEMALLOC PYTHONMALLOC PYTHONDONTWRITEBYTECODE
+	export PYTHONNOUSERSITE=1
+}
 
 # Debian packages without which nothing works: "program package".
 tools() {
@@ -76,7 +107,7 @@ missing_packages() {
 	[ "$1" = tools ] || { test_headers; return; }
 	if ! command -v python3 >/dev/null 2>&1; then
 		echo python3 python3-venv
-	elif [ -z "$(bundled_pip)" ] && ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
+	elif [ -z "$(bundled_pip)" ] && ! plain python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
 		echo python3-venv
 	fi
 }
@@ -106,6 +137,8 @@ install_packages() {
 		said "installing $*"
 	fi
 	log=$(mktemp)
+	scrap=$log
+	# In the foreground: dpkg has to end what it has begun.
 	# shellcheck disable=SC2086
 	if ! { $as apt-get update && $as $command; } >"$log" 2>&1; then
 		tail -n 20 "$log" >&2
@@ -117,8 +150,8 @@ install_packages() {
 }
 
 check_python() {
-	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' && return
-	said "Python 3.11 or newer is needed, $(python3 --version 2>&1) is here"
+	plain python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' && return
+	said "Python 3.11 or newer is needed, $(plain python3 --version 2>&1) is here"
 	exit 1
 }
 
@@ -128,13 +161,29 @@ check_python() {
 is_ready() {
 	ready=$venv/ready${1:+-$1}
 	[ -f "$ready" ] || return 1
+	is_as_made || return 1
+	is_current
+}
+
+# Two more stamps have the times of the interpreter and of the directory of packages: the host's Python may
+# have been upgraded, or a package removed.
+is_as_made() {
+	is_same "$venv/bin/python" "$venv/made-by" || return 1
+	for packages in "$venv"/lib/python3*/site-packages; do
+		is_same "$packages" "$venv/made-of" || return 1
+	done
+}
+
+is_same() { [ -e "$1" ] && [ -f "$2" ] && ! [ "$1" -nt "$2" ] && ! [ "$1" -ot "$2" ]; }
+
+is_current() {
 	[ "$here/pyproject.toml" -nt "$ready" ] || [ "$here/pyproject.toml" -ot "$ready" ] || return 0
 	cmp -s "$here/pyproject.toml" "$ready" || return 1
 	touch -r "$here/pyproject.toml" "$ready" 2>/dev/null || :
 }
 
 requirements() {
-	python3 - "$here/pyproject.toml" "$1" <<-'END'
+	plain python3 - "$here/pyproject.toml" "$1" <<-'END'
 		import sys, tomllib
 		project = tomllib.load(open(sys.argv[1], "rb"))["project"]
 		print("\n".join(project["optional-dependencies"][sys.argv[2]] if sys.argv[2] else project["dependencies"]))
@@ -146,36 +195,86 @@ install_wheels() {
 	set -- install --quiet --disable-pip-version-check --requirement "$1"
 	pip=$(bundled_pip)
 	if [ -z "$pip" ]; then
-		"$venv/bin/python" -m pip "$@" >&2
-	elif ! "$venv/bin/python" "$pip" "$@" pip --no-index --find-links "$wheels" >/dev/null 2>&1; then
-		"$venv/bin/python" "$pip" "$@" pip --find-links "$wheels" >&2
+		interruptible "$venv/bin/python" -m pip "$@" >&2
+	elif ! interruptible "$venv/bin/python" "$pip" "$@" pip --no-index --find-links "$wheels" >/dev/null 2>&1; then
+		interruptible "$venv/bin/python" "$pip" "$@" pip --find-links "$wheels" >&2
+	fi
+}
+
+# The packages in .venv of which every file is there, a line each; it fails if there are others.
+inventory() {
+	plain "$venv/bin/python" - <<-'END'
+		import sys
+		from importlib import metadata
+		lacking = 0
+		for package in metadata.distributions():
+		    if all(str(file).endswith(".pyc") or file.locate().exists() for file in package.files or ()):
+		        print(package.name, package.version)
+		    else:
+		        lacking += 1
+		sys.exit(lacking > 0)
+	END
+}
+
+# Whether .venv has what it had when it was made.
+is_whole() {
+	[ -f "$venv/packages" ] || return 1
+	now=$(inventory 2>/dev/null) || :
+	while read -r package; do
+		case "
+$now
+" in *"
+$package
+"*) ;; *) return 1 ;; esac
+	done <"$venv/packages"
+}
+
+note_packages() {
+	inventory >"$venv/packages.tmp" || :
+	mv "$venv/packages.tmp" "$venv/packages"
+	touch -r "$venv/bin/python" "$venv/made-by"
+	for packages in "$venv"/lib/python3*/site-packages; do
+		touch -r "$packages" "$venv/made-of"
+	done
+}
+
+new_venv() {
+	rm -rf "$venv"
+	if [ -n "$(bundled_pip)" ]; then
+		interruptible python3 -m venv --without-pip "$venv"
+	else
+		interruptible python3 -m venv "$venv"
 	fi
 }
 
 make_venv() {
 	check_python
-	exec 9>"$here/.venv.lock" || { said "cannot write to $here"; exit 1; }
+	if ! (: >>"$here/.venv.lock") 2>/dev/null || { [ -d "$venv" ] && [ ! -w "$venv" ]; }; then
+		is_whole && is_current && return
+		said "cannot write to $here, where .venv has to be made"
+		exit 1
+	fi
+	exec 9>"$here/.venv.lock"
 	flock 9
 	is_ready "$1" && return
 	wanted=$venv/requirements${1:+-$1}.txt
-	if [ -z "$1" ] && ! "$venv/bin/python" -c '' 2>/dev/null; then
+	if [ ! -f "$venv/requirements.txt" ]; then # there is none, or it is half-made
 		said "setting up .venv"
-		rm -rf "$venv"
-		if [ -n "$(bundled_pip)" ]; then
-			python3 -m venv --without-pip "$venv"
-		else
-			python3 -m venv "$venv"
-		fi
+		new_venv
+	elif { [ -f "$venv/packages" ] && ! is_whole; } || ! inventory >/dev/null 2>&1; then
+		said "making .venv anew: packages of it are missing, or Python is another one now"
+		new_venv
 	fi
 	requirements "$1" >"$wanted.new"
-	if ! cmp -s "$wanted.new" "$wanted"; then
-		[ ! -f "$wanted" ] || said "updating .venv: pyproject.toml names other packages now"
+	if ! cmp -s "$wanted.new" "$wanted" || [ ! -f "$venv/packages" ]; then
+		[ ! -f "$wanted" ] || cmp -s "$wanted.new" "$wanted" || said "updating .venv: pyproject.toml names other packages now"
 		install_wheels "$wanted.new" || {
 			said "pip could not install what pyproject.toml names; is there a network?"
 			exit 1
 		}
 	fi
 	mv "$wanted.new" "$wanted"
+	note_packages
 	cp -p "$here/pyproject.toml" "$ready.tmp"
 	mv "$ready.tmp" "$ready"
 	exec 9>&-
@@ -191,13 +290,20 @@ set_up() {
 }
 
 # Pressing TAB must not set up anything.
-case ${1:-} in __complete) [ -f "$venv/ready" ] || exit 0 ;; *) set_up tools "" ;; esac
+case ${1:-} in __complete) [ -f "$venv/ready" ] && [ -x "$venv/bin/python" ] || exit 0 ;; *) set_up tools "" ;; esac
 case ${1:-} in test) set_up test_tools test ;; esac
 
-# A caller's words may be paths relative to where it stands; the module is found by PYTHONPATH alone (-P).
-export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
-# Compiled modules are kept, but beside the .venv, not all over the checkout.
-export PYTHONPYCACHEPREFIX="$venv/pycache"
-unset PYTHONDONTWRITEBYTECODE
+# While Python is being loaded it answers Ctrl-C with a traceback: signals wait until it handles them (base/signals).
+blocks=$venv/env-blocks
+if [ ! -e "$blocks" ]; then
+	answer=$(env --block-signal=INT echo yes 2>/dev/null) || answer=''
+	printf %s "$answer" 2>/dev/null >"$blocks" || :
+fi
+# -I, utf8: a caller's variables and locale are for programs of its own (tasks/base/interpreter.py).
 # -S: site-packages come into play when something of them is needed (tasks/__main__.py).
-exec "$venv/bin/python" -S -P "$here/tasks/__main__.py" "$@"
+# Compiled modules are kept, but beside the .venv, not all over the checkout.
+set -- "$venv/bin/python" -I -S -X utf8 -X "pycache_prefix=$venv/pycache" "$here/tasks/__main__.py" "$@"
+# env would take a path with "=" for a variable.
+case $venv in *=*) set -- sh -c 'exec "$@"' sh "$@" ;; esac
+[ ! -s "$blocks" ] || set -- env --block-signal=HUP,INT,QUIT,TERM "$@"
+exec "$@"

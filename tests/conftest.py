@@ -18,12 +18,19 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tasks.base import files
+from tasks.base import files, interpreter, signals
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("tasks", "dodo.py", "xc", "pyproject.toml")
 TASK_LINE = re.compile(r"^([a-z]+(?::\S+)?) {2,}(?!done in )\S")
-MACHINES = ("boot", "overlays", "k8s", "kernels", "faults/test_machine.py")  # directories, and a file
+MACHINES = (
+    "boot",
+    "overlays",
+    "k8s",
+    "kernels",
+    "faults/test_machine.py",
+    "faults/test_signals.py",
+)  # directories, and files
 # These take long and share nothing: one boots nothing, the other has workspaces and a network of its own.
 BESIDE = ("tests/boot/test_compile.py", "tests/boot/test_release.py")
 OURS = (
@@ -137,6 +144,11 @@ class Checkout:
         """The overlay ISO of the default cluster."""
         return self.workspace / "iso" / "xcluster.iso"
 
+    @property
+    def command(self) -> list[str]:
+        """What the script `xc` becomes, past the set-up of a fresh machine."""
+        return [sys.executable, "-S", *interpreter.ISOLATED, str(self.root / "tasks" / "__main__.py")]
+
     def tar(self, name: str) -> Path:
         """The tar of an overlay."""
         return self.workspace / "ovl" / f"{name}.tar"
@@ -155,9 +167,9 @@ class Checkout:
         """Begin `xc WORDS`, past the set-up of a fresh machine."""
         clean = {key: value for key, value in os.environ.items() if not key.startswith(OURS)}
         return subprocess.Popen(
-            [sys.executable, "-m", "tasks", *words], cwd=cwd or self.root, text=True,
+            [*self.command, *words], cwd=cwd or self.root, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-            env={**clean, "PYTHONPATH": str(self.root), "HOME": str(self.root / "home"), **(env or {})},
+            env={**clean, "HOME": str(self.root / "home"), **(env or {})},
         )  # fmt: skip
 
     def xc(self, *words: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Ran:
@@ -245,6 +257,19 @@ def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fakes:
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     return Fakes(folder)
+
+
+@pytest.fixture
+def handled() -> Iterator[None]:
+    """Signals are handled in this process as in a run of ours, until the test has ended."""
+    signs = (*signals.TEXTS, signal.SIGALRM)
+    before, hook = [signal.getsignal(sign) for sign in signs], sys.unraisablehook
+    signals.install(str)
+    yield
+    signals.accept()
+    sys.unraisablehook = hook
+    for sign, handler in zip(signs, before, strict=True):
+        signal.signal(sign, handler)
 
 
 def mounted(folder: Path, options: str) -> Iterator[Path]:

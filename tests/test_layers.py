@@ -26,7 +26,7 @@ ONLY_IMPORTERS = {
         f"tasks/engine/{name}.py"
         for name in ("fresh", "kit", "loader", "preview", "record", "reporter", "run")
     },
-    "yaml": {"tasks/project/definition_files.py", "tasks/build/credentials/kubeconfig.py"},
+    "yaml": {"tasks/formats/yaml_core.py", "tasks/build/credentials/kubeconfig.py"},
     "cryptography": {"tasks/build/credentials/certificates.py"},
     "pycdlib": {"tasks/formats/iso9660.py"},
     "requests": {"tasks/build/sources/web.py"},
@@ -38,7 +38,7 @@ ONLY_IMPORTERS = {
     # Programs are run by base/proc.py; the others connect two programs, or look after processes of their own.
     "subprocess": {
         "tasks/base/proc.py", "tasks/formats/decompress.py", "tasks/formats/squashfs.py",
-        "tasks/formats/tree.py", "tasks/build/sources/artifact.py", "tasks/build/image/compose.py",
+        "tasks/formats/unpack.py", "tasks/build/sources/artifact.py", "tasks/build/image/compose.py",
         "tasks/run/cluster/machine.py", "tasks/run/net/programs/holder.py",
         "tasks/run/net/programs/outside.py", "tasks/run/node/protocol.py", "tasks/run/node/accel.py",
         "tasks/run/node/checkpoint.py",

@@ -7,11 +7,13 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tasks.base import signals
 from tasks.base.errors import UserError
 
 
@@ -173,6 +175,29 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def text_bytes(path: Path, most: int = 1 << 20) -> bytes | None:
+    """The content of a file that somebody wrote by hand; None where there is nothing of that name.
+
+    Raises OSError with the reason for what is no such file: a directory, a pipe, a link to nothing, one that
+    is larger than `most` bytes.
+    """
+    try:
+        kind = path.stat().st_mode
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise OSError(errno.ENOENT, f"it is a link to {os.readlink(path)}, which is not there") from None
+        return None
+    if not stat.S_ISREG(kind):
+        raise OSError(
+            errno.EINVAL, f"it is {'a directory' if stat.S_ISDIR(kind) else 'a pipe or a device'}, not a file"
+        )
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it is too large: at most {most >> 20} MiB are read")
+    return content
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON, atomically, with sorted keys: equal values give equal bytes."""
     with atomic(path) as temp:
@@ -238,6 +263,7 @@ def locked(path: Path, *, wait: bool = True, busy: str = "") -> Iterator[None]:
         os.close(handle)
 
 
+@signals.waiting
 def _lock(path: Path, wait: bool, busy: str) -> int:
     while True:
         same = False

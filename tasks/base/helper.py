@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from tasks.base import proc, records
+from tasks.base import proc, records, signals
 from tasks.base.errors import UserError
 from tasks.base.records import Mark, Record
 
@@ -53,9 +53,7 @@ def start(
     Raises UserError with the end of its log when it ends before that, or takes more than `patience` seconds.
     Then, and when we are interrupted, it is ended, its record is removed, and `undo` removes the rest.
     """
-    env = {**helper.env, **(environment(helper.owner) if helper.owner else {})}
-    process = proc.spawn(helper.argv, helper.log, env=env)
-    mark = Mark.of(process.pid)
+    process, mark = _begun(helper)
     try:
         entry = record(mark)
         records.write(helper.state, entry)
@@ -65,13 +63,25 @@ def start(
                 raise UserError(f"{helper.failure}: {end_of(helper.log)}")
             time.sleep(PAUSE)
     except BaseException:
-        if process.poll() is None:
-            mark.end()
-            process.wait()
-        helper.state.unlink(missing_ok=True)
+        _give_up(helper, process, mark)
         undo()
         raise
     return entry
+
+
+@signals.whole
+def _begun(helper: Helper) -> tuple[proc.Process, Mark]:
+    env = {**helper.env, **(environment(helper.owner) if helper.owner else {})}
+    process = proc.spawn(helper.argv, helper.log, env=env)
+    return process, Mark.of(process.pid)
+
+
+@signals.whole
+def _give_up(helper: Helper, process: proc.Process, mark: Mark) -> None:
+    if process.poll() is None:
+        mark.end()
+        process.wait()
+    helper.state.unlink(missing_ok=True)
 
 
 def end_of(log: Path) -> str:

@@ -49,6 +49,11 @@ def _write(text: str) -> None:
         _discard(2)
 
 
+def last_line(text: str) -> None:
+    """Tell why the run was ended, whatever it was at."""
+    _write(text + "\n")
+
+
 def open_streams() -> None:
     """Give the process the standard streams that its caller has closed.
 

@@ -30,6 +30,11 @@ class Workspace:
         return self.root / "cache"
 
     @property
+    def seals(self) -> Path:
+        """What built files held when they were made."""
+        return self.root / "seals"
+
+    @property
     def accel(self) -> Path:
         """The verdict of the accelerator probe for this boot of the host."""
         return self.root / "accel.json"

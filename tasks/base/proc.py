@@ -7,22 +7,23 @@ import shlex
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from tasks.base import progress
+from tasks.base import environment, progress, signals
 from tasks.base.errors import CommandError, UserError
 
 Argv = Sequence[str | os.PathLike[str]]
+Process = subprocess.Popen[bytes]
 
 # The Debian package of each program that we call; messages of `doctor` and `need` name it.
 DEBIAN_PACKAGE = {
-    "apt-get": "apt", "bc": "bc", "bison": "bison", "debugfs": "e2fsprogs", "depmod": "kmod",
-    "dnsmasq": "dnsmasq-base", "dot": "graphviz", "dpkg-deb": "dpkg", "flex": "flex", "gcc": "gcc",
-    "git": "git", "go": "golang-go", "gzip": "gzip", "ip": "iproute2", "make": "make", "mke2fs": "e2fsprogs",
+    "apt-config": "apt", "apt-get": "apt", "bc": "bc", "bison": "bison",
+    "debugfs": "e2fsprogs", "depmod": "kmod", "dnsmasq": "dnsmasq-base", "dot": "graphviz",
+    "dpkg-deb": "dpkg", "flex": "flex", "gcc": "gcc", "git": "git", "go": "golang-go", "gzip": "gzip",
+    "ip": "iproute2", "make": "make", "mke2fs": "e2fsprogs",
     "nft": "nftables", "nsenter": "util-linux", "openssl": "openssl", "pasta": "passt",
     "qemu-img": "qemu-utils", "qemu-system-x86_64": "qemu-system-x86", "scp": "openssh-client",
     "setpriv": "util-linux", "slirp4netns": "slirp4netns", "socat": "socat", "sqfstar": "squashfs-tools",
@@ -31,10 +32,12 @@ DEBIAN_PACKAGE = {
 }  # fmt: skip
 
 INSTALL = "apt-get install --no-install-recommends"
+UMASK = 0o022  # of programs that build: it must not depend on who builds
 # Put before a command: the command then ends when the thread that started it ends, even if that is killed.
 MORTAL = ("setpriv", "--pdeathsig", "KILL")
 
 _running: set[subprocess.Popen[bytes]] = set()
+signals.whole(subprocess.Popen.__init__)
 
 
 def quoted(argv: Argv) -> str:
@@ -44,7 +47,7 @@ def quoted(argv: Argv) -> str:
 
 def find(program: str) -> str | None:
     """The path of `program`, or None. /usr/sbin and /sbin are searched even if they are not in PATH."""
-    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    return shutil.which(program, path=f"{environment.path()}:{environment.SYSTEM}")
 
 
 def need(program: str) -> str:
@@ -68,20 +71,18 @@ def run(
     """Run `argv` to its end and return its stdout and stderr together.
 
     With `log`, the quoted command and all output are appended to that file. `on_line` is called with each
-    line as it comes. `env` is added to our own environment, or with `clean_env` replaces it. Raises
-    CommandError when the program fails, UserError when it is missing.
+    line as it comes. `env` is added to the environment that programs get, or with `clean_env` is all of it.
+    Raises CommandError when the program fails, UserError when it is missing.
     """
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     progress.detail(f"+ {quoted(command)}")
     lines: list[str] = []
     sink = _open_log(log, command)
     with _startable(command):
-        process = subprocess.Popen(
+        process = _begun(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env={**({} if clean_env else {**os.environ, "LC_ALL": "C.UTF-8"}), **(env or {})}, cwd=cwd,
-            start_new_session=True,
+            env=env if clean_env else environment.of_programs(env), cwd=cwd, umask=UMASK,
         )  # fmt: skip
-    _running.add(process)
     try:
         assert process.stdout is not None
         for raw in process.stdout:
@@ -101,20 +102,36 @@ def run(
     return "\n".join(lines)
 
 
-def output(argv: Argv, *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> bytes:
-    """Run `argv` and return its stdout alone; its stderr is in the CommandError when it fails."""
+def output(
+    argv: Argv, *, env: Mapping[str, str] | None = None, clean_env: bool = False, cwd: Path | None = None
+) -> bytes:
+    """Run `argv` as `run` does and return its stdout alone; its stderr is in the CommandError."""
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     progress.detail(f"+ {quoted(command)}")
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, check=False,
-        env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})}, cwd=cwd,
+    process = _begun(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=env if clean_env else environment.of_programs(env), cwd=cwd,
     )  # fmt: skip
-    if done.returncode != 0:
-        lines = (done.stderr or done.stdout).decode(errors="replace").splitlines()
-        raise CommandError(_failure(command, done.returncode, lines), _next_step(lines, None))
-    return done.stdout
+    try:
+        data, complaint = process.communicate()
+    finally:
+        _end(process)
+    if process.returncode != 0:
+        lines = (complaint or data).decode(errors="replace").splitlines()
+        raise CommandError(_failure(command, process.returncode, lines), _next_step(lines, None))
+    return bytes(data)
 
 
+@signals.whole
+def _begun(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own. It is ended with us, if nobody has ended it before."""
+    signals.check()
+    process: subprocess.Popen[bytes] = subprocess.Popen(command, start_new_session=True, **how)
+    _running.add(process)
+    return process
+
+
+@signals.whole
 def spawn(
     argv: Argv, log: Path, *, env: Mapping[str, str] | None = None, listens: bool = False
 ) -> subprocess.Popen[bytes]:
@@ -126,7 +143,7 @@ def spawn(
     with log.open("ab") as sink:
         return subprocess.Popen(
             command, stdin=subprocess.PIPE if listens else subprocess.DEVNULL, stdout=sink, stderr=sink,
-            start_new_session=True, env={**os.environ, **(env or {})},
+            start_new_session=True, env=environment.of_programs(env),
         )  # fmt: skip
 
 
@@ -135,12 +152,10 @@ def pipe(
 ) -> subprocess.Popen[bytes]:
     """Start `argv` with `stdout` as its stdout and with its stderr captured; the caller calls `finish`."""
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, start_new_session=True,
-        env={**os.environ, **(env or {})},
+    return _begun(
+        command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE,
+        env=environment.of_programs(env),
     )  # fmt: skip
-    _running.add(process)
-    return process
 
 
 def filter(argv: Argv, stdout: IO[bytes] | int = subprocess.PIPE) -> subprocess.Popen[bytes]:
@@ -149,12 +164,10 @@ def filter(argv: Argv, stdout: IO[bytes] | int = subprocess.PIPE) -> subprocess.
     The caller writes, reads and calls `finish`.
     """
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
-    process = subprocess.Popen(
+    return _begun(
         command, stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.PIPE, bufsize=0,
-        start_new_session=True, env={**os.environ, "LC_ALL": "C.UTF-8"},
+        env=environment.of_programs(),
     )  # fmt: skip
-    _running.add(process)
-    return process
 
 
 def finish(process: subprocess.Popen[bytes]) -> tuple[int, str]:
@@ -204,25 +217,6 @@ def kill(pid: int, start: int, grace: float = 2.0) -> None:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """In the block SIGTERM does what Ctrl-C does, so that it ends an event loop too."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    old = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, old)
-
-
-def _interrupt(*_: object) -> None:
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell sets this for background jobs
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.raise_signal(signal.SIGINT)
-
-
-@contextlib.contextmanager
 def _startable(command: list[str]) -> Iterator[None]:
     """A file that cannot be executed (no #! line, or a missing interpreter) is the user's mistake."""
     try:
@@ -255,6 +249,7 @@ def _failure(command: list[str], code: int, lines: list[str]) -> str:
     return f"'{quoted(command)[:300]}' {how}" + (f":\n{tail}" if tail else "")
 
 
+@signals.whole
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Nothing of the program is left afterwards, also when we were interrupted."""
     if process.poll() is None:
@@ -273,3 +268,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _reap() -> None:
     for process in list(_running):
         _end(process)
+
+
+@signals.before_end
+def _kill() -> None:
+    """Other threads would wait for their programs, and we for these threads."""
+    for process in list(_running):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -149,14 +149,12 @@ def _tasks(last: str) -> list[str]:
 
 def _doit_tasks(noun: str) -> list[str]:
     """Tasks as doit lists them."""
-    import sys
 
-    from tasks.base import proc
+    from tasks.base import interpreter, proc
     from tasks.base.errors import UserError
 
-    command = [sys.executable, "-P", "-m", "tasks", "list", "--all", "--quiet", noun]
     try:
-        text = proc.output(command, env={"PYTHONPATH": ROOT}).decode()
+        text = proc.output(interpreter.xc("list", "--all", "--quiet", noun)).decode()
     except UserError:  # definitions are wrong, which is no matter for completion
         return []
     return [line.split()[0] for line in text.splitlines() if line.strip()]

@@ -1,10 +1,11 @@
-"""The door behind `xc`: the same verbs as `doit`, with help, and exit codes 0, 1 and 2.
+"""The door behind `xc`: the same verbs as `doit`, with help, and exit codes 0, 1, 2, and 128+n for signals.
 
 Only what the verb needs is imported: the table of verbs says what that is.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -21,20 +22,41 @@ DOIT = [verb.name for verb in table.GROUPS["Words of doit"]]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run `xc ARGV`; the exit code is 0 for done, 1 for failed, 2 for wrong usage."""
+    """Run `xc ARGV`; the exit code is 0 for done, 1 for failed, 2 for wrong usage, 128+n for signal n."""
     output.open_streams()
+    os.umask(os.umask(0o022) & 0o077)  # one that takes our own rights away would leave us with nothing
+    return output.flushed(_answered(list(argv)))
+
+
+def _answered(argv: list[str]) -> int:
     try:
-        return output.flushed(_main(list(argv)))
+        return _main(argv)
     except UserError as error:
         output.error(error)
-        return output.flushed(error.exit_code)
+        return error.exit_code
+    except ImportError as error:
+        output.error(_incomplete(error))
+        return 1
     except OSError as error:
         if not output.of_stdout(error):
             raise
         return output.lost(error)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return output.flushed(130)
+
+
+def _incomplete(error: ImportError) -> UserError:
+    """A package that was installed is not whole any more; raises the error again if it is in our own code.
+
+    Without this stamp the script `xc` looks at every file of the packages.
+    """
+    if (error.name or "").partition(".")[0] == "tasks":
+        raise error
+    venv = os.path.dirname(os.path.dirname(sys.executable))
+    with contextlib.suppress(OSError):
+        os.unlink(os.path.join(venv, "made-by"))
+    return UserError(
+        f"a Python package that is needed cannot be loaded: {error}",
+        f"run it again: what is missing in {venv} is noticed then, and .venv is made anew",
+    )
 
 
 def _main(argv: list[str]) -> int:

@@ -16,12 +16,17 @@ def main() -> None:
     os.environ.setdefault("XCLUSTER_WORKSPACE", os.path.join(state, "xcluster", "workspace"))
     os.environ["XCLUSTER_PYTHON"] = sys.executable  # for `xc` in that tree, which scripts call as $XCLUSTER
     sys.path.insert(0, str(ROOT))
-    from tasks.base import later
+    if not sys.flags.isolated:
+        from tasks.base import interpreter
 
+        os.execv(sys.executable, interpreter.command(__file__, *sys.argv[1:]))
+    from tasks.base import later, output, signals
+
+    signals.install(output.last_line)
     later.install()
     from tasks.cli.door import main as door
 
-    sys.exit(door(sys.argv[1:]))
+    sys.exit(signals.ending(lambda: door(sys.argv[1:])))
 
 
 if __name__ == "__main__":

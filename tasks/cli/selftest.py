@@ -28,7 +28,8 @@ def _test(project: Project) -> None:
         raise UserError("the test tools are not installed", "./xc test installs them") from error
     os.chdir(project.root)
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "pytest", *pytest_words(project.words.args)])
+    own = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    os.execve(sys.executable, [sys.executable, "-m", "pytest", *pytest_words(project.words.args)], own)
 
 
 def pytest_words(words: Sequence[str]) -> list[str]:

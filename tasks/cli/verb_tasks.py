@@ -1,13 +1,12 @@
 """From a row of the table of verbs to what does it: called at once, or as a task of doit."""
 
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from tasks.base import later, output
+from tasks.base import interpreter, later, output
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.cli import table
@@ -24,9 +23,7 @@ def hand_over(argv: Sequence[str]) -> None:
     row = table.VERBS.get(argv[1]) if is_doit and len(argv) > 1 else None
     if row and row.reads is not Reads.DOIT:
         sys.stdout.flush()
-        main = str(project.ROOT / "tasks" / "__main__.py")
-        environ = {**os.environ, "PYTHONPATH": str(project.ROOT)}
-        os.execve(sys.executable, [sys.executable, "-P", main, *argv[1:]], environ)
+        os.execv(sys.executable, interpreter.xc(*argv[1:]))
 
 
 def started_with(workspace: Workspace, name: str) -> Settings | None:
@@ -38,7 +35,6 @@ def started_with(workspace: Workspace, name: str) -> Settings | None:
 
 def act(words: Words) -> int:
     """Do a verb that builds nothing; the exit code."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         _call(words.verb or "", project.load(words, project.environment(os.environ), started_with))
     except UserError as error:

@@ -1,8 +1,10 @@
 """The keys with which a definition describes artifacts (files from outside) and their sources."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from tasks.definitions import written
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
@@ -15,6 +17,19 @@ class Definition(BaseModel):
     """Strict and immutable, so that a value can be an input of a task."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_written(cls, data: Any) -> Any:
+        """Scalars of a file as the keys take them. A key without a value is as if it were not there."""
+        if not isinstance(data, dict):
+            return data
+        fields = {field.alias or name: field for name, field in cls.model_fields.items()}
+        return {
+            str(key): written.fitted(fields[key].annotation, value) if key in fields else value
+            for key, value in data.items()
+            if value is not None or key not in fields
+        }
 
 
 class GoModule(Definition):

@@ -9,13 +9,11 @@ FORMS = {
     r"^[A-Za-z0-9][A-Za-z0-9._~/-]*$": "expected the path of a Go module, such as github.com/coredns/coredns",
     r"^v[0-9][A-Za-z0-9.+-]*$": "expected the version of a Go module, such as v1.10.1",
     r"^[A-Za-z0-9._][A-Za-z0-9._/-]*$": "expected a directory, such as cmd/tool",
-    r"^[0-9]{1,2}(,[0-9]{1,2})*$": "expected nets with commas between, such as 0,1,2",
     r"^[0-9a-fA-F]+:[0-9a-fA-F:]*$": "expected the beginning of an IPv6 address, such as fd00:",
     r"^(\s*[^\s=]+=(https?://)?[^\s=/:][^\s=]*)*\s*$": "expected PREFIX=[http://]HOST[/PATH] ...",
     r"^[a-z][a-z0-9-]{0,30}$": "expected a name: a-z, 0-9 and -, a letter first, at most 31 characters",
     r"^(https?|file)://[^ ]*/$": "expected a URL that ends with /",
-    r"^[0-7]{3,4}$": "expected a mode in quotes, such as '755'",
-    r"^[0-9]+[MG]$": "expected a size, such as 512M or 2G",
+    r"^[0-7]{3,4}$": "expected a mode, such as 755",
     r"^/dev/vda[0-9]*$": "expected a device, such as /dev/vda or /dev/vda1",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "expected the name of a variable: letters, digits and _, no digit first",
     r"^[a-z][a-z0-9]{0,14}$": "expected a name: a-z and 0-9, a letter first, at most 15 characters",
@@ -44,8 +42,6 @@ def complaint(detail: Any) -> str:
     context = detail.get("ctx", {})
     if detail["type"] == "string_pattern_mismatch" and context["pattern"] in FORMS:
         return FORMS[context["pattern"]]
-    if detail["type"] == "string_type" and isinstance(detail["input"], int | float):
-        return "expected a text: put it in quotes"  # YAML reads 1777, 6.1 and yes as other values
     if detail["type"] in KINDS:
         return KINDS[detail["type"]].format(**context)
     message = str(detail["msg"]).removeprefix("Value error, ")

@@ -1,7 +1,7 @@
 """The keys of definitions. A field's comment is its documentation; unknown keys are errors."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -12,13 +12,17 @@ from pydantic import (
 )
 
 from tasks.base.node_names import node_name
-from tasks.definitions import image_reference
+from tasks.definitions import image_reference, quantities, written
 from tasks.definitions.artifact_sources import Artifact, Definition, Name, Sha256, Source
 from tasks.definitions.roles import Role
 
 Fragment = Name
 Mode = Annotated[str, StringConstraints(pattern=r"^[0-7]{3,4}$")]
-Size = Annotated[str, StringConstraints(pattern=r"^[0-9]+[MG]$")]
+# Of memory; 512, 512M and 0.5G are the same. No text: a file's number in quotes is one too.
+Mebibytes = Annotated[
+    int, BeforeValidator(lambda value: quantities.mebibytes(value) if isinstance(value, str) else value)
+]
+Size = Annotated[str, AfterValidator(quantities.disk_size)]  # 512M, 2G, 1.5GiB
 
 
 class Prebuilt(Definition):
@@ -41,7 +45,7 @@ class Kernel(Definition):
     initramfs_modules: Annotated[tuple[str, ...], Field(strict=False)] = ()
     cmdline: str = ""  # added to the kernel command line
     # MiB that a node must have for this kernel to come up. The build does not use it, so it is no input.
-    mem: Annotated[int, Field(ge=1, exclude=True)] = 1
+    mem: Annotated[Mebibytes, Field(ge=1, exclude=True)] = 1
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -129,11 +133,12 @@ class Disk(Definition):
 class Kubernetes(Definition):
     """The memory that nodes with Kubernetes must have. The build does not use it, so it is no input."""
 
-    mem: Annotated[int, Field(ge=1)] = 384  # MiB of a cluster node
-    control: Annotated[int, Field(ge=1)] = 640  # MiB of vm-001, which has the control plane
+    mem: Annotated[Mebibytes, Field(ge=1)] = 384  # MiB of a cluster node
+    control: Annotated[Mebibytes, Field(ge=1)] = 640  # MiB of vm-001, which has the control plane
 
 
 def _as_usual(value: object) -> object:
+    value = written.truth(value)
     return ({} if value else None) if isinstance(value, bool) else value
 
 
@@ -169,7 +174,7 @@ class Image(Definition):
     # Its nodes run Kubernetes: true, or how much memory they must have.
     kubernetes: Annotated[Kubernetes | None, BeforeValidator(_as_usual), Field(exclude=True)] = None
     # Settings of its nodes where nothing else sets them; they count more than those of the topology.
-    settings: Annotated[dict[str, int | str | bool], Field(exclude=True)] = {}
+    settings: Annotated[dict[str, Any], Field(exclude=True)] = {}
 
     @model_validator(mode="after")
     def _base_or_extension(self) -> Self:

@@ -6,7 +6,7 @@ ROWS: tuple[Row, ...] = (
     ('nvm', '4', 'cluster nodes, vm-001 and up', ()),  # noqa: E501
     ('nrouters', '2', 'routers, vm-201 and up', ()),  # noqa: E501
     ('ntesters', '0', 'testers, vm-221 and up', ()),  # noqa: E501
-    ('mem', '128', 'memory of a node in MiB', ()),  # noqa: E501
+    ('mem', '128', 'memory of a node: MiB, or a size as 512M or 1.5G', ()),  # noqa: E501
     ('smp', '2', 'CPUs of a node', ()),  # noqa: E501
     ('topology', 'xnet', 'nets, routers and routes; it sets nets, counts and memory (see xc graph)', ()),  # noqa: E501
     ('nets_vm', '0,1', 'nets of a cluster node: eth0 on the first, and so on', ()),  # noqa: E501
@@ -26,7 +26,7 @@ ROWS: tuple[Row, ...] = (
     ('dns', 'auto', 'DNS server on the host, port 10053; auto: none if it cannot be started', ('auto', 'on', 'off')),  # noqa: E501
     ('dns_hosts', '', 'file of more names for the DNS server, as in /etc/hosts', ()),  # noqa: E501
     ('name', 'xcluster', 'name of the cluster; several run side by side', ()),  # noqa: E501
-    ('timeout', '120', 'seconds to wait for the nodes, and then for Kubernetes', ()),  # noqa: E501
+    ('timeout', '120', 'how long to wait for the nodes, and then for Kubernetes: seconds, or as 5m or 1h30m', ()),  # noqa: E501
     ('kubernetes', 'no', 'nodes run Kubernetes; an image may set this itself', ('yes', 'no')),  # noqa: E501
     ('k8s_family', 'dual', 'address families of Kubernetes; SETUP=ipv4 or SETUP=ipv6 sets it too', ('dual', 'ipv4', 'ipv6')),  # noqa: E501
     ('k8s_proxy_mode', 'iptables', 'mode of kube-proxy; the variable K8S_PROXY_MODE sets it too', ('iptables', 'ipvs', 'nftables')),  # noqa: E501
@@ -44,6 +44,6 @@ ROWS: tuple[Row, ...] = (
     ('mirror', '', 'URL of a Debian archive; default: the one apt is set up with', ()),  # noqa: E501
     ('registry_mirrors', '', 'container registries to ask first: PREFIX=[http://]HOST[/PATH] ...', ()),  # noqa: E501
     ('registry_insecure', '', 'hosts of container registries without a trusted certificate', ()),  # noqa: E501
-    ('download_timeout', '60', 'seconds in which a download has to bring 1 KiB/s; else it is given up', ()),  # noqa: E501
+    ('download_timeout', '60', 'give up what brings <1 KiB/s so long', ()),  # noqa: E501
     ('offline', 'no', 'never use the network: what is not in the cache is an error', ('yes', 'no')),  # noqa: E501
 )

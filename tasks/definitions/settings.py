@@ -10,34 +10,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from tasks.base.errors import unknown
+from tasks.definitions import written
 from tasks.definitions.addresses import v6
 from tasks.definitions.artifact_sources import Name
 from tasks.definitions.complaints import complaint
 from tasks.definitions.roles import FIRST, Role, role_of
 from tasks.definitions.schema import Node
-
-Nets = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,2}(,[0-9]{1,2})*$")]
-Prefix = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]+:[0-9a-fA-F:]*$")]
-Mirrors = Annotated[str, StringConstraints(pattern=r"^(\s*[^\s=]+=(https?://)?[^\s=/:][^\s=]*)*\s*$")]
-ClusterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
-
-Url = Annotated[str, StringConstraints(pattern=r"^(https?|file)://[^ ]*/$")]
-UrlList = Annotated[
-    tuple[Url, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
-]
+from tasks.definitions.setting_forms import (
+    LISTS,
+    PLAIN_TOPOLOGY,
+    ClusterName,
+    Mebibytes,
+    Mirrors,
+    Nets,
+    Prefix,
+    Seconds,
+    Switch,
+    Url,
+    UrlList,
+    Whole,
+    topology_name,
+)
+from tasks.formats.yaml_core import shortened
 
 # Settings that can be given for one node: --mem201=384, __smp3=1, __nets10=0,3, __append2=debug.
 PER_NODE = ("mem", "smp", "nets", "append")
 _PER_NODE = re.compile(rf"^({'|'.join(PER_NODE)})([1-9][0-9]{{0,2}})$")
-PLAIN_TOPOLOGY = "xnet"
-
-
-def topology_name(name: Any) -> Any:
-    """The name of a topology; upstream also calls the default topology `default`."""
-    return PLAIN_TOPOLOGY if name == "default" else name
 
 
 @dataclass(frozen=True)
@@ -54,18 +55,20 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    nvm: int = Field(4, ge=0, le=200, description="cluster nodes, vm-001 and up")
-    nrouters: int = Field(2, ge=0, le=20, description="routers, vm-201 and up")
-    ntesters: int = Field(0, ge=0, le=20, description="testers, vm-221 and up")
-    mem: int = Field(128, ge=32, le=65536, description="memory of a node in MiB")
-    smp: int = Field(2, ge=1, le=8, description="CPUs of a node")
+    nvm: Whole = Field(4, ge=0, le=200, description="cluster nodes, vm-001 and up")
+    nrouters: Whole = Field(2, ge=0, le=20, description="routers, vm-201 and up")
+    ntesters: Whole = Field(0, ge=0, le=20, description="testers, vm-221 and up")
+    mem: Mebibytes = Field(
+        128, ge=32, le=65536, description="memory of a node: MiB, or a size as 512M or 1.5G"
+    )
+    smp: Whole = Field(2, ge=1, le=8, description="CPUs of a node")
     topology: Annotated[Name, BeforeValidator(topology_name)] = Field(
         PLAIN_TOPOLOGY, description="nets, routers and routes; it sets nets, counts and memory (see xc graph)"
     )
     nets_vm: Nets = Field("0,1", description="nets of a cluster node: eth0 on the first, and so on")
     nets_router: Nets = Field("0,1,2", description="nets of a router")
     nets_tester: Nets = Field("0,2", description="nets of a tester")
-    mtu: int = Field(1500, ge=576, le=65535, description="MTU of every net in bytes")
+    mtu: Whole = Field(1500, ge=576, le=65535, description="MTU of every net in bytes")
     kernel: Name = Field("debian", description="kernel/<name>.yaml")
     image: Name = Field("base", description="images/<name>/")
     k8sver: str = Field(
@@ -87,10 +90,13 @@ class Settings(BaseModel):
     )
     dns_hosts: str = Field("", description="file of more names for the DNS server, as in /etc/hosts")
     name: ClusterName = Field("xcluster", description="name of the cluster; several run side by side")
-    timeout: int = Field(
-        120, ge=1, le=86400, description="seconds to wait for the nodes, and then for Kubernetes"
+    timeout: Seconds = Field(
+        120,
+        ge=1,
+        le=86400,
+        description="how long to wait for the nodes, and then for Kubernetes: seconds, or as 5m or 1h30m",
     )
-    kubernetes: bool = Field(False, description="nodes run Kubernetes; an image may set this itself")
+    kubernetes: Switch = Field(False, description="nodes run Kubernetes; an image may set this itself")
     k8s_family: Literal["dual", "ipv4", "ipv6"] = Field(
         "dual", description="address families of Kubernetes; SETUP=ipv4 or SETUP=ipv6 sets it too"
     )
@@ -100,16 +106,16 @@ class Settings(BaseModel):
     wait: Literal["nodes", "ready"] = Field(
         "nodes", description="wait until the nodes answer, or until Kubernetes is ready too"
     )
-    api_base: int = Field(7443, ge=1024, le=65000, description="first port to try for the Kubernetes API")
-    cold: bool = Field(False, description="boot every node; do not clone the golden snapshot")
-    keep: bool = Field(False, description="keep a cluster that did not come up, to look at it")
-    xterm: bool = Field(
+    api_base: Whole = Field(7443, ge=1024, le=65000, description="first port to try for the Kubernetes API")
+    cold: Switch = Field(False, description="boot every node; do not clone the golden snapshot")
+    keep: Switch = Field(False, description="keep a cluster that did not come up, to look at it")
+    xterm: Switch = Field(
         True, description="open consoles in xterm windows where there is a display (start only)"
     )
-    telnet: bool = Field(False, description="telnet without password, forwarded at 127.0.0.1:12000+N")
-    blank_password: bool = Field(False, description="root logs in by ssh with an empty password")
-    ssh_base: int = Field(12300, ge=1024, le=65000, description="ssh to node N is at 127.0.0.1 port base+N")
-    telnet_base: int = Field(12000, ge=1024, le=65000, description="telnet to node N, as ssh_base")
+    telnet: Switch = Field(False, description="telnet without password, forwarded at 127.0.0.1:12000+N")
+    blank_password: Switch = Field(False, description="root logs in by ssh with an empty password")
+    ssh_base: Whole = Field(12300, ge=1024, le=65000, description="ssh to node N is at 127.0.0.1 port base+N")
+    telnet_base: Whole = Field(12000, ge=1024, le=65000, description="telnet to node N, as ssh_base")
     prefix: Prefix = Field("fd00:", description="IPv6 prefix: addresses are <prefix>:192.168.<net>.<N>")
     suite: Name = Field("bookworm", description="Debian suite of packages where a definition names none")
     mirror: str = Field("", description="URL of a Debian archive; default: the one apt is set up with")
@@ -122,13 +128,8 @@ class Settings(BaseModel):
     mirrors: dict[Url, UrlList] = Field(
         default_factory=dict, description="mirrors of URLs, by prefix; only in xcluster.yaml"
     )
-    download_timeout: int = Field(
-        60,
-        ge=1,
-        le=86400,
-        description="seconds in which a download has to bring 1 KiB/s; else it is given up",
-    )
-    offline: bool = Field(False, description="never use the network: what is not in the cache is an error")
+    download_timeout: Seconds = Field(60, ge=1, le=86400, description="give up what brings <1 KiB/s so long")
+    offline: Switch = Field(False, description="never use the network: what is not in the cache is an error")
     per_node: dict[str, str] = Field(default_factory=dict, description="mem201: 384 and the like")
 
     def nodes(self) -> tuple[Node, ...]:
@@ -173,7 +174,7 @@ def load(
     file: Mapping[str, Any],
     *others: SettingsLayer,
 ) -> tuple[Settings, list[str]]:
-    """The effective settings and a list of problems. If a value is wrong, the settings are the defaults.
+    """The effective settings and a list of problems. A setting whose value is wrong has its default.
 
     `words` are the options of the command line, `environ` is the process environment, `file` the content of
     xcluster.yaml. `others` are the settings of topology and image; the one that counts least comes first.
@@ -188,18 +189,31 @@ def load(
             if not is_setting(name) or (name == "mirrors" and where != "xcluster.yaml: "):
                 problems.append(where + unknown("setting", name, names()))
                 continue
+            if value is None:
+                continue
             for each in others:
                 if where != each.where:
                     _outdo(merged, origin, name, each.where)
             origin[name] = where + (name.replace("_", "-") if where == "--" else name)
-            _put(merged, name, " ".join(map(str, value)) if isinstance(value, list) else value)
+            try:
+                _put(merged, name, value)
+            except ValueError as error:
+                problems.append(f"{origin[name]}: {error}")
+    settings, wrong = _checked(merged, origin)
+    return settings, problems + wrong
+
+
+def _checked(merged: dict[str, Any], origin: Mapping[str, str]) -> tuple[Settings, list[str]]:
+    """The settings, where each one that is wrong has its default, and what is wrong."""
     try:
-        settings = Settings(**merged)
+        settings, problems = Settings(**merged), []
     except ValidationError as error:
-        problems += [_problem(detail, origin) for detail in error.errors()]
-        return Settings(), problems
-    wrong = _check(settings, origin)  # nobody may read a wrong number of one node before that is told
-    return (settings.model_copy(update={"per_node": {}}) if wrong else settings), problems + wrong
+        problems = list(dict.fromkeys(_problem(detail, origin) for detail in error.errors()))
+        bad = {detail["loc"][0] for detail in error.errors()}
+        settings = Settings(**{name: value for name, value in merged.items() if name not in bad})
+    per_node, wrong = _of_single_nodes(settings.per_node, origin)
+    settings = settings.model_copy(update={"per_node": per_node})
+    return settings, [*problems, *wrong, *_check(settings, origin)]
 
 
 def _layers(
@@ -219,6 +233,15 @@ def _layers(
 
 
 def _put(merged: dict[str, Any], name: str, value: Any) -> None:
+    """Set it, a scalar as it was written. Raises ValueError for a list or keys in place of one value."""
+    value = written.plain(value)
+    between = LISTS.get("nets" if name.startswith("nets") else name.rstrip("0123456789"))
+    if isinstance(value, list) and between and not any(isinstance(each, list | dict) for each in value):
+        value = between.join(map(str, value))
+    elif isinstance(value, list | dict) and name != "mirrors":
+        raise ValueError(
+            f"expected one value, got {'a list' if isinstance(value, list) else 'keys and values'}"
+        )
     if _PER_NODE.match(name):
         merged.setdefault("per_node", {})[name] = str(value)
     else:
@@ -236,21 +259,33 @@ def _outdo(merged: dict[str, Any], origin: Mapping[str, str], name: str, where: 
 
 def _problem(detail: Any, origin: Mapping[str, str]) -> str:
     name = str(detail["loc"][0])
-    return f"{origin.get(name, name)}: {complaint(detail)}, got '{detail['input']}'"
+    return f"{origin.get(name, name)}: {complaint(detail)}, got '{shortened(str(detail['input']))}'"
+
+
+def _of_single_nodes(
+    per_node: Mapping[str, str], origin: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
+    """The settings of single nodes that are right, numbers in MiB; and what is wrong with the others.
+
+    A value for one node has the form and the bounds of the value for all nodes.
+    """
+    right, problems = {}, []
+    for key, value in per_node.items():
+        kind, number = _PER_NODE.match(key).groups()  # type: ignore[union-attr]
+        try:
+            field = "nets_vm" if kind == "nets" else kind
+            right[key] = str(getattr(Settings.model_validate({field: value}), field))
+            role_of(int(number))
+        except ValidationError as error:
+            problems += [_problem(detail, {field: origin[key]}) for detail in error.errors()]
+        except ValueError as error:
+            del right[key]
+            problems.append(f"{origin[key]}: {error}")
+    return right, problems
 
 
 def _check(settings: Settings, origin: Mapping[str, str]) -> list[str]:
     problems = []
-    for key, value in settings.per_node.items():
-        kind, number = _PER_NODE.match(key).groups()  # type: ignore[union-attr]
-        if kind in ("mem", "smp"):
-            problems += _check_number(kind, value, origin[key])
-        elif kind == "nets" and not re.fullmatch(r"[0-9]{1,2}(,[0-9]{1,2})*", value):
-            problems.append(f"{origin[key]}: expected a list of nets such as 0,1,2, got '{value}'")
-        try:
-            role_of(int(number))
-        except ValueError as error:
-            problems.append(f"{origin[key]}: {error}")
     try:
         ipaddress.IPv6Address(v6(settings.prefix, 0, 1))
     except ValueError:
@@ -262,14 +297,3 @@ def _check(settings: Settings, origin: Mapping[str, str]) -> list[str]:
     if not settings.nvm + settings.nrouters + settings.ntesters:
         problems.append("the cluster would have 0 nodes: set at least one of nvm, nrouters, ntesters above 0")
     return problems
-
-
-def _check_number(kind: str, value: str, where: str) -> list[str]:
-    """A number for one node has the same bounds as the number for all nodes."""
-    try:
-        Settings.model_validate({kind: value})
-    except ValidationError as error:
-        return [_problem(detail, {kind: where}) for detail in error.errors()]
-    if not value.strip().isdecimal():  # 64.0 is a number to pydantic
-        return [f"{where}: expected a whole number, got '{value}'"]
-    return []

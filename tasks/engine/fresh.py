@@ -3,11 +3,14 @@
 import dataclasses
 import json
 import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from doit.dependency import MD5Checker
 from pydantic import BaseModel
 
+from tasks.base import files, progress, seals
 from tasks.base.paths import Workspace
 from tasks.project.site import Site
 
@@ -44,3 +47,41 @@ class Encoder(json.JSONEncoder):
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return dataclasses.asdict(value)
         return str(value)
+
+
+class Sealed:
+    """The files that a task made are sealed when it ends well; a broken seal makes it run again.
+
+    Stamps (JSON) are rewritten when what is known of an artifact changes, so they need only be readable.
+    `keeps` gives further files that the task vouches for, besides its targets.
+    """
+
+    def __init__(self, folder: Path, targets: Sequence[str], keeps: Callable[[], Iterable[Path]]) -> None:
+        self._folder = folder
+        self._targets = [Path(target) for target in targets]
+        self._keeps = keeps
+
+    def configure_task(self, task: Any) -> None:
+        """Called by doit: what is to be done when the task has ended well."""
+        task.value_savers.append(self._seal)
+
+    def __call__(self, task: Any, values: Mapping[str, Any]) -> bool:
+        """Called by doit: whether all is as it was. Says which file is not."""
+        faults = {path: "is damaged" for path in self._targets if _is_unreadable(path)}
+        faults |= {path: why for path in self._files() if (why := seals.fault(self._folder, path))}
+        for path, why in faults.items():
+            progress.say(f"{path} {why}; {task.name} makes it again")
+        return not faults
+
+    def _files(self) -> list[Path]:
+        outputs = [path for path in self._targets if path.suffix != ".json"]
+        return list(dict.fromkeys((*outputs, *self._keeps())))
+
+    def _seal(self) -> dict[str, Any]:
+        for path in filter(Path.is_file, self._files()):
+            seals.seal(self._folder, path)
+        return {}
+
+
+def _is_unreadable(stamp: Path) -> bool:
+    return stamp.suffix == ".json" and stamp.is_file() and not files.read_json(stamp)

@@ -11,12 +11,13 @@ from typing import Any
 from doit.exceptions import TaskFailed
 from doit.tools import config_changed
 
-from tasks.base import files, output
+from tasks.base import files, output, progress
 from tasks.base.errors import UserError
+from tasks.base.seals import DamagedContent
 from tasks.definitions.artifact_sources import Artifact
 from tasks.definitions.package_request import PackageRequest
 from tasks.engine.exit_code import EXIT
-from tasks.engine.fresh import Encoder
+from tasks.engine.fresh import Encoder, Sealed
 from tasks.project.command_line import Verb, Words
 
 Task = dict[str, Any]
@@ -39,6 +40,7 @@ class Recipe:
     packages: Sequence[PackageRequest] = ()  # Debian packages that `func` takes
     artifacts: Sequence[Artifact] = ()  # files from outside that it takes
     reads: Sequence[str] = ()  # files of this host that it may depend on
+    keeps: Callable[[], Iterable[Path]] = tuple  # files that `func` made besides the targets of its task
 
     @property
     def config(self) -> dict[str, Any]:
@@ -71,6 +73,20 @@ def task(
         "io": {"capture": False},
         "verbosity": 2,
     }
+
+
+def sealed(tasks: Iterable[Task], folder: Path) -> Tasks:
+    """`tasks`, where those that build run again when what they made was changed on the disk.
+
+    `folder` keeps the seals.
+    """
+    for each in tasks:
+        recipe = recipe_of(each)
+        if recipe and each.get("targets"):
+            check = Sealed(folder, each["targets"], recipe.keeps)
+            yield {**each, "uptodate": [*each["uptodate"], check]}
+        else:
+            yield each
 
 
 def recipe_of(task: Task) -> Recipe | None:
@@ -140,6 +156,12 @@ def _as_task_result(func: Callable[..., None], args: list[Any]) -> TaskFailed | 
         if not output.of_stdout(error):
             raise
         EXIT.fail(output.lost(error))
+    except DamagedContent as error:
+        if EXIT.may_repeat():
+            progress.say(f"{error.message}; it is fetched again")
+            return TaskFailed(str(error), report=False)
+        EXIT.fail(error.exit_code)
+        return TaskFailed(str(error))
     except UserError as error:
         EXIT.fail(error.exit_code)
         return TaskFailed(str(error))

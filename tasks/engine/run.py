@@ -3,13 +3,12 @@
 import contextlib
 import importlib
 import io
-import signal
 import sys
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType
 from typing import Any
 
-from tasks.base import output
+from tasks.base import output, signals
 from tasks.base.errors import UserError
 from tasks.engine.exit_code import EXIT
 from tasks.engine.fresh import SizedChecker
@@ -38,11 +37,24 @@ def config(db: Path, default_tasks: list[str]) -> dict[str, Any]:
 def run(dodo: Path, words: list[str]) -> int:
     """Let doit do `words` with the tasks of `dodo`; its exit code 3 (wrong words) is our 2.
 
-    Raises UsageError for a task that is not there, OSError if stdout cannot be written to.
+    A run that removed damaged content is repeated once. Raises UsageError for a task that is not there,
+    OSError if stdout cannot be written to.
     """
+    from doit.runner import Runner
+
+    signals.whole(Runner.finish)  # what was finished is kept
+    module = importlib.import_module(dodo.stem)
+    code = _run(module, words)
+    if EXIT.again:
+        EXIT.repeat()
+        code = _run(module, words)
+    return 2 if code == 3 else EXIT.code or code
+
+
+def _run(module: ModuleType, words: list[str]) -> int:
+    """One run of doit; its own exit code."""
     from doit.doit_cmd import DoitMain
 
-    module = importlib.import_module(dodo.stem)
     loader = Loader(module)
     main = DoitMain(loader, config_filenames=())
     main.BIN_NAME = "xc"
@@ -57,7 +69,7 @@ def run(dodo: Path, words: list[str]) -> int:
             raise
         raise loader.problem from None
     sys.stdout.write(text.getvalue())
-    return 2 if code == 3 else EXIT.code or code
+    return code
 
 
 def reported(tasks: Tasks) -> Tasks:
@@ -67,17 +79,3 @@ def reported(tasks: Tasks) -> Tasks:
     except UserError as error:
         output.error(error)
         sys.exit(error.exit_code)
-
-
-def end_well() -> None:
-    """SIGTERM comes to doit's end, where it writes its state, as Ctrl-C does; neither shows a traceback."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    shown = sys.excepthook
-
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if issubclass(kind, KeyboardInterrupt):
-            print("interrupted", file=sys.stderr)
-        else:
-            shown(kind, error, trace)
-
-    sys.excepthook = hook

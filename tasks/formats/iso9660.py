@@ -8,13 +8,13 @@ import stat
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from tasks.base.errors import UserError
 from tasks.base.progress import amount
+from tasks.formats.holes import HolesWriter
 
 STEP = 1 << 20  # bytes; ISO sizes are multiples, so that a changed overlay rarely changes the disk's size
-BLOCK = 4096
 LARGEST = 8 << 30  # bytes; guests see a disk of this size, whatever the size of the ISO
 LABEL_LENGTH = 32
 _ZEROS = bytes(32 << 10)  # as much as pycdlib copies at a time
@@ -46,7 +46,7 @@ def write(out: Path, files: Mapping[str, Path], label: str, epoch: int) -> None:
             else:
                 iso.add_file(str(path), *names, file_mode=0o100444)
         with out.open("wb") as plain:
-            iso.write_fp(_Holes(plain) if sparse else plain)  # type: ignore[arg-type]
+            iso.write_fp(HolesWriter(plain) if sparse else plain)  # type: ignore[arg-type]
         iso.close()
     size = out.stat().st_size
     with out.open("ab") as file:
@@ -101,23 +101,6 @@ class _SparseReader(io.RawIOBase):
             if error.errno != errno.ENXIO:  # there is no data from here on
                 raise
             return self._size
-
-
-class _Holes:
-    """A file to write to, in which zeros become holes. It is slow, so it is only used for sparse sources."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.seek, self.tell, self.flush = file.seek, file.tell, file.flush
-
-    def write(self, data: bytes) -> int:
-        """As a file's."""
-        if len(data) > BLOCK and (data is _ZEROS or data == bytes(len(data))):
-            end = self._file.seek(len(data), os.SEEK_CUR)
-            if end > os.fstat(self._file.fileno()).st_size:
-                self._file.truncate(end)
-            return len(data)
-        return self._file.write(data)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tasks.base import files, proc
+from tasks.base import environment, files, proc
 from tasks.base.errors import CommandError, UserError
 
 PLAIN = ("-noI", "-noD", "-noF", "-noX")
@@ -26,8 +26,9 @@ def write(out: Path, fill: Callable[[tarfile.TarFile], None], epoch: int) -> Non
     command = [*_as_root(), proc.need("sqfstar"), *options, str(out)]
     with tempfile.TemporaryFile() as log, files.explained(out):
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
-        )
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
+            env=environment.of_programs(),
+        )  # fmt: skip
         assert process.stdin
         broken = False
         try:

@@ -1,41 +1,24 @@
 """Definitions: every YAML file read, checked and cross-checked; all problems are found at once."""
 
 import os
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from tasks.base import files
 from tasks.base.errors import unknown
 from tasks.definitions import image_chain, settings, versions
 from tasks.definitions.artifact_sources import Definition
 from tasks.definitions.complaints import complaint
 from tasks.definitions.schema import ContainerImage, Image, Kernel, Overlay
+from tasks.formats import yaml_core
 from tasks.topology import check
 from tasks.topology.schema import Topology
 
 D = TypeVar("D", bound=Definition)
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML in which a key that is there twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """As the base class, plus the check."""
-        seen = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key.start_mark)
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key.value}' is there twice", key.start_mark
-                )
-            seen.add(key.value)
-        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
-        return mapping
 
 
 @dataclass(frozen=True)
@@ -136,18 +119,23 @@ def read_topologies(root: Path, directory: Path, problems: list[str]) -> list[To
 
 
 def read_yaml(file: Path, label: str, problems: list[str]) -> dict[str, Any]:
-    """The mapping in a YAML file; empty when there is none, or when something is wrong with it."""
+    """The mapping in a YAML file; empty when there is none, or when something is wrong with it.
+
+    Keys are texts, scalars are as `yaml_core` reads them, and None stands for a key without a value.
+    """
     try:
-        value = yaml.load(file.read_text(), _Loader) if file.is_file() else None
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        problems.append(f"{label}: {' '.join(str(error).split())}")
+        content = files.text_bytes(file)
+        value = None if content is None else yaml_core.read(content)
+    except OSError as error:
+        problems.append(f"{label}: {error.strerror}")
         return {}
-    if value is None:
+    except yaml_core.NotYaml as error:
+        problems += [f"{label}: {problem}" for problem in error.problems]
         return {}
-    if not isinstance(value, dict):
-        problems.append(f"{label}: expected keys and values, got {type(value).__name__}")
-        return {}
-    return {str(key): entry for key, entry in value.items()}
+    if value is not None and not isinstance(value, dict):
+        kind = "a list" if isinstance(value, list) else "a single value"
+        problems.append(f"{label}: expected keys and values, got {kind}")
+    return {str(key): entry for key, entry in value.items()} if isinstance(value, dict) else {}
 
 
 def _read(
@@ -209,9 +197,14 @@ def _sentence(model: type[BaseModel], detail: Any) -> str:
     message = complaint(detail)
     if detail["type"] == "missing":
         return f"key '{where}' is missing"
-    if detail["type"] == "value_error":
+    value = detail["input"]
+    if detail["type"] == "value_error" and (not isinstance(value, str | int) or str(value) in message):
         return f"{where}: {message}" if where else message
-    return f"{where}: {message}, got {detail['input']!r}"
+    return f"{where}: {message}, got {_shown(value)}"
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else yaml_core.shortened(repr(value))
 
 
 def _model_at(model: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel]:

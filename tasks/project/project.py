@@ -11,7 +11,7 @@ from tasks.base import files, progress
 from tasks.base.errors import DefinitionError, UsageError, unknown
 from tasks.base.files import explained
 from tasks.base.paths import Workspace
-from tasks.definitions import image_chain, iso_choice, lockfile, settings, upstream_names
+from tasks.definitions import image_chain, iso_choice, lockfile, setting_forms, settings, upstream_names
 from tasks.project import command_line, definition_files
 from tasks.project.command_line import Needs, Takes
 from tasks.project.site import Site
@@ -154,7 +154,7 @@ def _topology(sources: Sources) -> choice.Named:
     takes_it = words.takes in (Takes.SETTINGS, Takes.RUNNING)
     if named.name in sources.definitions.topologies or takes_it:
         return named
-    return choice.Named(settings.PLAIN_TOPOLOGY)  # an overlay's script may know it
+    return choice.Named(setting_forms.PLAIN_TOPOLOGY)  # an overlay's script may know it
 
 
 def _unknown_topology(sources: Sources, named: choice.Named) -> list[str]:

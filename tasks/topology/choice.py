@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.base.node_names import node_name
-from tasks.definitions import settings
+from tasks.definitions import setting_forms, settings
 from tasks.definitions.settings import Settings
 from tasks.topology.netplan import ClusterShape
 from tasks.topology.schema import Group, Topology
@@ -46,8 +46,8 @@ def named(
         ("xcluster.yaml", file.get("topology")),
     )
     names = ((str(name), place) for place, name in places if name)
-    name, place = next(names, (settings.PLAIN_TOPOLOGY, ""))
-    return Named(settings.topology_name(name), place)
+    name, place = next(names, (setting_forms.PLAIN_TOPOLOGY, ""))
+    return Named(setting_forms.topology_name(name), place)
 
 
 def layer(topology: Topology, naming: Named) -> settings.SettingsLayer:

@@ -12,15 +12,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 
 from tasks.definitions.artifact_sources import Definition, Name
 from tasks.definitions.roles import FIRST, LAST, RANGES
+from tasks.definitions.schema import Mebibytes
 
 Net = Annotated[int, Field(ge=1, le=99)]
 Number = Annotated[int, Field(ge=1, le=LAST)]
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-
-
-def _text(value: Any) -> Any:
-    """YAML reads a bare number as an integer; these keys are texts."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _link(value: Any) -> Any:
@@ -39,7 +35,6 @@ def _word(pattern: str, what: str) -> AfterValidator:
 
 Numbers = Annotated[
     str,
-    BeforeValidator(_text),
     _word(
         r"vm|router|tester|[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*",
         "neither a role (vm, router, tester) nor numbers such as 201, 10-19 or 201,203",
@@ -47,12 +42,10 @@ Numbers = Annotated[
 ]
 Address = Annotated[
     str,
-    BeforeValidator(_text),
     _word(r"none|[0-9]+|[0-9]+@[0-9]+", "neither a net, nor an address such as 5@2, nor 'none'"),
 ]
 Target = Annotated[
     str,
-    BeforeValidator(_text),
     _word(
         r"default|[0-9]+|([0-9]+|vm|router|tester)@[0-9]+",
         "neither 'default', nor a net, nor addresses such as 5@2 or vm@2",
@@ -124,7 +117,7 @@ class Group(Definition):
     # Packets from these subnets leave on eth0 with the node's own address.
     nat: Annotated[tuple[Net, ...], Field(strict=False)] = ()
     routes: Annotated[tuple[Route, ...], Field(strict=False)] = ()
-    mem: Annotated[int, Field(ge=32, le=65536)] | None = None  # MiB
+    mem: Annotated[Mebibytes, Field(ge=32, le=65536)] | None = None  # MiB
     smp: Annotated[int, Field(ge=1, le=8)] | None = None
 
     @property
@@ -173,7 +166,7 @@ class Topology(Definition):
     nets: dict[Net, str]  # every net but net 0, and what it is for
     groups: dict[Name, Group]
     counts: Counts = Counts()
-    mem: Annotated[int, Field(ge=32, le=65536)] | None = None  # MiB of a node whose group does not say
+    mem: Annotated[Mebibytes, Field(ge=32, le=65536)] | None = None  # MiB of a node whose group does not say
     smp: Annotated[int, Field(ge=1, le=8)] | None = None
     # Nodes beyond the counts that it has a place for; `xc scaleout` starts them.
     scaleout: Annotated[tuple[Number, ...], Field(strict=False)] = ()

@@ -269,7 +269,7 @@ def test_an_exception_frees_the_lock(tmp_path: Path) -> None:
 
 
 def test_sigterm_cleans_up(tmp_path: Path) -> None:
-    script = "import signal\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n" + WRITER
+    script = "from tasks.base import signals\nsignals.install(str)\n" + WRITER
     writer = python(script, tmp_path / "file")
     eventually(lambda: list(tmp_path.glob(".file.*.tmp")))
     writer.send_signal(signal.SIGTERM)

@@ -43,7 +43,8 @@ def test_every_pattern_has_a_sentence_and_no_other_has() -> None:
         ({"nets_vm": "a"}, "--nets-vm: expected nets with commas between, such as 0,1,2, got 'a'"),
         ({"name": "A"}, "--name: expected a name: "
          "a-z, 0-9 and -, a letter first, at most 31 characters, got 'A'"),
-        ({"mem201": "abc"}, "--mem201: expected a whole number, got 'abc'"),
+        ({"mem201": "abc"},
+         "--mem201: expected MiB as a whole number, or a size such as 512M or 1.5G, got 'abc'"),
         ({"smp3": "2.0"}, "--smp3: expected a whole number, got '2.0'"),
         ({"mem201": "1"}, "--mem201: must be at least 32, got '1'"),
     ],

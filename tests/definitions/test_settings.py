@@ -92,7 +92,7 @@ def test_environment_names_of_overlays_are_left_alone() -> None:
         ({"mtu": "12"}, {}, {}, ["--mtu", "576"]),
         ({"nvm": "300"}, {}, {}, ["--nvm", "200", "300"]),
         ({"nvm": "-1"}, {}, {}, ["--nvm", "0", "-1"]),
-        ({}, {}, {"kernel": 6.1}, ["kernel", "in quotes", "6.1"]),
+        ({}, {}, {"kernel": ["6.1"]}, ["kernel", "one value", "a list"]),
     ],
 )  # fmt: skip
 def test_mistakes(

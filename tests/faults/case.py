@@ -3,7 +3,6 @@
 import contextlib
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ class Bench:
     checkout: Checkout
     outside: Path
     env: dict[str, str] = field(default_factory=dict)
-    xc: str = f"{sys.executable} -m tasks"
+    xc: str = ""
     mark: str = ""  # processes with this in their command line or environment were started for the row
     stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
@@ -57,7 +56,7 @@ class Bench:
         """Run a line for bash in the checkout. In it $xc is ours, and $outside is the directory beside it."""
         clean = {key: value for key, value in os.environ.items() if not key.startswith(OURS)}
         env = {
-            **clean, "PYTHONPATH": str(self.root), "HOME": str(self.root / "home"), "root": str(self.root),
+            **clean, "HOME": str(self.root / "home"), "root": str(self.root),
             "outside": str(self.outside), "xc": self.xc, **self.env,
         }  # fmt: skip
         return subprocess.run(
@@ -143,6 +142,6 @@ def on_bench(checkout: Checkout, folder: Path) -> Iterator[Bench]:
     """A bench for a fixture."""
     outside = folder / "outside"
     outside.mkdir()
-    bench = Bench(checkout, outside)
+    bench = Bench(checkout, outside, xc=" ".join(checkout.command))
     with bench.stack:
         yield bench

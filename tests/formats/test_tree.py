@@ -14,7 +14,7 @@ import pytest
 from tasks.base import proc
 from tasks.base.errors import UserError
 from tasks.build.sources.apt import Package
-from tasks.formats import tree
+from tasks.formats import inside, tree, unpack
 from tests.conftest import ROOT
 
 EPOCH = 1735689600
@@ -89,17 +89,20 @@ def test_a_directory_over_a_file_and_a_file_over_a_directory(tmp_path: Path) -> 
 
 def test_put_file(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
-    tree.put_file(tmp_path / "x", tmp_path / "root/usr/bin/x", executable=True)
-    tree.put_file(tmp_path / "x", tmp_path / "root/usr/bin/x", executable=False)
+    (tmp_path / "root").mkdir()
+    with inside.Root(tmp_path / "root") as root:
+        tree.put_file(tmp_path / "x", root, "usr/bin/x", executable=True)
+        tree.put_file(tmp_path / "x", root, "/usr/bin/x", executable=False)
     assert (tmp_path / "root/usr/bin/x").stat().st_mode & 0o777 == 0o644
 
 
 def test_a_second_name_takes_no_room(tmp_path: Path) -> None:
     (tmp_path / "program").write_bytes(bytes(100_000))
-    root = tmp_path / "root"
-    tree.put_file(tmp_path / "program", root / "usr/bin/one", executable=True)
-    tree.link_file(root / "usr/bin/one", root / "usr/sbin/two")
-    tree.write_tar(root, tmp_path / "out.tar", 1)
+    (tmp_path / "root").mkdir()
+    with inside.Root(tmp_path / "root") as root:
+        tree.put_file(tmp_path / "program", root, "usr/bin/one", executable=True)
+        root.hard_link("usr/sbin/two", "usr/bin/one")
+    tree.write_tar(tmp_path / "root", tmp_path / "out.tar", 1)
     with tarfile.open(tmp_path / "out.tar") as tar:
         two = tar.getmember("usr/sbin/two")
         assert two.islnk() and two.linkname == "usr/bin/one" and two.mode == 0o755
@@ -223,7 +226,7 @@ needs_dpkg = pytest.mark.skipif(not proc.find("dpkg-deb"), reason="dpkg-deb is n
 @needs_dpkg
 def test_unpack(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    tree.unpack([package(tmp_path).path], tmp_path / "out", drop=["usr/lib/tool"])
+    unpack.debs([package(tmp_path).path], tmp_path / "out", drop=["usr/lib/tool"])
     assert [
         str(p.relative_to(tmp_path / "out")) for p in sorted(tmp_path.glob("out/**/*")) if p.is_file()
     ] == ["usr/bin/tool"]
@@ -235,21 +238,21 @@ def test_unpack_what_is_no_package(tmp_path: Path) -> None:
     (tmp_path / "bad.deb").write_text("x")
     (tmp_path / "out").mkdir()
     with pytest.raises(UserError, match=r"cannot unpack.*bad\.deb"):
-        tree.unpack([tmp_path / "bad.deb"], tmp_path / "out")
+        unpack.debs([tmp_path / "bad.deb"], tmp_path / "out")
 
 
 UNPACK = """
 import sys
 from pathlib import Path
-from tasks.formats import tree
-from tasks.build.sources.apt import Package
-tree.unpack([sys.argv[1]], Path("/nowhere/at/all"))
+from tasks.formats import unpack
+unpack.debs([sys.argv[1]], Path(sys.argv[2]))
 """
 
 
 @needs_dpkg
-def test_unpack_ends_when_tar_does(tmp_path: Path) -> None:
-    """More than a pipe holds, and a tar that ends at once: nobody may wait for the other."""
-    command = [sys.executable, "-c", UNPACK, package(tmp_path, 1 << 20).path]
+def test_unpack_ends_when_a_file_cannot_be_placed(tmp_path: Path) -> None:
+    """More than a pipe holds, and nobody who reads the rest: nobody may wait for the other."""
+    (tmp_path / "out/usr/bin/tool/x").mkdir(parents=True)
+    command = [sys.executable, "-c", UNPACK, package(tmp_path, 1 << 20).path, str(tmp_path / "out")]
     done = subprocess.run(command, cwd=ROOT, timeout=60, capture_output=True, text=True, check=False)
-    assert "UserError: cannot unpack" in done.stderr
+    assert "usr/bin/tool is a file, but it would replace the directory" in done.stderr

@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
+from tasks.formats import yaml_core
 from tasks.project import definition_files
 from tasks.topology import check, netplan, reachability
 from tasks.topology.netplan import ClusterShape, NodePlan, Way
@@ -235,7 +235,7 @@ def test_chains_of_bridges_are_one_segment() -> None:
 
 
 def _parsed(file: Path, text: str) -> Topology:
-    return Topology(name=file.stem, directory=ROOT, **yaml.safe_load(text))
+    return Topology(name=file.stem, directory=ROOT, **yaml_core.read(text.encode()))
 
 
 def test_many_nodes_are_checked_by_a_sample() -> None:

@@ -70,7 +70,7 @@ class StorageWriter:
 
     def _layer(self, layer: _Layer) -> dict[str, Any]:
         place = f"/overlay/{layer.id}"
-        blob = self._layout.blob(layer.blob.digest)
+        blob = self._layout.whole(layer.blob.digest)
         size = layers.check(blob, layer.diff_id)
         self._directory(place)
         self._file(f"{place}/link", layer.link.encode())
@@ -98,7 +98,7 @@ class StorageWriter:
         self._directory(f"/overlay-images/{number}")
         sizes = {}
         for key, digest in sorted(kept.items()):
-            data = self._layout.blob(digest).read_bytes()
+            data = self._layout.whole(digest).read_bytes()
             self._file(f"/overlay-images/{number}/{file_name(key)}", data)
             sizes[key] = len(data)
         entry = {

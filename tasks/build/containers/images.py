@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.base import files, output, proc, progress
+from tasks.base import environment, files, output, proc, progress
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.base.paths import Workspace
 from tasks.build.containers import local_images, oci, pull
@@ -178,7 +178,8 @@ def _layer(project: Project, source: str, tar: Path, epoch: int) -> None:
         tree.adopt_tar(project.workspace.ovl(_key(project, overlay)), tar, source, epoch)
     elif (path / "tar").is_file() and os.access(path / "tar", os.X_OK):
         with files.scratch(tar.with_name(f"{tar.name}.raw")) as raw:
-            proc.run([str((path / "tar").resolve()), str(raw)], env={"XCLUSTER": str(project.root / "xc")})
+            env = environment.of_scripts({"XCLUSTER": str(project.root / "xc")})
+            proc.run([str((path / "tar").resolve()), str(raw)], env=env, clean_env=True)
             if not raw.is_file():
                 raise UserError(f"{path / 'tar'} ended with 0 but wrote no tar")
             tree.adopt_tar(raw, tar, str(path / "tar"), epoch)

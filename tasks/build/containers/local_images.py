@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tasks.base import files
@@ -41,6 +42,16 @@ def platform_of(layout: oci.Layout, top: str, what: str) -> str | None:
     except _Missing:
         return None
     return digest if oci.missing(layout, digest) == [] else None
+
+
+def blobs(workspace: Workspace, ref: str) -> list[Path]:
+    """The files that a recorded image consists of; none if it was never recorded, or its manifest is gone."""
+    layout, stamp = oci.Layout(workspace.oci), files.read_json(workspace.pulled(ref))
+    digests = [str(stamp[key]) for key in ("top", "digest") if key in stamp]
+    manifest = files.read_json(layout.blob(digests[-1])) if digests else {}
+    entries = [manifest.get("config"), *(manifest.get("layers") or ())]
+    digests += [str(entry["digest"]) for entry in entries if isinstance(entry, dict) and "digest" in entry]
+    return [layout.blob(digest) for digest in dict.fromkeys(digests)]
 
 
 def record(workspace: Workspace, ref: str, top: str, how: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.base import files
+from tasks.base import files, seals
 from tasks.base.errors import UserError
 
 PLATFORM = ("linux", "amd64")
@@ -40,13 +40,23 @@ class Layout:
         return self.root / "blobs" / kind / value
 
     def has(self, digest: str, size: int | None = None) -> bool:
-        """Whether the blob is there, and as large as it should be."""
+        """Whether the blob is there, as large as it should be, and with the content that its name says.
+
+        What has another content is removed.
+        """
         path = self.blob(digest)
+        if path.is_file() and not seals.is_whole(path, digest.partition(":")[2]):
+            path.unlink()
         return path.is_file() and size in (None, path.stat().st_size)
 
+    def whole(self, digest: str) -> Path:
+        """The file of a blob that an image has. Raises DamagedContent if it changed on the disk."""
+        path = self.blob(digest)
+        return seals.content(path, digest.partition(":")[2], f"the container image's blob {path.name[:12]}")
+
     def json(self, digest: str) -> dict[str, Any]:
-        """A manifest or config."""
-        return parsed(self.blob(digest).read_bytes(), digest)
+        """A manifest or config. Raises DamagedContent if it changed on the disk."""
+        return parsed(self.whole(digest).read_bytes(), digest)
 
     def put(self, data: bytes) -> str:
         """Keep a small blob; its digest."""

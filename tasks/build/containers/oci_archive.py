@@ -24,7 +24,7 @@ def write(source: oci.Layout, images: Sequence[Stored], out: tarfile.TarFile, ro
     for image in images:
         manifest = oci.Manifest.of(source.json(image.digest), image.digest)
         digests |= {image.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)}
-        size = source.blob(image.digest).stat().st_size
+        size = source.whole(image.digest).stat().st_size
         media = source.json(image.digest).get("mediaType") or oci.MANIFEST
         for name in image.names:
             descriptor = {"mediaType": media, "digest": image.digest, "size": size}
@@ -34,7 +34,7 @@ def write(source: oci.Layout, images: Sequence[Stored], out: tarfile.TarFile, ro
     put("oci-layout", json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
     put("index.json", json.dumps({"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": named}).encode())
     for digest in sorted(digests):
-        blob = source.blob(digest)
+        blob = source.whole(digest)
         entry = tarfile.TarInfo(f"{root}/blobs/sha256/{blob.name}")
         entry.size, entry.mode, entry.mtime = blob.stat().st_size, 0o644, epoch
         with blob.open("rb") as data:

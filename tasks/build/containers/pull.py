@@ -4,9 +4,9 @@ A container image is pulled from a registry, made here of packages, an overlay a
 `xc images mkimage`. A tag is resolved once, and stays what it was; a digest never needs the network again.
 """
 
-import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from tasks.definitions import image_reference, iso_choice
 from tasks.definitions.package_request import PackageRequest
 from tasks.definitions.schema import ContainerImage, Overlay
 from tasks.engine import kit
-from tasks.formats import tree
+from tasks.formats import descent, inside, tree, unpack
 from tasks.project.project import Project, source_date_epoch
 from tasks.project.site import Site
 
@@ -61,10 +61,11 @@ def _recipe(project: Project, listed: Listed, chosen: iso_choice.IsoChoice) -> k
     """Whether the image is made of its definition, was made by `xc images mkimage`, or is pulled."""
     if listed.image.is_made_here:
         return _making(project, listed, chosen)
+    keeps = partial(local_images.blobs, project.workspace, listed.image.ref)
     if listed.image.reference.local:
-        return kit.Recipe(local_images.recorded, [listed.image.ref, project.site], code=(oci,))
+        return kit.Recipe(local_images.recorded, [listed.image.ref, project.site], code=(oci,), keeps=keeps)
     args = [listed.image.ref, access(project), project.site]
-    return kit.Recipe(fetch, args, code=(local_images, oci, registry_api))
+    return kit.Recipe(fetch, args, code=(local_images, oci, registry_api), keeps=keeps)
 
 
 def every(project: Project, extra: Iterable[Overlay] = ()) -> dict[str, Listed]:
@@ -207,8 +208,9 @@ def _making(project: Project, listed: Listed, chosen: iso_choice.IsoChoice) -> k
         [ContainerBuild(image, packages, folder, key, source_date_epoch(project.environ)), project.site],
         deps=deps,
         inputs={"tree": [files.tree_manifest(folder)] if folder else []},
-        code=(local_images, oci, tree, requested, apt),
+        code=(local_images, oci, tree, inside, descent, unpack, requested, apt),
         packages=[packages] if packages else [],
+        keeps=partial(local_images.blobs, workspace, image.ref),
     )
 
 
@@ -222,15 +224,15 @@ def make(build: ContainerBuild, site: Site) -> None:
             work.mkdir()
             root = work / "root"
             root.mkdir()
+            devices: unpack.Devices = {}
             if build.packages:
                 packages = requested.fetch(build.packages, site)
-                tree.unpack([each.path for each in packages], root, image.drop)
+                unpack.debs([each.path for each in packages], root, image.drop)
             if build.overlay:
-                with tarfile.open(workspace.ovl(build.overlay)) as tar:
-                    tar.extractall(root, filter="tar")
+                devices |= unpack.tar(workspace.ovl(build.overlay), root)
             if build.tree:
                 tree.lay_over(build.tree, root)
-            if not tree.write_tar(root, work / "layer.tar", build.epoch):
+            if not tree.write_tar(root, work / "layer.tar", build.epoch, devices):
                 raise UserError(
                     f"container image {image.ref} is empty",
                     "give it content in its definition: packages, overlay or tree",

@@ -78,8 +78,7 @@ def program(server: Server, site: Site) -> str:
     )
     suite.get(site.suite, site)
     artifact.get(package, site.workspace.root, site)
-    artifact_stamp = files.read_json(site.workspace.stamp("artifact", package.name))
-    return str(registry_server.keep_program(server, site.workspace.content(artifact_stamp["sha256"])))
+    return str(registry_server.keep_program(server, artifact.content(package.name, site.workspace)))
 
 
 def _stop(project: Project, server: Server) -> None:
@@ -150,8 +149,8 @@ def push(layout: oci.Layout, place: Mirror, tag: str, digest: str) -> None:
 
     def send(there: registry_api.Repository) -> None:
         for blob in (*manifest.layers, manifest.config):
-            there.push_blob(blob.digest, layout.blob(blob.digest))
-        there.push_manifest(tag, layout.blob(digest).read_bytes())
+            there.push_blob(blob.digest, layout.whole(blob.digest))
+        there.push_manifest(tag, layout.whole(digest).read_bytes())
 
     registry_api.at([place], f"{place.repository}:{tag}", send)
 

@@ -19,7 +19,7 @@ from tasks.build.overlay import ovl
 from tasks.definitions import image_chain, image_reference
 from tasks.definitions.schema import Image, Overlay
 from tasks.engine import kit
-from tasks.formats import squashfs
+from tasks.formats import squashfs, unpack
 from tasks.project.project import Project, source_date_epoch
 
 STORAGE, LAYOUT = "storage", "oci"  # directories on the disk
@@ -80,6 +80,7 @@ def tasks(project: Project, contents: StoreContents) -> kit.Tasks:
         [workspace, name, contents, source_date_epoch(project.environ)],
         deps=[workspace.pulled(ref) for ref in contents.refs],
         code=(containers_storage, layers, oci, oci_archive, squashfs),
+        keeps=lambda: [disk for disk in [disk_of(workspace, name)] if disk],
     )
     task = kit.task("store", None, recipe, [stamp])
     disk = disk_of(workspace, name)
@@ -117,8 +118,7 @@ def put_inside(workspace: Workspace, refs: Sequence[str], root: Path, epoch: int
         with tarfile.open(fileobj=file, mode="w") as tar:
             oci_archive.write(oci.Layout(workspace.oci), _images(workspace, refs), tar, INSIDE, epoch)
         file.seek(0)
-        with tarfile.open(fileobj=file) as tar:
-            tar.extractall(root, filter="tar")
+        unpack.stream(file, root)
 
 
 def _images(workspace: Workspace, refs: Iterable[str]) -> list[Stored]:

@@ -4,9 +4,10 @@ An image that extends another one is the same tree with overlays unpacked over i
 device. A base image has a second stamp, <name>.packages.json, so that only its packages touch overlays.
 """
 
-import shutil
+import contextlib
 import subprocess
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tasks.definitions import image_chain, iso_choice
 from tasks.definitions.package_request import PackageRequest
 from tasks.definitions.schema import Image
 from tasks.engine import kit
-from tasks.formats import capabilities, ext4, tiny_programs, tree
+from tasks.formats import capabilities, descent, ext4, inside, tiny_programs, tree, unpack
 from tasks.project.project import Project, source_date_epoch
 from tasks.project.site import Site
 
@@ -64,6 +65,9 @@ def tasks(project: Project, chosen: iso_choice.IsoChoice) -> kit.Tasks:
             inputs={"rootfs": [files.tree_manifest(folder) for folder in rootfs]},
             code=(
                 tree,
+                inside,
+                descent,
+                unpack,
                 ext4,
                 requested,
                 apt,
@@ -110,15 +114,24 @@ def compose(build: ImageBuild, rootfs: list[Path], site: Site) -> None:
         try:
             files.remove(root)
             root.mkdir()
+            root.chmod(0o755)
             _compose(build.base, packages, picked, rootfs, root)
+            devices: unpack.Devices = {}
             for key in build.overlays:
-                _unpack_overlay(workspace.ovl(key), root)
+                devices |= unpack.tar(workspace.ovl(key), root)
             if build.refs:
                 store.put_inside(workspace, build.refs, root, build.epoch)
-            _finish(build, root)
+            with inside.Root(root) as place:
+                _finish(build, place, root)
+                devices = {path: device for path, device in devices.items() if not place.is_taken(path)}
             host_libraries.write_list(root, workspace.image_libs(build.name))
             ext4.make(
-                root, raw, build.size, build.epoch, devices=build.base.devices, owners=build.base.owners
+                root,
+                raw,
+                build.size,
+                build.epoch,
+                devices={**devices, **build.base.devices},
+                owners=build.base.owners,
             )
             ext4.to_qcow2(raw, temp)
         finally:
@@ -132,78 +145,77 @@ def compose(build: ImageBuild, rootfs: list[Path], site: Site) -> None:
 
 
 def _compose(
-    base: Image, packages: list[apt.Package], picked: list[apt.Package], rootfs: list[Path], root: Path
+    base: Image, packages: list[apt.Package], picked: list[apt.Package], rootfs: list[Path], path: Path
 ) -> None:
-    tree.unpack([each.path for each in packages], root, base.drop)
-    for package in picked:
-        _pick(package, base.pick[package.name], root)
+    unpack.debs([each.path for each in packages], path, base.drop)
+    with inside.Root(path) as root:
+        for package in picked:
+            _pick(package, base.pick[package.name], root)
     capable: dict[str, bytes] = {}
     for folder in rootfs:
-        capable |= tree.lay_over(folder, root)
-    tree.put_files(capabilities.carriers(capable, "image"), root)
-    for path in base.dirs:
-        (root / path).mkdir(parents=True, exist_ok=True)
-    reseed = root / "usr/sbin/xc-reseed"
-    reseed.parent.mkdir(parents=True, exist_ok=True)
-    reseed.write_bytes(tiny_programs.reseed())
-    reseed.chmod(0o755)
-    for path, target in base.links.items():
-        link = root / path
-        link.parent.mkdir(parents=True, exist_ok=True)
-        if not link.is_symlink() and not link.exists():
-            link.symlink_to(target)
+        capable |= tree.lay_over(folder, path)
+    tree.put_files(capabilities.carriers(capable, "image"), path)
+    tree.put_files({"usr/sbin/xc-reseed": tiny_programs.reseed()}, path)
+    with inside.Root(path) as root:
+        for name in base.dirs:
+            root.directory(name)
+        for name, target in base.links.items():
+            if not root.is_taken(name):
+                root.symlink(name, target)
 
 
-def _pick(package: apt.Package, places: dict[str, str], root: Path) -> None:
+def _pick(package: apt.Package, places: dict[str, str], root: inside.Root) -> None:
     """Single files of a package, wherever they are to go."""
     source = proc.pipe(["dpkg-deb", "--fsys-tarfile", package.path], stdout=subprocess.PIPE)
     left = dict(places)
     assert source.stdout
-    with tarfile.open(fileobj=source.stdout, mode="r|") as tar:
-        for member in tar:
-            place = left.pop(member.name.removeprefix("./"), None)
-            content = tar.extractfile(member) if place else None
-            if place and content:
-                target = root / place
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("wb") as file:
-                    shutil.copyfileobj(content, file)
-                target.chmod(member.mode & 0o7777)
-    proc.finish(source)
+    try:
+        with tarfile.open(fileobj=source.stdout, mode="r|") as tar:
+            for member in tar:
+                place = left.pop(unpack.plain_name(member.name), None)
+                if place and member.isreg():
+                    unpack.put(tar, member, place, root)
+    finally:
+        source.stdout.close()
+        proc.finish(source)
     if left:
         raise UserError(
             f"package {package.name} has no file {', '.join(left)}", "correct `pick` in image.yaml"
         )
 
 
-def _unpack_overlay(tar_file: Path, root: Path) -> None:
-    with tarfile.open(tar_file) as tar:
-        tar.extractall(root, filter="tar")
-
-
-def _finish(build: ImageBuild, root: Path) -> None:
-    """What depends on the whole tree: applet links, the version, directory and file modes."""
-    _link_applets(build.base, root)
+def _finish(build: ImageBuild, root: inside.Root, path: Path) -> None:
+    """What depends on the whole tree: applet links, the version, the modes that the definition gives."""
+    _link_applets(build.base, root, path)
     for name in ("etc/os-release", "etc/issue"):
-        path = root / name
-        if path.is_file():
-            path.write_text(path.read_text().replace("@VERSION@", build.version))
-    for folder in (root, *(path for path in root.rglob("*") if path.is_dir() and not path.is_symlink())):
-        folder.chmod(0o755)
-    for path_, mode in {**build.base.dirs, **build.base.modes}.items():
-        (root / path_).chmod(int(mode, 8))
+        if root.is_file(name):
+            real = root.real(name)
+            content = root.read(real).replace(b"@VERSION@", build.version.encode())
+            with root.file(real, 0o644) as file:
+                file.write(content)
+    for key in ("dirs", "modes"):
+        for name, mode in getattr(build.base, key).items():
+            with _there(build.base, key, name):
+                root.chmod(name, int(mode, 8))
 
 
-def _link_applets(base: Image, root: Path) -> None:
+@contextlib.contextmanager
+def _there(base: Image, key: str, path: str) -> Iterator[None]:
+    """A path of a definition that is not in the image is a mistake in it."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        where = base.directory / "image.yaml"
+        raise UserError(f"{where}: {key}: there is no {path} in the image", "correct the path") from None
+
+
+def _link_applets(base: Image, root: inside.Root, path: Path) -> None:
     """A link for each applet of busybox that is in no other way a program of the image."""
-    busybox = root / "bin" / "busybox"
-    if not busybox.is_file():
+    if not root.is_file("bin/busybox"):
         return
-    for path in proc.output([str(busybox), "--list-full"]).decode().split():
-        name = Path(path).name
-        taken = any(
-            (root / folder / name).is_symlink() or (root / folder / name).exists() for folder in BINARIES
-        )
+    applets = proc.output([str(path / root.real("bin/busybox")), "--list-full"]).decode().split()
+    for applet in applets:
+        name = Path(applet).name
+        taken = any(root.is_taken(f"{folder}/{name}") for folder in BINARIES)
         if name not in base.no_applets and not taken:
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).symlink_to("/bin/busybox")
+            root.symlink(applet, "/bin/busybox")

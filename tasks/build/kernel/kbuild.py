@@ -14,8 +14,10 @@ from tasks.base import files, proc
 from tasks.base.errors import UserError
 from tasks.base.progress import Bar
 from tasks.build.kernel import kconfig
+from tasks.formats import tree
+from tasks.formats import unpack as unpack_archive
 
-TOOLS = ("gcc", "make", "flex", "bison", "bc", "tar")
+TOOLS = ("gcc", "make", "flex", "bison", "bc", "xz")
 INCLUDES = (Path("/usr/include"), Path("/usr/include/x86_64-linux-gnu"))
 HEADERS = {"libelf.h": "libelf-dev", "openssl/opensslv.h": "libssl-dev"}
 
@@ -43,10 +45,10 @@ def unpack(tarball: Path, sha256: str, patches: Sequence[Path], source: Path) ->
     if mark.is_file() and mark.read_text() == inputs:
         return
     with files.atomic(source, directory=True) as temp:
-        proc.run(["tar", "-x", "--strip-components=1", "--no-same-owner", "-C", temp, "-f", tarball])
+        unpack_archive.source(tarball, temp)
         for patch in patches:
             proc.run(["patch", "-p1", "-s", "-i", patch], cwd=temp)
-        (temp / ".xcluster").write_text(inputs)
+        tree.put_files({".xcluster": inputs.encode()}, temp)
 
 
 class Tree:

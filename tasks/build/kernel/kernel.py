@@ -5,18 +5,18 @@ Prebuilt (a Debian package) or from source; both end in the same files and one s
 
 import os
 import re
-import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from tasks.base import files, proc
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.build.kernel import initramfs, kbuild, kconfig, vmlinux
-from tasks.build.sources import requested
+from tasks.build.sources import artifact, requested
 from tasks.definitions.package_request import PackageRequest
 from tasks.definitions.schema import Kernel
 from tasks.engine import kit
-from tasks.formats import cpio, ext4, tree
+from tasks.formats import cpio, descent, ext4, inside, unpack
 from tasks.project.project import ROOT, After, Does, Project, source_date_epoch
 from tasks.project.site import Site
 
@@ -53,8 +53,9 @@ def _recipe(project: Project, kernel: Kernel) -> kit.Recipe:
             unpack_prebuilt,
             [kernel, (packages, shell), epoch, project.site],
             deps=[project.workspace.stamp("suite", suite)],
-            code=(initramfs, cpio, ext4, vmlinux),
+            code=(initramfs, cpio, ext4, vmlinux, inside, descent, unpack),
             packages=(packages, shell),
+            keeps=partial(files.tree_files, project.workspace.kernel(kernel.name)),
         )
     assert kernel.source
     fragments = kconfig.load(project.root / "kernel" / "fragments", kernel.fragments)
@@ -63,8 +64,9 @@ def _recipe(project: Project, kernel: Kernel) -> kit.Recipe:
         build,
         [kernel, fragments, epoch, project.site],
         deps=[project.workspace.stamp("artifact", kernel.source.name), *patches],
-        code=(kbuild, kconfig, ext4),
+        code=(kbuild, kconfig, ext4, inside, descent, unpack),
         artifacts=(kernel.source,),
+        keeps=partial(files.tree_files, project.workspace.kernel(kernel.name)),
     )
 
 
@@ -75,11 +77,15 @@ def unpack_prebuilt(kernel: Kernel, requests: Sequence[PackageRequest], epoch: i
     with files.locked(folder.with_suffix(".lock")), files.atomic(folder, directory=True) as temp:
         root = temp / "tree"
         root.mkdir()
-        tree.unpack([each.path for each in packages], root)
-        image, version = _find_image(root, kernel)
-        shutil.copyfile(image, temp / "bzImage")
-        shutil.copyfile(root / "boot" / f"config-{version}", temp / "config")
-        elf = vmlinux.extract(image.read_bytes())
+        unpack.debs([each.path for each in packages], root)
+        with inside.Root(root) as place:
+            image, version = _find_image(place, kernel)
+            shell = _take(place, "bin/busybox")
+            (temp / "bzImage").write_bytes(image)
+            (temp / "config").write_bytes(_take(place, f"boot/config-{version}"))
+            if place.real(f"lib/modules/{version}") != f"lib/modules/{version}":
+                raise UserError(f"kernel '{kernel.name}': lib/modules in its package is a link")
+        elf = vmlinux.extract(image)
         if elf:
             (temp / "vmlinux").write_bytes(elf)
         proc.run(["depmod", "-b", root, version])
@@ -88,22 +94,31 @@ def unpack_prebuilt(kernel: Kernel, requests: Sequence[PackageRequest], epoch: i
             temp / "initramfs.cpio",
             modules / version,
             kernel.initramfs_modules,
-            (root / "bin/busybox").read_bytes(),
+            shell,
         )
         modules_disk(modules, temp, epoch)
         files.remove(root)
     _stamp(kernel, site, version, "vmlinux" if elf else "bzImage")
 
 
-def _find_image(root: Path, kernel: Kernel) -> tuple[Path, str]:
-    images = sorted((root / "boot").glob("vmlinuz-*"))
+def _take(root: inside.Root, path: str) -> bytes:
+    """A file of the packages."""
+    try:
+        return root.read(path)
+    except OSError as error:
+        raise UserError(f"the packages of the kernel have no file {path}: {error.strerror}") from error
+
+
+def _find_image(root: inside.Root, kernel: Kernel) -> tuple[bytes, str]:
+    """The kernel in a package, and its version."""
+    images = [name for name in root.names("boot") if name.startswith("vmlinuz-")]
     if not images:
         assert kernel.prebuilt
         raise UserError(
             f"the package {kernel.prebuilt.package} contains no /boot/vmlinuz-*",
             "name a package that contains a kernel, such as linux-image-cloud-amd64",
         )
-    return images[0], images[0].name.removeprefix("vmlinuz-")
+    return _take(root, f"boot/{images[0]}"), images[0].removeprefix("vmlinuz-")
 
 
 def build(kernel: Kernel, fragments: Fragments, epoch: int, site: Site) -> None:
@@ -130,12 +145,12 @@ def _work(site: Site, kernel: Kernel) -> Path:
 
 def _configured(kernel: Kernel, fragments: Fragments, epoch: int, site: Site) -> kbuild.Tree:
     assert kernel.source
-    stamp = files.read_json(site.workspace.stamp("artifact", kernel.source.name))
+    source = artifact.content(kernel.source.name, site.workspace)
     work = _work(site, kernel)
     patches = [ROOT / "kernel" / patch for patch in kernel.patches]
     log = site.workspace.log(f"kernel:{kernel.name}")
     log.unlink(missing_ok=True)
-    kbuild.unpack(site.workspace.content(stamp["sha256"]), stamp["sha256"], patches, work / "source")
+    kbuild.unpack(source, source.name, patches, work / "source")
     build_tree = kbuild.Tree(work / "source", work / "objects", epoch, log)
     build_tree.configure(fragments)
     return build_tree

@@ -6,14 +6,14 @@ is changed to look there first; so it works for libraries that are opened later 
 that go by their own name, and nothing has to be wrapped.
 """
 
+import fnmatch
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.base import files
 from tasks.base.errors import UserError
-from tasks.formats import elf
+from tasks.formats import elf, inside, tree
 
 LOADER = "/lib64/ld-xc-host.so.2"
 # The first place where a loader looks -> the one where ours looks, of the same length. Debian's, and others'.
@@ -27,8 +27,9 @@ LATE = ("libgcc_s.so.1", "libresolv.so.2", "libnss_files.so.2", "libnss_dns.so.2
 def write_list(root: Path, out: Path) -> None:
     """Write the list of the libraries in the tree of an image: what cplib need not bring along."""
     names = sorted({path.name for path in root.rglob("lib*.so*") if not path.is_dir()})
-    libraries = [path for folder in FOLDERS if (path := root / folder / "libc.so.6").is_file()]
-    version = elf.glibc(libraries[0]) if libraries else ""
+    with inside.Root(root) as place:
+        libraries = [name for folder in FOLDERS if place.is_file(name := f"{folder}/libc.so.6")]
+        version = elf.glibc(root / place.real(libraries[0])) if libraries else ""
     with files.atomic(out) as temp:
         temp.write_text("".join([f"# glibc {version}\n", *(f"/{name}\n" for name in names)]))
 
@@ -61,22 +62,19 @@ def adapt(root: Path, listed: Path) -> list[str]:
     if not programs:
         return []
     loader, place = _loader()
-    private = root / place.decode().strip("/")
-    private.mkdir(parents=True, exist_ok=True)
+    private = place.decode().strip("/")
     needed = _needed(root, dynamic)
-    for path in needed:
-        shutil.copyfile(path, private / path.name)
-        (private / path.name).chmod(0o755)
-    _clear(root, {path.name for path in needed}, set(listed.read_text().splitlines()), private)
+    with inside.Root(root) as placed:
+        placed.directory(private)
+        for path in needed:
+            tree.put_file(path, placed, f"{private}/{path.name}", executable=True)
+        _clear(placed, {path.name for path in needed}, set(listed.read_text().splitlines()), private)
     for path in programs:
         mode = path.stat().st_mode
         path.chmod(mode | 0o200)
         elf.set_interpreter(path, LOADER)
         path.chmod(mode)
-    target = root / LOADER.lstrip("/")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(loader)
-    target.chmod(0o755)
+    tree.put_files({LOADER: loader}, root)
     return [str(path.relative_to(root)) for path in programs]
 
 
@@ -105,15 +103,13 @@ def _needed(root: Path, programs: Sequence[Path]) -> list[Path]:
     return [*needed, *(path for path in late if path.name not in there and path.is_file())]
 
 
-def _clear(root: Path, moved: set[str], guests: set[str], private: Path) -> None:
+def _clear(root: inside.Root, moved: set[str], guests: set[str], private: str) -> None:
     """Remove what is in the private directory now from where the guest's own programs would find it."""
     for folder in FOLDERS:
-        for path in sorted((root / folder).glob("lib*.so*")):
-            if (
-                path.parent != private
-                and (path.name in moved or f"/{path.name}" in guests)
-                and not path.is_dir()
-            ):
-                path.unlink()
+        if not root.is_directory(folder) or root.real(folder) == root.real(private):
+            continue
+        for name in fnmatch.filter(root.names(folder), "lib*.so*"):
+            if (name in moved or f"/{name}" in guests) and not root.is_directory(f"{folder}/{name}"):
+                root.remove(f"{folder}/{name}")
     # With the guest's own libraries, its own loader: this one would be for all programs.
-    (root / elf.LOADER.lstrip("/")).unlink(missing_ok=True)
+    root.remove(elf.LOADER)

@@ -4,11 +4,13 @@ The template's name in a path and @NAME@ in a file become the name; in a templat
 ovl.yaml, the template's name in a file too.
 """
 
+import os
 import re
 from pathlib import Path
 
 from tasks.base import files, progress
 from tasks.base.errors import UsageError, UserError, unknown
+from tasks.formats import inside
 from tasks.project import definition_files
 from tasks.project.project import Does, Project
 
@@ -40,18 +42,19 @@ def _mkovl(project: Project) -> None:
 def copy(template: Path, target: Path, name: str) -> None:
     """Copy a template's files with the name filled in; modes and links stay."""
     words = [b"@NAME@"] if (template / "ovl.yaml").is_file() else [b"@NAME@", template.name.encode()]
-    for path in sorted(template.rglob("*")):
-        new = target / str(path.relative_to(template)).replace(template.name, name)
-        if path.is_symlink():
-            new.symlink_to(path.readlink())
-        elif path.is_dir():
-            new.mkdir()
-        else:
-            content = path.read_bytes()
-            for word in words:
-                content = content.replace(word, name.encode())
-            new.write_bytes(content)
-            new.chmod(path.stat().st_mode & 0o777)
+    with inside.Root(target) as root:
+        for path in sorted(template.rglob("*")):
+            new = str(path.relative_to(template)).replace(template.name, name)
+            if path.is_symlink():
+                root.symlink(new, os.readlink(path))
+            elif path.is_dir():
+                root.directory(new)
+            else:
+                content = path.read_bytes()
+                for word in words:
+                    content = content.replace(word, name.encode())
+                with root.file(new, path.stat().st_mode & 0o777) as file:
+                    file.write(content)
 
 
 DOES: Does = {"mkovl": _mkovl}

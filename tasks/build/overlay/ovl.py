@@ -10,11 +10,12 @@ from tasks.base.errors import DefinitionError, UserError
 from tasks.base.paths import Workspace
 from tasks.build.overlay import host_libraries, tar_script
 from tasks.build.sources import apt, requested
+from tasks.build.sources.artifact import content as artifact_of
 from tasks.definitions import image_chain, iso_choice
 from tasks.definitions.package_request import BaseImage, PackageRequest
 from tasks.definitions.schema import Image, Overlay
 from tasks.engine import kit
-from tasks.formats import capabilities, elf, tree
+from tasks.formats import capabilities, descent, elf, inside, tree, unpack
 from tasks.project import definition_files
 from tasks.project.project import Project, source_date_epoch
 from tasks.project.site import Site
@@ -127,9 +128,9 @@ def _task(project: Project, build: OverlayBuild) -> kit.Task:
         [build, project.site],
         deps=deps,
         inputs={"tree": [files.tree_manifest(folder) for folder in _folders(build)]} | _capable(build),
-        code=(tree, capabilities, tar_script, host_libraries)
+        code=(tree, inside, descent, unpack, capabilities, tar_script, host_libraries)
         if overlay.script
-        else (tree, requested, apt, capabilities, guest_script),
+        else (tree, inside, descent, unpack, requested, apt, capabilities, guest_script),
         packages=[build.packages] if build.packages else [],
         artifacts=overlay.artifacts,
         reads=overlay.reads,
@@ -185,13 +186,14 @@ def _pack_tree(build: OverlayBuild, out: Path, site: Site) -> int:
         if build.packages and build.packages.base:
             installed = requested.built_with(site.workspace, build.packages.base.name)
             packages = requested.fetch(build.packages, site, installed)
-            tree.unpack([each.path for each in packages], root, build.overlay.drop)
+            unpack.debs([each.path for each in packages], root, build.overlay.drop)
             tree.unmerge(root)
         _write_topologies(build, root)
         capable: dict[str, bytes] = {}
         for folder in _folders(build):
             capable |= tree.lay_over(folder, root)
-        _put_artifacts(build.overlay, root, site.workspace)
+        with inside.Root(root) as place:
+            _put_artifacts(build.overlay, place, site.workspace)
         tree.put_files(capabilities.carriers(capable, build.key), root)
         entries = tree.write_tar(root, out, build.epoch)
     files.remove(out.with_name(f"{build.key}.tree"))
@@ -203,18 +205,17 @@ def _pack_tree(build: OverlayBuild, out: Path, site: Site) -> int:
     return entries
 
 
-def _put_artifacts(overlay: Overlay, root: Path, workspace: Workspace) -> None:
+def _put_artifacts(overlay: Overlay, root: inside.Root, workspace: Workspace) -> None:
     """Files from outside; a program that is there under several names is there once."""
-    placed: dict[tuple[str, bool], Path] = {}
+    placed: dict[tuple[str, bool], str] = {}
     for artifact in overlay.artifacts:
-        sha256 = str(files.read_json(workspace.stamp("artifact", artifact.name))["sha256"])
-        _refuse_foreign(overlay, artifact.name, workspace.content(sha256))
-        target = root / str(artifact.dest).lstrip("/")
-        first = placed.setdefault((sha256, artifact.executable), target)
-        if first == target:
-            tree.put_file(workspace.content(sha256), target, artifact.executable)
+        content, dest = artifact_of(artifact.name, workspace), str(artifact.dest)
+        _refuse_foreign(overlay, artifact.name, content)
+        first = placed.setdefault((content.name, artifact.executable), dest)
+        if first == dest:
+            tree.put_file(content, root, dest, artifact.executable)
         else:
-            tree.link_file(first, target)
+            root.hard_link(dest, first)
 
 
 def _refuse_foreign(overlay: Overlay, name: str, content: Path) -> None:

@@ -9,14 +9,14 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tasks.base import files, proc, progress
+from tasks.base import environment, files, proc, progress
 from tasks.base.errors import CommandError, UserError
 from tasks.base.paths import Workspace
 from tasks.build.overlay import host_libraries
 from tasks.build.overlay.host_files import HOST_FILES
 from tasks.definitions import iso_choice
 from tasks.definitions.schema import Overlay
-from tasks.formats import tree
+from tasks.formats import tree, unpack
 from tasks.project.project import ROOT, source_date_epoch
 
 # Lines of programs and of our own words that mean that something is not in the tar. Warnings of tar about
@@ -61,7 +61,7 @@ def run(
     log.unlink(missing_ok=True)
     record = host_files(workspace, key)
     record.unlink(missing_ok=True)
-    environ = environment(env, workspace)
+    environ = variables(env, workspace)
     environ[HOST_FILES] = str(record)
     if base:
         environ.setdefault("__base_libs", str(workspace.image_libs(base)))
@@ -99,8 +99,7 @@ def fit(overlay: Overlay, tar: Path, workspace: Workspace, base: str, epoch: int
     with files.scratch(tar.with_name(f"{tar.name}.fit")) as root:
         root.mkdir()
         try:
-            with tarfile.open(tar) as old:
-                old.extractall(root, filter="tar")
+            devices = unpack.tar(tar, root)
         except (tarfile.TarError, OSError) as error:
             raise UserError(f"overlay '{overlay.name}': its programs cannot be completed: {error}") from error
         names = host_libraries.adapt(root, listed)
@@ -109,7 +108,7 @@ def fit(overlay: Overlay, tar: Path, workspace: Workspace, base: str, epoch: int
                 f"  overlay '{overlay.name}': {len(names)} programs need the host's C library, which is "
                 f"added (host {host_libraries.host_glibc()}, guest {host_libraries.guest_glibc(listed)})"
             )
-            tree.write_tar(root, tar, epoch)
+            tree.write_tar(root, tar, epoch, devices)
 
 
 def host_files(workspace: Workspace, key: str) -> Path:
@@ -140,7 +139,7 @@ def _state(name: str) -> list[int]:
     return [info.st_size, info.st_mtime_ns]
 
 
-def environment(env: Mapping[str, str], workspace: Workspace) -> dict[str, str]:
+def variables(env: Mapping[str, str], workspace: Workspace) -> dict[str, str]:
     """The environment of a `tar` script: the user's, with what the contract promises, and what was chosen."""
     user = os.environ.get("USER") or os.environ.get("LOGNAME") or "root"
     promised = {
@@ -152,7 +151,7 @@ def environment(env: Mapping[str, str], workspace: Workspace) -> dict[str, str]:
         "SOURCE_DATE_EPOCH": str(source_date_epoch()),
     }
     defaults = {"ARCHIVE": os.path.join(promised["HOME"], "Downloads"), "GOPATH": ""}
-    return {**iso_choice.without(os.environ), **defaults, **promised, **env}
+    return {**iso_choice.without(environment.of_scripts()), **defaults, **promised, **env}
 
 
 def _listed(lines: Iterable[str]) -> str:

@@ -70,7 +70,8 @@ def _project_version(root: Path) -> str:
 
 def _git(root: Path, *words: str) -> str:
     # Looking must not write: refreshing the index would fail in a checkout of somebody else.
-    listing = proc.output(["git", "-C", root, *words], env={"GIT_OPTIONAL_LOCKS": "0"})
+    command: proc.Argv = ["git", "-c", "core.fsmonitor=false", "-C", root, *words]
+    listing = proc.output(command, env={"GIT_OPTIONAL_LOCKS": "0"})
     return listing.decode(errors="surrogateescape")
 
 

@@ -1,6 +1,7 @@
 """The Python packages of .venv ──wheels──> wheels/*.whl + wheels.json, so that a release needs no network"""
 
 import importlib.metadata
+import os
 import re
 import sys
 import tomllib
@@ -14,6 +15,10 @@ from tasks.project.site import Site
 
 # The Pythons that a release can be used with: those of Debian 12, Ubuntu 24.04 and Debian 13.
 PYTHONS = ("3.11", "3.12", "3.13")
+PIP = (
+    "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_TRUSTED_HOST", "PIP_CERT",
+    "PIP_CLIENT_CERT", "PIP_PROXY", "PIP_CONFIG_FILE", "PIP_CACHE_DIR", "PIP_RETRIES", "PIP_TIMEOUT",
+)  # fmt: skip
 PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_28_x86_64")
 
 
@@ -58,9 +63,9 @@ def fetch(pins: dict[str, str], pythons: tuple[str, ...], platforms: tuple[str, 
             words += [f"{name}=={version}" for name, version in pins.items()]
             try:
                 proc.run([
-                    sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+                    sys.executable, "-I", "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
                     f"--dest={temp}", *words,
-                ])  # fmt: skip
+                ], env=_pip())  # fmt: skip
             except CommandError as error:
                 raise UserError(
                     f"pip could not fetch the packages for Python {python}: {_reason(error)}",
@@ -70,6 +75,11 @@ def fetch(pins: dict[str, str], pythons: tuple[str, ...], platforms: tuple[str, 
             wheel.chmod(0o644)
     outputs = {wheel.name: wheel for wheel in sorted(folder.iterdir())}
     files.write_stamp(site.workspace.root / "wheels.json", outputs, pins=pins)
+
+
+def _pip() -> dict[str, str]:
+    """What of pip's variables is the user's: where packages come from."""
+    return {name: os.environ[name] for name in PIP if name in os.environ}
 
 
 def _reason(error: CommandError) -> str:

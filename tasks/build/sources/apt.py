@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tasks.base import files, proc
+from tasks.base import files, proc, progress, seals
 from tasks.base.errors import CommandError, UserError
 from tasks.base.progress import Bar
 from tasks.build.sources import apt_host
@@ -48,7 +48,8 @@ def refresh(archive: Archive) -> None:
     _prepare(archive)
     with files.locked(archive.directory / "lock"):
         try:
-            proc.run(["apt-get", *_options(archive), "-o", "APT::Update::Error-Mode=any", "update"])
+            words = [*_options(archive), "-o", "APT::Update::Error-Mode=any", "update"]
+            proc.run(["apt-get", *words], env=_environment(archive))
         except CommandError as error:
             raise UserError(
                 f"apt could not fetch the package lists of {archive.suite}: {_reason(error)}",
@@ -138,6 +139,10 @@ def _prepare(archive: Archive) -> None:
             temp.write_text("".join(f"deb {signed}{line}\n" for line in lines))
 
 
+def _environment(archive: Archive) -> dict[str, str]:
+    return apt_host.environment(archive.directory / "etc" / "apt.conf")
+
+
 def _options(archive: Archive, status: Path | None = None) -> list[str]:
     base = archive.directory
     values = {
@@ -180,7 +185,7 @@ def _fetched(archive: Archive, command: list[str], names: list[str]) -> list[Pac
     """Download what is not in the cache, and check all of it."""
     plan = _known_plan(archive, command, names)
     compare(archive, [_described(archive, line) for line in plan])
-    missing = [line for line in plan if not _deb(archive, line[1]).is_file()]
+    missing = [line for line in plan if not _is_cached(archive, line)]
     if missing and archive.offline:
         raise UserError(
             "these packages are not in the cache, and --offline is set: "
@@ -190,6 +195,16 @@ def _fetched(archive: Archive, command: list[str], names: list[str]) -> list[Pac
     if missing:
         _download(archive, command, sum(size for _, _, size, _ in missing))
     return sorted((_package(archive, line) for line in plan), key=lambda package: package.name)
+
+
+def _is_cached(archive: Archive, line: tuple[str, str, int, str]) -> bool:
+    """Whether the cache has this package. What is not what the signed list says is removed."""
+    _, name, _, checksum = line
+    path = _deb(archive, name)
+    if path.is_file() and checksum and not seals.is_whole(path, checksum):
+        progress.say(f"{path} is not what the signed list of {archive.suite} says; it is fetched again")
+        path.unlink()
+    return path.is_file()
 
 
 def _known_plan(archive: Archive, command: list[str], names: list[str]) -> list[tuple[str, str, int, str]]:
@@ -206,7 +221,7 @@ def _plan(archive: Archive, command: list[str], names: list[str]) -> list[tuple[
     """(URL, file name, size, sha256) of all packages; apt would not name those that it finds downloaded."""
     nowhere = ["-o", f"Dir::Cache::archives={archive.directory / 'etc'}"]
     try:
-        text = proc.run(["apt-get", "--print-uris", *nowhere, *command])
+        text = proc.run(["apt-get", "--print-uris", *nowhere, *command], env=_environment(archive))
     except CommandError as error:
         lost = re.findall(r"Unable to locate package (\S+)", str(error))
         if lost:
@@ -233,6 +248,7 @@ def _download(archive: Archive, command: list[str], total: int) -> None:
             proc.run(
                 ["apt-get", *command],
                 cwd=_archives(archive),
+                env=_environment(archive),
                 on_line=lambda _: bar.to(_downloaded(archive) - before),
             )
         except CommandError as error:
@@ -273,6 +289,8 @@ def _described(archive: Archive, line: tuple[str, str, int, str]) -> Package:
 
 def _package(archive: Archive, line: tuple[str, str, int, str]) -> Package:
     planned = _described(archive, line)
+    if planned.sha256 and seals.is_whole(Path(planned.path), planned.sha256):
+        return planned
     actual = files.sha256(Path(planned.path))
     if planned.sha256 and actual != planned.sha256:
         Path(planned.path).unlink()

@@ -1,10 +1,29 @@
-"""Which Debian archives the host's apt uses: what a suite is fetched from where no mirror is set."""
+"""What we take from the host's apt: the archives, where no mirror is set, and how the network is reached."""
 
 import re
 from pathlib import Path
 
-from tasks.base import proc
+from tasks.base import files, proc
 from tasks.base.errors import UserError
+
+# Of the host's apt.conf: proxies, and what https needs. All else would change what we get.
+NETWORK = re.compile(
+    r"^Acquire::(?:(?:http|https|ftp|tor|socks5h)(?:::[^: ]+)?::"
+    r"(?:Proxy[^ ]*|CA\w+|Ssl\w+|Verify-\w+|Timeout|Pipeline-Depth|User-Agent)"
+    r"|ForceIPv[46]|Send-URI-Encoded) ",
+    re.IGNORECASE,
+)
+
+
+def environment(config: Path) -> dict[str, str]:
+    """The environment in which apt reads `config` instead of the host's apt.conf. The file is written."""
+    lines = proc.output(["apt-config", "dump"]).decode(errors="replace").splitlines()
+    nothing = [f'Dir::Etc::{name} "/dev/null";' for name in ("parts", "main")]
+    text = "".join(f"{line}\n" for line in [*nothing, *filter(NETWORK.match, lines)])
+    if not config.is_file() or config.read_text() != text:
+        with files.atomic(config) as temp:
+            temp.write_text(text)
+    return {"APT_CONFIG": str(config)}
 
 
 def host_sources(suite: str) -> list[str]:

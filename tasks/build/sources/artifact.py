@@ -5,11 +5,12 @@ A program is in bin/<name> too, for the host.
 
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tasks.base import files, proc
+from tasks.base import environment, files, proc, progress, seals
 from tasks.base.errors import UsageError, UserError
+from tasks.base.paths import Workspace
 from tasks.build.sources import apt, download, golang
 from tasks.definitions import lockfile
 from tasks.definitions.artifact_sources import Artifact, GoModule, Source
@@ -32,10 +33,27 @@ def tasks(project: Project, extra: Iterable[Overlay] = ()) -> kit.Tasks:
             inputs=_facts(artifact, project),
             code=(download, apt, archive, golang),
             packages=_packages(artifact, project),
+            keeps=_kept(artifact.name, project.workspace),
         )
         targets = [project.workspace.stamp("artifact", artifact.name)]
         targets += [project.workspace.bin(artifact.name)] if artifact.executable else []
         yield kit.task("artifact", artifact.name, recipe, targets)
+
+
+def _kept(name: str, workspace: Workspace) -> Callable[[], list[Path]]:
+    """The file in the cache that the stamp of an artifact names."""
+
+    def kept() -> list[Path]:
+        sha256 = files.read_json(workspace.stamp("artifact", name)).get("sha256")
+        return [workspace.content(str(sha256))] if sha256 else []
+
+    return kept
+
+
+def content(name: str, workspace: Workspace) -> Path:
+    """The file of an artifact that was fetched. Raises DamagedContent if it changed on the disk."""
+    sha256 = str(files.read_json(workspace.stamp("artifact", name))["sha256"])
+    return seals.content(workspace.content(sha256), sha256, f"artifact '{name}'")
 
 
 def _facts(artifact: Artifact, project: Project) -> dict[str, object]:
@@ -120,7 +138,7 @@ def _agree(artifact: Artifact, site: Site) -> None:
 
 
 def _first(artifact: Artifact, base: Path, site: Site) -> Got:
-    if artifact.sha256 and site.workspace.content(artifact.sha256).is_file():
+    if artifact.sha256 and _is_cached(artifact.sha256, site):
         return site.workspace.content(artifact.sha256), "cache", {}
     tried = []
     for source in artifact.sources:
@@ -145,6 +163,15 @@ def _first(artifact: Artifact, base: Path, site: Site) -> Got:
         + "\n".join(f"  {t}" for t in tried),
         satisfy,
     )
+
+
+def _is_cached(sha256: str, site: Site) -> bool:
+    """Whether the cache has content of this hash. What is no such content goes."""
+    path = site.workspace.content(sha256)
+    if path.is_file() and not seals.is_whole(path, sha256):
+        progress.say(f"{path} changed on the disk; it is fetched again")
+        path.unlink()
+    return path.is_file()
 
 
 def pin_name(artifact: Artifact, source: Source) -> str:
@@ -173,7 +200,7 @@ def _from(source: Source, artifact: Artifact, base: Path, site: Site) -> tuple[P
 def _from_url(source: Source, expected: str, site: Site) -> Path:
     assert source.url
     target = site.workspace.content(expected)
-    if site.offline and not target.is_file():
+    if not _is_cached(expected, site) and site.offline:
         raise UserError("not in the cache, and --offline is set")
     places = download.mirrored(source.url, site.mirrors)
     download.download(places, expected, target, seconds=site.download_timeout)
@@ -230,7 +257,7 @@ def _keep(path: Path, artifact: Artifact, site: Site, origin: str) -> Path:
     if artifact.sha256 not in (None, actual):
         raise UserError(f"{origin} has sha256 {actual}, expected {artifact.sha256}")
     target = site.workspace.content(actual)
-    if not target.is_file():
+    if not _is_cached(actual, site):
         with files.atomic(target) as temp:
             shutil.copyfile(path, temp)
     return target
@@ -257,6 +284,7 @@ def _extract(deb: Path, member: str, target: Path) -> None:
             stdin=unpack.stdout,
             stdout=out,
             stderr=subprocess.PIPE,
+            env=environment.of_programs(),
         )
         assert unpack.stdout
         unpack.stdout.close()  # or the packer waits for us when tar ends early

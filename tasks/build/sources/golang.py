@@ -1,5 +1,6 @@
 """Commands of Go modules, built so that the same module and toolchain give the same bytes."""
 
+import contextlib
 import json
 import os
 import re
@@ -16,8 +17,14 @@ from tasks.project.site import Site
 # What the toolchain would take from the host, or write where it stands.
 FIXED = {
     "CGO_ENABLED": "0", "GOOS": "linux", "GOARCH": "amd64", "GOAMD64": "v1", "GOWORK": "off",
-    "GOFLAGS": "-mod=mod -modcacherw",
+    "GOFLAGS": "-mod=mod -modcacherw", "GO111MODULE": "on", "GOENV": "off",
 }  # fmt: skip
+# What of Go's is the user's, by a variable or by `go env -w`: where modules come from, and who checks them.
+USERS = (
+    "GOPROXY", "GONOPROXY", "GOPRIVATE", "GOINSECURE", "GOVCS", "GOSUMDB", "GONOSUMDB", "GOAUTH",
+    "GOMODCACHE", "GOCACHE", "GOPATH", "GOTOOLCHAIN",
+)  # fmt: skip
+FILE = "GOENV"  # names the file that `go env -w` writes
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,8 @@ def _compile(command: list[str], place: Path, site: Site, own: Mapping[str, str]
 
 def toolchain() -> str:
     """The version of the Go toolchain, as go1.22.3. Raises UserError where there is none."""
-    return proc.output(["go", "env", "GOVERSION"]).decode().strip()
+    own = {name: os.environ[name] for name in ("GOTOOLCHAIN", FILE) if name in os.environ}
+    return proc.output(["go", "env", "GOVERSION"], env={"GOTOOLCHAIN": "local", **own}).decode().strip()
 
 
 def environment(site: Site) -> dict[str, str]:
@@ -105,12 +113,27 @@ def environment(site: Site) -> dict[str, str]:
         "GOPATH": str(site.workspace.go / "path"),
         "GOTOOLCHAIN": "local",  # another toolchain would give other bytes
     }
-    kept = {key: os.environ.get(key) or value for key, value in own.items()}
+    kept = {**own, **_chosen()}
     if not site.offline:
         return {**kept, **FIXED}
     # The cache is a module proxy too; what is in there was checked when it came.
     proxy = Path(kept["GOMODCACHE"], "cache", "download").absolute().as_uri()
     return {**kept, **FIXED, "GOPROXY": proxy, "GONOSUMDB": "*", "GOPRIVATE": ""}
+
+
+def _chosen() -> dict[str, str]:
+    """What the user has set of USERS: in the environment, or in the file that `go env -w` writes."""
+    name = os.environ.get(FILE) or os.path.join(_config(), "go", "env")
+    written = {}
+    with contextlib.suppress(OSError, ValueError):
+        lines = Path(name).read_text().splitlines()
+        written = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    values = {key: os.environ.get(key) or written.get(key, "") for key in USERS}
+    return {key: value for key, value in values.items() if value}
+
+
+def _config() -> str:
+    return os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
 
 
 def _place(site: Site) -> Path:

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 
+from tasks.base import interpreter
 from tasks.base.errors import nearest
 from tasks.cli import table
 from tasks.cli.upstream import contract
@@ -174,25 +175,21 @@ def _files(folder: str) -> list[str]:
     return os.listdir(folder) if os.path.isdir(folder) else []
 
 
-def _command(words: Sequence[str]) -> list[str]:
-    return [sys.executable, "-P", "-m", "tasks", *words]
-
-
 def _plain(environ: Environ) -> Mapping[str, str]:
     """The environment without options that upstream's word has consumed."""
     spent = ("__list", "__clear", "__menuconfig", "__version", "__format", "__size", "__bootable", "__kver")
     kept = {key: value for key, value in environ.items() if key not in spent or key in os.environ}
-    return {**kept, "PYTHONPATH": ROOT}
+    return kept
 
 
 def _become(words: Sequence[str], environ: Environ) -> None:
     sys.stdout.flush()
-    os.execve(sys.executable, _command(words), dict(_plain(environ)))
+    os.execve(sys.executable, interpreter.xc(*words), dict(_plain(environ)))
 
 
 def _build(words: Sequence[str], environ: Environ) -> None:
     sys.stdout.flush()
-    if os.spawnve(os.P_WAIT, sys.executable, _command(words), dict(_plain(environ))):
+    if os.spawnve(os.P_WAIT, sys.executable, interpreter.xc(*words), dict(_plain(environ))):
         raise Refused(f"{' '.join(words)} was not built")
 
 

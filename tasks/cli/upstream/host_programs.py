@@ -89,7 +89,8 @@ def _left_out(environ: Environ) -> re.Pattern[str] | None:
 
 
 def _libraries(words: Iterable[str], left_out: re.Pattern[str] | None, workspace: str) -> list[str]:
-    libraries = [path for word in words if os.path.isfile(word) for path in elf.libraries(Path(word))]
+    search = {key: value for key, value in os.environ.items() if key == "LD_LIBRARY_PATH"}  # a script's own
+    libraries = [path for word in words if os.path.isfile(word) for path in elf.libraries(Path(word), search)]
     own = [path for path in dict.fromkeys(libraries) if f"{workspace}/" not in path]
     return [path for path in own if not (left_out and left_out.search(path))]
 

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tasks.base import files, output, proc, progress
+from tasks.base import files, output, progress, signals
 from tasks.base.checkpoint_paths import CheckpointDir
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.base.node_names import node_name
@@ -58,7 +58,7 @@ def _checkpoint(project: Project) -> None:
 def _save(project: Project, name: str) -> None:
     workspace, cluster = project.workspace, project.settings.name
     began = time.monotonic()
-    with _locked(workspace, name), locked(workspace, cluster), proc.interruptible():
+    with _locked(workspace, name), locked(workspace, cluster):
         if checkpoint.find(workspace, name):
             raise UserError(f"checkpoint '{name}' already exists", f"remove it: xc checkpoint rm {name}")
         directory = workspace.cluster(cluster)
@@ -172,6 +172,7 @@ def _write_record(
             )
             for node in nodes
         ),
+        files=checkpoint.contents(into),
     )
     files.write_json(into.record, record.model_dump(mode="json"))
 
@@ -253,12 +254,16 @@ def _remove(project: Project, names: Sequence[str]) -> None:
         _find(workspace, name)
     for name in names:
         with _locked(workspace, name):
-            place = _find(workspace, name).place.root
-            # Clusters that were restored from it have their files open, and names of their own for the disks.
-            gone = place.with_name(f".{name}.{os.getpid()}.tmp")
-            place.rename(gone)
-            files.remove(gone)
+            _remove_one(_find(workspace, name).place.root)
         progress.say(f"checkpoint '{name}' removed")
+
+
+@signals.whole
+def _remove_one(place: Path) -> None:
+    # Clusters that were restored from it have their files open, and names of their own for the disks.
+    gone = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+    place.rename(gone)
+    files.remove(gone)
 
 
 def _find(workspace: Workspace, name: str) -> Checkpoint:

@@ -15,7 +15,6 @@ from tasks.definitions.settings import Settings
 from tasks.run.cluster.plan import Plan, Predecessor, held, predecessor
 from tasks.run.net import selection
 from tasks.run.net.protocol import NetBackend
-from tasks.run.net.userspace import check_length
 from tasks.run.node import accel, boot, qemu
 from tasks.run.node.protocol import NodeBackend
 from tasks.run.running import ports, state
@@ -49,9 +48,9 @@ def early(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
     problems = _machines(machines, plan.settings, plan.nodes, plan.predecessor)
     problems += nets.preflight(plan.nodes, plan.ports, plan.held)
     problems += dns.preflight(plan.settings, plan.workspace)
-    problems += boot.missing(plan.settings, plan.boot)
+    problems += boot.missing(plan.settings, plan.workspace, plan.boot)
     problems += _accel(plan.settings, plan.workspace, plan.boot.kernel)
-    problems += plan.checkpoint.missing() if plan.checkpoint else []
+    problems += plan.checkpoint.damage() if plan.checkpoint else []
     _refuse(problems)
 
 
@@ -66,7 +65,6 @@ def _check_words(settings: Settings) -> None:
 
 
 def _check_place(directory: ClusterDir) -> None:
-    check_length(directory)
     obstacle = state.obstacle(directory)
     if obstacle:
         raise obstacle

@@ -7,7 +7,7 @@ cluster can always be stopped: when files are damaged, of another version, or go
 import sys
 import threading
 
-from tasks.base import files, output, progress, records
+from tasks.base import files, output, progress, records, signals
 from tasks.base.errors import UserError
 from tasks.base.node_names import node_name
 from tasks.base.paths import ClusterDir, NodeDir, Workspace
@@ -30,6 +30,7 @@ def stop(workspace: Workspace, name: str) -> bool:
     return ran
 
 
+@signals.whole
 def stop_running(directory: ClusterDir) -> bool:
     """End every node at once, then the nets, then all else that belongs to it; then remove the directory.
 
@@ -56,6 +57,7 @@ def stop_running(directory: ClusterDir) -> bool:
     return there or lost > 0
 
 
+@signals.whole
 def remove_node(directory: ClusterDir, number: int) -> None:
     """End one node and remove what it left."""
     cluster = Running(directory)

@@ -5,7 +5,7 @@ from tasks.build.containers import store
 from tasks.build.overlay import iso, ovl
 from tasks.definitions import image_chain, iso_choice
 from tasks.definitions.schema import Overlay
-from tasks.definitions.settings import PLAIN_TOPOLOGY
+from tasks.definitions.setting_forms import PLAIN_TOPOLOGY
 from tasks.project.project import Project
 from tasks.run.kubernetes import manifests
 from tasks.topology import check, choice

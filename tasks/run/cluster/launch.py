@@ -39,6 +39,7 @@ class Launch:
     nets: NetBackend
     snapshots: Mapping[snapshot.Shape, Path] = field(default_factory=dict)
     runs: Sequence[NodeRun] = ()
+    authorized: str = ""  # the public keys that may log in, one a line
 
 
 def start(plan: Plan, machines: NodeBackend = qemu.BACKEND, nets: NetBackend | None = None) -> None:
@@ -56,8 +57,7 @@ def start(plan: Plan, machines: NodeBackend = qemu.BACKEND, nets: NetBackend | N
     with locked(plan.workspace, plan.settings.name):
         began = time.monotonic()
         carry_out(REPLACE, launch)
-        with proc.interruptible():
-            carry_out(BRING_UP, launch, keep=plan.settings.keep)
+        carry_out(BRING_UP, launch, keep=plan.settings.keep)
     progress.say(_summary(launch, time.monotonic() - began))
     if plan.settings.kubernetes:
         kube_context.join(plan.workspace, plan.settings.name, contexts)
@@ -67,7 +67,7 @@ def add(plan: Plan, machines: NodeBackend = qemu.BACKEND, nets: NetBackend | Non
     """Add the plan's nodes to the running cluster. UserError as of `start`; the other nodes run on."""
     launch = Launch(plan, machines, nets or plan.backend)
     carry_out(BEFORE, launch)
-    with locked(plan.workspace, plan.settings.name), proc.interruptible():
+    with locked(plan.workspace, plan.settings.name):
         began = time.monotonic()
         carry_out(ADD, launch, keep=plan.settings.keep)
     names = ", ".join(node.name for node in plan.nodes)
@@ -76,6 +76,7 @@ def add(plan: Plan, machines: NodeBackend = qemu.BACKEND, nets: NetBackend | Non
 
 def _check(launch: Launch) -> None:
     checks.early(launch.plan, launch.machines, launch.nets)
+    launch.authorized = identity.authorized_keys(launch.plan.workspace)
 
 
 def _take_snapshots(launch: Launch) -> None:
@@ -213,10 +214,9 @@ def _name(launch: Launch) -> None:
 
 def _wait(launch: Launch) -> None:
     plan = launch.plan
-    authorized = identity.authorized_keys(plan.workspace)
 
     def who(run: NodeRun) -> bytes:
-        return identity.message(plan.workspace, plan.settings, run.node, authorized)
+        return identity.message(plan.workspace, plan.settings, run.node, launch.authorized)
 
     def ssh(run: NodeRun) -> tuple[str, int]:
         return launch.nets.ssh(plan.directory, run.node.number, plan.ports)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 
-from tasks.base import proc, progress
+from tasks.base import environment, proc, progress
 from tasks.base.errors import UsageError, UserError
 from tasks.base.node_names import node_name, number_of
 from tasks.base.paths import NodeDir
@@ -56,20 +56,17 @@ def _boot_vm(project: Project) -> None:
     own, node = _settings_and_node(project)
     survey = plan.survey(own, project.workspace)
     directory = project.workspace.cluster(own.name)
+    place = directory.node(node.number)
     if node.number in running(directory):
         raise UserError(f"{node.name} is running already", f"remove it first: xc scalein {node.number}")
     if running(directory):
         launch.add(plan.to_add(survey, (node,)))
     else:
         launch.start(plan.to_start(survey, (node,)))
-    place = directory.node(node.number)
     try:
         sys.stdout.write(place.console_log.read_text(errors="replace"))
         sys.stdout.flush()
-        with proc.interruptible():
-            subprocess.run(_console(place), check=False)
-    except KeyboardInterrupt:
-        progress.say("interrupted")
+        subprocess.run(_console(place), check=False, env=environment.of_programs())
     finally:
         ending.remove_node(directory, node.number)
         if not running(directory):
@@ -111,7 +108,10 @@ def _do(project: Project, action: Callable[[int, qmp.Monitor], Awaitable[None]])
     number = reach.node_number(project, project.words.args[0])
     command = reach.to_node(project, number, ["sync"])
     try:
-        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SYNC, check=False)
+        subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SYNC, check=False,
+            env=environment.of_programs(),
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         progress.say(f"{node_name(number)} does not answer: what it has not written yet may be lost")
     qmp.each([project.workspace.cluster(project.settings.name).node(number).qmp], action)
@@ -137,7 +137,10 @@ def _inject(project: Project) -> None:
     for tar in tars:
         with tar.open("rb") as file:
             command = [*ssh, *(["-p", port] if port else []), address, *remote]
-            done = subprocess.run(command, stdin=file, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                command, stdin=file, capture_output=True, text=True, check=False,
+                env=environment.of_programs(),
+            )  # fmt: skip
         if done.returncode:
             raise UserError(f"{tar.stem}: {proc.quoted(command)} failed: {done.stderr.strip()}")
         progress.say(f"{tar.stem} is on {address}")

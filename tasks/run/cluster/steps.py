@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from tasks.base import progress
+from tasks.base import progress, signals
 from tasks.base.errors import UserError
 
 Work = TypeVar("Work")
@@ -31,9 +31,15 @@ def carry_out(steps: Sequence[StartStep[Work]], work: Work, *, keep: bool = Fals
             with progress.Step(step.name):
                 step.do(work)
     except BaseException:
-        for step in [] if keep else reversed(begun):
-            _undo(step, work)
+        if not keep:
+            _undo_all(begun, work)
         raise
+
+
+@signals.whole
+def _undo_all(steps: Sequence[StartStep[Work]], work: Work) -> None:
+    for step in reversed(steps):
+        _undo(step, work)
 
 
 def _undo(step: StartStep[Work], work: Work) -> None:

@@ -6,7 +6,6 @@ itself would stop the whole machine as soon as nobody reads it.
 
 import contextlib
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from tasks.base import files, proc, progress
+from tasks.base import files, proc, progress, signals
 from tasks.base.errors import UsageError, UserError
 from tasks.formats import pcap
 from tasks.project import command_line
@@ -73,7 +72,7 @@ def _count(text: str) -> int:
 
 def _capture(nic: nics.Plugged, target: str | None, count: int) -> None:
     """Copy frames until there are enough, the node is gone or the user has seen enough."""
-    with _sink(target) as sink, _told_to_end():
+    with _sink(target) as sink:
         with _dumping(nic, nic.own.root / f"{nic.name}-{os.getpid()}.pcap") as source:
             copy = pcap.Copy(source, sink, count, nics.ask(nic.own, lambda m: filters.surplus(m, nic.netdev)))
             try:
@@ -81,23 +80,11 @@ def _capture(nic: nics.Plugged, target: str | None, count: int) -> None:
                 while copy.left and qemu.BACKEND.pid(nic.own):
                     copy.more()
                     time.sleep(TURN)
-            except KeyboardInterrupt:
-                pass
+            except signals.Ended:
+                signals.accept()
         with source:
             copy.more()  # what came until the very end
     progress.say(f"{copy.got} frames")
-
-
-@contextlib.contextmanager
-def _told_to_end() -> Iterator[None]:
-    """SIGTERM and SIGHUP are the same as Ctrl-C, also where a shell has made us ignore that."""
-    signs = (signal.SIGTERM, signal.SIGHUP)
-    old = [signal.signal(sign, signal.default_int_handler) for sign in signs]
-    try:
-        yield
-    finally:
-        for sign, handler in zip(signs, old, strict=True):
-            signal.signal(sign, handler)
 
 
 @contextlib.contextmanager

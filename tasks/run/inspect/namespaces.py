@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.base import files, proc, progress
+from tasks.base import files, proc, progress, signals
 from tasks.base.errors import CommandError, UsageError, UserError
 from tasks.project.project import Does, Project
 from tasks.run.net import bridge, host_support, numbered
@@ -35,14 +35,13 @@ def _nsadd(project: Project) -> None:
         raise UserError(f"the namespace {space.name} already exists", f"enter it: xc nsenter {space.number}")
     folder = project.workspace.root / "nsadd"
     folder.mkdir(parents=True, exist_ok=True)
-    with proc.interruptible():
-        try:
-            _add(space, project.settings.prefix, folder)
-        except BaseException:
-            _remove(space)
-            raise
-        finally:
-            files.remove(folder)
+    try:
+        _add(space, project.settings.prefix, folder)
+    except BaseException:
+        _remove(space)
+        raise
+    finally:
+        files.remove(folder)
     progress.say(f"namespace {space.name}: {space.own} and {space.own6}, bridges xcbr0 xcbr1 xcbr2")
 
 
@@ -106,6 +105,7 @@ def _nsdel(project: Project) -> None:
     progress.say(f"namespace {space.name} is removed")
 
 
+@signals.whole
 def _remove(space: numbered.NumberedNamespace) -> None:
     """Remove all parts of the namespace that exist."""
     for command in numbered.remove(space):

@@ -20,7 +20,6 @@ from tasks.definitions.schema import Node
 from tasks.run.net import forwards, host_support, namespace, net_state
 from tasks.run.net.net_state import NetPlace, Taps
 from tasks.run.net.protocol import Nic, Ports, TapNic
-from tasks.run.net.userspace import check_length
 
 LINKS = Path(__file__).parent / "programs" / "links.py"
 LARGEST_MTU = 65521  # of a tap
@@ -41,7 +40,6 @@ class BridgeNet:
 
     def up(self, cluster: ClusterDir, nodes: Sequence[Node], prefix: str, ports: Ports) -> None:
         """Make the namespace, if there is none yet, then bridges, taps and forwards."""
-        check_length(cluster)
         place = self._place(cluster)
         if not place:
             place = _settle_here(cluster) if host_support.here() else namespace.make(cluster)

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from tasks.base import files, proc, records
+from tasks.base import environment, files, proc, records
 from tasks.base.errors import CommandError, UserError
 from tasks.base.paths import ClusterDir
 from tasks.definitions import addresses
@@ -17,7 +17,6 @@ from tasks.definitions.schema import Node
 from tasks.run.net import host_support
 from tasks.run.net.net_state import CustomLinks
 from tasks.run.net.protocol import Nic, Ports, ScriptNic
-from tasks.run.net.userspace import check_length
 
 REMOVE = ("ip", "link", "del", "dev")
 
@@ -38,7 +37,6 @@ class Custom:
 
     def up(self, cluster: ClusterDir, nodes: Sequence[Node], prefix: str, ports: Ports) -> None:
         """Nothing: the program makes what it needs, NIC by NIC."""
-        check_length(cluster)
         cluster.net.mkdir(parents=True, exist_ok=True)
 
     def unplug(self, cluster: ClusterDir, number: int, ports: Ports | None) -> None:
@@ -77,7 +75,8 @@ class Custom:
         }
         before = _links()
         try:
-            text = proc.output(words, env={key: value for key, value in variables.items() if value})
+            promised = {key: value for key, value in variables.items() if value}
+            text = proc.output(words, env=environment.of_scripts(promised), clean_env=True)
         except CommandError as error:
             raise UserError(f"net_setup, {node.name} on net {net}: {error}") from error
         finally:

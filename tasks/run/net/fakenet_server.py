@@ -32,11 +32,10 @@ def start_here(state: Path, inside: Sequence[str]) -> None:
 def _start(state: Path, inside: Sequence[str], words: Sequence[str], ready: Callable[[int], bool]) -> None:
     program = helper.Helper(
         "the pretended internet did not start",
-        [*inside, sys.executable, "-P", "-s", str(PROGRAM), ADDRESS, *words],
+        [*inside, sys.executable, "-I", str(PROGRAM), ADDRESS, *words],
         state,
         state.with_suffix(".log"),
         state.parent,
-        {"PYTHONPATH": str(PROGRAM.parents[4])},
     )
     helper.start(program, ready, ProcessRecord.at, undo=lambda: end(state))
 

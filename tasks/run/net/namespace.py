@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tasks.base import helper, proc, records
+from tasks.base import helper, proc, records, unix_sockets
 from tasks.base.errors import UserError
 from tasks.base.paths import ClusterDir
 from tasks.base.records import Mark
@@ -105,7 +105,7 @@ def order(cluster: ClusterDir, what: dict[str, Any]) -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX) as link:
         link.settimeout(PATIENCE)
         try:
-            link.connect(str(cluster.net / "holder"))
+            unix_sockets.connect(link, cluster.net / "holder")
             link.sendall(json.dumps(what).encode() + b"\n")
             with link.makefile("rb") as lines:
                 answer: dict[str, Any] = json.load(lines)

@@ -10,8 +10,7 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from tasks.base import files, helper, records
-from tasks.base.errors import UserError
+from tasks.base import files, helper, records, unix_sockets
 from tasks.base.paths import ClusterDir
 from tasks.base.records import ProcessRecord
 from tasks.definitions.addresses import HOST, v4, v6
@@ -19,7 +18,6 @@ from tasks.definitions.schema import Node
 from tasks.run.net import forwards, net_state
 from tasks.run.net.protocol import Nic, Ports, SwitchNic, UserNic
 
-LONGEST_SOCKET = 107  # bytes of a unix socket's path
 PROGRAM = Path(__file__).parent / "programs" / "switch.py"
 
 
@@ -32,7 +30,6 @@ class Userspace:
 
     def up(self, cluster: ClusterDir, nodes: Sequence[Node], prefix: str, ports: Ports) -> None:
         """Start a switch for the nets that have none yet."""
-        check_length(cluster)
         nets = {net for node in nodes for net in node.nets}
         lacking = [net for net in sorted(nets - {0}) if not _answers(cluster.net / str(net))]
         if not lacking:
@@ -91,20 +88,10 @@ def _answers(path: Path) -> bool:
     """Whether a switch listens on this socket."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
-            probe.connect(str(path))
+            unix_sockets.connect(probe, path)
         except OSError:
             return False
     return True
-
-
-def check_length(cluster: ClusterDir) -> None:
-    """Every socket of a cluster must have a path that the kernel takes; a node's are the longest."""
-    longest = str(cluster.node(1).control)
-    if len(longest.encode()) > LONGEST_SOCKET:
-        raise UserError(
-            f"the path {longest} is too long for a unix socket ({LONGEST_SOCKET} bytes)",
-            "set XCLUSTER_WORKSPACE to a directory with a shorter path",
-        )
 
 
 BACKEND = Userspace()

@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.base import files, proc
+from tasks.base import environment, files, proc
 from tasks.base.paths import Workspace
 from tasks.formats import cpio, tiny_programs
 
@@ -85,8 +85,9 @@ def probe(workspace: Workspace, kernel: Path) -> Verdict:
     ]  # fmt: skip
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False
-        )
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False,
+            env=environment.of_programs(),
+        )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         if MARK in (error.stdout or b""):
             return Verdict("kvm", "a probe guest came up")

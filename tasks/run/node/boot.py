@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tasks.base import files
+from tasks.base import files, seals
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.definitions.settings import Settings
@@ -48,12 +48,14 @@ def kernel(settings: Settings, workspace: Workspace) -> Path | None:
     return path if name and path.is_file() else None
 
 
-def missing(settings: Settings, boot: Boot) -> list[str]:
-    """The files of kernel and image that are not there, and what builds them."""
+def missing(settings: Settings, workspace: Workspace, boot: Boot) -> list[str]:
+    """The files of kernel and image that are not there, or not as they were built, and what builds them."""
     parts = (boot.kernel, boot.initramfs, boot.modules)
     builds = {path: f"xc kernel:{settings.kernel}" for path in parts if path}
     builds |= {boot.image: f"xc image:{settings.image}"}
-    return [f"{path} is not there: `{task}` builds it" for path, task in builds.items() if not path.is_file()]
+    lost = {path: "is not there" for path in builds if not path.is_file()}
+    lost |= {path: why for path in builds if (why := seals.fault(workspace.seals, path))}
+    return [f"{path} {why}: `{builds[path]}` builds it" for path, why in lost.items()]
 
 
 def containers(settings: Settings, workspace: Workspace) -> Path | None:

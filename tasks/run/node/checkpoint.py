@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tasks.base import files
+from tasks.base import environment, files, seals
 from tasks.base.checkpoint_paths import CheckpointDir
 from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir, Workspace
@@ -58,6 +58,17 @@ class CheckpointRecord(BaseModel):
     choice: Mapping[str, Any] | None  # of overlays on the ISO, for nodes that are added
     secret: Mapping[str, Any] | None = None  # of a cluster with Kubernetes
     nodes: tuple[SavedNode, ...]
+    files: Mapping[str, tuple[int, int, str]] = {}  # size, mtime (ns) and seals.sparse_digest of each
+
+    def is_as_saved(self, path: Path) -> bool:
+        """Whether a file that is there has the content that was saved; hashed if size or time differ."""
+        if path.name not in self.files:
+            return True  # saved by a version that noted nothing
+        size, mtime_ns, digest = self.files[path.name]
+        info = path.stat()
+        if (size, mtime_ns) == (info.st_size, info.st_mtime_ns):
+            return True
+        return size == info.st_size and digest == seals.sparse_digest(path)
 
 
 @dataclass(frozen=True)
@@ -113,17 +124,19 @@ class Checkpoint:
         infos = [path.stat() for path in self.place.root.iterdir()]
         return sum(info.st_size for info in infos), sum(info.st_blocks * 512 for info in infos)
 
-    def missing(self) -> list[str]:
-        """The files of it that are not there."""
+    def damage(self) -> list[str]:
+        """The files of it that are not there, or not as they were saved, and what to do."""
         disks = {name: None for saved in self.record.nodes for name in (saved.iso, saved.containers) if name}
         paths = [self.place.root / name for name in disks]
         for node in self.nodes:
             of_node = (self.place.ram, self.place.state, self.place.disk)
             paths += [place(node.number) for place in of_node]
+        lost = {path: "is missing" for path in paths if not path.is_file()}
+        there = [path for path in paths if path not in lost]
+        lost |= {path: "changed on the disk" for path in there if not self.record.is_as_saved(path)}
         return [
-            f"checkpoint '{self.name}' is not whole, {path.name} is missing: xc checkpoint rm {self.name}"
-            for path in paths
-            if not path.is_file()
+            f"checkpoint '{self.name}' is not whole, {path.name} {why}: xc checkpoint rm {self.name}"
+            for path, why in lost.items()
         ]
 
     def differs(self, workspace: Workspace) -> dict[str, str]:
@@ -141,6 +154,18 @@ class Checkpoint:
             "key": f"put back {identity.user_key(workspace)}, the ssh key that its nodes know",
         }
         return {name: advice[name] for name in advice if saved.get(name) != now[name]}
+
+
+def contents(place: CheckpointDir) -> dict[str, tuple[int, int, str]]:
+    """Size, mtime (ns) and digest of each file of a checkpoint that has no record yet."""
+    paths = sorted(path for path in place.root.iterdir() if path.is_file())
+    with concurrent.futures.ThreadPoolExecutor() as pool:  # hashing leaves Python's lock to others
+        digests = list(pool.map(seals.sparse_digest, paths))
+    infos = [path.stat() for path in paths]
+    return {
+        path.name: (info.st_size, info.st_mtime_ns, digest)
+        for path, info, digest in zip(paths, infos, digests, strict=True)
+    }
 
 
 def find(workspace: Workspace, name: str) -> Checkpoint | None:
@@ -199,7 +224,10 @@ def _wake_one(run: NodeRun, ssh: Callable[[NodeRun, str], Sequence[str]]) -> str
     fault = ""
     for _ in range(WAKE_TRIES):
         seed = secrets.token_bytes(64)
-        done = subprocess.run(ssh(run, _wake_command()), input=seed, capture_output=True, check=False)
+        done = subprocess.run(
+            ssh(run, _wake_command()), input=seed, capture_output=True, check=False,
+            env=environment.of_programs(),
+        )  # fmt: skip
         if done.returncode == 0:
             return ""
         fault = done.stderr.decode(errors="replace").strip() or f"ssh ended with {done.returncode}"

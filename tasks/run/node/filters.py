@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from tasks.base.unix_sockets import HERE
 from tasks.run.node.qmp import Monitor
 
 FRAMES_ALONE = 8  # QEMU's version
@@ -28,13 +29,14 @@ async def surplus(monitor: Monitor, netdev: str) -> int:
 
 
 async def redirect(monitor: Monitor, name: str, netdev: str, doors: Path, ways: Iterable[str]) -> None:
-    """Send the frames of each way, `out` or `in`, through the program at `doors`.<way>.from and .to.
+    """Send the frames of each way, `out` or `in`, through the program at `doors`.<way>.from and .to,
+    in the directory of the node.
 
     When the program dies no frame passes until the redirection is removed.
     """
     for way in ways:
         for end in ("from", "to"):
-            address = {"type": "unix", "data": {"path": f"{doors}.{way}.{end}"}}
+            address = {"type": "unix", "data": {"path": f"{HERE / doors.name}.{way}.{end}"}}
             backend = {"type": "socket", "data": {"addr": address, "server": False}}
             await monitor.execute("chardev-add", id=f"{name}-{way}-{end}", backend=backend)
         await monitor.execute("object-add", **{

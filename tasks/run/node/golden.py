@@ -150,11 +150,14 @@ def _current(place: Path, identity: str, make: Callable[[], object]) -> Path:
     """
     with files.locked(place.with_name(f"{place.name}.lock")):
         stamp = files.read_json(place / "golden.json")
-        if stamp.get("key") == identity:
+        if stamp.get("key") == identity and "failed" in stamp:
             os.utime(place)
-            if "failed" in stamp:
-                raise NoSnapshot(str(stamp["failed"]))
+            raise NoSnapshot(str(stamp["failed"]))
+        if stamp.get("key") == identity and snapshot.is_intact(place):
+            os.utime(place)
             return place
+        if stamp.get("key") == identity and "files" in stamp:  # an older version noted none
+            progress.say(f"the golden snapshot {place} changed on the disk; it is made again")
         try:
             make()
         except UserError as error:

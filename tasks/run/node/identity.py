@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tasks.base import files, proc
+from tasks.base.errors import UserError
 from tasks.base.node_names import node_name
 from tasks.base.paths import Workspace
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
-from tasks.run.node import control_port
+from tasks.run.node import control_port, user_keys
 
 _MAGIC = b"openssh-key-v1\0"
 
@@ -77,10 +78,14 @@ def adopt(workspace: Workspace, cluster: str, public: Mapping[str, str]) -> None
 
 
 def authorized_keys(workspace: Workspace) -> str:
-    """Our public key and those of the user, one a line."""
+    """Our public key and those of the user, one a line; a warning for each of the user's files with none."""
     ours = user_key(workspace).with_suffix(".pub")
-    theirs = sorted(Path(os.path.expanduser("~/.ssh")).glob("id_*.pub"))
-    return "".join(path.read_text().strip() + "\n" for path in (ours, *theirs) if os.access(path, os.R_OK))
+    try:
+        own = user_keys.of_file(ours)
+    except UserError as error:
+        hint = f"remove it and {ours.with_suffix('')}: a start makes a new pair"
+        raise UserError(str(error.args[0]), hint) from error
+    return "".join(f"{key}\n" for key in (*own, *user_keys.read(Path(os.path.expanduser("~/.ssh")))))
 
 
 def message(workspace: Workspace, settings: Settings, node: Node, authorized: str) -> bytes:

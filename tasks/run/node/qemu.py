@@ -1,11 +1,12 @@
 """Nodes as QEMU virtual machines. The command line is made by small pure functions; `start` runs it."""
 
+import os
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tasks.base import files, helper, proc, records
+from tasks.base import files, helper, proc, records, signals, unix_sockets
 from tasks.base.errors import UserError, nearest
 from tasks.base.paths import NodeDir
 from tasks.base.records import Mark
@@ -20,19 +21,44 @@ QEMU = "qemu-system-x86_64"
 ANSWER = 30  # seconds that a guest waits for its identity
 
 
-def argv(boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir, *, wait: int = ANSWER) -> list[str]:
-    """The whole command line of one node. The guest waits `wait` seconds for its identity."""
+def argv(
+    boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir, *, wait: int = ANSWER,
+    sockets: Path | None = None,
+) -> list[str]:  # fmt: skip
+    """The whole command line of one node. The guest waits `wait` seconds for its identity.
+
+    `sockets` is what QEMU knows the node's directory by when it opens its sockets.
+    """
+
+    def socket(path: Path) -> Path:
+        return sockets / os.path.relpath(path, directory.root) if sockets else path
+
     return [
         QEMU,
         *_machine(boot, node),
         *_memory(boot, node),
         *_boot(boot, node, wait),
         *_disks(boot, directory),
-        *_ports(directory),
+        *_ports(directory, socket),
         *_random(),
-        *(word for i, nic in enumerate(nics) for word in _nic(i, nic, node.mtu)),
+        *(word for i, nic in enumerate(nics) for word in _nic(i, nic, node.mtu, socket)),
         *shlex.split(boot.extra),
     ]
+
+
+def sandboxed(words: Sequence[str]) -> list[str]:
+    """A whole command line, with the filter of system calls that QEMU puts on itself.
+
+    It is no part of `argv`, because it does not change the machine: saved states know their command line. A
+    program that makes NICs is started by QEMU, perhaps with other rights. Who gives `-sandbox` in `kvm_opt`
+    has chosen another one.
+    """
+    if "-sandbox" in words:
+        return list(words)
+    starts_programs = any("script=" in word.replace("script=no", "") for word in words)
+    denied = ["obsolete", "resourcecontrol"]
+    denied += [] if starts_programs else ["elevateprivileges", "spawn"]
+    return [*words, "-sandbox", ",".join(["on", *(f"{group}=deny" for group in denied)])]
 
 
 def _machine(boot: Boot, node: Node) -> list[str]:
@@ -141,18 +167,18 @@ def _disk(name: str, path: Path, kind: str, *, readonly: bool) -> list[str]:
     ]  # fmt: skip
 
 
-def _ports(directory: NodeDir) -> list[str]:
-    def socket(name: str, path: Path, more: str = "") -> str:
-        return f"socket,id={name},path={_escaped(path)},server=on,wait=off{more}"
+def _ports(directory: NodeDir, socket: Callable[[Path], Path]) -> list[str]:
+    def chardev(path: Path, more: str = "") -> str:
+        return f"socket,id={path.name},path={_escaped(socket(path))},server=on,wait=off{more}"
 
     log = _escaped(directory.console_log)
     return [
-        "-chardev", socket("console", directory.console, f",logfile={log},logappend=on"),
+        "-chardev", chardev(directory.console, f",logfile={log},logappend=on"),
         "-serial", "chardev:console",
         "-device", "virtio-serial-pci",
-        "-chardev", socket("control", directory.control),
+        "-chardev", chardev(directory.control),
         "-device", "virtconsole,chardev=control",
-        "-chardev", socket("qmp", directory.qmp),
+        "-chardev", chardev(directory.qmp),
         "-mon", "chardev=qmp,mode=control",
     ]  # fmt: skip
 
@@ -164,22 +190,22 @@ def _random() -> list[str]:
     ]  # fmt: skip
 
 
-def _nic(index: int, nic: Nic, mtu: int) -> list[str]:
+def _nic(index: int, nic: Nic, mtu: int, socket: Callable[[Path], Path]) -> list[str]:
     if isinstance(nic, ScriptNic):
         return list(nic.options)
     own = f",host_mtu={mtu}" if mtu != 1500 else ""  # else a guest has that anyway
     # A clone has not moved, so there is nothing to announce (and QEMU's announcer crashes when told so).
     return [
-        "-netdev", _netdev(f"net{index}", nic),
+        "-netdev", _netdev(f"net{index}", nic, socket),
         "-device", f"virtio-net-pci,netdev=net{index},mac={nic.mac},romfile=,guest_announce=off{own}",
     ]  # fmt: skip
 
 
-def _netdev(name: str, nic: UserNic | SwitchNic | TapNic | LooseNic) -> str:
+def _netdev(name: str, nic: UserNic | SwitchNic | TapNic | LooseNic, socket: Callable[[Path], Path]) -> str:
     if isinstance(nic, (TapNic, LooseNic)) and nic.tap:
         return f"tap,id={name},ifname={nic.tap},script=no,downscript=no"
     if isinstance(nic, SwitchNic):
-        return f"stream,id={name},server=off,addr.type=unix,addr.path={_escaped(Path(nic.switch))}"
+        return f"stream,id={name},server=off,addr.type=unix,addr.path={_escaped(socket(Path(nic.switch)))}"
     if isinstance(nic, LooseNic):
         return f"hubport,id={name},hubid={nic.net}"
     assert isinstance(nic, UserNic)
@@ -211,11 +237,13 @@ class Qemu:
             )
         return missing
 
+    @signals.whole
     def start(self, boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir) -> NodeRun:
         """Make the node's own disk over the shared image, and start QEMU."""
         directory.root.mkdir(parents=True)
         make_disk(boot.image, directory.disk, directory.root.parent)
-        command = [*boot.inside, *argv(boot, node, nics, directory)]
+        words = sandboxed(argv(boot, node, nics, directory, sockets=unix_sockets.HERE))
+        command = unix_sockets.beside(directory.root, [*boot.inside, *words])
         directory.qemu_log.write_text(f"$ {proc.quoted(command)}\n")
         process = proc.spawn(command, directory.qemu_log, env=helper.environment(directory.root.parent))
         record = NodeRecord.at(

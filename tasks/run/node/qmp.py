@@ -1,11 +1,12 @@
 """Talks to QEMU's monitors, many at once. The only importer of qemu.qmp."""
 
 import asyncio
-import shlex
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tasks.base import signals, unix_sockets
 from tasks.base.errors import UserError
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CONNECT = 5.0  # seconds for a new virtual machine to open its monitor
+HANDLE = "state"  # the name of the file that a state is written to or read from
 PATIENCE = 60.0  # seconds for one virtual machine to save its state
 
 
@@ -53,8 +55,10 @@ class Monitor:
         capabilities = [{"capability": "x-ignore-shared", "state": shared_ram}]
         await self.execute("migrate-set-capabilities", capabilities=capabilities)
         await self.execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
-        await self.execute("migrate", uri=f"exec:cat > {shlex.quote(str(target))}")
-        await self.until_migrated()
+        with target.open("wb") as file:
+            await self._give(file.fileno())
+            await self.execute("migrate", uri=f"fd:{HANDLE}")
+            await self.until_migrated()
 
     async def load(self, source: Path, *, shared_ram: bool) -> None:
         """Take the state from `source`, in a machine started with `-incoming defer`; it stays stopped."""
@@ -62,8 +66,15 @@ class Monitor:
         await self.execute("migrate-set-capabilities", capabilities=capabilities)
         # A guest would tell its neighbours that it has moved, though it is not the one that it was.
         await self.execute("migrate-set-parameters", **{"announce-rounds": 0})
-        await self.execute("migrate-incoming", uri=f"exec:cat {shlex.quote(str(source))}")
-        await self.until_migrated()
+        with source.open("rb") as file:
+            await self._give(file.fileno())
+            await self.execute("migrate-incoming", uri=f"fd:{HANDLE}")
+            await self.until_migrated()
+
+    async def _give(self, handle: int) -> None:
+        """Give QEMU an open file under the name HANDLE: in its sandbox it starts no program to read one."""
+        self._client.send_fd_scm(handle)
+        await self.execute("getfd", fdname=HANDLE)
 
     async def until_migrated(self) -> None:
         """Wait for the end of an outgoing or incoming migration."""
@@ -83,7 +94,7 @@ def each(sockets: Sequence[Path], action: Callable[[int, Monitor], Awaitable[T]]
     async def all_of_them() -> list[T]:
         return list(await asyncio.gather(*(_one(i, path, action) for i, path in enumerate(sockets))))
 
-    return asyncio.run(all_of_them())
+    return signals.run(all_of_them())
 
 
 async def _one(index: int, path: Path, action: Callable[[int, Monitor], Awaitable[T]]) -> T:
@@ -94,13 +105,16 @@ async def _one(index: int, path: Path, action: Callable[[int, Monitor], Awaitabl
     deadline = asyncio.get_running_loop().time() + CONNECT
     while True:
         try:
-            await client.connect(str(path))
+            with unix_sockets.reachable(path) as short:
+                await client.connect(short)
             break
-        except ConnectError as error:  # the socket may not be there yet, or nobody listens on it yet
+        except (ConnectError, FileNotFoundError) as error:
+            # The socket may not be there yet, or nobody listens on it yet.
             if asyncio.get_running_loop().time() > deadline:
                 raise UserError(f"the monitor of {path.parent.name} does not answer: {error}") from error
             await asyncio.sleep(0.005)
     try:
         return await action(index, Monitor(client))
     finally:
-        await client.disconnect()
+        with contextlib.suppress(EOFError, OSError):  # QEMU has ended, which the action's own error says
+            await client.disconnect()

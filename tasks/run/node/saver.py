@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.base import files, helper, proc, records
+from tasks.base import files, helper, proc, records, signals, unix_sockets
 from tasks.base.checkpoint_paths import CheckpointDir
 from tasks.base.errors import UserError
 from tasks.base.paths import ClusterDir, NodeDir
@@ -160,6 +160,7 @@ def _settle(nodes: Sequence[Kept], cluster: ClusterDir, into: CheckpointDir) -> 
             files.remove(own.root)
 
 
+@signals.whole
 def _start_scratch(kept: Kept, own: NodeDir, into: CheckpointDir) -> None:
     """A machine like the node's that never runs and is connected to nothing."""
     number = kept.node.number
@@ -167,10 +168,11 @@ def _start_scratch(kept: Kept, own: NodeDir, into: CheckpointDir) -> None:
     proc.output(["qemu-img", "rebase", "-F", "qcow2", "-b", str(image), str(into.disk(number))])
     own.root.mkdir()
     qemu.make_disk(into.disk(number), own.disk, own.root)
-    words = f"{kept.boot.extra} -incoming defer -S"
-    boot = replace(kept.boot, frozen=Frozen(into.ram(number), None), extra=words)
+    extra = f"{kept.boot.extra} -incoming defer -S"
+    boot = replace(kept.boot, frozen=Frozen(into.ram(number), None), extra=extra)
     nics = [_loose(nic, tap=bool(boot.apart)) for nic in kept.nics]
-    command = [*boot.apart, *proc.MORTAL, *qemu.argv(boot, kept.node, nics, own)]
+    words = qemu.sandboxed(qemu.argv(boot, kept.node, nics, own, sockets=unix_sockets.HERE))
+    command = unix_sockets.beside(own.root, [*boot.apart, *proc.MORTAL, *words])
     process = proc.spawn(command, own.qemu_log, env=helper.environment(own.root.parent))
     records.write(own.state, ProcessRecord.at(Mark.of(process.pid)))
 

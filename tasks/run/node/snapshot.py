@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.base import files, proc
+from tasks.base import files, proc, unix_sockets
 from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir
 from tasks.definitions.schema import Node
@@ -26,6 +26,7 @@ SETTLE_UNPACKED = 0.3  # the same for its daemons, which have just been started
 PATIENCE = 180.0  # seconds for the template to come to the freeze point
 SETTLE = 1.0  # seconds the template runs on: its kernel brings the interfaces' carrier up
 CONSOLE = "console.log"  # what the template printed, which its clones have printed too
+PARTS = ("ram", "state", "disk.qcow2", CONSOLE)  # of a snapshot, which clones are made from
 WAIT = 3600  # seconds that a thawed guest goes on waiting for its identity
 
 
@@ -127,8 +128,10 @@ def _prepare(temp: Path) -> NodeDir:
 @contextlib.contextmanager
 def _template(boot: Boot, shape: Shape, own: NodeDir) -> Iterator[Callable[[], object]]:
     """Run the template while the block runs. The block gets a function that says whether it has ended."""
-    words = qemu.argv(boot, _template_node(shape), _nics(boot, shape), own, wait=WAIT)
-    process = proc.spawn([*boot.apart, *proc.MORTAL, *words], own.qemu_log)
+    node, nics = _template_node(shape), _nics(boot, shape)
+    words = qemu.sandboxed(qemu.argv(boot, node, nics, own, wait=WAIT, sockets=unix_sockets.HERE))
+    command = unix_sockets.beside(own.root, [*boot.apart, *proc.MORTAL, *words])
+    process = proc.spawn(command, own.qemu_log)
     try:
         yield process.poll
     finally:
@@ -142,7 +145,22 @@ def _finish(temp: Path, own: NodeDir, identity: str, heard: bytes) -> None:
     shutil.move(own.console_log, temp / CONSOLE)
     files.remove(own.root)
     events = [line for line in heard.decode(errors="replace").splitlines() if " " in line]
-    files.write_json(temp / "golden.json", {"key": identity, "events": events})
+    stamp = {"key": identity, "events": events, "files": states(temp)}
+    files.write_json(temp / "golden.json", stamp)
+
+
+def is_intact(folder: Path) -> bool:
+    """Whether the files of a snapshot are as they were saved, by size and time.
+
+    They are not hashed: the memory may have gigabytes, and another snapshot is made in seconds.
+    """
+    return files.read_json(folder / "golden.json").get("files") == states(folder)
+
+
+def states(folder: Path) -> dict[str, list[int]]:
+    """Size and modification time (ns) of each file that clones are made from."""
+    infos = {path.name: path.stat() for path in map(folder.joinpath, PARTS) if path.is_file()}
+    return {name: [info.st_size, info.st_mtime_ns] for name, info in infos.items()}
 
 
 def thawing(boot: Boot, folder: Path, directory: Path) -> Boot:
@@ -200,7 +218,7 @@ def _until(own: NodeDir, mark: bytes, ended: Callable[[], object], say: bytes = 
                 raise UserError(f"the guest for the golden snapshot did not boot: {_last_words(own)}")
             try:
                 if not connected:
-                    link.connect(str(own.control))
+                    unix_sockets.connect(link, own.control)
                     connected = True
                     link.sendall(say)
                 heard += link.recv(4096)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.base import files
+from tasks.base import files, unix_sockets
 from tasks.run.node import control_port
 from tasks.run.node.protocol import NodeRun
 
@@ -108,7 +108,7 @@ class Watch:
     def _connect(self, node: Watched) -> None:
         link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            link.connect(str(node.run.directory.control))
+            unix_sockets.connect(link, node.run.directory.control)
         except OSError:
             link.close()
             return

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.base import helper, proc, records
+from tasks.base import helper, proc, records, signals, unix_sockets
 from tasks.base.errors import UsageError, UserError
 from tasks.base.node_names import node_name, number_of
 from tasks.base.paths import NodeDir, Workspace
@@ -111,9 +111,11 @@ def _console(project: Project) -> None:
 def console_command(own: NodeDir, *, terminal: bool) -> list[str]:
     """The command that connects a terminal with a node's serial console."""
     side = "STDIO,raw,echo=0,escape=0x1d" if terminal else "STDIO"
-    return [proc.need("socat"), side, f"UNIX-CONNECT:{own.console}"]
+    socket = unix_sockets.HERE / own.console.name
+    return unix_sockets.beside(own.root, [proc.need("socat"), side, f"UNIX-CONNECT:{socket}"])
 
 
+@signals.whole
 def window(own: NodeDir, title: str, command: Sequence[str], colour: str) -> None:
     """Open an xterm that lives until `stop`, or until it is closed."""
     state = own.root / f"{title}-{os.getpid()}-{os.urandom(3).hex()}.window"

@@ -8,6 +8,7 @@ def options(user_key: str, known_hosts: str, alias: str) -> list[str]:
     values = {
         "IdentityFile": user_key,
         "IdentitiesOnly": "yes",
+        "IdentityAgent": "none",  # one that hangs would be waited for
         "UserKnownHostsFile": known_hosts,
         "StrictHostKeyChecking": "yes",
         "HostKeyAlias": alias,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.base import files, proc, progress
+from tasks.base import files, interpreter, proc, progress
 from tasks.base.errors import CommandError, UsageError, UserError, unknown
 from tasks.base.node_names import node_name
 from tasks.project.project import Does, Project
@@ -34,7 +34,7 @@ class Verified:
 
     def xc(self, *words: str) -> None:
         """Run a verb for this cluster; CommandError with its last lines."""
-        command = [sys.executable, "-m", "tasks", words[0], f"--name={self.cluster}", *words[1:]]
+        command = interpreter.xc(words[0], f"--name={self.cluster}", *words[1:])
         plain = {key: value for key, value in os.environ.items() if key not in ("TOPOLOGY", "__topology")}
         proc.run(command, cwd=self.project.root, log=self.log, env=plain, clean_env=True)
 

@@ -17,6 +17,7 @@ from tasks.base import files
 from tasks.build.containers import oci
 from tests.conftest import Checkout, Ran, eventually
 from tests.containers import HTPASSWD, PASSWORD, Front, Hub, front, hub, image, index, tar
+from tests.faults.quick_content import flip
 
 NOISE = random.Random(1).randbytes(150_000).hex()  # does not shrink to nothing
 
@@ -196,6 +197,29 @@ def test_other_bytes_than_the_digest_says(checkout: Checkout, registry: Hub, bef
     assert len(blobs(checkout)) == 1  # the manifest
     before.wrong = False
     checkout.good("pull")
+
+
+@pytest.mark.parametrize("quietly", [False, True], ids=["told by its time", "told by its hash alone"])
+@pytest.mark.parametrize("which", ["layer", "config", "manifest"])
+def test_a_blob_that_changed_on_the_disk_is_pulled_again(
+    checkout: Checkout, registry: Hub, before: Front, which: str, quietly: bool
+) -> None:
+    name = f"rot/{which}{quietly:d}:1".lower()
+    digest = registry.push(name, image(registry.layout, tar(("a", NOISE))))
+    lists(checkout, f"127.0.0.1:{before.port}/{name}")
+    checkout.good("pull")
+    manifest = layout(checkout).json(digest)
+    blob = {"layer": manifest["layers"][0]["digest"], "config": manifest["config"]["digest"]}.get(
+        which, digest
+    )
+    path = layout(checkout).blob(blob)
+    right = path.read_bytes()
+    flip(path, quietly=quietly)
+    checkout.write("xcluster.yaml", "ovls: a\n")
+    ran = checkout.good("store")
+    assert "changed on the disk" in ran.err, ran.err
+    assert path.read_bytes() == right
+    assert "pull:" not in checkout.good("store").err
 
 
 def test_killed_and_run_again(checkout: Checkout, registry: Hub, before: Front) -> None:

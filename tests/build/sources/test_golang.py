@@ -15,6 +15,7 @@ from tasks.base.paths import Workspace
 from tasks.build.sources import artifact, golang
 from tasks.definitions.artifact_sources import Artifact, GoModule, Source
 from tasks.project.site import Site
+from tests.hostile import HOSTILE
 
 MODULE = "example.com/Greet"
 ESCAPED = "example.com/!greet"
@@ -234,3 +235,33 @@ def test_one_kind_of_module() -> None:
     for keys in ({}, {"directory": "src", "module": MODULE}, {"directory": "src", "version": "v1.0.0"}):
         with pytest.raises(ValueError):
             GoModule.model_validate(keys)
+
+
+def test_the_same_bytes_in_a_hostile_environment(
+    site: Site, proxy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the user's own file of Go's settings (`go env -w`) asks for something else."""
+    artifact.get(greeter(), tmp_path, site)
+    before = files.sha256(site.workspace.bin("greet"))
+    for name, value in HOSTILE.items():
+        if name != "LD_PRELOAD":
+            monkeypatch.setenv(name, value)
+    written = tmp_path / "env"
+    written.write_text("GOFLAGS=-race\nGOOS=plan9\nGO111MODULE=off\nGOEXPERIMENT=nonsense\n")
+    monkeypatch.setenv("GOENV", str(written))
+    other = Site(Workspace(tmp_path / "other"), "bookworm", lock=tmp_path / "other.lock")
+    artifact.get(greeter(), tmp_path, other)
+    assert files.sha256(other.workspace.bin("greet")) == before
+
+
+def test_the_users_file_names_the_proxy(
+    site: Site, proxy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = tmp_path / "config/go/env"
+    written.parent.mkdir(parents=True)
+    written.write_text(f"GOPROXY={proxy.as_uri()}\nGONOSUMDB=example.com\n")
+    monkeypatch.delenv("GOPROXY")
+    monkeypatch.delenv("GONOSUMDB")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    artifact.get(greeter(), tmp_path, site)
+    assert stamp(site)["version"] == "v1.0.0"

@@ -5,9 +5,10 @@ import threading
 
 import pytest
 
-from tasks.base import files
+from tasks.base import files, signals
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
+from tasks.base.signals import Ended
 from tasks.definitions.settings import Settings
 from tasks.run.cluster import launch, plan
 from tasks.run.cluster.plan import Plan
@@ -124,12 +125,16 @@ def test_what_only_shows_later_is_told_and_undoes_nothing(
     assert machines.events[-2:] == ["machines, old gone", "nets, old gone"]
 
 
-def test_an_interrupted_start_is_undone(workspace: Workspace, machines: Machines, nets: Nets) -> None:
+@pytest.mark.usefixtures("handled")
+@pytest.mark.parametrize("sign", signals.TEXTS)
+def test_an_interrupted_start_is_undone(
+    workspace: Workspace, machines: Machines, nets: Nets, sign: signal.Signals
+) -> None:
     """The nodes do not answer, and the user has waited long enough."""
     nets.port = 1
-    timer = threading.Timer(0.7, signal.raise_signal, [signal.SIGTERM])
+    timer = threading.Timer(0.7, signal.raise_signal, [sign])
     timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Ended):
         launch.start(start_of(workspace), machines, nets)
     assert machines.events[-1] == "down" and not workspace.cluster("xcluster").root.exists()
 

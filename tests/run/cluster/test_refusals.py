@@ -140,13 +140,6 @@ def test_an_mtu_that_no_tap_has(workspace: Workspace, machines: Machines) -> Non
 
 
 @pytest.mark.usefixtures("running")
-def test_a_path_that_is_too_long_for_sockets(workspace: Workspace, machines: Machines, nets: Nets) -> None:
-    deep = Workspace(workspace.root / ("deep" * 20))
-    start = replace(planned(workspace), workspace=deep)
-    refused(start, "too long for a unix socket", machines, nets)
-
-
-@pytest.mark.usefixtures("running")
 def test_a_port_of_a_third_program(workspace: Workspace, machines: Machines) -> None:
     """The old cluster has no second node, so it is not its port that is taken."""
     start = planned(workspace, nvm=2)

@@ -1,5 +1,6 @@
 """A checkpoint's record: what it says, what it needs, what of it cannot be used."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from tasks.run.node import checkpoint
 from tasks.run.node.checkpoint import Checkpoint, CheckpointRecord, SavedNode
 from tasks.run.node.protocol import Boot, NodeRun
 from tests.conftest import Fakes
+from tests.faults.quick_content import flip
 
 SETTINGS = Settings(name="one", nvm=1, nrouters=1, net="userspace", accel="tcg", keep=True)
 
@@ -106,7 +108,7 @@ def test_the_settings_of_a_restored_cluster(saved: Saved) -> None:
 
 
 def test_nothing_differs_where_it_was_saved(saved: Saved) -> None:
-    assert saved.find().differs(saved.workspace) == {} and saved.find().missing() == []
+    assert saved.find().differs(saved.workspace) == {} and saved.find().damage() == []
 
 
 def another_kernel(saved: Saved) -> None:
@@ -163,8 +165,20 @@ def test_settings_that_are_not_known_are_an_error_of_the_user(saved: Saved) -> N
 )
 def test_a_file_that_is_missing_is_named(saved: Saved, name: str) -> None:
     (saved.place.root / name).unlink()
-    (problem,) = saved.find().missing()
+    (problem,) = saved.find().damage()
     assert name in problem and "xc checkpoint rm cp" in problem
+
+
+@pytest.mark.parametrize("name", ["i.iso", "vm-001.ram", "vm-001.state", "vm-201.qcow2"])
+def test_a_file_that_changed_is_named(saved: Saved, name: str) -> None:
+    path = saved.place.root / name
+    path.write_bytes(b"abc" + bytes(200_000) + b"def")
+    saved.change(files=checkpoint.contents(saved.place))
+    os.utime(path, (1, 1))
+    assert saved.find().damage() == []  # a copy has another time
+    flip(path)
+    (problem,) = saved.find().damage()
+    assert f"{name} changed on the disk" in problem and "xc checkpoint rm cp" in problem
 
 
 def test_a_restored_node_has_names_of_its_own_for_the_files(saved: Saved, fakes: Fakes) -> None:

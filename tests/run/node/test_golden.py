@@ -65,7 +65,10 @@ class Templates:
         if kind in self.fails:
             raise UserError(self.fails[kind])
         folder.mkdir(parents=True, exist_ok=True)
-        files.write_json(folder / "golden.json", {"key": identity, "events": []})
+        (folder / "ram").write_text(identity)
+        files.write_json(
+            folder / "golden.json", {"key": identity, "events": [], "files": snapshot.states(folder)}
+        )
 
     def prepare(self, *shapes: Shape) -> dict[Shape, str]:
         """The names of the snapshots for these shapes."""
@@ -92,6 +95,18 @@ def templates(tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> 
         snapshot, "unpack", lambda _, __, identity, ___, folder: templates.note("unpack", folder, identity)
     )
     return templates
+
+
+def test_one_that_changed_on_the_disk_is_made_again(
+    templates: Templates, capsys: pytest.CaptureFixture[str]
+) -> None:
+    templates.prepare(TWO)
+    templates.snapshots.clear()
+    ram = next((templates.workspace.root / "golden").glob("*nic/ram"))
+    ram.write_text("x" + ram.read_text()[1:])
+    templates.prepare(TWO)
+    assert templates.snapshots == ["freeze 128M-2cpu-2nic"]
+    assert "changed on the disk; it is made again" in capsys.readouterr().err
 
 
 def test_made_once(templates: Templates) -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from tasks.base import proc
+from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.definitions.settings import Settings
 from tasks.run.node import identity
 
 pytestmark = pytest.mark.skipif(not proc.find("ssh-keygen"), reason="ssh-keygen is not installed")
 NODE = Settings().node(201)
+RSA = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQAB"  # the beginning of one is enough to be known as one
 
 
 @pytest.fixture
@@ -76,11 +78,11 @@ def test_known_hosts(workspace: Workspace) -> None:
 
 def test_authorized_keys_are_ours_and_the_users(workspace: Workspace) -> None:
     home = Path(os.environ["HOME"])
-    (home / ".ssh/id_rsa.pub").write_text("ssh-rsa AAAA me@home\n\n")
+    (home / ".ssh/id_rsa.pub").write_text(f"{RSA} me@home\n\n")
     (home / ".ssh/id_rsa").write_text("private")
     ours, theirs = identity.authorized_keys(workspace).splitlines()
     assert ours == identity.user_key(workspace).with_suffix(".pub").read_text().strip()
-    assert theirs == "ssh-rsa AAAA me@home"
+    assert theirs == f"{RSA} me@home"
 
 
 def shell_reads(message: bytes) -> dict[str, str]:
@@ -128,3 +130,100 @@ def test_every_line_is_one_assignment(workspace: Workspace) -> None:
     lines = identity.message(workspace, Settings(), NODE, "a\nb\n").decode().splitlines()
     assert lines[0] == "go" and lines[-1] == "end"
     assert all(len(shlex.split(line)) == 1 for line in lines)
+
+
+def pair(tmp_path: Path, kind: str = "ed25519", comment: str = "me@there") -> tuple[bytes, bytes]:
+    """A new private key and its public one."""
+    key = tmp_path / f"new-{kind}"
+    words = ["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", comment, "-f", str(key)]
+    subprocess.run(words, check=True)
+    return key.read_bytes(), key.with_suffix(".pub").read_bytes()
+
+
+NO_KEYS = {
+    "not UTF-8": lambda path, key: path.write_bytes(key[1].strip() + b" J\xfcrgen\n"),
+    "UTF-16": lambda path, key: path.write_bytes(key[1].decode().encode("utf-16")),
+    "a directory": lambda path, key: path.mkdir(),
+    "a FIFO": lambda path, key: os.mkfifo(path),
+    "a dangling link": lambda path, key: path.symlink_to("nothing"),
+    "a link to itself": lambda path, key: path.symlink_to(path.name),
+    "a device": lambda path, key: path.symlink_to("/dev/zero"),
+    "empty": lambda path, key: path.write_bytes(b"\n\n# nothing\n"),
+    "16 KiB": lambda path, key: path.write_bytes(key[1] + b"#" * (16 << 10)),
+    "one long line": lambda path, key: path.write_bytes(b"ssh-rsa " + b"A" * 9000 + b"\n"),
+    "a private key": lambda path, key: path.write_bytes(key[0]),
+    "a key cut short": lambda path, key: path.write_bytes(key[1][:30] + b"\n"),
+    "the kind of another key": lambda path, key: path.write_bytes(key[1].replace(b"ssh-ed25519", b"ssh-rsa")),
+    "PuTTY's form": lambda path, key: path.write_bytes(b"---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n"),
+    "zeros": lambda path, key: path.write_bytes(bytes(100)),
+}
+
+
+@pytest.mark.parametrize("what", NO_KEYS)
+def test_a_file_that_is_no_key(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    """It is left out, with a warning that names it; others are not."""
+    folder = tmp_path / "home/.ssh"
+    NO_KEYS[what](folder / "id_odd.pub", pair(tmp_path))  # type: ignore[no-untyped-call]
+    (folder / "id_right.pub").write_bytes(pair(tmp_path, "ecdsa")[1])
+    ours, theirs = identity.authorized_keys(workspace).splitlines()
+    assert theirs.startswith("ecdsa-sha2-nistp256 ") and ours.startswith("ssh-ed25519 ")
+    assert f"warning: {folder / 'id_odd.pub'}" in capsys.readouterr().err
+
+
+KEYS = {
+    "CRLF": lambda key: (key.strip() + b"\r\n", 1),
+    "a byte order mark": lambda key: (b"\xef\xbb\xbf" + key, 1),
+    "no line end": lambda key: (key.strip(), 1),
+    "a comment in UTF-8": lambda key: (key.strip() + " Jürgen $(reboot) `id` \\n".encode(), 1),
+    "a comment that is very long": lambda key: (key.strip() + b"x" * 8000, 1),
+    "the same key twice": lambda key: (key + key, 1),
+    "comments and empty lines": lambda key: (b"# mine\n\n" + key, 1),
+}
+
+
+@pytest.mark.parametrize("what", KEYS)
+def test_odd_files_with_a_key(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    public_key = pair(tmp_path)[1]
+    content, number = KEYS[what](public_key)
+    (tmp_path / "home/.ssh/id_odd.pub").write_bytes(content)
+    _, *theirs = identity.authorized_keys(workspace).splitlines()
+    assert len(theirs) == number and all(line.isprintable() and line.isascii() for line in theirs)
+    assert theirs[0].split()[:2] == public_key.decode().split()[:2]
+    assert capsys.readouterr().err == ""
+
+
+def test_several_keys_in_a_file(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that are none are left out, with a warning."""
+    both = pair(tmp_path)[1] + b"nonsense\n" + pair(tmp_path, "ecdsa")[1]
+    (tmp_path / "home/.ssh/id_odd.pub").write_bytes(both)
+    assert len(identity.authorized_keys(workspace).splitlines()) == 3
+    assert "id_odd.pub has lines that are no public keys" in capsys.readouterr().err
+
+
+def test_a_certificate_is_no_key(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It stands beside the key that it is for, and is nothing to warn of."""
+    pair(tmp_path)
+    (tmp_path / "new-ed25519").rename(tmp_path / "ca")
+    (tmp_path / "new-ed25519.pub").rename(tmp_path / "ca.pub")
+    pair(tmp_path)
+    sign = ["ssh-keygen", "-q", "-s", "ca", "-I", "me", "-n", "root", "new-ed25519.pub"]
+    subprocess.run(sign, cwd=tmp_path, check=True)
+    (tmp_path / "new-ed25519-cert.pub").rename(tmp_path / "home/.ssh/id_ed25519-cert.pub")
+    assert len(identity.authorized_keys(workspace).splitlines()) == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_a_damaged_key_of_ours(workspace: Workspace) -> None:
+    """With it nobody could log in: it is told, with what to do."""
+    key = identity.user_key(workspace)
+    key.with_suffix(".pub").write_text("")
+    with pytest.raises(UserError, match="id_ed25519.pub is empty"):
+        identity.authorized_keys(workspace)

@@ -217,7 +217,8 @@ def inside(outer: socket.socket, kind: str) -> None:
 
 def main(directory: Path, kind: str, uplink: list[str]) -> None:
     """Run the outer process until the inner one has ended."""
-    outer = Outer(directory, kind, uplink)
+    os.chdir(directory)  # a socket cannot have a long path
+    outer = Outer(Path(), kind, uplink)
     outer.run()
     end_all(outer.namespace)
 

@@ -15,9 +15,12 @@ import socket
 import struct
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
-from tasks.run.net.programs.wire import Wire, connected, run
+sys.path.insert(0, str(Path(__file__).resolve().parents[4]))  # it runs in isolated mode
+
+from tasks.run.net.programs.wire import Wire, connected, run  # noqa: E402
 
 HTTP = 80
 TCP = 6

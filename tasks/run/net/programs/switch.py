@@ -7,6 +7,7 @@ its length (4 bytes, big endian) and the frame, which is what QEMU's `-netdev st
 on the standard library alone, until it is ended.
 """
 
+import os
 import selectors
 import socket
 import struct
@@ -53,7 +54,7 @@ class Net:
         self.seen: dict[bytes, Port] = {}
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         hidden = path.with_name(f".{path.name}")
-        self.listener.bind(str(hidden))
+        self.listener.bind(hidden.name)  # a whole path may be too long for a socket
         hidden.chmod(0o600)
         self.listener.listen(256)
         hidden.rename(path)  # who finds it can connect
@@ -154,4 +155,5 @@ class Switch:
 
 
 if __name__ == "__main__":
-    Switch(Path(sys.argv[1]), sys.argv[2:]).run()
+    os.chdir(sys.argv[1])  # a socket cannot have a long path
+    Switch(Path(), sys.argv[2:]).run()

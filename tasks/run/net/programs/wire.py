@@ -11,6 +11,7 @@ library alone, and ends when QEMU does.
 
 import collections
 import json
+import os
 import random
 import selectors
 import socket
@@ -89,7 +90,11 @@ def listener(path: Path) -> socket.socket:
     hidden.unlink(missing_ok=True)
     door = socket.socket(socket.AF_UNIX)
     door.settimeout(PATIENCE)
-    door.bind(str(hidden))
+    folder = os.open(path.parent, os.O_PATH)
+    try:
+        door.bind(f"/proc/self/fd/{folder}/{hidden.name}")  # a socket cannot have a long path
+    finally:
+        os.close(folder)
     hidden.chmod(0o600)
     door.listen(1)
     hidden.rename(path)  # who finds it can connect

@@ -28,7 +28,11 @@ class PlainMonitor:
     def __init__(self, path: Path, until: float) -> None:
         self._link = socket.socket(socket.AF_UNIX)
         self._link.settimeout(max(until - time.monotonic(), 0.1))
-        self._link.connect(str(path))
+        folder = os.open(path.parent, os.O_PATH)
+        try:
+            self._link.connect(f"/proc/self/fd/{folder}/{path.name}")  # a socket cannot have a long path
+        finally:
+            os.close(folder)
         self._lines = self._link.makefile("rb")
         self._lines.readline()  # the greeting
         self.ask("qmp_capabilities")

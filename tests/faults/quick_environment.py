@@ -1,0 +1,55 @@
+"""Rows: variables that other programs are set with, and what they must not do to what is built."""
+
+from tests.faults.case import Bench, Case
+
+SCRIPT = """#!/bin/bash
+set -e
+tmp=$(mktemp -d)
+cd "$(dirname "$0")"
+mkdir $tmp/etc
+cat etc/t.conf | xz >$tmp/etc/t.xz
+cat etc/t.conf | gzip -n | zstd -q >$tmp/etc/t.gz.zst
+grep yes etc/t.conf >$tmp/etc/t.conf
+echo "$NFQLB_DIR $__mine" >$tmp/etc/mine
+tar -C $tmp -cf "$1" .
+rm -rf $tmp
+"""
+# The same three overlays twice, the second time with what stands for %s before it: the same bytes.
+TWICE = """
+iso() { $xc mkcdrom a b t && /usr/bin/sha256sum <workspace/iso/xcluster.iso; }
+export NFQLB_DIR=/mine __mine=yes
+a=$(iso) && $xc clean >&2 && b=$(%s; iso) && [ "$a" = "$b" ] && echo the same
+tar -xOf workspace/ovl/t.tar ./etc/mine
+"""
+
+
+def _script(bench: Bench) -> None:
+    bench.write("ovl/t/tar", SCRIPT, 0o755)
+    bench.write("ovl/t/etc/t.conf", "yes\nno\n")
+    bench.write("lib/bash", "echo from a file that is read first; exit 3\n")
+
+
+def _same(name: str, hostile: str) -> Case:
+    return Case(name, TWICE % hostile, prepare=_script, shows=("the same", "/mine yes"))
+
+
+CASES = [
+    _same("tar's own options", "export TAR_OPTIONS='--exclude=* --owner=nobody'"),
+    _same("compressors' options", "export XZ_DEFAULTS=-0 XZ_OPT=--check=none GZIP=-1 ZSTD_CLEVEL=19"),
+    _same(
+        "files that a shell reads first", "export BASH_ENV=$root/lib/bash ENV=$root/lib/bash CDPATH=/usr:/"
+    ),
+    _same("functions that a shell exports", "tar() { false; }; grep() { false; }; export -f tar grep"),
+    _same(
+        "how programs of GNU behave, languages and time zones",
+        "export POSIXLY_CORRECT=1 GREP_OPTIONS=-v LANG=de_DE LC_ALL=tr_TR LANGUAGE=de TZ=Pacific/Kiritimati",
+    ),
+    _same("a library for everything", "export LD_PRELOAD=/nonexistent/x.so"),
+    _same("a umask that leaves nothing, and no TMPDIR", "umask 0777; export TMPDIR=/nonexistent"),
+    _same("no PATH", "PATH="),
+    Case(
+        "the time of everything is the user's",
+        "SOURCE_DATE_EPOCH=86400 $xc mkcdrom a && tar --utc --full-time -tvf workspace/ovl/a.tar",
+        shows=("1970-01-02 00:00:00",),
+    ),
+]

@@ -1,0 +1,25 @@
+"""An environment that would change what programs do, if they saw it."""
+
+HOSTILE = {
+    "ARCH": "arm64", "CROSS_COMPILE": "nothing-", "LLVM": "1", "CC": "false", "HOSTCC": "false",
+    "LD": "false", "KCONFIG_CONFIG": "/nonexistent/config", "KCONFIG_ALLCONFIG": "/nonexistent/all",
+    "KCFLAGS": "-Werror -O0", "KBUILD_OUTPUT": "/nonexistent", "KBUILD_EXTRA_SYMBOLS": "/nonexistent",
+    "LOCALVERSION": "-hostile", "CFLAGS": "-Wnope", "LDFLAGS": "-nope", "MAKEFLAGS": "n", "MFLAGS": "-n",
+    "GNUMAKEFLAGS": "-n", "TAR_OPTIONS": "--exclude=*", "XZ_DEFAULTS": "--format=lzma",
+    "XZ_OPT": "--check=none", "GZIP": "-1", "ZSTD_CLEVEL": "1", "BZIP2": "-1", "GREP_OPTIONS": "-v",
+    "POSIXLY_CORRECT": "1", "LANGUAGE": "de", "LC_ALL": "de_DE.ISO-8859-1", "LANG": "tr_TR.UTF-8",
+    "TZ": "Pacific/Kiritimati", "QUOTING_STYLE": "c", "BASH_ENV": "/nonexistent/bash",
+    "ENV": "/nonexistent/sh", "CDPATH": "/:/usr", "GLOBIGNORE": "*", "BASH_FUNC_tar%%": "() { false; }",
+    "LD_PRELOAD": "/nonexistent/preloaded.so", "LD_BIND_NOW": "1", "GIT_DIR": "/nonexistent",
+    "GIT_INDEX_FILE": "/nonexistent", "GIT_WORK_TREE": "/", "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "core.bare", "GIT_CONFIG_VALUE_0": "true", "MKE2FS_CONFIG": "/nonexistent",
+    "MKE2FS_SYNC": "1", "MKE2FS_DEVICE_SECTSIZE": "4096", "E2FSPROGS_FAKE_TIME": "1",
+    "MKE2FS_FIRST_META_BG": "1", "DEBUGFS_PAGER": "false", "PAGER": "false", "GOFLAGS": "-tags=hostile",
+    "GOOS": "windows", "GOARCH": "arm64", "GO111MODULE": "off", "GOROOT": "/nope",
+    "GOEXPERIMENT": "nonsense", "GODEBUG": "gctrace=1", "CGO_ENABLED": "1", "GOWORK": "/nonexistent",
+    "OPENSSL_CONF": "/nonexistent", "SSH_AUTH_SOCK": "/nonexistent", "SSH_ASKPASS": "false",
+    "QEMU_AUDIO_DRV": "nonsense", "APT_CONFIG": "/nonexistent", "DEBIAN_FRONTEND": "nonsense",
+    "DPKG_ROOT": "/nonexistent", "DPKG_COLORS": "always", "GCC_COLORS": "error=01",
+    "GCC_EXEC_PREFIX": "/nope", "COMPILER_PATH": "/nope", "C_INCLUDE_PATH": "/nope",
+    "TMPDIR": "/nonexistent/tmp", "PIP_NO_BINARY": ":all:",
+}  # fmt: skip
