@@ -37,7 +37,8 @@ ONLY_IMPORTERS = {
     "pyroute2": {"tasks/run/net/programs/links.py"},
     # Programs are run by base/proc.py; the others connect two programs, or look after processes of their own.
     "subprocess": {
-        "tasks/base/proc.py", "tasks/formats/decompress.py", "tasks/formats/squashfs.py",
+        "tasks/base/bounded.py", "tasks/base/proc.py", "tasks/formats/decompress.py",
+        "tasks/formats/squashfs.py",
         "tasks/formats/unpack.py", "tasks/build/sources/artifact.py", "tasks/build/image/compose.py",
         "tasks/run/cluster/machine.py", "tasks/run/net/programs/holder.py",
         "tasks/run/net/programs/outside.py", "tasks/run/node/protocol.py", "tasks/run/node/accel.py",

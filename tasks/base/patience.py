@@ -7,7 +7,6 @@ bytes a second for so many seconds is given up, whether a server is silent, busy
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -17,7 +16,12 @@ T = TypeVar("T")
 SECONDS = 60.0  # where nothing else is set
 LEAST = 1024  # bytes a second
 QUIET = 3.0  # seconds without a word
+LOOK = 0.5  # seconds between two looks
 REPEAT = 10.0  # seconds between two lines about the same wait
+LATER = (
+    "run it again later; download_timeout in xcluster.yaml (or __download_timeout=SECONDS) sets "
+    "how long it waits"
+)
 
 
 class GivenUp(Exception):
@@ -77,6 +81,8 @@ class Patience:
         """What `work` gives, which blocks where nobody can interrupt it: in the system's resolver, in a
         handshake, in headers that never end. Raises GivenUp when the time is over; its late result is lost.
         """
+        from concurrent.futures import Future  # few verbs need it
+
         result: Future[T] = Future()
 
         def run() -> None:
@@ -94,7 +100,13 @@ class Patience:
             raise GivenUp(f"the server does not answer; given up after {self.seconds:g} s") from None
 
     def _tell(self) -> None:
-        pause = QUIET
-        while not self._over.wait(pause):
-            progress.waiting(self.whom, self._state(), round(max(0.0, self.left), 1))
-            pause = REPEAT
+        """Say what is waited for, as long as it is a wait and no download that moves."""
+        before, idle, next_line = self.total, time.monotonic(), 0.0
+        while not self._over.wait(LOOK):
+            now = time.monotonic()
+            if self.total - before >= LEAST * LOOK:
+                idle = now
+            before = self.total
+            if now - idle >= QUIET and now >= next_line:
+                progress.waiting(self.whom, self._state(), round(max(0.0, self.left), 1))
+                next_line = now + REPEAT

@@ -213,4 +213,13 @@ CASES = [
     good("a file that is packed for the way", http(encoded(PACKED))),
     ranged("206 with another range", b"206 bytes 7-319/320"),
     ranged("416 for a file that is longer", b"416 bytes */320"),
+    Case(
+        "a Debian archive that never answers", "$xc suite:bookworm", 1,
+        says=("apt could not fetch the package lists", "it waited for 127.0.0.1:"), prepare=no_lists,
+        env=NO_PROXY,
+    ),
+    Case(
+        "a module proxy that never answers", FAST, 1, says=("given up", "example.com/x/y@v1.0.0"),
+        prepare=no_modules, env={**NO_PROXY, "__download_timeout": "6"}, left=tidy,
+    ),
 ]  # fmt: skip

@@ -161,7 +161,8 @@ class Fetch:
         part, title = self.part, _title(place.url)
         self.encoding = reply.headers.get("Content-Encoding", "identity").strip().lower()
         self.kind = reply.headers.get("Content-Type", "")
-        decode = self._is_packed(place.url) != self.other_way
+        packed = self.encoding not in ("", "identity")
+        decode = packed and (self.other_way or self._is_packed(place.url))
         expected = web.length(reply)
         total = self.size if expected is None else expected + part.size
         if self.size is not None and total is not None and total > self.size and not decode:
@@ -181,11 +182,14 @@ class Fetch:
             raise web.Failure(Fault(text))
 
     def _is_packed(self, url: str) -> bool:
-        """Whether a server has packed a file for the way, though it was asked not to."""
-        return self.encoding not in ("", "identity") and not urlsplit(url).path.lower().endswith(PACKED)
+        """Whether a server means that; where the content is known, that decides, and the bytes come first."""
+        return not self.part.fixed and not urlsplit(url).path.lower().endswith(PACKED)
 
-    def _too_large(self, place: Origin, size: str) -> UserError:
+    def _too_large(self, place: Origin, size: str) -> Exception:
         self.part.restart()
+        if self.encoding not in ("", "identity") and not self.other_way:
+            self.other_way = True
+            return web.Failure(Fault("it was packed for the way"))
         return UserError(
             f"{shown(place.url)}: not the expected content: {self.size} bytes are right, it has {size}",
             "the server, or a proxy before it, is broken",
@@ -259,7 +263,7 @@ def accept(url: str, sha256: str, fetch: Fetch, target: Path, how: Advice = PINN
     """
     part = fetch.part
     actual, size, again = part.sha256, part.size, part.patched
-    if actual == sha256:
+    if actual == sha256 and fetch.size in (None, size):
         part.become(target)
         return True
     part.restart()
@@ -269,9 +273,10 @@ def accept(url: str, sha256: str, fetch: Fetch, target: Path, how: Advice = PINN
         fetch.other_way = True
         return False
     page = "text/html" in fetch.kind
+    right = "" if fetch.size is None else f", {fetch.size} bytes"
     note = "; it is a web page: an error, or a login" if page else ""
     raise UserError(
-        f"{shown(url)}: not the expected content\n  expected {how.prefix}{sha256}\n"
+        f"{shown(url)}: not the expected content\n  expected {how.prefix}{sha256}{right}\n"
         f"  got      {how.prefix}{actual}, {size} bytes{note}",
         "open the URL in a browser" if page else how.hint,
     )

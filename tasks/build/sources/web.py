@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from tasks.base.errors import UserError
-from tasks.base.patience import GivenUp, Patience
+from tasks.base.patience import LATER, GivenUp, Patience
 from tasks.base.progress import amount
 from tasks.build.sources import network_faults
 from tasks.build.sources.network_faults import Fault
@@ -25,10 +25,6 @@ PAUSE = 0.15  # seconds before the second try; each further pause is twice as lo
 CONNECT = 10.0  # seconds at most for one address and its handshake
 REDIRECTS = 10
 BUSY = (408, 425, 429, 500, 502, 503, 504)  # answers after which another try may help
-LATER = (
-    "run it again later; download_timeout in xcluster.yaml (or __download_timeout=SECONDS) sets "
-    "how long it waits"
-)
 RESUMED = "run it again; it continues where it stopped"
 
 
