@@ -19,7 +19,7 @@ NAME = "t-fault"
 def bench(tmp_path: Path) -> Iterator[Bench]:
     """The repository itself. `$xc` is the script; the cluster is stopped whatever came of the row."""
     for bench in on_bench(Checkout(ROOT), tmp_path):
-        bench.xc, bench.mark = str(ROOT / "xc"), f"/run/{NAME}"
+        bench.xc, bench.has_cluster = str(ROOT / "xc"), True
         bench.env |= {"__name": NAME, "DISPLAY": "", "HOME": str(tmp_path)}
         yield bench
         Cluster(NAME).xc("stop", ok=False)
