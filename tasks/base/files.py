@@ -7,16 +7,13 @@ import hashlib
 import json
 import os
 import shutil
-import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tasks.base import signals
+from tasks.base import plain_file, signals
 from tasks.base.errors import UserError
-
-SMALL = 64 << 20  # bytes; no state file of ours has as many
 
 
 @contextlib.contextmanager
@@ -188,20 +185,11 @@ def text_bytes(path: Path, most: int = 1 << 20) -> bytes | None:
     is larger than `most` bytes.
     """
     try:
-        kind = path.stat().st_mode
+        return plain_file.read(path, most)
     except FileNotFoundError:
         if path.is_symlink():
             raise OSError(errno.ENOENT, f"it is a link to {os.readlink(path)}, which is not there") from None
         return None
-    if not stat.S_ISREG(kind):
-        raise OSError(
-            errno.EINVAL, f"it is {'a directory' if stat.S_ISDIR(kind) else 'a pipe or a device'}, not a file"
-        )
-    with path.open("rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise OSError(errno.EFBIG, f"it is too large: at most {most >> 20} MiB are read")
-    return content
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -229,22 +217,10 @@ def write_stamp(path: Path, outputs: dict[str, Path], **facts: Any) -> None:
     write_json(path, {"files": files, **facts})
 
 
-def read_small(path: Path) -> bytes:
-    """The content of a small file. OSError for anything else: a pipe would never be read out."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(handle, "rb") as file:
-        info = os.fstat(handle)
-        if not stat.S_ISREG(info.st_mode):
-            raise OSError(errno.EINVAL, "it is not a file", str(path))
-        if info.st_size > SMALL:
-            raise OSError(errno.EFBIG, f"it has {info.st_size} bytes", str(path))
-        return file.read()
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """The content of a stamp or state file; empty when it is missing or damaged."""
     try:
-        value = json.loads(read_small(path))
+        value = json.loads(plain_file.read(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from tasks.base import files, proc
+from tasks.base import files, plain_file, proc
 from tasks.base.errors import UserError
 
 OWNER = "XCLUSTER_RUNS_FOR"  # in the environment of a process: the directory of the cluster that it is for
@@ -74,7 +74,7 @@ R = TypeVar("R")
 def read(path: Path, model: type[R], hint: str | None = None) -> R:
     """What the file holds. Raises Damaged, with `hint`, also when it is missing."""
     try:
-        text = files.read_small(path)
+        text = plain_file.read(path)
     except FileNotFoundError:
         why = f"its link leads nowhere ({os.readlink(path)})" if path.is_symlink() else "it is missing"
         raise Damaged(path, why, hint) from None
