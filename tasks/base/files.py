@@ -227,18 +227,27 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def tree_manifest(root: Path) -> list[tuple[str, str, str]]:
-    """(path, mode, link target) of everything below `root`, sorted: what doit itself does not compare."""
+    """(path, mode, link target) of everything below `root`, sorted: what doit itself does not compare.
+
+    What cannot be looked at, or is removed meanwhile, is left out: who reads the tree says so.
+    """
     entries = []
     for path in sorted(root.rglob("*")):
-        info = path.lstat()
-        target = os.readlink(path) if path.is_symlink() else ""
-        entries.append((str(path.relative_to(root)), oct(info.st_mode & ~0o022), target))
+        with contextlib.suppress(PermissionError, FileNotFoundError):
+            mode = path.lstat().st_mode
+            target = os.readlink(path) if stat.S_ISLNK(mode) else ""
+            entries.append((str(path.relative_to(root)), oct(mode & ~0o022), target))
     return entries
 
 
 def tree_files(root: Path) -> list[Path]:
-    """The regular files below `root`, sorted."""
-    return sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
+    """The regular files below `root`, sorted; as far as the user may look."""
+    paths = []
+    for path in root.rglob("*"):
+        with contextlib.suppress(PermissionError, FileNotFoundError):
+            if stat.S_ISREG(path.lstat().st_mode):
+                paths.append(path)
+    return sorted(paths)
 
 
 @contextlib.contextmanager

@@ -3,10 +3,12 @@
 import atexit
 import contextlib
 import os
+import select
 import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,6 +37,9 @@ INSTALL = "apt-get install --no-install-recommends"
 UMASK = 0o022  # of programs that build: it must not depend on who builds
 # Put before a command: the command then ends when the thread that started it ends, even if that is killed.
 MORTAL = ("setpriv", "--pdeathsig", "KILL")
+
+GLANCE = 0.1  # seconds
+PIPE = 1 << 20  # bytes, more than a pipe holds
 
 _running: set[subprocess.Popen[bytes]] = set()
 signals.whole(subprocess.Popen.__init__)
@@ -68,7 +73,7 @@ def run(
     cwd: Path | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> str:
-    """Run `argv` to its end and return its stdout and stderr together.
+    """Run `argv` to its end, but not what it left running; its stdout and stderr together.
 
     With `log`, the quoted command and all output are appended to that file. `on_line` is called with each
     line as it comes. `env` is added to the environment that programs get, or with `clean_env` is all of it.
@@ -84,8 +89,7 @@ def run(
             env=env if clean_env else environment.of_programs(env), cwd=cwd, umask=UMASK,
         )  # fmt: skip
     try:
-        assert process.stdout is not None
-        for raw in process.stdout:
+        for raw in _lines(process):
             line = raw.decode(errors="replace").rstrip("\n")
             lines.append(line)
             if sink:
@@ -108,18 +112,21 @@ def output(
     """Run `argv` as `run` does and return its stdout alone; its stderr is in the CommandError."""
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     progress.detail(f"+ {quoted(command)}")
-    process = _begun(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=env if clean_env else environment.of_programs(env), cwd=cwd,
-    )  # fmt: skip
-    try:
-        data, complaint = process.communicate()
-    finally:
-        _end(process)
+    # Files and not pipes: a pipe ends only when all that the program left running have ended, too.
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = _begun(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+            env=env if clean_env else environment.of_programs(env), cwd=cwd,
+        )  # fmt: skip
+        try:
+            process.wait()
+        finally:
+            _end(process)
+        data, complaint = (os.pread(each.fileno(), os.fstat(each.fileno()).st_size, 0) for each in (out, err))
     if process.returncode != 0:
         lines = (complaint or data).decode(errors="replace").splitlines()
         raise CommandError(_failure(command, process.returncode, lines), _next_step(lines, None))
-    return bytes(data)
+    return data
 
 
 @signals.whole
@@ -220,6 +227,21 @@ def kill(pid: int, start: int, grace: float = 2.0) -> None:
         return
     finally:
         os.close(handle)
+
+
+def _lines(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
+    """What a program prints, line by line, until it ends; what it left running may still hold its stdout."""
+    assert process.stdout is not None
+    handle, rest, ended = process.stdout.fileno(), b"", False
+    while not ended:
+        readable, _, _ = select.select([handle], [], [], GLANCE)
+        ended = process.poll() is not None  # all that it wrote is in the pipe now
+        block = os.read(handle, PIPE) if readable or select.select([handle], [], [], 0)[0] else b""
+        ended |= bool(readable) and not block
+        *lines, rest = (rest + block).split(b"\n")
+        yield from (line + b"\n" for line in lines)
+    if rest:
+        yield rest
 
 
 @contextlib.contextmanager

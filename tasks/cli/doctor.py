@@ -12,7 +12,7 @@ from tasks.build.kernel import kbuild
 from tasks.build.release import shipped
 from tasks.project.project import Does, Project
 from tasks.run.cluster import leftovers
-from tasks.run.net import host_support, selection
+from tasks.run.net import host_support, obstacles, selection
 from tasks.run.net.protocol import Ports
 from tasks.run.node import accel, qemu
 from tasks.run.running.cluster import Running
@@ -141,7 +141,7 @@ def _accel(project: Project) -> Finding:
 
 def _nets(project: Project) -> list[Finding]:
     """Which network backends work, and which one `auto` is."""
-    missing = host_support.obstacles()
+    missing = obstacles.of_bridges()
     bridges = "; ".join(missing) or host_support.choice()
     script = project.settings.net_setup
     custom = (
@@ -169,7 +169,7 @@ def _disk(root: Path) -> Finding:
 
 
 def _definitions(project: Project) -> list[Finding]:
-    problems = project.definitions.problems
+    problems = [*project.definitions.problems, *project.problems]
     if not problems:
         counts = (
             len(project.definitions.kernels),

@@ -72,6 +72,19 @@ VERBS = (
         examples=("xc scaleout 5 6", "xc scaleout 221 --mem=256"),
         needs=Needs.BUILDS,
         takes=Takes.RUNNING,
+        shows=(
+            "mem",
+            "smp",
+            "nets_vm",
+            "nets_router",
+            "nets_tester",
+            "append",
+            "cold",
+            "timeout",
+            "keep",
+            "name",
+            "offline",
+        ),
         least=1,
     ),
     Verb(
@@ -96,6 +109,7 @@ VERBS = (
         examples=("xc checkpoint save before-the-test", "xc checkpoint restore before-the-test --as=two"),
         least=1,
         kinds=("", "checkpoint"),
+        heeds={"": ("name",), "list": (), "rm": ()},
         actions=("save", "restore", "list", "rm"),
     ),
     Verb(

@@ -19,7 +19,7 @@ from tasks.build.credentials import kubeconfig
 from tasks.project.project import Does, Project
 from tasks.run.net.protocol import Ports
 from tasks.run.node import qemu
-from tasks.run.running import processes, state
+from tasks.run.running import absent, processes, state
 from tasks.run.running.cluster import Running, locked, running
 from tasks.run.services import dns
 
@@ -132,7 +132,7 @@ def _stop(project: Project) -> None:
     if project.words.json:
         output.as_json({"cluster": name, "stopped": stopped})
     elif not stopped:
-        progress.say(f"cluster '{name}' is not running")
+        progress.say(absent.sentence(str(project.workspace.run), name))
 
 
 def _stop_all(project: Project) -> None:
