@@ -132,7 +132,12 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     async def cancellable() -> T:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task
-        _state.cancel = lambda: loop.call_soon_threadsafe(task.cancel)
+
+        def cancel() -> None:
+            loop.set_exception_handler(lambda *_: None)  # of what else was waited for nobody needs to hear
+            loop.call_soon_threadsafe(task.cancel)
+
+        _state.cancel = cancel
         try:
             return await main
         finally:
