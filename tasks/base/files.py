@@ -284,7 +284,8 @@ def _lock(path: Path, wait: bool, busy: str) -> int:
         with contextlib.suppress(FileNotFoundError):
             same = os.fstat(handle).st_ino == path.stat().st_ino
         if same:
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, str(os.getpid()).encode(), 0)
+            with contextlib.suppress(OSError):  # for who finds it busy; a full disk does not matter
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, str(os.getpid()).encode(), 0)
             return handle
         os.close(handle)
