@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.base import helper, proc
+from tasks.base import helper, process_facts
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.definitions.settings import Settings
@@ -65,7 +65,7 @@ def place(folder: Path) -> Workspace:
 
 def ended(process: "subprocess.Popen[bytes]") -> bool:
     """Whether it is no more; as its parent we see it as a zombie."""
-    return proc.started_at(process.pid) is None
+    return process_facts.started_at(process.pid) is None
 
 
 def left(workspace: Workspace, kind: str) -> list[Leftover]:
@@ -142,7 +142,7 @@ def test_a_number_that_another_process_has_now(tmp_path: Path, sleeping: Sleepin
     workspace = Workspace(tmp_path / "a")
     stranger = subprocess.Popen(["sleep", "600"])
     sleeping.all.append(stranger)
-    began = proc.started_at(stranger.pid)
+    began = process_facts.started_at(stranger.pid)
     assert began
     started(workspace, ONE, pid=stranger.pid, start=began - 1)
     assert ending.stop(workspace, "one") and not ended(stranger)
