@@ -21,7 +21,7 @@ VERBS: Sequence[Sequence[str]] = (
     ("checkpoint", "list"),
     ("doctor", "--leftovers"),
 )
-POINTS = 3  # for each signal
+POINTS = 2  # for each signal
 SLOW = '#!/bin/sh\nsleep 31.41 &\ntouch "$MARK"\nwait\n'
 
 
@@ -39,7 +39,7 @@ def test_at_some_moments(checkout: Checkout, words: Sequence[str]) -> None:
         ran = ended(process)
         endings = [line for line in ran.err.splitlines() if line in signals.TEXTS.values()]
         # Before Python runs any code of ours, INT makes it show a traceback: only `xc` keeps it from that.
-        early = ran.code in (-sign, 1) and seconds * (index + 0.5) / 12 < 0.1
+        early = ran.code in (-sign, 1) and seconds * (index + 0.5) / 8 < 0.1
         if ran.code == 128 + sign:
             assert endings == [signals.TEXTS[sign]] and ran.clean, ran
         else:
