@@ -22,6 +22,7 @@ from tasks.run.cluster import lifecycle
 from tasks.run.node import golden
 
 signals.install(output.last_line)
+signals.waiting_here()
 verb_tasks.hand_over(sys.argv)
 try:
     project = load(parse(sys.argv[1:], VERBS), environment(os.environ), verb_tasks.started_with)

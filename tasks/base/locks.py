@@ -26,24 +26,35 @@ def locked(path: Path, *, wait: bool = True, busy: str = "") -> Iterator[None]:
         os.close(handle)
 
 
-@signals.waiting
 def _lock(path: Path, wait: bool, busy: str) -> int:
     while True:
         same = False
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            _wait_for(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             owner = os.pread(handle, 20, 0).decode(errors="replace").strip()
             os.close(handle)
             raise UserError(
                 busy + (f" (process {owner})" if owner else ""), "wait until it has ended, or end it"
             ) from None
+        except BaseException:
+            with contextlib.suppress(OSError):  # a signal came when it was ours already
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            os.close(handle)
+            raise
         # The previous holder removes the file: the one that we locked may not be the one that others see.
         with contextlib.suppress(FileNotFoundError):
             same = os.fstat(handle).st_ino == path.stat().st_ino
         if same:
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, str(os.getpid()).encode(), 0)
+            with contextlib.suppress(OSError):  # for who finds it busy; a full disk does not matter
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, str(os.getpid()).encode(), 0)
             return handle
         os.close(handle)
+
+
+@signals.waiting
+def _wait_for(handle: int, how: int) -> None:
+    fcntl.flock(handle, how)

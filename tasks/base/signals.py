@@ -29,9 +29,15 @@ TEXTS = {
     signal.SIGTERM: "ended by SIGTERM",
     signal.SIGQUIT: "ended by SIGQUIT",
 }
-# Context managers of contextlib, by name: few verbs need that module. From the last two Python lets no
-# exception pass as it is.
-WHOLE = ("_GeneratorContextManager.__enter__", "_GeneratorContextManager.__exit__", "__del__", "__set_name__")
+# By name: few verbs need contextlib. While a module is loaded, and from the last two, Python or an extension
+# lets no exception pass as it is: one becomes a RuntimeError, another is lost, or Rust panics.
+WHOLE = (
+    "_GeneratorContextManager.__enter__",
+    "_GeneratorContextManager.__exit__",
+    "_find_and_load",
+    "__del__",
+    "__set_name__",
+)
 AGAIN = 0.01  # seconds until the next look whether the function that is whole has ended
 
 
@@ -64,6 +70,11 @@ def waiting(function: F) -> F:
     """The function may be left by a signal at any time, also when what calls it is whole."""
     _waiting.add(_code(function))
     return function
+
+
+def waiting_here() -> None:
+    """As `waiting`, for the caller: a function, or a module that does more than define things."""
+    _waiting.add(sys._getframe(1).f_code)
 
 
 def before_end(callback: Callable[[], object]) -> None:
@@ -106,7 +117,7 @@ def ending(main: Callable[[], int]) -> int:
     """Call `main`, which returns an exit code; ours, in which a signal counts more, whatever became of it."""
     try:
         code = main()
-    except Exception:
+    except BaseException:
         if _state.number is None:
             raise
         code = 1
@@ -132,7 +143,12 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     async def cancellable() -> T:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task
-        _state.cancel = lambda: loop.call_soon_threadsafe(task.cancel)
+
+        def cancel() -> None:
+            loop.set_exception_handler(lambda *_: None)  # of what else was waited for nobody needs to hear
+            loop.call_soon_threadsafe(task.cancel)
+
+        _state.cancel = cancel
         try:
             return await main
         finally:

@@ -115,11 +115,10 @@ def _record(path: str, shape: dict[str, type]) -> dict[str, Any]:
 
 def _text(path: str) -> bytes:
     """The content of a file; anything else that is there is Unsure, a pipe would never be read out."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(handle, "rb") as file:
-        mode, size = os.fstat(handle)[0], os.fstat(handle)[6]
-        if mode & 0o170000 != 0o100000 or size > MOST:
-            raise Unsure
+    info = os.stat(path)
+    if info.st_mode & 0o170000 != 0o100000 or info.st_size > MOST:
+        raise Unsure
+    with open(path, "rb") as file:
         return file.read()
 
 

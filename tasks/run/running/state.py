@@ -85,8 +85,12 @@ def _expected(cluster: ClusterDir) -> Iterator[tuple[Path, type[Record]]]:
     record = records.intact(cluster.state, ClusterRecord)
     if record and record.settings.net == "bridge":
         must.add(cluster.net / net_state.PLACE)
+    # A pattern without a star would not match a link to nothing.
+    there = {*cluster.root.glob("*"), *cluster.root.glob("*/*")} | must
     for pattern, model in FILES.items():
-        paths = set(cluster.root.glob(pattern)) | {path for path in must if path.match(pattern)}
+        depth = pattern.count("/") + 1
+        own = [path for path in there if len(path.relative_to(cluster.root).parts) == depth]
+        paths = {path for path in own if path.relative_to(cluster.root).match(pattern)}
         for path in sorted(paths):
             parent = path.parent.name
             if not pattern.startswith("vm-*") or number_in(parent):

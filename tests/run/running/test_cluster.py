@@ -100,6 +100,16 @@ def make_directory(path: Path) -> None:
     path.mkdir()
 
 
+def in_its_place(make: Callable[[Path], object]) -> Callable[[Path], None]:
+    """Make something else where a file is."""
+
+    def replace(path: Path) -> None:
+        path.unlink(missing_ok=True)
+        make(path)
+
+    return replace
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: path.write_text(""),
     "no JSON": lambda path: path.write_text("{"),
@@ -108,6 +118,13 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "another version": lambda path: path.write_text('{"format": 7}'),
     "bytes": lambda path: path.write_bytes(b"\x00\xff" * 99),
     "a directory": make_directory,
+    "a pipe": in_its_place(os.mkfifo),
+    "a link to nothing": in_its_place(lambda path: path.symlink_to("/not/there")),
+    "a link to itself": in_its_place(lambda path: path.symlink_to(path)),
+    "a device": in_its_place(lambda path: path.symlink_to("/dev/zero")),
+    "huge": lambda path: os.truncate(path, 1 << 33) if path.exists() else path.write_text("["),
+    "deep": lambda path: path.write_text("[" * 100_000),
+    "numbers beyond all": lambda path: path.write_text('{"format": 1, "pid": 1%s, "start": 5}' % ("0" * 30)),
 }
 FILES = (
     "cluster.json",
