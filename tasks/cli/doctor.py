@@ -6,14 +6,14 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tasks.base import files, output, proc
+from tasks.base import files, limits, output, proc
 from tasks.base.errors import UserError
 from tasks.build.kernel import kbuild
 from tasks.build.release import shipped
 from tasks.project.project import Does, Project
 from tasks.run.net import host_support, obstacles, selection
 from tasks.run.net.protocol import Ports
-from tasks.run.node import accel, qemu
+from tasks.run.node import accel
 from tasks.run.running.cluster import Running
 
 FOR_START = (
@@ -74,6 +74,7 @@ def findings(project: Project) -> list[Finding]:
     rows += [
         _accel(project),
         *_nets(project),
+        _processors(),
         _memory(),
         _disk(project.workspace.root),
         *_definitions(project),
@@ -131,8 +132,14 @@ def _nets(project: Project) -> list[Finding]:
 
 
 def _memory() -> Finding:
-    free = qemu.available_memory()
-    return Finding("memory", "ok" if free > 512 else "missing", f"{free} MiB free")
+    memory = limits.memory()
+    text = f"{memory.free} MiB free" + ("" if memory.of == "the host" else f" in {memory.of}")
+    return Finding("memory", "ok" if memory.free > 512 else "missing", text)
+
+
+def _processors() -> Finding:
+    mine, all_ = limits.processors(), os.cpu_count() or 1
+    return Finding("processors", "ok", f"{mine}" + (f" of the host's {all_}" if mine < all_ else ""))
 
 
 def _disk(root: Path) -> Finding:

@@ -8,6 +8,23 @@ CASES = [
     Case("an MTU without room for IPv6, bridges", "$xc start --mtu=1000 --net=bridge", code=2, says=LITTLE),
     Case("an MTU without room for IPv6, user space", "__mtu=1279 $xc start --net=userspace", 2, LITTLE),
     Case(
+        "one of the host's processors",
+        "taskset -c $(taskset -cp $$ | grep -o '[0-9]*$') $xc doctor | grep processors",
+        shows=(" 1 of the host's",),
+    ),
+    Case(
+        "more nodes than memory",
+        "$xc start --net=userspace --nvm=199 --mem=8192",
+        code=1,
+        says=("199 nodes", "--mem, or fewer nodes"),
+    ),
+    Case(
+        "a loopback that is down",
+        "unshare --net $xc start --net=userspace",
+        code=1,
+        says=("loopback of this network namespace is down: ip link set lo up",),
+    ),
+    Case(
         "an MTU in a superscript",
         "$xc br_setup --mtu=²²²² 1; a=$?; $xc br_setup --mtu=1000 1; b=$?; $xc br_setup ² && :; exit $a$b$?",
         code=222,

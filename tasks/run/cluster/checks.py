@@ -7,7 +7,7 @@ refused, while the predecessor still runs; `late` what only shows when its ports
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.base import proc
+from tasks.base import proc, progress
 from tasks.base.errors import UsageError, UserError
 from tasks.base.paths import ClusterDir, Workspace
 from tasks.definitions.schema import Node
@@ -15,10 +15,12 @@ from tasks.definitions.settings import Settings
 from tasks.run.cluster.plan import Plan, Predecessor, held, predecessor
 from tasks.run.net import selection
 from tasks.run.net.protocol import NetBackend
-from tasks.run.node import accel, boot, qemu
+from tasks.run.node import accel, boot, qemu, qemu_trial
 from tasks.run.node.protocol import NodeBackend
 from tasks.run.running import ports, state
 from tasks.run.services import dns
+
+LONGEST_CMDLINE = 2047  # characters: COMMAND_LINE_SIZE of x86
 
 
 def before_builds(
@@ -33,10 +35,12 @@ def before_builds(
     directory = workspace.cluster(settings.name)
     _check_place(directory)
     own = ports.choose(settings, workspace)
+    _say_unused(settings)
     nodes = nodes or settings.nodes()
     replaced = None if adds else predecessor(directory)
     problems = _machines(qemu.BACKEND, settings, nodes, replaced)
     problems += selection.of(settings).preflight(nodes, own, held(replaced, own))
+    problems += selection.unused(settings)
     kernel = boot.kernel(settings, workspace)
     _refuse(problems + dns.preflight(settings, workspace) + _accel(settings, workspace, kernel))
 
@@ -51,12 +55,30 @@ def early(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
     problems += boot.missing(plan.settings, plan.workspace, plan.boot)
     problems += _accel(plan.settings, plan.workspace, plan.boot.kernel)
     problems += plan.checkpoint.damage() if plan.checkpoint else []
+    problems += _options(plan)
     _refuse(problems)
+
+
+def _options(plan: Plan) -> list[str]:
+    """What only the kernel or QEMU can say of options that the user sets for them."""
+    node = plan.nodes[0]
+    problems = qemu_trial.complaints(plan.boot, plan.settings, node, replaces=plan.predecessor is not None)
+    lengths = {each.name: len(qemu.cmdline(plan.boot, each)) for each in plan.nodes}
+    longest = max(lengths, key=lambda name: lengths[name])
+    if lengths[longest] > LONGEST_CMDLINE:
+        text = f"the kernel command line of {longest} has {lengths[longest]} characters"
+        problems.append(f"{text}, and the kernel reads {LONGEST_CMDLINE}: use a shorter --append")
+    return problems
 
 
 def late(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
     """Look again at ports and memory, now that the predecessor has ended."""
     _refuse(machines.preflight(plan.settings, plan.nodes) + list(nets.preflight(plan.nodes, plan.ports)))
+
+
+def _say_unused(settings: Settings) -> None:
+    if settings.net_setup and settings.net != "custom":
+        progress.say(f"net_setup is not used with net={settings.net}: {settings.net_setup}")
 
 
 def _check_words(settings: Settings) -> None:
