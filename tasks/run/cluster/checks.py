@@ -15,8 +15,9 @@ from tasks.definitions.settings import Settings
 from tasks.run.cluster.plan import Plan, Predecessor, held, predecessor
 from tasks.run.net import selection
 from tasks.run.net.protocol import NetBackend
-from tasks.run.node import accel, boot, qemu, qemu_trial
-from tasks.run.node.protocol import NodeBackend
+from tasks.run.node import accel, boot, golden, qemu, qemu_trial
+from tasks.run.node.protocol import Boot, NodeBackend
+from tasks.run.node.qemu_options import usual_machine
 from tasks.run.running import ports, state
 from tasks.run.services import dns
 
@@ -41,6 +42,7 @@ def before_builds(
     problems = _machines(qemu.BACKEND, settings, nodes, replaced)
     problems += selection.of(settings).preflight(nodes, own, held(replaced, own))
     problems += selection.unused(settings)
+    problems += _early_options(settings, workspace, nodes, replaced)
     kernel = boot.kernel(settings, workspace)
     _refuse(problems + dns.preflight(settings, workspace) + _accel(settings, workspace, kernel))
 
@@ -55,15 +57,29 @@ def early(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
     problems += boot.missing(plan.settings, plan.workspace, plan.boot)
     problems += _accel(plan.settings, plan.workspace, plan.boot.kernel)
     problems += plan.checkpoint.damage() if plan.checkpoint else []
-    problems += _options(plan)
+    problems += _options(plan.boot, plan.settings, plan.nodes, plan.predecessor)
     _refuse(problems)
 
 
-def _options(plan: Plan) -> list[str]:
+def _early_options(
+    settings: Settings, workspace: Workspace, nodes: Sequence[Node], predecessor: Predecessor | None
+) -> list[str]:
+    """As `_options`, if what nodes are started from is there from an earlier build."""
+    if not settings.kvm_opt and not settings.append and not settings.per_node and usual_machine(settings):
+        return []
+    try:
+        plain, _ = golden.ordinary(settings, workspace)
+    except UserError:
+        return []
+    return _options(plain, settings, nodes, predecessor)
+
+
+def _options(
+    plain: Boot, settings: Settings, nodes: Sequence[Node], predecessor: Predecessor | None
+) -> list[str]:
     """What only the kernel or QEMU can say of options that the user sets for them."""
-    node = plan.nodes[0]
-    problems = qemu_trial.complaints(plan.boot, plan.settings, node, replaces=plan.predecessor is not None)
-    lengths = {each.name: len(qemu.cmdline(plan.boot, each)) for each in plan.nodes}
+    problems = qemu_trial.complaints(plain, settings, nodes[0], replaces=predecessor is not None)
+    lengths = {each.name: len(qemu.cmdline(plain, each)) for each in nodes}
     longest = max(lengths, key=lambda name: lengths[name])
     if lengths[longest] > LONGEST_CMDLINE:
         text = f"the kernel command line of {longest} has {lengths[longest]} characters"

@@ -9,6 +9,11 @@ from tasks.definitions.settings import Settings
 QEMU = "qemu-system-x86_64"
 
 
+def usual_machine(settings: Settings) -> bool:
+    """Whether nodes are of the type that they are without a setting."""
+    return settings.machine == str(Settings.model_fields["machine"].default)
+
+
 def wrong(settings: Settings) -> list[str]:
     """Settings that QEMU would end with at once."""
     try:
