@@ -20,6 +20,7 @@ from tasks.base.errors import UserError
 from tasks.base.progress import Bar
 from tasks.build.containers import oci, registry_auth
 from tasks.build.containers.registry_places import Mirror, RegistryAccess, places
+from tasks.build.sources import trust
 from tasks.definitions import image_reference
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Repository:
         import requests
         import urllib3
 
+        trust.settle()
         self.place = place
         self._url = place.url
         self._authorization = ""

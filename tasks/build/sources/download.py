@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from tasks.base import files, progress, seals
 from tasks.base.errors import UserError
 from tasks.base.progress import Bar
+from tasks.build.sources import trust
 from tasks.build.sources.partial import PartialDownload, Sink
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def _stream(url: str, part: PartialDownload) -> None:
         return
     import requests
 
+    trust.settle()
     headers = {"Accept-Encoding": "identity", **part.condition(url)}
     with requests.get(url, stream=True, headers=headers, timeout=TIMEOUT) as reply:
         if reply.status_code == 416:  # we have all of it, or something else: the checksum decides
