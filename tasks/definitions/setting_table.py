@@ -44,5 +44,6 @@ ROWS: tuple[Row, ...] = (
     ('mirror', '', 'URL of a Debian archive; default: the one apt is set up with', ()),  # noqa: E501
     ('registry_mirrors', '', 'container registries to ask first: PREFIX=[http://]HOST[/PATH] ...', ()),  # noqa: E501
     ('registry_insecure', '', 'hosts of container registries without a trusted certificate', ()),  # noqa: E501
+    ('download_timeout', '60', 'give up what brings <1 KiB/s so long', ()),  # noqa: E501
     ('offline', 'no', 'never use the network: what is not in the cache is an error', ('yes', 'no')),  # noqa: E501
 )

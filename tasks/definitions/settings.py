@@ -129,6 +129,7 @@ class Settings(BaseModel):
     mirrors: dict[Url, UrlList] = Field(
         default_factory=dict, description="mirrors of URLs, by prefix; only in xcluster.yaml"
     )
+    download_timeout: Seconds = Field(60, ge=1, le=86400, description="give up what brings <1 KiB/s so long")
     offline: Switch = Field(False, description="never use the network: what is not in the cache is an error")
     per_node: dict[str, str] = Field(default_factory=dict, description="mem201: 384 and the like")
 

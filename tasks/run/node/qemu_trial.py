@@ -19,7 +19,7 @@ from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.run.node import qemu
 from tasks.run.node.protocol import Boot
-from tasks.run.node.qemu_options import usual_machine
+from tasks.run.node.qemu_options import usual_machine, wrong
 
 SECONDS = 20.0  # QEMU needs a third of one
 # What a cluster that runs may hold until it is ended, and what exists only in the namespace of one.
@@ -32,7 +32,9 @@ def complaints(boot: Boot, settings: Settings, node: Node, *, replaces: bool) ->
     With `replaces` there is a cluster that ends before the node starts: what that may hold is no complaint.
     """
     usual = usual_machine(settings)
-    if (usual and not boot.extra.strip()) or not proc.find(qemu.QEMU) or not boot.image.is_file():
+    if (usual and not boot.extra.strip()) or wrong(settings):
+        return []
+    if not proc.find(qemu.QEMU) or not boot.image.is_file():
         return []
     reason = _tried(boot, node)
     if reason is None or (replaces and HELD.search(reason)):

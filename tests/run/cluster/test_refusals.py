@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.base import files, limits, proc
+from tasks.base import files, limits, process_facts
 from tasks.base.checkpoint_paths import CheckpointDir
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
@@ -188,11 +188,11 @@ def test_memory_that_the_old_cluster_gives_back(
         fakes.program(name)
     old.cluster(workspace, SETTINGS)
     monkeypatch.setattr(limits, "memory", lambda: limits.Memory(10, "the host"))
-    monkeypatch.setattr(proc, "real_memory", lambda pid: 120 << 10)
+    monkeypatch.setattr(process_facts, "real_memory", lambda pid: 120 << 10)
     checks.early(planned(workspace), qemu.BACKEND, nets)
     with pytest.raises(UserError, match="256 MiB in all take about 248 MiB, but the host has 10 MiB free"):
         checks.late(planned(workspace), qemu.BACKEND, nets)
-    monkeypatch.setattr(proc, "real_memory", lambda pid: 110 << 10)
+    monkeypatch.setattr(process_facts, "real_memory", lambda pid: 110 << 10)
     with pytest.raises(UserError, match="256 MiB in all take about 248 MiB, but the host has 230 MiB free"):
         checks.early(planned(workspace), qemu.BACKEND, nets)
 
