@@ -12,7 +12,7 @@ from tasks.build.kernel import kbuild
 from tasks.build.release import shipped
 from tasks.project.project import Does, Project
 from tasks.run.cluster import leftovers
-from tasks.run.net import host_support, obstacles, selection
+from tasks.run.net import host_support, obstacles, selection, surroundings
 from tasks.run.net.protocol import Ports
 from tasks.run.node import accel
 from tasks.run.running.cluster import Running
@@ -154,6 +154,10 @@ def _nets(project: Project) -> list[Finding]:
         Finding("net bridge", "optional" if missing else "ok", bridges),
         Finding("net custom", "ok" if script and not custom else "optional", custom or script),
         Finding("net", "ok", f"{name}: {why}"),
+        *(
+            Finding("surroundings", "optional", line)
+            for line in surroundings.warnings(project.settings.nodes(), name)
+        ),
     ]
 
 

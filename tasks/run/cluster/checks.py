@@ -13,7 +13,7 @@ from tasks.base.paths import ClusterDir, Workspace
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.run.cluster.plan import Plan, Predecessor, held, predecessor
-from tasks.run.net import selection
+from tasks.run.net import selection, surroundings
 from tasks.run.net.protocol import NetBackend
 from tasks.run.node import accel, boot, golden, qemu, qemu_trial
 from tasks.run.node.protocol import Boot, NodeBackend
@@ -36,8 +36,8 @@ def before_builds(
     directory = workspace.cluster(settings.name)
     _check_place(directory)
     own = ports.choose(settings, workspace)
-    _say_unused(settings)
     nodes = nodes or settings.nodes()
+    _warn(settings, nodes)
     replaced = None if adds else predecessor(directory)
     problems = _machines(qemu.BACKEND, settings, nodes, replaced)
     problems += selection.of(settings).preflight(nodes, own, held(replaced, own))
@@ -92,7 +92,10 @@ def late(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
     _refuse(machines.preflight(plan.settings, plan.nodes) + list(nets.preflight(plan.nodes, plan.ports)))
 
 
-def _say_unused(settings: Settings) -> None:
+def _warn(settings: Settings, nodes: Sequence[Node]) -> None:
+    """Say what hinders nobody from starting."""
+    for line in surroundings.warnings(nodes, settings.net):
+        progress.say(f"warning: {line}")
     if settings.net_setup and settings.net != "custom":
         progress.say(f"net_setup is not used with net={settings.net}: {settings.net_setup}")
 
