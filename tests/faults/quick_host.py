@@ -1,6 +1,19 @@
 """Rows: what the host is like, and what is asked of its networks."""
 
-from tests.faults.case import Case
+from tests.faults.case import Bench, Case
+
+ARTIFACT = """artifacts:
+  - name: s
+    dest: s
+    sources:
+      - url: https://127.0.0.1:9/s
+        sha256: "%s"
+"""
+
+
+def _fetching(bench: Bench) -> None:
+    bench.write("ovl/s/ovl.yaml", ARTIFACT % ("0" * 64))
+
 
 LITTLE = ("at least 1280", "IPv6")
 
@@ -14,7 +27,7 @@ CASES = [
     ),
     Case(
         "more nodes than memory",
-        "$xc start --net=userspace --nvm=199 --mem=8192",
+        "$xc start --net=userspace --nvm=199 --nrouters=0 --mem=8192",
         code=1,
         says=("199 nodes", "--mem, or fewer nodes"),
     ),
@@ -23,6 +36,31 @@ CASES = [
         "unshare --net $xc start --net=userspace",
         code=1,
         says=("loopback of this network namespace is down: ip link set lo up",),
+    ),
+    Case(
+        "a LAN with the addresses of net 1",
+        "unshare --net sh -c 'ip link add lan0 type bridge && ip address add 192.168.1.7/24 dev lan0 && "
+        "ip link set lan0 up && $xc doctor' | grep surroundings",
+        shows=("192.168.1.0/24 (lan0) has addresses of net 1",),
+    ),
+    Case(
+        "sysctls that cannot be written, as in Docker",
+        "unshare --mount sh -c 'mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && "
+        "$xc doctor' | grep '^ok *net '",
+        shows=("userspace: no bridges: ", "Read-only file system"),
+    ),
+    Case(
+        "a program for NICs that nobody uses, and that is none",
+        "$xc start --net=userspace --net-setup=/nope",
+        code=1,
+        says=("'/nope' is no program",),
+    ),
+    Case(
+        "certificates that a variable names, and that are not there",
+        "REQUESTS_CA_BUNDLE=/nope $xc ovl:s",
+        code=1,
+        says=("REQUESTS_CA_BUNDLE: there is no /nope",),
+        prepare=_fetching,
     ),
     Case(
         "an MTU in a superscript",
