@@ -16,6 +16,9 @@ from tasks.base.errors import UserError
 
 SMALL = 64 << 20  # bytes; no state file of ours has as many
 
+# What a file system says that cannot do something, or not together with another one.
+UNABLE = (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL, errno.ETXTBSY)
+
 
 @contextlib.contextmanager
 def atomic(path: Path, *, directory: bool = False) -> Iterator[Path]:
@@ -119,7 +122,7 @@ def keep(path: Path, link: Path) -> None:
         os.link(path, link)
     except OSError:
         with atomic(link) as temp:
-            shutil.copyfile(path, temp)
+            copy_sparse(path, temp)
 
 
 def remove(path: Path) -> None:
@@ -159,13 +162,26 @@ def copy_sparse(source: Path, target: Path) -> None:
         while at < size:
             try:
                 at = os.lseek(old.fileno(), at, os.SEEK_DATA)
+                end = os.lseek(old.fileno(), at, os.SEEK_HOLE)
             except OSError as error:
                 if error.errno == errno.ENXIO:  # a hole to the end
                     return
-                raise
-            end = os.lseek(old.fileno(), at, os.SEEK_HOLE)
+                if error.errno not in UNABLE:
+                    raise
+                end = size
             while at < end:
-                at += os.copy_file_range(old.fileno(), new.fileno(), end - at, at, at)
+                at += _copied(old.fileno(), new.fileno(), at, end) or end - at  # it became shorter
+
+
+def _copied(old: int, new: int, at: int, end: int) -> int:
+    """How many bytes were copied, by the kernel if these file systems let it; 0 at the end of the file."""
+    try:
+        return os.copy_file_range(old, new, end - at, at, at)
+    except OSError as error:
+        if error.errno not in UNABLE:
+            raise
+    data = os.pread(old, min(end - at, 1 << 20), at)
+    return os.pwrite(new, data, at) if data else 0
 
 
 def sha256(path: Path) -> str:

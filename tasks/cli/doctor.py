@@ -6,15 +6,15 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tasks.base import files, output, proc, progress
+from tasks.base import files, limits, output, proc, progress
 from tasks.base.errors import UsageError, UserError
 from tasks.build.kernel import kbuild
 from tasks.build.release import shipped
 from tasks.project.project import Does, Project
 from tasks.run.cluster import leftovers
-from tasks.run.net import host_support, obstacles, selection
+from tasks.run.net import host_support, obstacles, selection, surroundings
 from tasks.run.net.protocol import Ports
-from tasks.run.node import accel, qemu
+from tasks.run.node import accel
 from tasks.run.running.cluster import Running
 
 FOR_START = (
@@ -100,6 +100,7 @@ def findings(project: Project) -> list[Finding]:
     rows += [
         _accel(project),
         *_nets(project),
+        _processors(),
         _memory(),
         _disk(project.workspace.root),
         *_definitions(project),
@@ -153,12 +154,22 @@ def _nets(project: Project) -> list[Finding]:
         Finding("net bridge", "optional" if missing else "ok", bridges),
         Finding("net custom", "ok" if script and not custom else "optional", custom or script),
         Finding("net", "ok", f"{name}: {why}"),
+        *(
+            Finding("surroundings", "optional", line)
+            for line in surroundings.warnings(project.settings.nodes(), name)
+        ),
     ]
 
 
 def _memory() -> Finding:
-    free = qemu.available_memory()
-    return Finding("memory", "ok" if free > 512 else "missing", f"{free} MiB free")
+    memory = limits.memory()
+    text = f"{memory.free} MiB free" + ("" if memory.of == "the host" else f" in {memory.of}")
+    return Finding("memory", "ok" if memory.free > 512 else "missing", text)
+
+
+def _processors() -> Finding:
+    mine, all_ = limits.processors(), os.cpu_count() or 1
+    return Finding("processors", "ok", f"{mine}" + (f" of the host's {all_}" if mine < all_ else ""))
 
 
 def _disk(root: Path) -> Finding:

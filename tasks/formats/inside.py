@@ -8,11 +8,13 @@ name that must not be a link, so a link that appears in the meantime leads nowhe
 import contextlib
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from tasks.base import files
 from tasks.base.errors import UserError
 from tasks.formats import descent
 
@@ -80,7 +82,7 @@ class Root:
             if self._is(path, info):
                 return
             with self._free(path) as (folder, name):
-                os.link(old, name, src_dir_fd=old_folder, dst_dir_fd=folder, follow_symlinks=False)
+                _link(old_folder, old, folder, name)
 
     def fifo(self, path: str, mode: int) -> None:
         """A named pipe instead of what was there."""
@@ -209,3 +211,19 @@ def _removed(folder: int, name: str, empty: bool) -> bool:
             raise
         return False
     return True
+
+
+def _link(old_folder: int, old: str, folder: int, name: str) -> None:
+    """A hard link, or a copy of the file where the file system has none."""
+    try:
+        os.link(old, name, src_dir_fd=old_folder, dst_dir_fd=folder, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (*files.UNABLE, errno.EMLINK):
+            raise
+        with open(os.open(old, READ, dir_fd=old_folder), "rb") as original:
+            mode = os.fstat(original.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise
+            with open(os.open(name, WRITE, 0o600, dir_fd=folder), "wb") as copy:
+                shutil.copyfileobj(original, copy)
+                os.fchmod(copy.fileno(), stat.S_IMODE(mode))

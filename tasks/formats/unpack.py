@@ -6,7 +6,6 @@ the directory. Device nodes need root, so they are returned as values.
 
 import gzip
 import lzma
-import os
 import re
 import subprocess
 import tarfile
@@ -17,7 +16,7 @@ from fnmatch import translate
 from pathlib import Path
 from typing import IO
 
-from tasks.base import proc
+from tasks.base import limits, proc
 from tasks.base.errors import UserError
 from tasks.formats import holes, inside
 
@@ -41,7 +40,7 @@ def debs(paths: Iterable[str | Path], into: Path, drop: Iterable[str] = ()) -> N
     """
     globs = [translate(path.strip("/")).removesuffix(r"\Z") for path in (*DOCS, *drop)]
     dropped = re.compile("|".join(rf"(?:{glob})(?:/|\Z)" for glob in globs))
-    with inside.Root(into) as root, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with inside.Root(into) as root, ThreadPoolExecutor(limits.processors()) as pool:
         for _ in pool.map(lambda deb: _deb(deb, root, dropped), paths):
             pass
 

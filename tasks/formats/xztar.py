@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tasks.base import proc
+from tasks.base import limits, proc
 from tasks.base.errors import CommandError
 
 BLOCK = 16 << 20  # bytes of input in a block; part of what decides the bytes, as PRESET is
@@ -46,7 +46,7 @@ def compressed(out: Path) -> Iterator[IO[bytes]]:
     Raises OSError when the disk is full, CommandError when xz fails for another reason.
     """
     # With one thread xz would leave the lengths of blocks out, and the bytes would be others.
-    threads = max(2, os.cpu_count() or 1)
+    threads = max(2, limits.processors())
     command = ["xz", "--stdout", f"-{PRESET}", f"--block-size={BLOCK}", f"--threads={threads}"]
     with out.open("wb") as file:
         process = proc.filter(command, stdout=file)

@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -303,3 +304,56 @@ def test_two_forget_the_same(tmp_path: Path) -> None:
 
     files.forget_old(tmp_path, 0, 50, counts)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """A directory on another file system."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        if os.stat(folder).st_dev == tmp_path.stat().st_dev:
+            pytest.skip("/dev/shm is the file system of the tests")
+        yield Path(folder)
+
+
+def test_a_copy_on_another_file_system(tmp_path: Path, elsewhere: Path) -> None:
+    """The kernel copies nothing between some, and holes stay holes all the same."""
+    source = tmp_path / "source"
+    with source.open("wb") as file:
+        file.write(b"begin")
+        file.seek(8 << 20)
+        file.write(b"middle" * 1000)
+        file.truncate(16 << 20)
+    files.copy_sparse(source, elsewhere / "copy")
+    assert (elsewhere / "copy").read_bytes() == source.read_bytes()
+    assert (elsewhere / "copy").stat().st_blocks < 1000
+    files.keep(source, elsewhere / "second")
+    assert files.sha256(elsewhere / "second") == files.sha256(source)
+    assert (elsewhere / "second").stat().st_blocks < 1000
+
+
+UNABLE = """import errno, os, sys
+from pathlib import Path
+from tasks.base import files
+from tasks.formats import inside
+
+def refuse(*words, **options):
+    raise OSError(getattr(errno, sys.argv[1]), "not here")
+
+os.copy_file_range = os.link = refuse
+folder = Path(sys.argv[2])
+(folder / "a").write_bytes(b"content" * 1000)
+files.copy_sparse(folder / "a", folder / "b")
+files.keep(folder / "a", folder / "c")
+with inside.Root(folder) as root:
+    root.hard_link("d", "a")
+assert len({(folder / name).read_bytes() for name in "abcd"}) == 1
+"""
+
+
+@pytest.mark.parametrize("reason", ["EXDEV", "ENOSYS", "EOPNOTSUPP", "EPERM"])
+def test_a_file_system_that_can_do_little(tmp_path: Path, reason: str) -> None:
+    """The system calls are refused in a process of its own, as some file systems and sandboxes do."""
+    words = [sys.executable, "-c", UNABLE, reason, str(tmp_path)]
+    env = {**os.environ, "PYTHONPATH": str(Path(files.__file__).parents[2])}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

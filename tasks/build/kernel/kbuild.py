@@ -3,14 +3,13 @@
 The source and object trees are kept, so that a changed fragment compiles only what it touches.
 """
 
-import os
 import re
 import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tasks.base import files, proc
+from tasks.base import files, limits, proc
 from tasks.base.errors import UserError
 from tasks.base.progress import Bar
 from tasks.build.kernel import kconfig
@@ -90,7 +89,7 @@ class Tree:
             self.make(
                 ["bzImage", "modules"],
                 on_line=lambda line: bar.add(1) if line.startswith("  ") else None,
-                jobs=os.cpu_count() or 1,
+                jobs=limits.processors(),
             )
 
     def version(self) -> str:

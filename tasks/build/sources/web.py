@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit
 from tasks.base.errors import UserError
 from tasks.base.patience import LATER, GivenUp, Patience
 from tasks.base.progress import amount
-from tasks.build.sources import network_faults
+from tasks.build.sources import network_faults, trust
 from tasks.build.sources.network_faults import Fault
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def timeouts(seconds: float) -> tuple[float, float]:
 def session(*, loose: bool = False) -> "Session":
     """A session that never goes from https to http, or to no server at all, unless it is a `loose` one."""
     import requests
+
+    trust.settle()
 
     class Bounded(requests.Session):
         def get_redirect_target(self, reply: Any) -> str | None:

@@ -7,18 +7,21 @@ refused, while the predecessor still runs; `late` what only shows when its ports
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.base import proc, process_facts
+from tasks.base import proc, process_facts, progress
 from tasks.base.errors import UsageError, UserError
 from tasks.base.paths import ClusterDir, Workspace
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.run.cluster.plan import Plan, Predecessor, held, predecessor
-from tasks.run.net import selection
+from tasks.run.net import selection, surroundings
 from tasks.run.net.protocol import NetBackend
-from tasks.run.node import accel, boot, qemu
-from tasks.run.node.protocol import NodeBackend
+from tasks.run.node import accel, boot, golden, qemu, qemu_trial
+from tasks.run.node.protocol import Boot, NodeBackend
+from tasks.run.node.qemu_options import usual_machine
 from tasks.run.running import ports, state
 from tasks.run.services import dns
+
+LONGEST_CMDLINE = 2047  # characters: COMMAND_LINE_SIZE of x86
 
 
 def before_builds(
@@ -34,9 +37,12 @@ def before_builds(
     _check_place(directory)
     own = ports.choose(settings, workspace)
     nodes = nodes or settings.nodes()
+    _warn(settings, nodes)
     replaced = None if adds else predecessor(directory)
     problems = _machines(qemu.BACKEND, settings, nodes, replaced)
     problems += selection.of(settings).preflight(nodes, own, held(replaced, own))
+    problems += selection.unused(settings)
+    problems += _early_options(settings, workspace, nodes, replaced)
     kernel = boot.kernel(settings, workspace)
     _refuse(problems + dns.preflight(settings, workspace) + _accel(settings, workspace, kernel))
 
@@ -51,12 +57,47 @@ def early(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
     problems += boot.missing(plan.settings, plan.workspace, plan.boot)
     problems += _accel(plan.settings, plan.workspace, plan.boot.kernel)
     problems += plan.checkpoint.damage() if plan.checkpoint else []
+    problems += _options(plan.boot, plan.settings, plan.nodes, plan.predecessor)
     _refuse(problems)
+
+
+def _early_options(
+    settings: Settings, workspace: Workspace, nodes: Sequence[Node], predecessor: Predecessor | None
+) -> list[str]:
+    """As `_options`, if what nodes are started from is there from an earlier build."""
+    if not settings.kvm_opt and not settings.append and not settings.per_node and usual_machine(settings):
+        return []
+    try:
+        plain, _ = golden.ordinary(settings, workspace)
+    except UserError:
+        return []
+    return _options(plain, settings, nodes, predecessor)
+
+
+def _options(
+    plain: Boot, settings: Settings, nodes: Sequence[Node], predecessor: Predecessor | None
+) -> list[str]:
+    """What only the kernel or QEMU can say of options that the user sets for them."""
+    problems = qemu_trial.complaints(plain, settings, nodes[0], replaces=predecessor is not None)
+    lengths = {each.name: len(qemu.cmdline(plain, each)) for each in nodes}
+    longest = max(lengths, key=lambda name: lengths[name])
+    if lengths[longest] > LONGEST_CMDLINE:
+        text = f"the kernel command line of {longest} has {lengths[longest]} characters"
+        problems.append(f"{text}, and the kernel reads {LONGEST_CMDLINE}: use a shorter --append")
+    return problems
 
 
 def late(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
     """Look again at ports and memory, now that the predecessor has ended."""
     _refuse(machines.preflight(plan.settings, plan.nodes) + list(nets.preflight(plan.nodes, plan.ports)))
+
+
+def _warn(settings: Settings, nodes: Sequence[Node]) -> None:
+    """Say what hinders nobody from starting."""
+    for line in surroundings.warnings(nodes, settings.net):
+        progress.say(f"warning: {line}")
+    if settings.net_setup and settings.net != "custom":
+        progress.say(f"net_setup is not used with net={settings.net}: {settings.net_setup}")
 
 
 def _check_words(settings: Settings) -> None:

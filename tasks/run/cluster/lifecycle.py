@@ -94,9 +94,14 @@ def _windows(project: Project) -> None:
     """A console window for each node, where there is a display."""
     if not os.environ.get("DISPLAY") or not proc.find("xterm"):
         return
+    windows = []
     for each in project.settings.nodes():
         own = project.workspace.cluster(project.settings.name).node(each.number)
-        reach.window(own, each.name, reach.console_command(own, terminal=True), COLOUR[each.role])
+        command = reach.console_command(own, terminal=True)
+        windows.append((own, reach.window(own, each.name, command, COLOUR[each.role])))
+    reason = reach.without_windows(windows)
+    if reason:
+        progress.say(f"warning: {reason}; `xc console N` shows a console, --xterm=no opens no windows")
 
 
 def _scaleout(project: Project) -> None:

@@ -4,10 +4,10 @@
 reads nothing, writes nothing and says nothing.
 """
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from tasks.base import limits
 from tasks.base.paths import ClusterDir, Workspace
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
@@ -87,7 +87,7 @@ def survey(settings: Settings, workspace: Workspace) -> Survey:
         accel.why,
         ports.choose(settings, workspace),
         predecessor(workspace.cluster(settings.name)),
-        os.cpu_count() or 1,
+        limits.processors(),
     )
 
 

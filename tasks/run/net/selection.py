@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tasks.base.errors import UsageError, unknown
 from tasks.definitions.settings import Settings
 from tasks.run.net import bridge, custom, host_support, obstacles, userspace
-from tasks.run.net.protocol import NetBackend
+from tasks.run.net.protocol import NetBackend, Ports
 
 _OWN: Mapping[str, NetBackend] = {"userspace": userspace.BACKEND, "bridge": bridge.BACKEND}
 BACKENDS = (*_OWN, "custom")
@@ -40,6 +40,13 @@ def _best() -> tuple[str, str]:
     if missing:
         return "userspace", f"no bridges: {missing[0].partition(': apt-get')[0]}"
     return "bridge", str(host_support.choice())
+
+
+def unused(settings: Settings) -> list[str]:
+    """What is wrong with a `net_setup` that the backend of these settings does not use."""
+    if not settings.net_setup or settings.net == "custom":
+        return []
+    return custom.Custom(settings.net_setup).preflight((), Ports(0, None))
 
 
 def decided(settings: Settings) -> Settings:

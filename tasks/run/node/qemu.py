@@ -6,19 +6,20 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tasks.base import files, helper, proc, records, signals, unix_sockets
-from tasks.base.errors import UserError, nearest
+from tasks.base import files, helper, limits, proc, records, signals, unix_sockets
+from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir
 from tasks.base.records import Mark
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.run.net.protocol import Nic
-from tasks.run.node import nic_options
+from tasks.run.node import nic_options, qemu_options
 from tasks.run.node.nic_options import escaped
 from tasks.run.node.node_state import NodeRecord
 from tasks.run.node.protocol import Boot, NodeRun
 
-QEMU = "qemu-system-x86_64"
+QEMU = qemu_options.QEMU
+OWN = 60  # MiB that QEMU takes for itself, most of it for translated code (docs/performance.md)
 ANSWER = 30  # seconds that a guest waits for its identity
 
 
@@ -196,13 +197,8 @@ class Qemu:
             for program in (QEMU, "qemu-img", "ssh")
             if not proc.find(program)
         ]
-        missing += _wrong_options(settings)
-        memory, free = sum(node.mem for node in nodes), available_memory() + freed
-        if memory // 4 > free:  # guests share the image's pages and rarely touch all they have
-            missing.append(
-                f"{len(nodes)} nodes with {memory} MiB in all, but the host has {free} MiB free: use --mem"
-            )
-        return missing
+        missing += qemu_options.wrong(settings)
+        return missing + _crowding(nodes, freed)
 
     @signals.whole
     def start(self, boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir) -> NodeRun:
@@ -229,25 +225,15 @@ class Qemu:
         return records.process(directory.state)
 
 
-def _wrong_options(settings: Settings) -> list[str]:
-    """Settings that QEMU would end with at once."""
-    try:
-        shlex.split(settings.kvm_opt)
-    except ValueError as error:
-        return [f"kvm_opt cannot be split into words: {error}: {settings.kvm_opt}"]
-    return _wrong_machine(settings.machine)
-
-
-def _wrong_machine(machine: str) -> list[str]:
-    """Whether QEMU has this type of machine; it is asked for others than the usual one only."""
-    if machine == Settings.model_fields["machine"].default or not proc.find(QEMU):
+def _crowding(nodes: Sequence[Node], freed: int) -> list[str]:
+    """Whether nodes take more memory than there is. Guests rarely touch all that they have."""
+    needed, memory = sum(OWN + node.mem // 2 for node in nodes), limits.memory()
+    free = memory.free + freed
+    if needed <= free:
         return []
-    kind, *_ = machine.split(",")
-    lines = proc.output([QEMU, "-machine", "help"]).decode().splitlines()[1:]
-    kinds = [words[0] for line in lines if (words := line.split())]
-    meant = "".join(f"; did you mean '{near}'?" for near in nearest(kind, kinds)[:1])
-    lists = f"`{QEMU} -machine help` lists them"
-    return [] if kind in kinds else [f"machine: QEMU has no type '{kind}', {lists}{meant}"]
+    configured = sum(node.mem for node in nodes)
+    take = f"{len(nodes)} nodes with {configured} MiB in all take about {needed} MiB"
+    return [f"{take}, but {memory.of} has {free} MiB free: use --mem, or fewer nodes"]
 
 
 def make_disk(image: Path, disk: Path, folder: Path) -> None:
@@ -267,14 +253,6 @@ def program() -> tuple[int, int]:
     """Size and time of QEMU itself: what changes when it does."""
     info = Path(proc.need(QEMU)).stat()
     return info.st_size, info.st_mtime_ns
-
-
-def available_memory() -> int:
-    """MiB that the host can give without swapping (MemAvailable)."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) // 1024
-    return shutil.disk_usage("/dev/shm").total >> 20
 
 
 BACKEND = Qemu()

@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.base import helper, proc, records, signals, unix_sockets
+from tasks.base import helper, proc, progress, records, signals, unix_sockets
 from tasks.base.errors import UsageError, UserError
 from tasks.base.node_names import node_name, number_of
 from tasks.base.paths import NodeDir, Workspace
@@ -15,6 +17,9 @@ from tasks.project.project import Does, Project
 from tasks.run.node import identity
 from tasks.run.running import ssh_words
 from tasks.run.running.cluster import Running
+
+XTERM_LOG = "xterm.log"
+OPENS = 0.5  # seconds in which an xterm has found out that it cannot
 
 
 def ssh_options(workspace: Workspace, cluster: str, number: int) -> list[str]:
@@ -97,7 +102,11 @@ def _vm(project: Project) -> None:
     if not os.environ.get("DISPLAY") or not proc.find("xterm"):
         become(command)
     own = project.workspace.cluster(project.settings.name).node(number)
-    window(own, node_name(number), command, "#ffffff")
+    process = window(own, node_name(number), command, "#ffffff")
+    reason = without_windows([(own, process)])
+    if reason:
+        progress.say(f"warning: {reason}; the login is here instead")
+        become(command)
 
 
 def _console(project: Project) -> None:
@@ -116,12 +125,24 @@ def console_command(own: NodeDir, *, terminal: bool) -> list[str]:
 
 
 @signals.whole
-def window(own: NodeDir, title: str, command: Sequence[str], colour: str) -> None:
+def window(own: NodeDir, title: str, command: Sequence[str], colour: str) -> "subprocess.Popen[bytes]":
     """Open an xterm that lives until `stop`, or until it is closed."""
     state = own.root / f"{title}-{os.getpid()}-{os.urandom(3).hex()}.window"
     argv = ["xterm", "-T", title, "-bg", colour, "-fg", "black", "-e", *command]
-    process = proc.spawn(argv, own.root / "xterm.log", env=helper.environment(own.root.parent))
+    process = proc.spawn(argv, own.root / XTERM_LOG, env=helper.environment(own.root.parent))
     records.write(state, ProcessRecord.at(Mark.of(process.pid)))
+    return process
+
+
+def without_windows(windows: Sequence[tuple[NodeDir, "subprocess.Popen[bytes]"]]) -> str | None:
+    """Why windows did not open, if one of them did not: its display is gone, or does not let us in."""
+    until = time.monotonic() + OPENS
+    while time.monotonic() < until:
+        for own, process in windows:
+            if process.poll():  # one that was closed ends with 0
+                return f"no window on DISPLAY={os.environ['DISPLAY']}: {helper.end_of(own.root / XTERM_LOG)}"
+        time.sleep(0.02)
+    return None
 
 
 def _logs(project: Project) -> None:

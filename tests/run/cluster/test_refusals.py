@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.base import files, proc
+from tasks.base import files, limits, process_facts
 from tasks.base.checkpoint_paths import CheckpointDir
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
@@ -174,26 +174,26 @@ def test_more_nodes_than_ports(workspace: Workspace, machines: Machines, ports: 
 
 
 def test_the_memory_of_the_old_cluster_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(qemu, "available_memory", lambda: 10)
+    monkeypatch.setattr(limits, "memory", lambda: limits.Memory(10, "the host"))
     nodes = Settings(nvm=4, nrouters=0).nodes()
     assert any("10 MiB free" in line for line in qemu.BACKEND.preflight(SETTINGS, nodes))
-    assert not any("MiB" in line for line in qemu.BACKEND.preflight(SETTINGS, nodes, 118))
+    assert not any("MiB" in line for line in qemu.BACKEND.preflight(SETTINGS, nodes, 486))
 
 
 def test_memory_that_the_old_cluster_gives_back(
     workspace: Workspace, old: Sleepers, nets: Nets, monkeypatch: pytest.MonkeyPatch, fakes: Fakes
 ) -> None:
-    """Two nodes of 128 MiB are thought to take 64 MiB; 10 are free, and each of the old ones holds 30."""
+    """Two nodes of 128 MiB are thought to take 248 MiB; 10 are free, and each of the old ones holds 120."""
     for name in ("qemu-system-x86_64", "qemu-img", "ssh"):
         fakes.program(name)
     old.cluster(workspace, SETTINGS)
-    monkeypatch.setattr(qemu, "available_memory", lambda: 10)
-    monkeypatch.setattr(proc, "real_memory", lambda pid: 30 << 10)
+    monkeypatch.setattr(limits, "memory", lambda: limits.Memory(10, "the host"))
+    monkeypatch.setattr(process_facts, "real_memory", lambda pid: 120 << 10)
     checks.early(planned(workspace), qemu.BACKEND, nets)
-    with pytest.raises(UserError, match="256 MiB in all, but the host has 10 MiB free"):
+    with pytest.raises(UserError, match="256 MiB in all take about 248 MiB, but the host has 10 MiB free"):
         checks.late(planned(workspace), qemu.BACKEND, nets)
-    monkeypatch.setattr(proc, "real_memory", lambda pid: 20 << 10)
-    with pytest.raises(UserError, match="256 MiB in all, but the host has 50 MiB free"):
+    monkeypatch.setattr(process_facts, "real_memory", lambda pid: 110 << 10)
+    with pytest.raises(UserError, match="256 MiB in all take about 248 MiB, but the host has 230 MiB free"):
         checks.early(planned(workspace), qemu.BACKEND, nets)
 
 

@@ -59,6 +59,8 @@ def running(place: Place, old: Sleepers) -> Iterator[Place]:
         (["--wait=ready"], 2, "needs a cluster with Kubernetes"),
         (["--net=custom", "--net-setup=/not/there"], 1, "'/not/there' is no program"),
         (["--net=custom"], 1, "--net-setup=PROGRAM"),
+        (["--net-setup=/not/there"], 1, "'/not/there' is no program"),
+        (["--net-setup=/etc/passwd"], 1, "'/etc/passwd' is no program"),
         (["--kvm-opt='"], 1, "kvm_opt cannot be split"),
         (["--mem=65536", "--nvm=200"], 1, "use --mem"),
         (["--topology=not-there"], 2, "unknown topology 'not-there'"),
