@@ -23,10 +23,10 @@ Process = subprocess.Popen[bytes]
 
 # The Debian package of each program that we call; messages of `doctor` and `need` name it.
 DEBIAN_PACKAGE = {
-    "apt-config": "apt", "apt-get": "apt", "bc": "bc", "bison": "bison",
+    "apt-config": "apt", "apt-get": "apt", "bc": "bc", "bison": "bison", "bzip2": "bzip2",
     "debugfs": "e2fsprogs", "depmod": "kmod", "dnsmasq": "dnsmasq-base", "dot": "graphviz",
     "dpkg-deb": "dpkg", "flex": "flex", "gcc": "gcc", "git": "git", "go": "golang-go", "gzip": "gzip",
-    "ip": "iproute2", "make": "make", "mke2fs": "e2fsprogs",
+    "ip": "iproute2", "lz4": "lz4", "lzip": "lzip", "make": "make", "mke2fs": "e2fsprogs",
     "nft": "nftables", "nsenter": "util-linux", "openssl": "openssl", "pasta": "passt",
     "qemu-img": "qemu-utils", "qemu-system-x86_64": "qemu-system-x86", "scp": "openssh-client",
     "setpriv": "util-linux", "slirp4netns": "slirp4netns", "socat": "socat", "sqfstar": "squashfs-tools",
