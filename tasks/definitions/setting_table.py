@@ -12,7 +12,7 @@ ROWS: tuple[Row, ...] = (
     ('nets_vm', '0,1', 'nets of a cluster node: eth0 on the first, and so on', ()),  # noqa: E501
     ('nets_router', '0,1,2', 'nets of a router', ()),  # noqa: E501
     ('nets_tester', '0,2', 'nets of a tester', ()),  # noqa: E501
-    ('mtu', '1500', 'MTU of every net in bytes', ()),  # noqa: E501
+    ('mtu', '1500', 'MTU of every net in bytes, at least 1280 as IPv6 needs', ()),  # noqa: E501
     ('kernel', 'debian', 'kernel/<name>.yaml', ()),  # noqa: E501
     ('image', 'base', 'images/<name>/', ()),  # noqa: E501
     ('k8sver', '', 'version of Kubernetes; default: first in ovl/kubernetes/versions.yaml', ()),  # noqa: E501

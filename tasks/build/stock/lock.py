@@ -39,7 +39,9 @@ def _lock(project: Project) -> None:
     lost = arguments - {word for each in listed for word in each.words}
     if lost:
         named = {word for each in listed if each.kind != "packages" for word in each.words if " " not in word}
-        raise UsageError("lock: " + unknown("input", sorted(lost)[0], {*named, *suites(project)}))
+        raise UsageError(
+            "; ".join(unknown("input", word, {*named, *suites(project)}) for word in sorted(lost))
+        )
     old = lockfile.read(project.site.lock)
     new: dict[str, dict[str, Any]] = {kind: {} for kind in lockfile.KINDS}
     trouble = [text for each in listed for text in _pin(each, old, new, project.words)]

@@ -21,7 +21,7 @@ from tasks.engine import kit
 from tasks.project.project import Project
 from tasks.run.net import selection
 from tasks.run.net.protocol import Ports
-from tasks.run.node import accel, boot, qemu, qmp, snapshot
+from tasks.run.node import accel, boot, nic_options, qemu, qmp, snapshot
 from tasks.run.node.protocol import Boot
 from tasks.run.node.snapshot import Shape
 
@@ -52,7 +52,7 @@ def tasks(project: Project, disks: Iterable[Path]) -> kit.Tasks:
         [project, of_nodes],
         deps=[*deps, *disks, *([Path(program)] if program else [])],
         inputs=inputs,
-        code=(snapshot, boot, qemu, qmp),
+        code=(snapshot, boot, qemu, nic_options, qmp),
     )
     folders = [] if settings.cold else [folder(settings, workspace, shape) for shape in of_nodes]
     yield kit.task("golden", None, recipe, [place / "golden.json" for place in folders], also=folders)
