@@ -130,7 +130,20 @@ def no_disk(name: str, body: Callable[[Bench], bytes], *says: str) -> Case:
     return Case(name, "$xc image:d", 1, says=says, prepare=disk(body), env=ENV)
 
 
+def saved(*names: str) -> Callable[[Bench], None]:
+    """A tar with files of these names."""
+    return lambda bench: bench.write("it.tar", tar(*((name, "{}") for name in names))) and None
+
+
+def no_content(name: str, kind: str, *names: str) -> Case:
+    """A row: an archive of images is no layer of one."""
+    line = "$xc images mkimage --tag=x:1 it.tar"
+    return Case(name, line, 1, says=(f"it.tar is {kind}", "skopeo copy"), prepare=saved(*names), env=ENV)
+
+
 CASES = [
+    no_content("an OCI archive as content", "an OCI archive", "oci-layout", "index.json", "blobs/sha256/0"),
+    no_content("a docker archive as content", "an archive of `docker save`", "manifest.json", "0/layer.tar"),
     refuses("an image for another processor", serving(other), "for linux/amd64, only for: linux/arm64"),
     pulls("an index in an index, without platforms", serving(nested)),
     refuses("a digest that is no sha256", serving(of_sha512), "sha512 is not supported"),
