@@ -132,7 +132,11 @@ def no_disk(name: str, body: Callable[[Bench], bytes], *says: str) -> Case:
 
 def saved(*names: str) -> Callable[[Bench], None]:
     """A tar with files of these names."""
-    return lambda bench: bench.write("it.tar", tar(*((name, "{}") for name in names))) and None
+
+    def prepare(bench: Bench) -> None:
+        bench.write("it.tar", tar(*((name, "{}") for name in names)))
+
+    return prepare
 
 
 def no_content(name: str, kind: str, *names: str) -> Case:
