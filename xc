@@ -196,10 +196,25 @@ install_wheels() {
 	set -- install --quiet --disable-pip-version-check --requirement "$1"
 	pip=$(bundled_pip)
 	if [ -z "$pip" ]; then
-		interruptible "$venv/bin/python" -m pip "$@" >&2
+		bounded "$venv/bin/python" -m pip "$@" >&2
 	elif ! interruptible "$venv/bin/python" "$pip" "$@" pip --no-index --find-links "$wheels" >/dev/null 2>&1; then
-		interruptible "$venv/bin/python" "$pip" "$@" pip --find-links "$wheels" >&2
+		bounded "$venv/bin/python" "$pip" "$@" pip --find-links "$wheels" >&2
 	fi
+}
+
+# bounded COMMAND: told after 3 s, and ended when it takes too long: pip waits as long as a server says.
+bounded() {
+	(
+		sleep 3 &
+		trap 'kill $!; exit' TERM
+		wait $!
+		said "waiting for the index of Python packages; given up after ${XCLUSTER_SETUP_TIMEOUT:-900} s"
+	) &
+	note=$!
+	status=0
+	interruptible timeout "${XCLUSTER_SETUP_TIMEOUT:-900}" "$@" || status=$?
+	kill "$note" 2>/dev/null || :
+	return "$status"
 }
 
 # The packages in .venv of which every file is there, a line each; it fails if there are others.

@@ -15,15 +15,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from subprocess import Popen
 
-from tasks.base.patience import LEAST, LOOK, GivenUp, Patience
+from tasks.base.errors import CommandError
+from tasks.base.patience import LATER, LEAST, LOOK, GivenUp, Patience
 
 BUSY = 0.1  # of a processor; a program that computes is not waiting
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def watched(process: Popen[bytes], wait: Patience) -> Iterator[None]:
-    """End the program, and raise GivenUp, when `wait` is over. Its session has to be its own."""
+def watched(process: Popen[bytes], wait: Patience, program: str) -> Iterator[None]:
+    """End the program, and raise CommandError, when `wait` is over. Its session has to be its own."""
     over = threading.Event()
     ended: list[str] = []
     thread = threading.Thread(target=_watch, args=[process, wait, over, ended], daemon=True)
@@ -35,7 +36,7 @@ def watched(process: Popen[bytes], wait: Patience) -> Iterator[None]:
             over.set()
             thread.join()
     if ended:
-        raise GivenUp(ended[0])
+        raise CommandError(f"{program} was ended: {ended[0]}", LATER)
 
 
 def _watch(process: Popen[bytes], wait: Patience, over: threading.Event, ended: list[str]) -> None:

@@ -5,7 +5,6 @@ import contextlib
 import os
 import select
 import shlex
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -15,6 +14,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 from tasks.base import environment, progress, signals
 from tasks.base.errors import CommandError, UserError
+from tasks.base.programs import DEBIAN_PACKAGE as DEBIAN_PACKAGE
+from tasks.base.programs import INSTALL as INSTALL
+from tasks.base.programs import find as find
+from tasks.base.programs import need as need
 
 if TYPE_CHECKING:
     from tasks.base.patience import Patience
@@ -22,20 +25,6 @@ if TYPE_CHECKING:
 Argv = Sequence[str | os.PathLike[str]]
 Process = subprocess.Popen[bytes]
 
-# The Debian package of each program that we call; messages of `doctor` and `need` name it.
-DEBIAN_PACKAGE = {
-    "apt-config": "apt", "apt-get": "apt", "bc": "bc", "bison": "bison",
-    "debugfs": "e2fsprogs", "depmod": "kmod", "dnsmasq": "dnsmasq-base", "dot": "graphviz",
-    "dpkg-deb": "dpkg", "flex": "flex", "gcc": "gcc", "git": "git", "go": "golang-go", "gzip": "gzip",
-    "ip": "iproute2", "make": "make", "mke2fs": "e2fsprogs",
-    "nft": "nftables", "nsenter": "util-linux", "openssl": "openssl", "pasta": "passt",
-    "qemu-img": "qemu-utils", "qemu-system-x86_64": "qemu-system-x86", "scp": "openssh-client",
-    "setpriv": "util-linux", "slirp4netns": "slirp4netns", "socat": "socat", "sqfstar": "squashfs-tools",
-    "ssh": "openssh-client", "ssh-keygen": "openssh-client", "tar": "tar", "unshare": "util-linux",
-    "xterm": "xterm", "xz": "xz-utils", "zstd": "zstd",
-}  # fmt: skip
-
-INSTALL = "apt-get install --no-install-recommends"
 UMASK = 0o022  # of programs that build: it must not depend on who builds
 # Put before a command: the command then ends when the thread that started it ends, even if that is killed.
 MORTAL = ("setpriv", "--pdeathsig", "KILL")
@@ -50,20 +39,6 @@ signals.whole(subprocess.Popen.__init__)
 def quoted(argv: Argv) -> str:
     """The command in a form that can be pasted into a shell."""
     return shlex.join(str(word) for word in argv)
-
-
-def find(program: str) -> str | None:
-    """The path of `program`, or None. /usr/sbin and /sbin are searched even if they are not in PATH."""
-    return shutil.which(program, path=f"{environment.path()}:{environment.SYSTEM}")
-
-
-def need(program: str) -> str:
-    """The path of `program`. Raises a UserError that names the Debian package with it if it is missing."""
-    path = find(program)
-    if path is None:
-        package = DEBIAN_PACKAGE.get(program, program)
-        raise UserError(f"the program '{program}' is missing", f"{INSTALL} {package}")
-    return path
 
 
 def run(  # noqa: PLR0913  each is one of subprocess's, by keyword
@@ -135,19 +110,15 @@ def output(
     return data
 
 
-@contextlib.contextmanager
-def _watched(process: Process, wait: "Patience | None", command: list[str]) -> Iterator[None]:
+def _watched(
+    process: Process, wait: "Patience | None", command: list[str]
+) -> contextlib.AbstractContextManager[None]:
     """End a program that downloads, and moves next to nothing."""
     if wait is None:
-        yield
-        return
-    from tasks.base import bounded, patience
+        return contextlib.nullcontext()
+    from tasks.base import bounded
 
-    try:
-        with bounded.watched(process, wait):
-            yield
-    except patience.GivenUp as error:
-        raise CommandError(f"{Path(command[0]).name} was ended: {error}", patience.LATER) from None
+    return bounded.watched(process, wait, Path(command[0]).name)
 
 
 @signals.whole

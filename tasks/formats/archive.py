@@ -1,13 +1,12 @@
 """Takes one file out of a tar or zip archive; its path in there never decides where anything is written."""
 
-import lzma
 import shutil
 import tarfile
 import zipfile
-import zlib
 from pathlib import Path
 
 from tasks.base.errors import UserError
+from tasks.formats import compressed
 
 
 def extract(source: Path, member: str, target: Path, what: str) -> None:
@@ -15,14 +14,7 @@ def extract(source: Path, member: str, target: Path, what: str) -> None:
     try:
         names = _from_zip(source, member, target) if zipfile.is_zipfile(source) else None
         names = _from_tar(source, member, target) if names is None else names
-    except (
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        lzma.LZMAError,
-        zlib.error,
-        EOFError,
-        RuntimeError,
-    ) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, RuntimeError, *compressed.DAMAGED) as error:
         raise UserError(f"{what}: this archive is damaged, or neither a tar nor a zip: {error}") from error
     if names:
         raise UserError(f"{what} has no file '{member}'", f"it has: {', '.join(names[:20])}")
@@ -31,7 +23,7 @@ def extract(source: Path, member: str, target: Path, what: str) -> None:
 def _from_tar(source: Path, member: str, target: Path) -> list[str]:
     """Empty when the file was written, else the names in the archive."""
     names = []
-    with tarfile.open(source) as tar:
+    with compressed.opened(source) as plain, tarfile.open(fileobj=plain, mode="r|") as tar:
         for entry in tar:
             content = tar.extractfile(entry) if entry.isreg() and _same(entry.name, member) else None
             if content:

@@ -1,4 +1,4 @@
-"""Unpacks a compressed stream while it comes: xz, zstd and gzip by their programs, on all cores."""
+"""Unpacks a compressed stream while it comes: by the program of each format, on all cores."""
 
 import contextlib
 import fcntl
@@ -12,15 +12,43 @@ from typing import IO
 
 from tasks.base import files, proc
 from tasks.base.errors import UserError
+from tasks.formats import compressed
 
 PIPE = 1 << 20  # bytes that may wait between two programs
+XZ_PROGRAM = ("xz", "--decompress", "--stdout", "--threads=0")
+ZSTD_PROGRAM = ("zstd", "--decompress", "--stdout", "--long=31", "--threads=0")
+LZ4_PROGRAM = ("lz4", "--decompress", "--stdout")
 # How a file of each kind begins, and what unpacks it.
 PROGRAMS = {
-    b"\xfd7zXZ\0": ("xz", "--decompress", "--stdout", "--threads=0"),
-    b"\x28\xb5\x2f\xfd": ("zstd", "--decompress", "--stdout", "--long=31", "--threads=0"),
-    b"\x1f\x8b": ("gzip", "--decompress", "--stdout"),
+    compressed.XZ: XZ_PROGRAM,
+    compressed.GZIP: ("gzip", "--decompress", "--stdout"),
+    b"\x1f\x9d": ("gzip", "--decompress", "--stdout"),  # compress(1), a file .Z
+    b"LZIP": ("lzip", "--decompress", "--stdout"),
+    b"\x04\x22\x4d\x18": LZ4_PROGRAM,
+    b"\x02\x21\x4c\x18": LZ4_PROGRAM,  # as Linux' own
 }
-SNIFF = max(map(len, PROGRAMS))
+BLOCK, EMPTY = b"1AY&SY", b"\x17rE8P\x90"  # what follows BZh and a digit
+SNIFF = 13
+GARBAGE = "trailing garbage ignored"  # a warning of gzip, which ends with 2 then
+
+
+def program(head: bytes) -> tuple[str, ...] | None:
+    """What unpacks a file that begins so; None when it is not compressed."""
+    if compressed.is_zstd(head):
+        return ZSTD_PROGRAM
+    if head.startswith(compressed.BZIP2) and head[4:10] in (BLOCK, EMPTY):
+        return ("bzip2", "--decompress", "--stdout")
+    if head[:1] == b"\x5d" and len(head) >= SNIFF and _is_lzma(head):
+        return XZ_PROGRAM
+    return next((argv for magic, argv in PROGRAMS.items() if head.startswith(magic)), None)
+
+
+def _is_lzma(head: bytes) -> bool:
+    """The old format of xz has no magic: a size of a dictionary, and a size that is one, or unknown."""
+    dictionary, size = int.from_bytes(head[1:5], "little"), int.from_bytes(head[5:13], "little")
+    return dictionary >= 1 << 12 and dictionary.bit_count() <= 2 and (size == 2**64 - 1 or size < 1 << 40)
+
+
 Take = Callable[[IO[bytes]], None]
 
 
@@ -68,8 +96,7 @@ class Unpacker:
             run.kill()
 
     def _begin(self) -> bytes:
-        argv = next((argv for magic, argv in PROGRAMS.items() if self._head.startswith(magic)), None)
-        self._run = _Run(argv, self._take, self._out)
+        self._run = _Run(program(self._head), self._take, self._out)
         head, self._head = self._head, b""
         return head
 
@@ -142,7 +169,7 @@ class _Run:
             raise self._error
         if self._error:
             raise UserError(f"{what}: {self._error.args[0]}", self._error.hint)
-        if code:
+        if code and not (code == 2 and GARBAGE in complaint):
             raise UserError(
                 f"{what} came completely, but it cannot be unpacked: {complaint.strip()}",
                 "the file is damaged at its source: take another version of it",

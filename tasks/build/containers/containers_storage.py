@@ -12,13 +12,16 @@ import re
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tasks.base.errors import UserError
 from tasks.build.containers import layers, oci
+from tasks.formats import compressed
 
 LINK = 26  # characters of a layer's short name: mount options have only a page for all layers
-COMPRESSION = {layers.GZIP: 2, layers.ZSTD[:2]: 4}  # containers/storage's numbers
+COMPRESSION = {compressed.BZIP2: 1, compressed.GZIP: 2, compressed.XZ: 3}  # containers/storage's numbers
+COMPRESSION_ZSTD = 4
 NEVER = "1970-01-01T00:00:00Z"
 
 
@@ -80,8 +83,7 @@ class StorageWriter:
         link = self._entry(f"/overlay/l/{layer.link}", tarfile.SYMTYPE, 0o777)
         link.linkname = f"../{layer.id}/diff"
         self._out.addfile(link)
-        with blob.open("rb") as file:
-            compression = COMPRESSION.get(file.read(2), 0)
+        compression = _compression(blob)
         record = {
             "id": layer.id, "created": NEVER, "compressed-diff-digest": layer.blob.digest,
             "compressed-size": layer.blob.size, "diff-digest": layer.diff_id, "diff-size": size,
@@ -156,6 +158,15 @@ def _chain(layout: oci.Layout, digest: str) -> list[_Layer]:
             number = hashlib.sha256(f"{below.id}+{number}".encode()).hexdigest()
         chain.append(_Layer(number, below, blob, str(diff_id)))
     return chain
+
+
+def _compression(blob: Path) -> int:
+    """How a layer is compressed, as containers/storage counts it; 0: not at all."""
+    with blob.open("rb") as file:
+        head = file.read(6)
+    if compressed.is_zstd(head):
+        return COMPRESSION_ZSTD
+    return next((number for magic, number in COMPRESSION.items() if head.startswith(magic)), 0)
 
 
 def _json(value: Sequence[Mapping[str, Any]]) -> bytes:

@@ -14,7 +14,7 @@ from tasks.build.containers import local_images, oci, pull
 from tasks.build.overlay import ovl
 from tasks.definitions import image_reference, iso_choice
 from tasks.definitions.schema import Overlay
-from tasks.formats import tree
+from tasks.formats import compressed, tree
 from tasks.project import actions
 from tasks.project.project import After, Does, Project, source_date_epoch
 
@@ -193,12 +193,30 @@ def _layer(project: Project, source: str, tar: Path, epoch: int) -> None:
             if not tree.write_tar(root, tar, epoch):
                 raise UserError(f"{path} is empty")
     elif path.is_file() and tarfile.is_tarfile(path):
+        _refuse_saved(path)
         tree.adopt_tar(path, tar, source, epoch)
     else:
         listed = project.definitions.overlays
         raise UserError(
             f"{source} is neither a directory nor a tar. As a name: {unknown('overlay', source, listed)}"
         )
+
+
+def _refuse_saved(path: Path) -> None:
+    """Raise UserError for an image that was saved: as a layer it would be a tree of blobs."""
+    try:
+        with compressed.opened(path) as plain, tarfile.open(fileobj=plain, mode="r|") as tar:
+            names = {entry.name.removeprefix("./") for entry in tar}
+    except (tarfile.TarError, *compressed.DAMAGED):
+        return  # whoever unpacks it can say more
+    for mark, kind in (("oci-layout", "an OCI archive"), ("manifest.json", "an archive of `docker save`")):
+        if mark in names and ("index.json" in names or any(name.endswith("layer.tar") for name in names)):
+            raise UserError(
+                f"{path} is {kind}, and not the content of an image",
+                f"put the image into a registry: xc registry start, then skopeo copy "
+                f"{'oci' if mark == 'oci-layout' else 'docker'}-archive:{path} "
+                "docker://127.0.0.1:5000/NAME:TAG --dest-tls-verify=false",
+            )
 
 
 def _rm(project: Project, names: Sequence[str]) -> None:

@@ -4,32 +4,23 @@ A file that a layer removes is a device 0:0 there, a directory that it replaces 
 read twice, because the marks for both may stand behind what they change.
 """
 
-import gzip
 import hashlib
 import io
-import lzma
 import posixpath
-import sys
 import tarfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from tasks.base.errors import UserError
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from tasks.formats import compressed
 
 REMOVED, OPAQUE = ".wh.", ".wh..wh..opq"
 OPAQUE_MARK = "SCHILY.xattr.trusted.overlay.opaque"
 ATTRIBUTES = ("SCHILY.xattr.user.", "SCHILY.xattr.trusted.", "SCHILY.xattr.security.capability")
-GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 LATEST = 2**32 - 1
-DAMAGED = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zstd.ZstdError)
+DAMAGED = (tarfile.TarError, *compressed.DAMAGED)
 
 
 class _Hashed(io.RawIOBase):
@@ -48,21 +39,10 @@ class _Hashed(io.RawIOBase):
         return data
 
 
-def opened(blob: Path) -> IO[bytes]:
-    """The tar in a layer's blob, uncompressed."""
-    with blob.open("rb") as file:
-        magic = file.read(4)
-    if magic[:2] == GZIP:
-        return gzip.open(blob)  # type: ignore[return-value]
-    if magic == ZSTD:
-        return zstd.open(blob)  # type: ignore[return-value]
-    return blob.open("rb")
-
-
 def check(blob: Path, diff_id: str) -> int:
     """Bytes of the layer's tar; UserError when it is not the one that the image's config names."""
     try:
-        with opened(blob) as source:
+        with compressed.opened(blob) as source:
             hashed = _Hashed(source)
             while hashed.read(1 << 20):
                 pass
@@ -103,7 +83,7 @@ def copy(blob: Path, below: str, out: tarfile.TarFile, epoch: int) -> None:
             there.add(name)
 
         folder("")
-        with opened(blob) as source, tarfile.open(fileobj=source, mode="r|") as tar:
+        with compressed.opened(blob) as source, tarfile.open(fileobj=source, mode="r|") as tar:
             for number, member in enumerate(tar):
                 name = _plain_name(member.name, blob)
                 if seen.last[name] != number:
@@ -119,7 +99,7 @@ def copy(blob: Path, below: str, out: tarfile.TarFile, epoch: int) -> None:
 
 def _survey(blob: Path) -> _Survey:
     seen = _Survey({}, {}, set())
-    with opened(blob) as source, tarfile.open(fileobj=source, mode="r|") as tar:
+    with compressed.opened(blob) as source, tarfile.open(fileobj=source, mode="r|") as tar:
         for number, member in enumerate(tar):
             name = _plain_name(member.name, blob)
             seen.last[name] = number

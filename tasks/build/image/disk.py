@@ -22,7 +22,16 @@ from tasks.project.project import Project
 from tasks.project.site import Site
 
 BLOCK = 1 << 20
-FOREIGN = {b"KDMV": "vmdk", b"vhdxfile": "vhdx", b"conectix": "vpc", b"<<< ": "vdi", b"PK\3\4": "zip"}
+FOREIGN = {
+    b"KDMV": "vmdk", b"COWD": "vmdk", b"# Disk DescriptorFile": "vmdk", b"vhdxfile": "vhdx",
+    b"conectix": "vpc", b"<<< ": "vdi", b"QED\0": "qed",
+    b"WithoutFreeSpace": "parallels", b"WithouFreSpacExt": "parallels",
+}  # fmt: skip
+# Archives that cannot be unpacked while they come, and rare ones.
+ARCHIVES = {
+    b"PK\3\4": "zip", b"PK\5\6": "zip", b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "rar", b"\x89LZO\0": "lzop",
+    b"MSWIM\0\0\0": "wim",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -202,8 +211,9 @@ def _recognise(first: bytes) -> bool:
     other = next((kind for magic, kind in FOREIGN.items() if first.startswith(magic)), None)
     if first[257:262] == b"ustar":
         raise UserError("it is a tar archive", "add the path of the image in it: disk.member")
-    if other == "zip":
-        raise UserError("zip archives are not supported", "compress the image with xz or zstd")
+    packed = next((kind for magic, kind in ARCHIVES.items() if first.startswith(magic)), None)
+    if packed:
+        raise UserError(f"{packed} archives are not supported", "compress the image with xz or zstd")
     if other:
         raise UserError(f"it is a {other} image", f"convert it: qemu-img convert -f {other} -O qcow2 OLD NEW")
     if len(first) < 512:

@@ -130,7 +130,7 @@ def _prepare(archive: Archive) -> None:
     sources = archive.directory / "etc" / "sources.list"
     if not sources.is_file() or archive.mirror:
         lines = (
-            [f"{archive.mirror} {archive.suite} main"]
+            [f"{apt_host.transport(archive.mirror)} {archive.suite} main"]
             if archive.mirror
             else apt_host.host_sources(archive.suite)
         )

@@ -1,10 +1,11 @@
 """What we take from the host's apt: the archives, where no mirror is set, and how the network is reached."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from tasks.base import files, proc
-from tasks.base.errors import UserError
+from tasks.base.errors import UsageError, UserError
 
 # Of the host's apt.conf: proxies, and what https needs. All else would change what we get.
 NETWORK = re.compile(
@@ -13,6 +14,9 @@ NETWORK = re.compile(
     r"|ForceIPv[46]|Send-URI-Encoded) ",
     re.IGNORECASE,
 )
+
+# What a suite can be fetched from; not cdrom:, which would ask for a disc.
+MIRROR = re.compile(r"(?!cdrom:)[a-z][a-z0-9+.-]*:/[^\s\[\]]+", re.IGNORECASE)
 
 
 def environment(config: Path) -> dict[str, str]:
@@ -26,6 +30,26 @@ def environment(config: Path) -> dict[str, str]:
     return {"APT_CONFIG": str(config)}
 
 
+def transport(mirror: str) -> str:
+    """A URL for a line of sources.list. Raises UsageError for what apt would not understand.
+
+    What is on this host already (file:) is copied: apt would leave it where it is, and out of the cache.
+    """
+    if not MIRROR.fullmatch(mirror):
+        raise UsageError(
+            f"mirror: expected the URL of a Debian archive, got '{mirror}'",
+            "such as http://deb.debian.org/debian, file:/srv/debian or mirror+file:/etc/apt/mirrors.txt",
+        )
+    return re.sub(r"^file:(//)?(?=/)", "copy:", mirror)
+
+
+def archives(lines: Iterable[str]) -> dict[str, str]:
+    """Debian's archives by release, from lines of site, release and origin; of several mirrors the first."""
+    rows = [line.split() for line in lines]
+    debian = [row[:2] for row in rows if row[2:] == ["Debian"] and MIRROR.fullmatch(row[0])]
+    return {release: transport(site) for site, release in reversed(debian)}
+
+
 def host_sources(suite: str) -> list[str]:
     """Lines of a sources.list for `suite`, from the archives the host's apt uses; else debootstrap's default.
 
@@ -36,9 +60,9 @@ def host_sources(suite: str) -> list[str]:
         .decode()
         .splitlines()
     )
-    archives = {release: site for site, release, *origin in map(str.split, lines) if origin == ["Debian"]}
-    sites = [site for release, site in archives.items() if "-" not in release]
-    security = [site for release, site in archives.items() if release.endswith("-security")]
+    there = archives(lines)
+    sites = [site for release, site in there.items() if "-" not in release]
+    security = [site for release, site in there.items() if release.endswith("-security")]
     if sites:
         rolling = suite in ("sid", "unstable", "testing", "experimental")
         extra = (

@@ -19,7 +19,9 @@ CARRIED = re.compile(
     r"apt/[a-z][a-z0-9-]*/cache/archives/[A-Za-z0-9._~%+:-]+\.deb|"
     r"go/mod/cache/download/[^\0]+"
 )
-SOURCE = re.compile(r"deb (\[signed-by=[^]\s]+\] )?https?://[^\s]+ [a-z][a-z0-9/-]* main")
+SOURCE = re.compile(
+    r"deb (\[signed-by=[^]\s]+\] )?(https?://|copy:/|mirror\+(https?|file):/)[^\s]+ [a-z][a-z0-9/-]* main"
+)
 SIGNED = re.compile(r"^deb (\[signed-by=[^]]+\] )?")
 CONTENTS = "cache/contents.json"  # in an exported tar, the first: all names
 IDLE = ("lock", "partial", "auxfiles")

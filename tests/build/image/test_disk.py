@@ -47,10 +47,26 @@ def picture() -> bytes:
 RAW = picture()
 
 
+PACKERS = {
+    "bz2": "bzip2 -c",
+    "lz4": "lz4 -q -c",
+    "legacy lz4": "lz4 -q -l -c",
+    "lzma": "xz --format=lzma -0 -c",
+    "gz of two members": "dd bs=1M count=3 iflag=fullblock status=none | gzip -1 -c; gzip -1 -c",
+    "gz with trailing bytes": "gzip -1 -c; echo garbage",
+    "gz with trailing zeros": "gzip -1 -c; head -c 600 /dev/zero",
+    "xz with padding": "xz -0 -c; head -c 8 /dev/zero",
+    "zst with a frame to skip": r"printf '\120\052\115\030\004\0\0\0abcd'; zstd -q -c",
+    "zst with a long window": "zstd -q --ultra --long=31 -1 -c",
+}
+
+
 def packed(how: str, raw: bytes = RAW) -> bytes:
     """The image as somebody would publish it."""
     if how in ("plain", "gz", "xz"):
         return gzip.compress(raw) if how == "gz" else lzma.compress(raw) if how == "xz" else raw
+    if how in PACKERS:
+        return bytes(subprocess.run(["sh", "-c", PACKERS[how]], input=raw, stdout=-1, check=True).stdout)
     if how == "zst":
         return bytes(subprocess.run(["zstd", "-q", "-c"], input=raw, stdout=-1, check=True).stdout)
     return tarred({"disk.raw": raw}, how)
@@ -109,7 +125,7 @@ def left(site: Site) -> list[str]:
     )
 
 
-@pytest.mark.parametrize("how", ["plain", "gz", "xz", "zst", "tar", "tar.xz", "tar.gz"])
+@pytest.mark.parametrize("how", ["plain", "gz", "xz", "zst", "tar", "tar.xz", "tar.gz", "tar.bz2", *PACKERS])
 def test_every_packing(site: Site, tmp_path: Path, how: str) -> None:
     body = packed(how)
     (tmp_path / "image").write_bytes(body)

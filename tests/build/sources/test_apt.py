@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tasks.base import files, proc
-from tasks.base.errors import UserError
+from tasks.base.errors import UsageError, UserError
 from tasks.base.paths import Workspace
-from tasks.build.sources import apt, artifact
+from tasks.build.sources import apt, apt_host, artifact
 from tasks.build.sources.apt import Archive
 from tasks.definitions.artifact_sources import Artifact, Source
 from tasks.project.site import Site
@@ -295,3 +295,44 @@ def test_hooks_of_the_host_are_not_run(
     apt.refresh(archive)
     assert names(apt.fetch(archive, ["tool"])) == ["base", "lib", "tool"]
     assert not (tmp_path / "invoked").exists()
+
+
+@pytest.mark.parametrize("how", ["file:{}", "file://{}", "copy:{}", "mirror+file:{}/mirrors.txt"])
+def test_an_archive_on_this_host(debian: Debian, tmp_path: Path, how: str) -> None:
+    """What is on a disk already goes into the cache, too: a cache can be taken to another machine."""
+    (debian.root / "mirrors.txt").write_text(f"{debian.url}/\n")
+    lists = Archive("stable", tmp_path / "apt", how.format(debian.root))
+    apt.refresh(lists)
+    packages = apt.fetch(lists, ["tool"])
+    assert names(packages) == ["base", "lib", "tool"]
+    assert all(Path(package.path).is_file() for package in packages)
+    assert names(apt.alone(lists, ["lib"])) == ["lib"]
+
+
+@pytest.mark.parametrize(
+    "mirror", ["deb.debian.org/debian", "http:// x/y", "cdrom:[Debian]/", "/srv/debian", "http:"]
+)
+def test_a_mirror_that_is_none(tmp_path: Path, mirror: str) -> None:
+    with pytest.raises(UsageError, match="expected the URL of a Debian archive"):
+        apt.refresh(Archive("stable", tmp_path / "apt", mirror))
+
+
+def test_what_the_host_uses() -> None:
+    """A disc is left out, of several mirrors the first counts, and other people's archives do not."""
+    rows = [
+        "cdrom://[Debian GNU/Linux 12] bookworm Debian",
+        "cdrom:[disc] bookworm Debian",
+        "file:/srv/debian bookworm Debian",
+        "http://other/debian bookworm Debian",
+        "mirror+file:/etc/apt/mirrors.txt bookworm-security Debian",
+        "http://other/debian bookworm-updates Debian",
+        "http://ppa/ubuntu jammy Ubuntu",
+        "http://elsewhere/x stable Elsewhere Ltd",
+        "http://empty/x stable",
+        "",
+    ]
+    assert apt_host.archives(rows) == {
+        "bookworm": "copy:/srv/debian",
+        "bookworm-security": "mirror+file:/etc/apt/mirrors.txt",
+        "bookworm-updates": "http://other/debian",
+    }
