@@ -9,7 +9,7 @@ from collections.abc import Callable
 from tests.faults.case import Bench, Case
 
 OUT = "00e.tar"
-NOBODY = "HOME=/nowhere setpriv --reuid=65534 --regid=65534 --clear-groups"
+NOBODY = "HOME=/nonexistent setpriv --reuid=65534 --regid=65534 --clear-groups"
 
 
 def overlay(files: dict[str, str], links: dict[str, str] | None = None) -> Callable[[Bench], None]:
