@@ -9,13 +9,15 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from tasks.base import environment, progress, signals
 from tasks.base.errors import CommandError, UserError
+
+if TYPE_CHECKING:
+    from tasks.base.patience import Patience
 
 Argv = Sequence[str | os.PathLike[str]]
 Process = subprocess.Popen[bytes]
@@ -64,7 +66,7 @@ def need(program: str) -> str:
     return path
 
 
-def run(
+def run(  # noqa: PLR0913  each is one of subprocess's, by keyword
     argv: Argv,
     *,
     log: Path | None = None,
@@ -72,12 +74,13 @@ def run(
     clean_env: bool = False,
     cwd: Path | None = None,
     on_line: Callable[[str], None] | None = None,
+    wait: "Patience | None" = None,
 ) -> str:
     """Run `argv` to its end, but not what it left running; its stdout and stderr together.
 
     With `log`, the quoted command and all output are appended to that file. `on_line` is called with each
     line as it comes. `env` is added to the environment that programs get, or with `clean_env` is all of it.
-    Raises CommandError when the program fails, UserError when it is missing.
+    Raises CommandError when the program fails, or when `wait` is over; UserError when it is missing.
     """
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     progress.detail(f"+ {quoted(command)}")
@@ -89,14 +92,15 @@ def run(
             env=env if clean_env else environment.of_programs(env), cwd=cwd, umask=UMASK,
         )  # fmt: skip
     try:
-        for raw in _lines(process):
-            line = raw.decode(errors="replace").rstrip("\n")
-            lines.append(line)
-            if sink:
-                sink.write(raw)
-            if on_line:
-                on_line(line)
-        code = process.wait()
+        with _watched(process, wait, command):
+            for raw in _lines(process):
+                line = raw.decode(errors="replace").rstrip("\n")
+                lines.append(line)
+                if sink:
+                    sink.write(raw)
+                if on_line:
+                    on_line(line)
+            code = process.wait()
     finally:
         _end(process)
         if sink:
@@ -107,8 +111,9 @@ def run(
 
 
 def output(
-    argv: Argv, *, env: Mapping[str, str] | None = None, clean_env: bool = False, cwd: Path | None = None
-) -> bytes:
+    argv: Argv, *, env: Mapping[str, str] | None = None, clean_env: bool = False, cwd: Path | None = None,
+    wait: "Patience | None" = None,
+) -> bytes:  # fmt: skip
     """Run `argv` as `run` does and return its stdout alone; its stderr is in the CommandError."""
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     progress.detail(f"+ {quoted(command)}")
@@ -119,7 +124,8 @@ def output(
             env=env if clean_env else environment.of_programs(env), cwd=cwd,
         )  # fmt: skip
         try:
-            process.wait()
+            with _watched(process, wait, command):
+                process.wait()
         finally:
             _end(process)
         data, complaint = (os.pread(each.fileno(), os.fstat(each.fileno()).st_size, 0) for each in (out, err))
@@ -127,6 +133,21 @@ def output(
         lines = (complaint or data).decode(errors="replace").splitlines()
         raise CommandError(_failure(command, process.returncode, lines), _next_step(lines, None))
     return data
+
+
+@contextlib.contextmanager
+def _watched(process: Process, wait: "Patience | None", command: list[str]) -> Iterator[None]:
+    """End a program that downloads, and moves next to nothing."""
+    if wait is None:
+        yield
+        return
+    from tasks.base import bounded, patience
+
+    try:
+        with bounded.watched(process, wait):
+            yield
+    except patience.GivenUp as error:
+        raise CommandError(f"{Path(command[0]).name} was ended: {error}", patience.LATER) from None
 
 
 @signals.whole
@@ -185,42 +206,6 @@ def finish(process: subprocess.Popen[bytes]) -> tuple[int, str]:
         return process.wait(), text
     finally:
         _end(process)
-
-
-def started_at(pid: int) -> int | None:
-    """The kernel's start time of `pid` in clock ticks (proc(5), field 22); None when it does not run."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (OSError, ValueError):
-        return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else int(fields[19])
-
-
-def real_memory(pid: int) -> int:
-    """The memory of a process in KiB, with its share of shared pages (PSS); 0 when it does not run."""
-    try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")), 0)
-
-
-def kill(pid: int, start: int, grace: float = 2.0) -> None:
-    """End process `pid`, if it is still the one that started at `start`.
-
-    It gets SIGTERM, and SIGKILL if it still runs after `grace` seconds.
-    """
-    for sign, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
-        if started_at(pid) != start:
-            return
-        try:
-            os.kill(pid, sign)
-        except (ProcessLookupError, PermissionError):
-            return
-        deadline = time.monotonic() + patience
-        while started_at(pid) == start and time.monotonic() < deadline:
-            time.sleep(0.01)
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.base import files, output, proc, progress
+from tasks.base import files, locks, output, proc, progress
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.build.containers import local_images, oci, pull, registry_api, registry_server
 from tasks.build.containers.registry_places import Mirror
@@ -12,24 +12,24 @@ from tasks.build.containers.registry_server import Server
 from tasks.build.sources import artifact, suite
 from tasks.definitions import image_reference
 from tasks.definitions.artifact_sources import Artifact, Source
-from tasks.project import command_line
+from tasks.project import actions
 from tasks.project.project import Does, Project
 from tasks.project.site import Site
 
 ARGS = "start | stop | status | ls | cache REF... | rm REF..."
 ACTIONS = {
-    "start": command_line.Action(options=("port", "tls", "htpasswd")),
-    "stop": command_line.Action(),
-    "status": command_line.Action(options=("o",)),
-    "ls": command_line.Action(options=("o",)),
-    "cache": command_line.Action(1, None),
-    "rm": command_line.Action(1, None),
+    "start": actions.Action(options=("port", "tls", "htpasswd")),
+    "stop": actions.Action(),
+    "status": actions.Action(options=("o",)),
+    "ls": actions.Action(options=("o",)),
+    "cache": actions.Action(1, None),
+    "rm": actions.Action(1, None),
 }
 PORT = "5000"
 
 
 def _registry(project: Project) -> None:
-    action, names = command_line.action(project.words, ACTIONS)
+    action, names = actions.action(project.words, ACTIONS)
     server = Server(project.workspace.registry)
     does = {"start": _start, "stop": _stop, "status": _status, "ls": _ls}
     if action in does:
@@ -53,7 +53,7 @@ def _start(project: Project, server: Server) -> None:
     htpasswd = str(Path(choices["htpasswd"]).resolve()) if "htpasswd" in choices else None
     if htpasswd and not Path(htpasswd).is_file():
         raise UsageError(f"--htpasswd: there is no file {htpasswd}")
-    with files.locked(server.lock, wait=False, busy="another command works on the registry"):
+    with locks.locked(server.lock, wait=False, busy="another command works on the registry"):
         saved = server.running()
         if saved:
             progress.say(
@@ -82,7 +82,7 @@ def program(server: Server, site: Site) -> str:
 
 
 def _stop(project: Project, server: Server) -> None:
-    with files.locked(server.lock, wait=False, busy="another command works on the registry"):
+    with locks.locked(server.lock, wait=False, busy="another command works on the registry"):
         if not registry_server.stop(server):
             progress.say("the registry is not running")
 
@@ -161,7 +161,7 @@ def _rm(project: Project, server: Server, references: Sequence[image_reference.R
     if lost:
         raise UserError(unknown("image", lost[0], names), "see what is there: xc registry ls")
     before = server.size()
-    with files.locked(server.lock, wait=False, busy="another command works on the registry"):
+    with locks.locked(server.lock, wait=False, busy="another command works on the registry"):
         for reference in references:
             registry_server.remove(server, reference.name, reference.tag or "cached")
             progress.say(f"{reference.named} removed")

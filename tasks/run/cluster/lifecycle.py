@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tasks.base import files, output, proc, progress
+from tasks.base import locks, output, proc, progress
 from tasks.base.errors import UsageError, UserError
 from tasks.base.node_names import node_name, number_of
 from tasks.definitions.roles import COLOUR, role_of
@@ -15,7 +15,7 @@ from tasks.project import command_line
 from tasks.project.project import After, Does, Project
 from tasks.run.cluster import checkpoints, checks, ending, iso_checks, launch, outlook, plan
 from tasks.run.inspect import status
-from tasks.run.running import reach
+from tasks.run.running import absent, reach
 from tasks.run.running.cluster import Running, running
 from tasks.run.services import dns
 from tasks.topology import choice
@@ -113,7 +113,7 @@ def _added(project: Project) -> tuple[Node, ...]:
     settings = project.settings
     alive = running(project.workspace.cluster(settings.name))
     if not alive:
-        raise UserError(f"cluster '{settings.name}' is not running", "start it: xc start")
+        raise absent.error(project.workspace.run, settings.name)
     Running(project.workspace.cluster(settings.name)).check()
     numbers = _numbers(project)
     twice = [number for number in numbers if number in alive]
@@ -133,7 +133,7 @@ def _scalein(project: Project) -> None:
         _preview_scalein(project)
         return
     directory = project.workspace.cluster(project.settings.name)
-    with files.locked(directory.lock, wait=False, busy="another start or stop is under way"):
+    with locks.locked(directory.lock, wait=False, busy="another start or stop is under way"):
         for word in project.words.args:
             number = reach.node_number(project, word)
             ending.remove_node(directory, number)
