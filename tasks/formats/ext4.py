@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tasks.base import files, proc
 from tasks.base.errors import UserError
+from tasks.formats import inside
 
 UUID = "6b1b6c3e-0f5c-4b5e-9d53-786366c7573a"
 # The features are named here because the host's mke2fs.conf differs between releases. There are no checksums,
@@ -68,17 +69,37 @@ def _script(tree: Path, epoch: int, devices: Devices, owners: Owners) -> str:
     """debugfs commands: device nodes, then owner and times of every inode, then owners by path."""
     lines = []
     for path, (kind, major, minor, mode) in sorted(devices.items()):
-        where, name = os.path.split(path)
+        where, name = os.path.split(_place(tree, path))
         bits = (stat.S_IFCHR if kind == "c" else stat.S_IFBLK) | int(mode, 8)
-        lines += [f"cd /{where}", f"mknod {name} {kind} {major} {minor}", f"sif {name} mode 0{bits:o}"]
+        place, name = _word(f"/{where}"), _word(name)
+        lines += [f"cd {place}", f"mknod {name} {kind} {major} {minor}", f"sif {name} mode 0{bits:o}"]
     last = FIRST_INODE + _inodes(tree) + len(devices)
     for inode in (ROOT_INODE, *range(FIRST_INODE, last + 1)):
         lines += [f"sif <{inode}> uid 0", f"sif <{inode}> gid 0"]
         for field in ("atime", "ctime", "mtime", "crtime"):
             lines += [f"sif <{inode}> {field} @{epoch}", f"sif <{inode}> {field}_extra 0"]
     for path, (uid, gid) in sorted(owners.items()):
-        lines += [f"sif /{path} uid {uid}", f"sif /{path} gid {gid}"]
+        place = _word(f"/{_place(tree, path)}")
+        lines += [f"sif {place} uid {uid}", f"sif {place} gid {gid}"]
     return "\n".join(lines) + "\n"
+
+
+def _place(tree: Path, path: str) -> str:
+    """A path without links on the way, as debugfs follows none."""
+    folder, name = os.path.split(path.rstrip("/"))
+    try:
+        with inside.Root(tree) as root:
+            return os.path.join(root.real(folder), name)
+    except (FileNotFoundError, NotADirectoryError):
+        return path.strip("/")  # debugfs says that it is not there
+
+
+def _word(path: str) -> str:
+    """A path as one word of debugfs, which would take another line for a command that writes on the host."""
+    if any(sign < " " for sign in path):
+        raise UserError(f"{path!r} cannot be in an image: a device or an owner needs a path without newlines")
+    doubled = path.replace('"', '""')
+    return f'"{doubled}"'
 
 
 def _inodes(tree: Path) -> int:

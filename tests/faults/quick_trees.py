@@ -9,7 +9,7 @@ from collections.abc import Callable
 from tests.faults.case import Bench, Case
 
 OUT = "00e.tar"
-NOBODY = "HOME=/nowhere setpriv --reuid=65534 --regid=65534 --clear-groups"
+NOBODY = "HOME=/nonexistent setpriv --reuid=65534 --regid=65534 --clear-groups"
 
 
 def overlay(files: dict[str, str], links: dict[str, str] | None = None) -> Callable[[Bench], None]:
@@ -176,6 +176,12 @@ def leaves_daemon(bench: Bench) -> None:
 def end_daemon(bench: Bench) -> None:
     """It still runs, as its overlay wanted."""
     os.kill(int((bench.workspace / "pid").read_text()), 9)
+
+
+def topology(bench: Bench) -> None:
+    """A topology to draw."""
+    nodes = "groups: {vm: {nodes: vm, links: [1], routes: []}}\n"
+    bench.write("ovl/a/topology/t.yaml", f"summary: two nodes\nnets: {{1: cluster}}\n{nodes}")
 
 
 def packages_beside_script(bench: Bench) -> None:
@@ -473,6 +479,70 @@ CASES = [
         "a tar file with an odd name", "tar -C ovl/a/default -cf 'ü;x y.tar' .; $xc mkcdrom './ü;x y.tar'",
         left=on_iso("00ü;x y.tar"),
     ),
+    # Files that the user names, outside of the workspace
+    Case(
+        "an export below a directory that is not there", "$xc cache export $root/new/dir/x.tar", 1,
+        ("there is no directory", "make it first"), left=lambda bench: _absent(bench, "new"),
+    ),
+    Case("an export to a directory", "$xc cache export ovl", 1, ("it is a directory",)),
+    Case(
+        "an export to a link", "ln -s real x.tar; $xc cache export x.tar && test -L x.tar && tar -tf real",
+        shows=("cache/contents.json",),
+    ),
+    Case(
+        "an export to a pipe", "mkfifo p; tar -tf p & $xc cache export p && wait && test -p p",
+        shows=("cache/contents.json",),
+    ),
+    Case(
+        "an export to a device", "mknod null c 1 3; $xc cache export null && test -c null",
+    ),
+    Case(
+        "a picture below a directory that is not there", "$xc graph t -o dot --file=new/dir/x.dot", 1,
+        ("there is no directory",), prepare=topology, left=lambda bench: _absent(bench, "new"),
+    ),
+    Case(
+        "a picture to a device",
+        "mknod null c 1 3; $xc graph t -o dot --file=null && test -c null",
+        prepare=topology
+    ),
+    # What is removed, and names that lead out
+    Case(
+        "prune of a cache whose entries are links",
+        "$xc mkcdrom a && mkdir -p workspace/cache/sha256 workspace/cache/apt/old && "
+        "ln -s $outside workspace/cache/sha256/$(printf 'a%.0s' $(seq 64)) && "
+        "ln -s $outside workspace/cache/apt/x && "
+        "$xc cache prune",
+    ),
+    Case(
+        "clean of a workspace with links",
+        "$xc mkcdrom a; ln -s $outside workspace/out; ln -s $outside workspace/ovl/out; "
+        "ln -s $outside workspace/kbuild; "
+        "$xc clean",
+    ),
+    Case(
+        "clean of a link in a directory that is cleaned",
+        "mkdir -p workspace/x/y; ln -s $outside workspace/x/y/l; $xc clean",
+    ),
+    Case("a name of a cluster that leads out", "$xc stop --name=../../x", 2, ("expected a name",)),
+    Case("a name of an ISO that leads out", "$xc mkcdrom a --name=../x", 2, ("expected a name",)),
+    Case("a name of a checkpoint that leads out", "$xc checkpoint rm ../..", 2, ("cannot be the name",)),
+    Case("a new overlay that leads out", "$xc mkovl ../x --template=a", 2, ("cannot be the name",)),
+    Case(
+        "a container image that leads out",
+        "$xc images mkimage --tag=../x:1 ovl/a/default",
+        2, ("no image name",),
+    ),
+    Case("an overlay's task that leads out", "$xc ovl:../a", 2, ("unknown task",)),
+    Case("a namespace that leads out", "$xc nsadd ../x", 2, ("a namespace has a number",)),
+    Case(
+        "an artifact whose name leads out", "$xc mkcdrom e", 2, ("ovl/e/ovl.yaml",),
+        prepare=overlay({"ovl.yaml": "artifacts: [{name: ../../x, dest: f, sources: [{file: t}]}]\n",
+        "t": "1\n"}),
+    ),
+    Case(
+        "an overlay called with an option's dash", "$xc mkcdrom ./-v", 2, ("expected a name",),
+        prepare=lambda bench: _write(bench, "-v/default/f"),
+    ),
 ]  # fmt: skip
 
 
@@ -488,3 +558,11 @@ def _open(bench: Bench, path: str) -> None:
 def _takes_no_room(bench: Bench) -> None:
     info = bench.checkout.tar("e").stat()
     assert info.st_size > 400 << 20 and info.st_blocks * 512 < 64 << 20
+
+
+def _absent(bench: Bench, path: str) -> None:
+    assert not (bench.root / path).exists()
+
+
+def _write(bench: Bench, path: str) -> None:
+    bench.write(path, "1\n")

@@ -57,6 +57,7 @@ class StorageWriter:
 
     def __init__(self, layout: oci.Layout, out: tarfile.TarFile, root: str, epoch: int) -> None:
         self._layout, self._out, self._root, self._epoch = layout, out, root, epoch
+        self._looked: dict[str, layers.Layer] = {}  # by id
 
     def write(self, images: Sequence[Stored]) -> None:
         """All of it. UserError when a layer is damaged."""
@@ -79,7 +80,7 @@ class StorageWriter:
         self._file(f"{place}/link", layer.link.encode())
         if layer.lower:
             self._file(f"{place}/lower", ":".join(layer.lower).encode())
-        layers.copy(blob, f"{self._root}{place}/diff", self._out, self._epoch)
+        layers.copy(self._look(layer), f"{self._root}{place}/diff", self._out, self._epoch)
         link = self._entry(f"/overlay/l/{layer.link}", tarfile.SYMTYPE, 0o777)
         link.linkname = f"../{layer.id}/diff"
         self._out.addfile(link)
@@ -90,6 +91,14 @@ class StorageWriter:
         }  # fmt: skip
         record |= {"parent": layer.parent.id} if layer.parent else {}
         return record | ({"compression": compression} if compression else {})
+
+    def _look(self, layer: _Layer) -> layers.Layer:
+        """The layer with those below it, each looked through once."""
+        if layer.id not in self._looked:
+            lower = self._look(layer.parent) if layer.parent else None
+            below = (lower, *lower.below) if lower else ()
+            self._looked[layer.id] = layers.look(self._layout.blob(layer.blob.digest), below)
+        return self._looked[layer.id]
 
     def _image(self, image: Stored, chain: Sequence[_Layer]) -> dict[str, Any]:
         manifest = oci.Manifest.of(self._layout.json(image.digest), image.digest)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tasks.base import files, locks, progress
 from tasks.base.paths import Workspace
-from tasks.build.containers import containers_storage, layers, oci, oci_archive
+from tasks.build.containers import containers_storage, layer_tree, layers, oci, oci_archive
 from tasks.build.containers.containers_storage import Stored
 from tasks.build.overlay import ovl
 from tasks.definitions import image_chain, image_reference
@@ -80,7 +80,7 @@ def tasks(project: Project, contents: StoreContents) -> kit.Tasks:
         build,
         [workspace, name, contents, source_date_epoch(project.environ)],
         deps=[workspace.pulled(ref) for ref in contents.refs],
-        code=(containers_storage, layers, oci, oci_archive, squashfs),
+        code=(containers_storage, layer_tree, layers, oci, oci_archive, squashfs),
         keeps=lambda: [disk for disk in [disk_of(workspace, name)] if disk],
     )
     task = kit.task("store", None, recipe, [stamp])

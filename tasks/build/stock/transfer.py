@@ -6,7 +6,7 @@ import re
 import tarfile
 from pathlib import Path
 
-from tasks.base import files, progress
+from tasks.base import files, progress, user_files
 from tasks.base.errors import UserError
 from tasks.build.sources.apt import KEYRING
 from tasks.project.project import Project, source_date_epoch
@@ -32,7 +32,7 @@ def export(project: Project, out: Path) -> None:
     cache = project.workspace.cache
     carried = [path for path in files.tree_files(cache) if _carried(path.relative_to(cache).as_posix())]
     names = json.dumps([path.relative_to(cache).as_posix() for path in carried]).encode()
-    with files.atomic(out) as temp, tarfile.open(temp, "w", format=tarfile.PAX_FORMAT) as tar:
+    with user_files.written(out) as temp, tarfile.open(temp, "w", format=tarfile.PAX_FORMAT) as tar:
         contents = tarfile.TarInfo(CONTENTS)
         contents.size, contents.mtime = len(names), source_date_epoch()
         tar.addfile(contents, io.BytesIO(names))

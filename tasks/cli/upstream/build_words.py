@@ -84,11 +84,11 @@ def mkimage(environ: Environ, args: Sequence[str]) -> None:
 def _convert(source: str, out: str, environ: Environ) -> None:
     from pathlib import Path
 
-    from tasks.base import errors, files, proc
+    from tasks.base import errors, proc, user_files
 
     kind = environ.get("__format") or "qcow2"
     try:
-        with files.atomic(Path(out)) as temp:
+        with user_files.written(Path(out)) as temp:
             proc.output(["qemu-img", "convert", "-O", kind, source, str(temp)])
     except errors.UserError as error:
         raise Refused(str(error)) from None

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tasks.base import files, proc
+from tasks.base import files, proc, user_files
 from tasks.base.errors import CommandError, DefinitionError, UsageError, UserError
 from tasks.definitions import iso_choice
 from tasks.definitions.settings import Settings
@@ -42,7 +42,7 @@ def _graph(project: Project) -> None:
         raise UsageError(f"graph: {error}") from error
     content = _plans_json(figure, plans).encode() if kind == "json" else rendered(figure, kind, project)
     if options.get("file"):
-        with files.atomic(Path(options["file"]).absolute()) as temp:
+        with user_files.written(Path(options["file"])) as temp:
             temp.write_bytes(content)
         return
     sys.stdout.flush()

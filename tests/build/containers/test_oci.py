@@ -302,9 +302,124 @@ def test_an_ordinary_user_gets_the_same_disk(
     assert len(fakes.calls("unshare")) == 2
 
 
+FILE, LINK, HARD, FOLDER = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE
+LIB = tar(special("usr/lib", FOLDER, mode=0o755), special("lib", LINK, linkname="usr/lib"), ("a", "content"))
+# What is in the upper of two layers: what a registry may have, and what a guest has to see of it.
+ODD_LAYERS: dict[str, tuple[bytes, bytes, dict[str, str]]] = {
+    "no bytes at all": (LIB, b"", {}),
+    "only the end of a tar": (LIB, bytes(10240), {}),
+    "a file below a link of a lower layer": (
+        LIB, tar(("lib/x", "1")), {"usr": "d", "usr/lib": "d", "usr/lib/x": "-"},
+    ),
+    "a directory instead of that link": (
+        LIB, tar(special("lib", FOLDER, mode=0o755), ("lib/x", "1")), {"lib": "d", "lib/x": "-"},
+    ),
+    "that link is removed, and a file is below": (
+        LIB, tar(special(".wh.lib", FILE), ("lib/x", "1")), {"lib": "d", "lib/x": "-"},
+    ),
+    "a link to above the top": (
+        tar(special("l", LINK, linkname="/../../etc")), tar(("l/x", "1")), {"etc": "d", "etc/x": "-"},
+    ),
+    "links that lead to each other": (
+        tar(special("l", LINK, linkname="m"), special("m", LINK, linkname="l")), tar(("l/x", "1")), {},
+    ),
+    "a file below a link of the same layer": (
+        LIB, tar(special("d", LINK, linkname="/tmp"), ("d/f", "1")), {"d": "l", "tmp": "d", "tmp/f": "-"},
+    ),
+    "aufs's own files": (
+        LIB, tar(special(".wh..wh.aufs", FILE), special(".wh..wh.orph", FOLDER), ("b", "1")), {"b": "-"},
+    ),
+    "aufs's hard links": (
+        LIB,
+        tar(
+            special(".wh..wh.plnk", FOLDER, mode=0o755), (".wh..wh.plnk/1.2", "text"),
+            special("b", HARD, linkname=".wh..wh.plnk/1.2"), special("c", HARD, linkname=".wh..wh.plnk/1.2"),
+        ),
+        {"b": "-", "c": "-"},
+    ),
+    "a hard link to a lower layer": (LIB, tar(special("b", HARD, linkname="a")), {"b": "-"}),
+    "a hard link before its file": (
+        LIB, tar(special("b", HARD, linkname="c"), ("c", "1")), {"b": "-", "c": "-"},
+    ),
+    "a whiteout of the directory above": (
+        tar(("d/e/f", "1")),
+        tar(special("d/.wh.e", FILE), ("d/e/g", "1")),
+        {"d": "d", "d/e": "d", "d/e/g": "-"},
+    ),
+    "a whiteout of a file that is there anew": (
+        tar(("e", "1")), tar(("e", "2"), special(".wh.e", FILE)), {"e": "-"},
+    ),
+    "whiteouts of nothing": (
+        LIB, tar(special(".wh.", FILE), special(".wh...", FILE), special(".wh..", FILE)), {},
+    ),
+    "a whiteout of what is not there": (LIB, tar(special("x/.wh.y", FILE)), {"x": "d", "x/y": "c"}),
+    "a file over a directory": (LIB, tar(("d/f", "1"), ("d", "2")), {"d": "-"}),
+    "a directory over a file": (LIB, tar(("d", "2"), ("d/f", "1")), {"d": "d", "d/f": "-"}),
+    "a device and a pipe": (
+        LIB, tar(special("n", tarfile.CHRTYPE, devmajor=1, devminor=3), special("p", tarfile.FIFOTYPE)),
+        {"n": "c", "p": "p"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD_LAYERS)
+def test_odd_layers(tmp_path: Path, name: str) -> None:
+    lower, upper, expected = ODD_LAYERS[name]
+    layout = oci.Layout(tmp_path / "layout")
+    digest = image(layout, lower, upper)
+    write(layout, [Stored(("localhost/a:1",), digest, digest)], tmp_path / "disk")
+    top = json.loads((unpacked(tmp_path / "disk") / "overlay-layers/layers.json").read_text())
+    number = next(layer["id"] for layer in top if "parent" in layer)
+    listing = subprocess.run(
+        ["unsquashfs", "-lln", str(tmp_path / "disk"), f"storage/overlay/{number}/diff"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    lines = [line for line in listing.splitlines() if "/diff/" in line]
+    kinds = {line.partition("/diff/")[2].partition(" -> ")[0]: line[0] for line in lines}
+    if name == "links that lead to each other":
+        assert "m" in kinds or "l" in kinds or kinds == {}
+    else:
+        assert kinds == expected
+
+
+@pytest.mark.parametrize(
+    "options", [["gnu"], *([["posix", f"--sparse-version={v}"] for v in ("0.0", "0.1", "1.0")])]
+)
+def test_sparse_files_in_layers(tmp_path: Path, options: list[str]) -> None:
+    content = bytes(1 << 20) + b"x" * 5000 + bytes(1 << 20)
+    with (tmp_path / "s").open("wb") as file:
+        file.seek(1 << 20)
+        file.write(b"x" * 5000)
+        file.truncate(len(content))
+    command = ["tar", "-C", str(tmp_path), "-S", f"--format={options[0]}", *options[1:], "-cf", "-", "s"]
+    layer = subprocess.run(command, capture_output=True, check=True).stdout
+    _, disk = stored(tmp_path, ("localhost/a:1", (layer,)))
+    assert next(unpacked(disk).glob("overlay/*/diff/s")).read_bytes() == content
+
+
+def test_content_of_borrowed_files(tmp_path: Path) -> None:
+    """Hard links to a lower layer, and those that aufs kept apart."""
+    aufs = ODD_LAYERS["aufs's hard links"][1]
+    _, disk = stored(
+        tmp_path, ("localhost/a:1", (LIB, tar(special("b", HARD, linkname="a")))), ("localhost/b:1", (aufs,))
+    )
+    root = unpacked(disk)
+    texts = {path.read_text() for path in root.glob("overlay/*/diff/b")}
+    assert texts == {"content", "text"}
+    kept = next(path for path in root.glob("overlay/*/diff/c"))
+    assert kept.samefile(kept.with_name("b"))
+
+
 @pytest.mark.parametrize(
     ("layer", "says"),
-    [(tar(("../out", "x")), "leads out of it"), (b"no tar at all" * 100, "damaged")],
+    [
+        (tar(("../out", "x")), "leads out of it"),
+        (b"no tar at all" * 100, "damaged"),
+        (tar(("n" * 256, "x")), "damaged.*cannot be the name"),
+        (tar(special("l", LINK)), "symbolic link to nothing"),
+        (tar(special("h", HARD, linkname="nothing")), "hard link to nothing, which is not there"),
+        (tar(special("h", HARD, linkname="h")), "hard link to h"),
+    ],
 )
 def test_bad_layers(tmp_path: Path, layer: bytes, says: str) -> None:
     with pytest.raises(UserError, match=says):
