@@ -17,13 +17,15 @@ EACH = "; ".join(
 CASES = [
     Case(
         "verbs on a running cluster, and streams that take nothing",
-        f"{START}; {EACH}; $xc status | grep -q alive || exit 92; $xc stop -o json >/dev/full && exit 93; $xc status -o json",
+        f"{START}; {EACH}; $xc status | grep -q alive || exit 92; "
+        "$xc stop -o json >/dev/full && exit 93; $xc status -o json",
         shows=("null",),
         seconds=400,
     ),
     Case(
         "a broken xcluster.yaml, and a cluster that runs",
-        "cp xcluster.yaml $outside/../kept 2>/dev/null; $xc starts --nvm=1 --nrouters=0 && printf 'mem: a: b\\n' >xcluster.yaml;"
+        "cp xcluster.yaml $outside/../kept 2>/dev/null; $xc starts --nvm=1 --nrouters=0 &&"
+        " printf 'mem: a: b\\n' >xcluster.yaml;"
         " $xc rsh 1 hostname; $xc status; $xc stop; code=$?; rm -f xcluster.yaml;"
         " [ ! -f $outside/../kept ] || cp $outside/../kept xcluster.yaml; exit $code",
         shows=("vm-001", "alive"),

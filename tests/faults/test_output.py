@@ -44,7 +44,8 @@ WORDS = {
 }  # fmt: skip
 MORE = (
     "--version", "__complete sta", "nosuch", "status --nosuch", "ovl:aa", "ovl:a --dry-run", "list --nosuch",
-    "info", "help start", "start --help", "stop --dry-run -o json", "graph --help", "completion sta", "-q stop",
+    "info", "help start", "start --help", "stop --dry-run -o json", "graph --help", "completion sta",
+    "-q stop",
     "status --progress=json",
 )  # fmt: skip
 
@@ -71,7 +72,7 @@ def command(root: Path) -> str:
 def run(
     root: Path, words: str, ends: str = "", stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE
 ) -> Ended:
-    """Run `xc WORDS`; `ends` are redirections of a shell, the streams are pipes where nothing else is given."""
+    """Run `xc WORDS`; `ends` are redirections of a shell, the streams are pipes if nothing else is given."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith(OURS)}
     done = subprocess.run(
         ["bash", "-c", f"exec {command(root)} {words} {ends}"], cwd=root, timeout=60, check=False,
