@@ -42,7 +42,8 @@ plain() (
 
 plain_environment() {
 	unset PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONOPTIMIZE PYTHONWARNINGS PYTHONINSPECT PYTHONPLATLIBDIR
-	unset PYTHONUSERBASE PYTHONSAFEPATH PYTHONIOENCODING PYTHONTRACEMALLOC PYTHONMALLOC PYTHONDONTWRITEBYTECODE
+	unset PYTHONUSERBASE PYTHONEXECUTABLE PYTHONSAFEPATH PYTHONIOENCODING PYTHONTRACEMALLOC
+	unset PYTHONMALLOC PYTHONDONTWRITEBYTECODE
 	export PYTHONNOUSERSITE=1
 }
 
@@ -169,8 +170,8 @@ is_ready() {
 # have been upgraded, or a package removed.
 is_as_made() {
 	is_same "$venv/bin/python" "$venv/made-by" || return 1
-	for packages in "$venv"/lib/python3*/site-packages; do
-		is_same "$packages" "$venv/made-of" || return 1
+	for lib in "$venv"/lib/python3*; do
+		is_same "$lib/site-packages" "$venv/made-of-${lib##*/}" || return 1
 	done
 }
 
@@ -233,8 +234,8 @@ note_packages() {
 	inventory >"$venv/packages.tmp" || :
 	mv "$venv/packages.tmp" "$venv/packages"
 	touch -r "$venv/bin/python" "$venv/made-by"
-	for packages in "$venv"/lib/python3*/site-packages; do
-		touch -r "$packages" "$venv/made-of"
+	for lib in "$venv"/lib/python3*; do
+		touch -r "$lib/site-packages" "$venv/made-of-${lib##*/}"
 	done
 }
 
@@ -293,6 +294,8 @@ set_up() {
 case ${1:-} in __complete) [ -f "$venv/ready" ] && [ -x "$venv/bin/python" ] || exit 0 ;; *) set_up tools "" ;; esac
 case ${1:-} in test) set_up test_tools test ;; esac
 
+# This one changes even an isolated Python.
+unset PYTHONEXECUTABLE
 # While Python is being loaded it answers Ctrl-C with a traceback: signals wait until it handles them (base/signals).
 blocks=$venv/env-blocks
 if [ ! -e "$blocks" ]; then

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -13,8 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tasks.base import signals
 from tasks.base.errors import UserError
+
+SMALL = 64 << 20  # bytes; no state file of ours has as many
 
 
 @contextlib.contextmanager
@@ -52,6 +52,10 @@ def scratch(path: Path) -> Iterator[Path]:
             remove(temp)
 
 
+class Unwritable(UserError):
+    """A file cannot be made or written, for a reason of the disk or of permissions."""
+
+
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn the operating system's errors about space, permission and the way to `path` into a sentence."""
@@ -59,23 +63,23 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
+            raise Unwritable(
                 f"the disk is full while writing {path}",
                 f"free some space below {path.parent}, or set XCLUSTER_WORKSPACE to another disk",
             ) from error
         if error.errno == errno.EFBIG:
-            raise UserError(
+            raise Unwritable(
                 f"{path} would be larger than files may be here",
                 "see `ulimit -f`, or set XCLUSTER_WORKSPACE to another disk",
             ) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             where = error.filename or path
-            raise UserError(
+            raise Unwritable(
                 f"cannot write {where}: {error.strerror}",
                 "set XCLUSTER_WORKSPACE to a directory that you may write to",
             ) from error
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST) and _leads_to(error.filename, path):
-            raise UserError(
+            raise Unwritable(
                 f"cannot make {path}: {error.filename}: {error.strerror}",
                 "remove what is in the way, or set XCLUSTER_WORKSPACE to a directory that you may write to",
             ) from error
@@ -178,24 +182,14 @@ def digest(value: Any) -> str:
 def text_bytes(path: Path, most: int = 1 << 20) -> bytes | None:
     """The content of a file that somebody wrote by hand; None where there is nothing of that name.
 
-    Raises OSError with the reason for what is no such file: a directory, a pipe, a link to nothing, one that
-    is larger than `most` bytes.
+    Raises OSError, as `read_small` does, and for a link to nothing.
     """
     try:
-        kind = path.stat().st_mode
+        return read_small(path, most)
     except FileNotFoundError:
         if path.is_symlink():
             raise OSError(errno.ENOENT, f"it is a link to {os.readlink(path)}, which is not there") from None
         return None
-    if not stat.S_ISREG(kind):
-        raise OSError(
-            errno.EINVAL, f"it is {'a directory' if stat.S_ISDIR(kind) else 'a pipe or a device'}, not a file"
-        )
-    with path.open("rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise OSError(errno.EFBIG, f"it is too large: at most {most >> 20} MiB are read")
-    return content
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -223,64 +217,53 @@ def write_stamp(path: Path, outputs: dict[str, Path], **facts: Any) -> None:
     write_json(path, {"files": files, **facts})
 
 
+def read_small(path: Path, most: int = SMALL) -> bytes:
+    """The content of a file of at most so many bytes.
+
+    Raises OSError with the reason for anything else: a directory, a pipe, which would never be read out.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        info = os.fstat(handle)
+        if not stat.S_ISREG(info.st_mode):
+            kind = "a directory" if stat.S_ISDIR(info.st_mode) else "a pipe or a device"
+            raise OSError(errno.EINVAL, f"it is {kind}, not a file")
+        if info.st_size > most:
+            raise OSError(errno.EFBIG, f"it is too large: at most {most >> 20} MiB are read")
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(most)
+    finally:
+        os.close(handle)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The content of a stamp or state file; empty when it is missing or damaged."""
     try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError):
+        value = json.loads(read_small(path))
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
 
 def tree_manifest(root: Path) -> list[tuple[str, str, str]]:
-    """(path, mode, link target) of everything below `root`, sorted: what doit itself does not compare."""
+    """(path, mode, link target) of everything below `root`, sorted: what doit itself does not compare.
+
+    What cannot be looked at, or is removed meanwhile, is left out: who reads the tree says so.
+    """
     entries = []
     for path in sorted(root.rglob("*")):
-        info = path.lstat()
-        target = os.readlink(path) if path.is_symlink() else ""
-        entries.append((str(path.relative_to(root)), oct(info.st_mode & ~0o022), target))
+        with contextlib.suppress(PermissionError, FileNotFoundError):
+            mode = path.lstat().st_mode
+            target = os.readlink(path) if stat.S_ISLNK(mode) else ""
+            entries.append((str(path.relative_to(root)), oct(mode & ~0o022), target))
     return entries
 
 
 def tree_files(root: Path) -> list[Path]:
-    """The regular files below `root`, sorted."""
-    return sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
-
-
-@contextlib.contextmanager
-def locked(path: Path, *, wait: bool = True, busy: str = "") -> Iterator[None]:
-    """Hold the lock file `path` (flock); it is removed afterwards.
-
-    Without `wait`, raise UserError(`busy`) when another process has it.
-    """
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = _lock(path, wait, busy)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(handle)
-
-
-@signals.waiting
-def _lock(path: Path, wait: bool, busy: str) -> int:
-    while True:
-        same = False
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            owner = os.pread(handle, 20, 0).decode(errors="replace").strip()
-            os.close(handle)
-            raise UserError(
-                busy + (f" (process {owner})" if owner else ""), "wait until it has ended, or end it"
-            ) from None
-        # The previous holder removes the file: the one that we locked may not be the one that others see.
-        with contextlib.suppress(FileNotFoundError):
-            same = os.fstat(handle).st_ino == path.stat().st_ino
-        if same:
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, str(os.getpid()).encode(), 0)
-            return handle
-        os.close(handle)
+    """The regular files below `root`, sorted; as far as the user may look."""
+    paths = []
+    for path in root.rglob("*"):
+        with contextlib.suppress(PermissionError, FileNotFoundError):
+            if stat.S_ISREG(path.lstat().st_mode):
+                paths.append(path)
+    return sorted(paths)

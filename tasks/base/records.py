@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from tasks.base import files, proc
+from tasks.base import files, process_facts
 from tasks.base.errors import UserError
 
 OWNER = "XCLUSTER_RUNS_FOR"  # in the environment of a process: the directory of the cluster that it is for
@@ -40,23 +40,25 @@ class Record(_Value):
 class Mark(_Value):
     """A process, told from a later one of the same number by when it was started (clock ticks)."""
 
-    pid: int = Field(gt=0)
+    pid: int = Field(gt=0, le=1 << 22)  # PID_MAX_LIMIT of Linux
     start: int | None = None
 
     @classmethod
     def of(cls, pid: int) -> Self:
         """The mark of a process that runs."""
-        return cls(pid=pid, start=proc.started_at(pid))
+        return cls(pid=pid, start=process_facts.started_at(pid))
 
     @property
     def running(self) -> int | None:
         """Its number if that very process still runs."""
-        return self.pid if self.start is not None and proc.started_at(self.pid) == self.start else None
+        return (
+            self.pid if self.start is not None and process_facts.started_at(self.pid) == self.start else None
+        )
 
     def end(self, grace: float = 2.0) -> None:
         """End it, if it is still the one: SIGTERM, after `grace` seconds SIGKILL."""
         if self.start is not None:
-            proc.kill(self.pid, self.start, grace)
+            process_facts.kill(self.pid, self.start, grace)
 
 
 class ProcessRecord(Mark, Record):
@@ -74,9 +76,10 @@ R = TypeVar("R")
 def read(path: Path, model: type[R], hint: str | None = None) -> R:
     """What the file holds. Raises Damaged, with `hint`, also when it is missing."""
     try:
-        text = path.read_bytes()
+        text = files.read_small(path)
     except FileNotFoundError:
-        raise Damaged(path, "it is missing", hint) from None
+        why = f"its link leads nowhere ({os.readlink(path)})" if path.is_symlink() else "it is missing"
+        raise Damaged(path, why, hint) from None
     except OSError as error:
         raise Damaged(path, f"it cannot be read ({error.strerror})", hint) from error
     if not text.strip():
@@ -99,7 +102,7 @@ def read(path: Path, model: type[R], hint: str | None = None) -> R:
 
 def read_if_there(path: Path, model: type[R], hint: str | None = None) -> R | None:
     """What the file holds; None when there is none. Raises Damaged."""
-    return read(path, model, hint) if path.exists() else None
+    return read(path, model, hint) if os.path.lexists(path) else None
 
 
 def intact(path: Path, model: type[R]) -> R | None:

@@ -5,7 +5,6 @@ Only what the verb needs is imported: the table of verbs says what that is.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -50,13 +49,14 @@ def _incomplete(error: ImportError) -> UserError:
     """
     if (error.name or "").partition(".")[0] == "tasks":
         raise error
-    venv = os.path.dirname(os.path.dirname(sys.executable))
-    with contextlib.suppress(OSError):
-        os.unlink(os.path.join(venv, "made-by"))
-    return UserError(
-        f"a Python package that is needed cannot be loaded: {error}",
-        f"run it again: what is missing in {venv} is noticed then, and .venv is made anew",
-    )
+    problem = f"a Python package that is needed cannot be loaded: {error}"
+    try:
+        os.unlink(os.path.join(os.path.dirname(os.path.dirname(sys.executable)), "made-by"))
+    except OSError:
+        return UserError(
+            problem, "install what pyproject.toml names; in a checkout: rm -r .venv, and run again"
+        )
+    return UserError(problem, "run it again: .venv is looked at then, and made anew")
 
 
 def _main(argv: list[str]) -> int:

@@ -20,6 +20,7 @@ def main() -> None:
         from tasks.base import interpreter
 
         os.execv(sys.executable, interpreter.command(__file__, *sys.argv[1:]))
+    sys.path.append(str(ROOT.parent))  # it may have been found by PYTHONPATH, and its libraries too
     from tasks.base import later, output, signals
 
     signals.install(output.last_line)

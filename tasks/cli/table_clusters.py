@@ -46,9 +46,9 @@ VERBS = (
         "stop",
         f"{CLUSTER}.ending",
         "stop the cluster and leave nothing behind",
-        options=(JSON, DRY_RUN, *COUNTS),
+        options=(JSON, DRY_RUN, Option("all", "every cluster of this workspace"), *COUNTS),
         at_once=AT_ONCE,
-        examples=("xc stop", "xc stop --name=two"),
+        examples=("xc stop", "xc stop --name=two", "xc stop --all"),
     ),
     Verb(
         "status",

@@ -40,7 +40,10 @@ class Project:
     def site(self) -> Site:
         """Where builds work and get things from."""
         chosen, lock = self.settings, self.root / lockfile.FILE
-        return Site(self.workspace, chosen.suite, chosen.mirror, chosen.offline, chosen.mirrors, lock)
+        return Site(
+            self.workspace, chosen.suite, chosen.mirror, chosen.offline, chosen.mirrors,
+            chosen.download_timeout, lock,
+        )  # fmt: skip
 
 
 Does = Mapping[str, Callable[[Project], None]]  # the verbs of a module: name -> what does it

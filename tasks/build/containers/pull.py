@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tasks.base import files
+from tasks.base import files, locks
 from tasks.base.errors import DefinitionError, UserError
-from tasks.build.containers import local_images, oci, registry_api
+from tasks.build.containers import local_images, oci, platforms, registry_api
 from tasks.build.containers.registry_api import NotThere, Repository
 from tasks.build.containers.registry_places import RegistryAccess
 from tasks.build.overlay import ovl
@@ -98,17 +98,18 @@ def _merged(first: Listed, second: Listed, problems: list[str]) -> Listed:
 
 def access(project: Project) -> RegistryAccess:
     """How the settings say that registries are reached."""
-    return RegistryAccess.of(project.settings.registry_mirrors, project.settings.registry_insecure)
+    settings = project.settings
+    return RegistryAccess.of(settings.registry_mirrors, settings.registry_insecure, settings.download_timeout)
 
 
 def fetch(ref: str, access: RegistryAccess, site: Site) -> None:
     """Pull the container image, unless it is here"""
     reference, layout = image_reference.parse(ref), oci.Layout(site.workspace.oci)
     stamp = site.workspace.pulled(ref)
-    with files.locked(stamp.with_suffix(".lock")):
+    with locks.locked(stamp.with_suffix(".lock")):
         before = files.read_json(stamp).get("top")
         top = reference.digest or (str(before) if before else None)
-        if not (top and local_images.platform_of(layout, top)):
+        if not (top and local_images.platform_of(layout, top, ref)):
             if site.offline:
                 raise UserError(
                     f"container image {ref} is not in the cache, and --offline is set",
@@ -146,17 +147,34 @@ def copy_here(
 ) -> str:
     """Copy manifest and blobs for our platform to the layout; the digest of what the name stands for."""
     data, digest = there.manifest(top or reference.tag or "latest")
-    value = oci.parsed(data, reference.text)
+    oci.parsed(data, f"{there.place.text}: the manifest of {reference.text}")
     layout.put(data)
-    if oci.is_index(value):
-        one = oci.of_platform(value, reference.text).digest
-        data, _ = there.manifest(one)
-        layout.put(data)
-    manifest = oci.Manifest.of(oci.parsed(data, reference.text), reference.text)
-    for blob in (manifest.config, *manifest.layers):
-        if not layout.has(blob.digest, blob.size):
-            there.blob(blob, layout.blob(blob.digest))
+    reader = _Reader(there, layout)
+    chosen = platforms.choose(reader, digest, reference.text)
+    for blob in oci.Manifest.of(layout.json(chosen), reference.text).layers:
+        reader.blob(blob)
     return digest
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads manifests and configs of a registry; keeps them in the layout."""
+
+    there: Repository
+    layout: oci.Layout
+
+    def manifest(self, digest: str) -> Mapping[str, Any]:
+        if not self.layout.has(digest):
+            self.layout.put(self.there.manifest(digest)[0])
+        return self.layout.json(digest)
+
+    def config(self, descriptor: oci.Descriptor) -> Mapping[str, Any]:
+        self.blob(descriptor)
+        return self.layout.json(descriptor.digest)
+
+    def blob(self, descriptor: oci.Descriptor) -> None:
+        if not self.layout.has(descriptor.digest, descriptor.size):
+            self.there.blob(descriptor, self.layout.blob(descriptor.digest))
 
 
 def renew(reference: image_reference.Reference, access: RegistryAccess, site: Site) -> str:
@@ -164,10 +182,10 @@ def renew(reference: image_reference.Reference, access: RegistryAccess, site: Si
     if site.offline:
         raise UserError("a tag can only be looked up in its registry, and --offline is set")
     stamp = site.workspace.pulled(reference.text)
-    with files.locked(stamp.with_suffix(".lock")):
+    with locks.locked(stamp.with_suffix(".lock")):
         now = resolve(reference, access)
         layout = oci.Layout(site.workspace.oci)
-        if not local_images.platform_of(layout, now):
+        if not local_images.platform_of(layout, now, reference.text):
             registry_api.first(reference, access, lambda there: copy_here(there, reference, now, layout))
         local_images.record(site.workspace, reference.text, now, "pulled")
     return now
@@ -200,7 +218,7 @@ def make(build: ContainerBuild, site: Site) -> None:
     """Make the container image"""
     image, workspace = build.image, site.workspace
     stamp = workspace.pulled(image.ref)
-    with files.locked(stamp.with_suffix(".lock")):
+    with locks.locked(stamp.with_suffix(".lock")):
         scratch = stamp.with_name(f"{stamp.stem}.layer")
         with files.scratch(scratch) as work:
             work.mkdir()

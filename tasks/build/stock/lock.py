@@ -161,7 +161,7 @@ def _of_disk(project: Project, request: disk.DiskRequest, named: bool) -> Callab
             if not urls or project.site.offline:
                 raise UserError("none of its files is there" if not urls else "--offline is set")
             folder = project.workspace.content("x").parent
-            sha256 = download.learn(urls, f"new-{request.name}", folder)
+            sha256 = download.learn(urls, f"new-{request.name}", folder, project.site.download_timeout)
         url = next((source.url for source in request.definition.sources if source.url), None)
         return {"sha256": sha256, **({"url": url} if url else {})} if sha256 else None
 

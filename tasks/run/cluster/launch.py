@@ -4,13 +4,14 @@ Until the predecessor is ended nothing is touched that somebody uses. After that
 when the start fails.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tasks.base import files, proc, progress
+from tasks.base import files, process_facts, progress
 from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir
 from tasks.build.credentials import keys
@@ -199,7 +200,8 @@ def _end_nodes(launch: Launch) -> None:
 
     def end(place: NodeDir) -> None:
         launch.machines.stop(place)
-        files.remove(place.root)
+        with contextlib.suppress(OSError):  # the directory of the cluster is removed later
+            files.remove(place.root)
 
     enders = [threading.Thread(target=end, args=[place]) for place in places]
     for ender in enders:
@@ -254,7 +256,7 @@ def _summary(launch: Launch, seconds: float) -> str:
     plan = launch.plan
     of_nets = launch.nets.processes(plan.directory).values()
     pids = (*running(plan.directory).values(), *of_nets)
-    real = sum(proc.real_memory(pid) for pid in pids if pid) / 1024
+    real = sum(process_facts.real_memory(pid) for pid in pids if pid) / 1024
     configured = sum(node.mem for node in plan.nodes)
     nodes = f"{len(plan.nodes)} node{'s' if len(plan.nodes) > 1 else ''}"
     return (

@@ -121,7 +121,7 @@ def _role(number: int) -> str:
 
 def _stop(request: Request) -> int:
     # A server of the DNS for a cluster that has crashed is ended by `stop` too.
-    if request.words.json or "dry_run" in request.words.options:
+    if request.words.json or {"dry_run", "all"} & set(request.words.options):
         raise Unsure
     if os.path.isdir(os.path.join(request.run, ".dns")) or request.view() is not None:
         raise Unsure

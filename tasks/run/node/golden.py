@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.base import files, proc, progress
+from tasks.base import files, locks, proc, progress
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.definitions.schema import Node
@@ -21,7 +21,7 @@ from tasks.engine import kit
 from tasks.project.project import Project
 from tasks.run.net import selection
 from tasks.run.net.protocol import Ports
-from tasks.run.node import accel, boot, qemu, qmp, snapshot
+from tasks.run.node import accel, boot, nic_options, qemu, qmp, snapshot
 from tasks.run.node.protocol import Boot
 from tasks.run.node.snapshot import Shape
 
@@ -52,7 +52,7 @@ def tasks(project: Project, disks: Iterable[Path]) -> kit.Tasks:
         [project, of_nodes],
         deps=[*deps, *disks, *([Path(program)] if program else [])],
         inputs=inputs,
-        code=(snapshot, boot, qemu, qmp),
+        code=(snapshot, boot, qemu, nic_options, qmp),
     )
     folders = [] if settings.cold else [folder(settings, workspace, shape) for shape in of_nodes]
     yield kit.task("golden", None, recipe, [place / "golden.json" for place in folders], also=folders)
@@ -148,7 +148,7 @@ def _current(place: Path, identity: str, make: Callable[[], object]) -> Path:
 
     What it could not make is not tried again. NoSnapshot says why.
     """
-    with files.locked(place.with_name(f"{place.name}.lock")):
+    with locks.locked(place.with_name(f"{place.name}.lock")):
         stamp = files.read_json(place / "golden.json")
         if stamp.get("key") == identity and "failed" in stamp:
             os.utime(place)

@@ -10,10 +10,11 @@ from tasks.base import files, helper, proc, records, signals, unix_sockets
 from tasks.base.errors import UserError, nearest
 from tasks.base.paths import NodeDir
 from tasks.base.records import Mark
-from tasks.definitions import addresses
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
-from tasks.run.net.protocol import LooseNic, Nic, ScriptNic, SwitchNic, TapNic, UserNic
+from tasks.run.net.protocol import Nic
+from tasks.run.node import nic_options
+from tasks.run.node.nic_options import escaped
 from tasks.run.node.node_state import NodeRecord
 from tasks.run.node.protocol import Boot, NodeRun
 
@@ -41,7 +42,7 @@ def argv(
         *_disks(boot, directory),
         *_ports(directory, socket),
         *_random(),
-        *(word for i, nic in enumerate(nics) for word in _nic(i, nic, node.mtu, socket)),
+        *(word for i, nic in enumerate(nics) for word in nic_options.of(i, nic, node.mtu, socket)),
         *shlex.split(boot.extra),
     ]
 
@@ -99,13 +100,8 @@ def _memory(boot: Boot, node: Node) -> list[str]:
     if boot.frozen is None:
         return ["-object", f"memory-backend-ram,id=ram,size={node.mem}M"]
     share = "on" if boot.frozen.state is None or boot.frozen.own else "off"
-    ram = f"memory-backend-file,id=ram,size={node.mem}M,mem-path={_escaped(boot.frozen.ram)},share={share}"
+    ram = f"memory-backend-file,id=ram,size={node.mem}M,mem-path={escaped(boot.frozen.ram)},share={share}"
     return ["-object", ram, *(["-incoming", "defer"] if boot.frozen.state else [])]
-
-
-def _escaped(path: Path) -> str:
-    """A path in QEMU's options, where a comma is doubled."""
-    return str(path).replace(",", ",,")
 
 
 def cmdline(boot: Boot, node: Node, wait: int = ANSWER) -> str:
@@ -162,16 +158,16 @@ def _disk(name: str, path: Path, kind: str, *, readonly: bool) -> list[str]:
     # What a guest wrote need not survive a crash of the host.
     mode = "read-only=on" if readonly else "cache=unsafe"
     return [
-        "-drive", f"file={_escaped(path)},id={name},if=none,format={kind},{mode}",
+        "-drive", f"file={escaped(path)},id={name},if=none,format={kind},{mode}",
         "-device", f"virtio-blk-pci,drive={name},serial={name}",
     ]  # fmt: skip
 
 
 def _ports(directory: NodeDir, socket: Callable[[Path], Path]) -> list[str]:
     def chardev(path: Path, more: str = "") -> str:
-        return f"socket,id={path.name},path={_escaped(socket(path))},server=on,wait=off{more}"
+        return f"socket,id={path.name},path={escaped(socket(path))},server=on,wait=off{more}"
 
-    log = _escaped(directory.console_log)
+    log = escaped(directory.console_log)
     return [
         "-chardev", chardev(directory.console, f",logfile={log},logappend=on"),
         "-serial", "chardev:console",
@@ -188,35 +184,6 @@ def _random() -> list[str]:
         "-object", "rng-random,id=rng0,filename=/dev/urandom",
         "-device", "virtio-rng-pci,rng=rng0,max-bytes=1024,period=80000",
     ]  # fmt: skip
-
-
-def _nic(index: int, nic: Nic, mtu: int, socket: Callable[[Path], Path]) -> list[str]:
-    if isinstance(nic, ScriptNic):
-        return list(nic.options)
-    own = f",host_mtu={mtu}" if mtu != 1500 else ""  # else a guest has that anyway
-    # A clone has not moved, so there is nothing to announce (and QEMU's announcer crashes when told so).
-    return [
-        "-netdev", _netdev(f"net{index}", nic, socket),
-        "-device", f"virtio-net-pci,netdev=net{index},mac={nic.mac},romfile=,guest_announce=off{own}",
-    ]  # fmt: skip
-
-
-def _netdev(name: str, nic: UserNic | SwitchNic | TapNic | LooseNic, socket: Callable[[Path], Path]) -> str:
-    if isinstance(nic, (TapNic, LooseNic)) and nic.tap:
-        return f"tap,id={name},ifname={nic.tap},script=no,downscript=no"
-    if isinstance(nic, SwitchNic):
-        return f"stream,id={name},server=off,addr.type=unix,addr.path={_escaped(socket(Path(nic.switch)))}"
-    if isinstance(nic, LooseNic):
-        return f"hubport,id={name},hubid={nic.net}"
-    assert isinstance(nic, UserNic)
-    forwards = "".join(
-        f",hostfwd=tcp:127.0.0.1:{f.host_port}-{nic.guest}:{f.guest_port}" for f in nic.forwards
-    )
-    return (
-        f"user,id={name},net={addresses.subnet4(0)},host={nic.host},"
-        f"dns={addresses.v4(0, addresses.QEMU_DNS)},dhcpstart={nic.guest},"
-        f"ipv6-net={nic.prefix6}/64,ipv6-host={nic.host6}{forwards}"
-    )
 
 
 class Qemu:
