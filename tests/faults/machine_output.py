@@ -4,8 +4,7 @@ from tests.faults.case import Case
 
 VERBS = (
     "status", "status -o json", "status --all", "logs 1", "logs 1 --events", "link 1", "netem 1 -o json",
-    "graph -o json", "graph -o mermaid", "dns status", "fakenet status", "checkpoint list", "enter ip link",
-    "rsh 1 seq 9",
+    "graph -o json", "graph -o mermaid", "dns status", "fakenet status", "checkpoint list -o json",
 )  # fmt: skip
 START = "$xc starts --nvm=1 --nrouters=0 >&- 2>/dev/full </dev/null || exit 91"
 EACH = "; ".join(
