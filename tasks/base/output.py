@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 
@@ -42,11 +43,8 @@ def error(problem: UserError | str, where: str = "") -> None:
 
 
 def _write(text: str) -> None:
-    try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-    except OSError:  # there is nobody else to tell
-        _discard(2)
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
 def last_line(text: str) -> None:
@@ -54,21 +52,58 @@ def last_line(text: str) -> None:
     _write(text + "\n")
 
 
+class _Stream(io.FileIO):
+    """A standard stream of ours. If it does not wait by itself (O_NONBLOCK, which a caller has set), we wait.
+
+    What cannot be written to a lossy one is lost: there is nobody else to tell.
+    """
+
+    def __init__(self, number: int, lossy: bool) -> None:
+        super().__init__(number, "w", closefd=False)
+        self._lossy = lossy
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        """As the base class, which returns None where the reader is not ready."""
+        try:
+            while (written := super().write(data)) is None:
+                self._wait()
+        except OSError:
+            if not self._lossy:
+                raise
+            return len(data)
+        return written
+
+    def _wait(self) -> None:
+        import select
+
+        select.select([], [self.fileno()], [])
+
+
 def open_streams() -> None:
-    """Give the process the standard streams that its caller has closed.
+    """Give the process the standard streams that its caller has closed, and those that wait for their reader.
 
     What is opened next must not take their numbers. A write to a closed stdout has to fail, as with other
-    programs; one to a closed stderr goes nowhere.
+    programs; one to a stderr that is closed, full or not read goes nowhere.
     """
     for number, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, mode)
-    if sys.stdout is None:
-        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
-    if sys.stderr is None:
-        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+    sys.stdout = _text(1, lossy=False)
+    sys.stderr = _text(2, lossy=True)
+
+
+def _text(number: int, lossy: bool) -> io.TextIOWrapper:
+    before = sys.__stderr__ if lossy else sys.__stdout__
+    raw = _Stream(number, lossy)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),  # type: ignore[type-var]
+        before.encoding if before else None,
+        before.errors if before else "backslashreplace",
+        line_buffering=lossy or raw.isatty(),
+        write_through=bool(os.environ.get("PYTHONUNBUFFERED")),
+    )
 
 
 def flushed(code: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasks.definitions import setting_list
 from tasks.project.command_line import DRY_RUN, JSON, Needs, Option, Reads, Takes, Verb
 
 CONTAINERS = "tasks.build.containers"
@@ -55,7 +56,7 @@ VERBS = (
         "fetch newer package lists; the next build uses them",
         examples=("xc update", "xc update && xc start"),
         needs=Needs.DEFINITIONS,
-        heeds={"": (*SOURCES, "k8sver")},
+        heeds={"": (*setting_list.names(), "mirrors")},
     ),
     Verb(
         "lock",
@@ -92,7 +93,7 @@ VERBS = (
         least=1,
         most=2,
         upstream="tasks.cli.upstream.build_words",
-        heeds={"": (), "prune": (*SOURCES, "k8sver")},
+        heeds={"": None, "prune": (*setting_list.names(), "mirrors")},
         actions=("ls", "prune", "export", "import"),
     ),
     Verb(

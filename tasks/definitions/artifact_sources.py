@@ -13,10 +13,14 @@ ModuleVersion = Annotated[str, StringConstraints(pattern=r"^v[0-9][A-Za-z0-9.+-]
 ModuleDirectory = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._][A-Za-z0-9._/-]*$")]
 
 
-class Definition(BaseModel):
-    """Strict and immutable, so that a value can be an input of a task."""
+class Value(BaseModel):
+    """Strict and immutable, so that it can be an input of a task."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Definition(Value):
+    """What is read from a YAML file."""
 
     @model_validator(mode="before")
     @classmethod

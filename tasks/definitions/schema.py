@@ -13,7 +13,7 @@ from pydantic import (
 
 from tasks.base.node_names import node_name
 from tasks.definitions import image_reference, quantities, written
-from tasks.definitions.artifact_sources import Artifact, Definition, Name, Sha256, Source
+from tasks.definitions.artifact_sources import Artifact, Definition, Name, Sha256, Source, Value
 from tasks.definitions.roles import Role
 
 Fragment = Name
@@ -246,7 +246,7 @@ class Overlay(Definition):
         return self
 
 
-class Node(Definition):
+class Node(Value):
     """One node of a cluster with all its settings: everything that a node backend has to know."""
 
     number: int  # 1-200 vm, 201-220 router, 221-240 tester
