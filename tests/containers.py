@@ -107,6 +107,7 @@ class Front:
     behind: int
     requests: list[str] = field(default_factory=list)  # method, path and range
     cut: int = 0  # so many answers with a layer are cut in the middle
+    dead: bool = False  # after these, layers break before their first byte
     wrong: bool = False  # layers have other bytes than they should
     delay: float = 0.0  # seconds before each piece of a layer
     token: str = ""  # this has to be fetched from /token, by `me`, and shown
@@ -163,10 +164,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         front = self.front
         if front.wrong:
             body = bytes(255 - byte for byte in body)
-        cut = front.cut and len(body) > 1000
+        cut = front.cut > 0 and len(body) > 1000
         if cut:
             front.cut -= 1
             body = body[: len(body) // 2]
+        elif front.dead and len(body) > 1000:
+            cut, body = True, b""
         for at in range(0, len(body), 20000):
             time.sleep(front.delay)
             self.wfile.write(body[at : at + 20000])

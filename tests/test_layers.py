@@ -29,7 +29,7 @@ ONLY_IMPORTERS = {
     "yaml": {"tasks/formats/yaml_core.py", "tasks/build/credentials/kubeconfig.py"},
     "cryptography": {"tasks/build/credentials/certificates.py"},
     "pycdlib": {"tasks/formats/iso9660.py"},
-    "requests": {"tasks/build/sources/download.py", "tasks/build/containers/registry_api.py"},
+    "requests": {"tasks/build/sources/web.py"},
     "backports": {"tasks/build/containers/layers.py"},
     "compression": {"tasks/build/containers/layers.py"},
     "tqdm": {"tasks/base/progress.py"},
@@ -37,7 +37,8 @@ ONLY_IMPORTERS = {
     "pyroute2": {"tasks/run/net/programs/links.py"},
     # Programs are run by base/proc.py; the others connect two programs, or look after processes of their own.
     "subprocess": {
-        "tasks/base/proc.py", "tasks/formats/decompress.py", "tasks/formats/squashfs.py",
+        "tasks/base/bounded.py", "tasks/base/proc.py", "tasks/formats/decompress.py",
+        "tasks/formats/squashfs.py",
         "tasks/formats/unpack.py", "tasks/build/sources/artifact.py", "tasks/build/image/compose.py",
         "tasks/run/cluster/machine.py", "tasks/run/net/programs/holder.py",
         "tasks/run/net/programs/outside.py", "tasks/run/node/protocol.py", "tasks/run/node/accel.py",

@@ -35,10 +35,10 @@ class DefinitionError(UserError):
 
     exit_code = 2
 
-    def __init__(self, problems: Iterable[str]) -> None:
+    def __init__(self, problems: Iterable[str], hint: str | None = None) -> None:
         self.problems = sorted(set(problems))
         lines = "\n".join(f"  {line}" for line in self.problems)
-        super().__init__(f"invalid definitions or settings:\n{lines}")
+        super().__init__(f"invalid definitions or settings:\n{lines}", hint)
 
 
 class CommandError(UserError):
@@ -47,7 +47,7 @@ class CommandError(UserError):
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     """One sentence for a name that does not exist: the names if they are few, and the three nearest."""
-    names = sorted(choices)
+    names = sorted(set(choices))
     near = nearest(name, names)
     listed = f" (known: {', '.join(names) or 'none'})" if len(names) <= FEW else ""
     if not near and not listed:
@@ -55,6 +55,12 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     quoted = [f"'{each}'" for each in near]
     last = f"{', '.join(quoted[:-1])} or {quoted[-1]}" if len(near) > 1 else "".join(quoted)
     return f"unknown {kind} '{name}'{listed}." + (f" Did you mean {last}?" if near else "")
+
+
+def meant(name: str, names: Iterable[str]) -> str:
+    """What is added to a sentence about a name that does not exist; "" if none of the others is like it."""
+    near = nearest(name, names)
+    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:

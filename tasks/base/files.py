@@ -16,6 +16,8 @@ from typing import Any
 from tasks.base import signals
 from tasks.base.errors import UserError
 
+SMALL = 64 << 20  # bytes; no state file of ours has as many
+
 
 @contextlib.contextmanager
 def atomic(path: Path, *, directory: bool = False) -> Iterator[Path]:
@@ -52,6 +54,10 @@ def scratch(path: Path) -> Iterator[Path]:
             remove(temp)
 
 
+class Unwritable(UserError):
+    """A file cannot be made or written, for a reason of the disk or of permissions."""
+
+
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn the operating system's errors about space, permission and the way to `path` into a sentence."""
@@ -59,23 +65,23 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
+            raise Unwritable(
                 f"the disk is full while writing {path}",
                 f"free some space below {path.parent}, or set XCLUSTER_WORKSPACE to another disk",
             ) from error
         if error.errno == errno.EFBIG:
-            raise UserError(
+            raise Unwritable(
                 f"{path} would be larger than files may be here",
                 "see `ulimit -f`, or set XCLUSTER_WORKSPACE to another disk",
             ) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             where = error.filename or path
-            raise UserError(
+            raise Unwritable(
                 f"cannot write {where}: {error.strerror}",
                 "set XCLUSTER_WORKSPACE to a directory that you may write to",
             ) from error
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST) and _leads_to(error.filename, path):
-            raise UserError(
+            raise Unwritable(
                 f"cannot make {path}: {error.filename}: {error.strerror}",
                 "remove what is in the way, or set XCLUSTER_WORKSPACE to a directory that you may write to",
             ) from error
@@ -223,28 +229,49 @@ def write_stamp(path: Path, outputs: dict[str, Path], **facts: Any) -> None:
     write_json(path, {"files": files, **facts})
 
 
+def read_small(path: Path) -> bytes:
+    """The content of a small file. OSError for anything else: a pipe would never be read out."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(handle, "rb") as file:
+        info = os.fstat(handle)
+        if not stat.S_ISREG(info.st_mode):
+            raise OSError(errno.EINVAL, "it is not a file", str(path))
+        if info.st_size > SMALL:
+            raise OSError(errno.EFBIG, f"it has {info.st_size} bytes", str(path))
+        return file.read()
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The content of a stamp or state file; empty when it is missing or damaged."""
     try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError):
+        value = json.loads(read_small(path))
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
 
 def tree_manifest(root: Path) -> list[tuple[str, str, str]]:
-    """(path, mode, link target) of everything below `root`, sorted: what doit itself does not compare."""
+    """(path, mode, link target) of everything below `root`, sorted: what doit itself does not compare.
+
+    What cannot be looked at, or is removed meanwhile, is left out: who reads the tree says so.
+    """
     entries = []
     for path in sorted(root.rglob("*")):
-        info = path.lstat()
-        target = os.readlink(path) if path.is_symlink() else ""
-        entries.append((str(path.relative_to(root)), oct(info.st_mode & ~0o022), target))
+        with contextlib.suppress(PermissionError, FileNotFoundError):
+            mode = path.lstat().st_mode
+            target = os.readlink(path) if stat.S_ISLNK(mode) else ""
+            entries.append((str(path.relative_to(root)), oct(mode & ~0o022), target))
     return entries
 
 
 def tree_files(root: Path) -> list[Path]:
-    """The regular files below `root`, sorted."""
-    return sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
+    """The regular files below `root`, sorted; as far as the user may look."""
+    paths = []
+    for path in root.rglob("*"):
+        with contextlib.suppress(PermissionError, FileNotFoundError):
+            if stat.S_ISREG(path.lstat().st_mode):
+                paths.append(path)
+    return sorted(paths)
 
 
 @contextlib.contextmanager

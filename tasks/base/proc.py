@@ -3,17 +3,22 @@
 import atexit
 import contextlib
 import os
+import select
 import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from tasks.base import environment, progress, signals
 from tasks.base.errors import CommandError, UserError
+
+if TYPE_CHECKING:
+    from tasks.base.patience import Patience
 
 Argv = Sequence[str | os.PathLike[str]]
 Process = subprocess.Popen[bytes]
@@ -35,6 +40,9 @@ INSTALL = "apt-get install --no-install-recommends"
 UMASK = 0o022  # of programs that build: it must not depend on who builds
 # Put before a command: the command then ends when the thread that started it ends, even if that is killed.
 MORTAL = ("setpriv", "--pdeathsig", "KILL")
+
+GLANCE = 0.1  # seconds
+PIPE = 1 << 20  # bytes, more than a pipe holds
 
 _running: set[subprocess.Popen[bytes]] = set()
 signals.whole(subprocess.Popen.__init__)
@@ -59,7 +67,7 @@ def need(program: str) -> str:
     return path
 
 
-def run(
+def run(  # noqa: PLR0913  each is one of subprocess's, by keyword
     argv: Argv,
     *,
     log: Path | None = None,
@@ -67,12 +75,13 @@ def run(
     clean_env: bool = False,
     cwd: Path | None = None,
     on_line: Callable[[str], None] | None = None,
+    wait: "Patience | None" = None,
 ) -> str:
-    """Run `argv` to its end and return its stdout and stderr together.
+    """Run `argv` to its end, but not what it left running; its stdout and stderr together.
 
     With `log`, the quoted command and all output are appended to that file. `on_line` is called with each
     line as it comes. `env` is added to the environment that programs get, or with `clean_env` is all of it.
-    Raises CommandError when the program fails, UserError when it is missing.
+    Raises CommandError when the program fails, or when `wait` is over; UserError when it is missing.
     """
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     progress.detail(f"+ {quoted(command)}")
@@ -84,15 +93,15 @@ def run(
             env=env if clean_env else environment.of_programs(env), cwd=cwd, umask=UMASK,
         )  # fmt: skip
     try:
-        assert process.stdout is not None
-        for raw in process.stdout:
-            line = raw.decode(errors="replace").rstrip("\n")
-            lines.append(line)
-            if sink:
-                sink.write(raw)
-            if on_line:
-                on_line(line)
-        code = process.wait()
+        with _watched(process, wait, command):
+            for raw in _lines(process):
+                line = raw.decode(errors="replace").rstrip("\n")
+                lines.append(line)
+                if sink:
+                    sink.write(raw)
+                if on_line:
+                    on_line(line)
+            code = process.wait()
     finally:
         _end(process)
         if sink:
@@ -103,23 +112,43 @@ def run(
 
 
 def output(
-    argv: Argv, *, env: Mapping[str, str] | None = None, clean_env: bool = False, cwd: Path | None = None
-) -> bytes:
+    argv: Argv, *, env: Mapping[str, str] | None = None, clean_env: bool = False, cwd: Path | None = None,
+    wait: "Patience | None" = None,
+) -> bytes:  # fmt: skip
     """Run `argv` as `run` does and return its stdout alone; its stderr is in the CommandError."""
     command = [need(str(argv[0])), *(str(word) for word in argv[1:])]
     progress.detail(f"+ {quoted(command)}")
-    process = _begun(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=env if clean_env else environment.of_programs(env), cwd=cwd,
-    )  # fmt: skip
-    try:
-        data, complaint = process.communicate()
-    finally:
-        _end(process)
+    # Files and not pipes: a pipe ends only when all that the program left running have ended, too.
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = _begun(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+            env=env if clean_env else environment.of_programs(env), cwd=cwd,
+        )  # fmt: skip
+        try:
+            with _watched(process, wait, command):
+                process.wait()
+        finally:
+            _end(process)
+        data, complaint = (os.pread(each.fileno(), os.fstat(each.fileno()).st_size, 0) for each in (out, err))
     if process.returncode != 0:
         lines = (complaint or data).decode(errors="replace").splitlines()
         raise CommandError(_failure(command, process.returncode, lines), _next_step(lines, None))
-    return bytes(data)
+    return data
+
+
+@contextlib.contextmanager
+def _watched(process: Process, wait: "Patience | None", command: list[str]) -> Iterator[None]:
+    """End a program that downloads, and moves next to nothing."""
+    if wait is None:
+        yield
+        return
+    from tasks.base import bounded, patience
+
+    try:
+        with bounded.watched(process, wait):
+            yield
+    except patience.GivenUp as error:
+        raise CommandError(f"{Path(command[0]).name} was ended: {error}", patience.LATER) from None
 
 
 @signals.whole
@@ -204,16 +233,37 @@ def kill(pid: int, start: int, grace: float = 2.0) -> None:
 
     It gets SIGTERM, and SIGKILL if it still runs after `grace` seconds.
     """
-    for sign, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
-        if started_at(pid) != start:
-            return
-        try:
-            os.kill(pid, sign)
-        except (ProcessLookupError, PermissionError):
-            return
-        deadline = time.monotonic() + patience
-        while started_at(pid) == start and time.monotonic() < deadline:
-            time.sleep(0.01)
+    try:
+        handle = os.pidfd_open(pid)  # the number may be another process's a moment after it was looked at
+    except OSError:
+        return
+    try:
+        for sign, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
+            if started_at(pid) != start:
+                return
+            signal.pidfd_send_signal(handle, sign)
+            deadline = time.monotonic() + patience
+            while started_at(pid) == start and time.monotonic() < deadline:
+                time.sleep(0.01)
+    except (ProcessLookupError, PermissionError):
+        return
+    finally:
+        os.close(handle)
+
+
+def _lines(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
+    """What a program prints, line by line, until it ends; what it left running may still hold its stdout."""
+    assert process.stdout is not None
+    handle, rest, ended = process.stdout.fileno(), b"", False
+    while not ended:
+        readable, _, _ = select.select([handle], [], [], GLANCE)
+        ended = process.poll() is not None  # all that it wrote is in the pipe now
+        block = os.read(handle, PIPE) if readable or select.select([handle], [], [], 0)[0] else b""
+        ended |= bool(readable) and not block
+        *lines, rest = (rest + block).split(b"\n")
+        yield from (line + b"\n" for line in lines)
+    if rest:
+        yield rest
 
 
 @contextlib.contextmanager

@@ -55,6 +55,14 @@ def detail(text: str) -> None:
         say(text)
 
 
+def waiting(whom: str, what: str, left: float) -> None:
+    """What is waited for, of whom, and for how many seconds at most: a line, or an event."""
+    if _stream:
+        event("waiting", server=whom, text=what, seconds_left=left)
+    else:
+        say(f"{whom}: {what}; given up in {left:.0f} s unless more comes")
+
+
 def event(kind: str, **facts: Any) -> None:
     """What happened, for a program: {"time", "event", ...}; nothing unless events are wanted."""
     if not _stream:

@@ -40,7 +40,7 @@ class Record(_Value):
 class Mark(_Value):
     """A process, told from a later one of the same number by when it was started (clock ticks)."""
 
-    pid: int = Field(gt=0)
+    pid: int = Field(gt=0, le=1 << 22)  # PID_MAX_LIMIT of Linux
     start: int | None = None
 
     @classmethod
@@ -74,9 +74,10 @@ R = TypeVar("R")
 def read(path: Path, model: type[R], hint: str | None = None) -> R:
     """What the file holds. Raises Damaged, with `hint`, also when it is missing."""
     try:
-        text = path.read_bytes()
+        text = files.read_small(path)
     except FileNotFoundError:
-        raise Damaged(path, "it is missing", hint) from None
+        why = f"its link leads nowhere ({os.readlink(path)})" if path.is_symlink() else "it is missing"
+        raise Damaged(path, why, hint) from None
     except OSError as error:
         raise Damaged(path, f"it cannot be read ({error.strerror})", hint) from error
     if not text.strip():
@@ -99,7 +100,7 @@ def read(path: Path, model: type[R], hint: str | None = None) -> R:
 
 def read_if_there(path: Path, model: type[R], hint: str | None = None) -> R | None:
     """What the file holds; None when there is none. Raises Damaged."""
-    return read(path, model, hint) if path.exists() else None
+    return read(path, model, hint) if os.path.lexists(path) else None
 
 
 def intact(path: Path, model: type[R]) -> R | None:

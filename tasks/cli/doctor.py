@@ -6,12 +6,13 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tasks.base import files, output, proc
-from tasks.base.errors import UserError
+from tasks.base import files, output, proc, progress
+from tasks.base.errors import UsageError, UserError
 from tasks.build.kernel import kbuild
 from tasks.build.release import shipped
 from tasks.project.project import Does, Project
-from tasks.run.net import host_support, selection
+from tasks.run.cluster import leftovers
+from tasks.run.net import host_support, obstacles, selection
 from tasks.run.net.protocol import Ports
 from tasks.run.node import accel, qemu
 from tasks.run.running.cluster import Running
@@ -53,6 +54,11 @@ class Finding:
 
 
 def _doctor(project: Project) -> None:
+    if "leftovers" in project.words.options:
+        _leftovers(project)
+        return
+    if "remove" in project.words.options:
+        raise UsageError("--remove goes with --leftovers", project.words.usage)
     rows = findings(project)
     if project.words.options.get("o") == "json":
         output.as_json([asdict(each) for each in rows])
@@ -62,6 +68,26 @@ def _doctor(project: Project) -> None:
     bad = [each.what for each in rows if each.state == "missing"]
     if bad:
         raise UserError(f"start needs programs or devices that are missing: {', '.join(bad)}")
+
+
+def _leftovers(project: Project) -> None:
+    """Show what no cluster owns, or end and remove it."""
+    left = leftovers.every(project.workspace)
+    removes = "remove" in project.words.options
+    if removes:
+        leftovers.remove(left)
+    if project.words.json:
+        output.as_json(
+            [{"kind": each.kind, "what": each.what, "why": each.why, "ours": bool(each.end)} for each in left]
+        )
+        return
+    for each in left:
+        how = ("removed  " if each.end else "not ours ") if removes else ""
+        sys.stdout.write(f"{how}{each.kind:<10} {each.what}: {each.why}\n")
+    if not left:
+        progress.say("nothing is left that no cluster owns")
+    elif not removes:
+        progress.say("`xc doctor --leftovers --remove` ends and removes them, but for what is another user's")
 
 
 def findings(project: Project) -> list[Finding]:
@@ -115,7 +141,7 @@ def _accel(project: Project) -> Finding:
 
 def _nets(project: Project) -> list[Finding]:
     """Which network backends work, and which one `auto` is."""
-    missing = host_support.obstacles()
+    missing = obstacles.of_bridges()
     bridges = "; ".join(missing) or host_support.choice()
     script = project.settings.net_setup
     custom = (
@@ -143,7 +169,7 @@ def _disk(root: Path) -> Finding:
 
 
 def _definitions(project: Project) -> list[Finding]:
-    problems = project.definitions.problems
+    problems = [*project.definitions.problems, *project.problems]
     if not problems:
         counts = (
             len(project.definitions.kernels),

@@ -42,4 +42,6 @@ def _asks(words: Sequence[str], name: str) -> bool:
         option, joint, value = word.lstrip("-").partition("=")
         if word.startswith("-") and option == name and (value if joint else following) == "json":
             return True
+        if len(name) == 1 and word == f"-{name}json":
+            return True
     return False

@@ -39,10 +39,18 @@ def of_verb(verb: Verb) -> str:
         lines += ["Options:", *(f"  {option.dashed:<22} {option.help}" for option in verb.options)]
     if verb.takes is not Takes.NAME:
         lines += ["Settings (also in the environment as __name, and in xcluster.yaml):"]
-        lines += [_setting(*row) for row in setting_list.rows()]
-        lines += ["  mem, smp, nets and append also for one node: --mem201=384"]
+        lines += [_setting(*row) for row in setting_list.rows() if row[0] in shown(verb)]
+        lines += ["  others as for start: xc help start"] if verb.shows else []
+        lines += (
+            ["  mem, smp, nets and append also for one node: --mem201=384"] if "mem" in shown(verb) else []
+        )
     lines += ["Examples:", *(f"  {example}" for example in verb.examples)]
     return "\n".join([*lines, *_everywhere(verb)]) + "\n"
+
+
+def shown(verb: Verb) -> tuple[str, ...]:
+    """The settings that help lists for a verb that takes them."""
+    return verb.shows or tuple(setting_list.names())
 
 
 def _setting(name: str, default: str, text: str, choices: tuple[str, ...]) -> str:

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from tasks.base.errors import UserError
+from tasks.base.errors import UsageError, UserError, unknown
 from tasks.project.project import Does, Project
 
 TWO = "--numprocesses=2"  # one of the processes has all tests that boot machines (tests/conftest.py)
@@ -26,10 +26,19 @@ def _test(project: Project) -> None:
         import pytest  # noqa: F401
     except ImportError as error:
         raise UserError("the test tools are not installed", "./xc test installs them") from error
+    _check(project)
     os.chdir(project.root)
     sys.stdout.flush()
     own = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     os.execve(sys.executable, [sys.executable, "-m", "pytest", *pytest_words(project.words.args)], own)
+
+
+def _check(project: Project) -> None:
+    """Raise UsageError if the first word is neither a set, nor an option, nor a path."""
+    word = (project.words.args or ("-",))[0]
+    path = project.root / word.partition("::")[0]
+    if word not in SETS and not word.startswith("-") and not path.exists() and "/" not in word:
+        raise UsageError(unknown("set of tests", word, SETS), project.words.usage)
 
 
 def pytest_words(words: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tasks.project.command_line import DRY_RUN, JSON, Needs, Option, Reads, Takes, Verb
 
 CONTAINERS = "tasks.build.containers"
+SOURCES = ("suite", "mirror", "mirrors", "offline", "registry_mirrors", "registry_insecure")
 
 VERBS = (
     Verb(
@@ -33,6 +34,7 @@ VERBS = (
         ),
         examples=("xc mkovl mine", "xc mkovl --template=iperf --ovldir=$HOME/ovl mine"),
         needs=Needs.DEFINITIONS,
+        heeds={"": ()},
         least=1,
         most=1,
     ),
@@ -53,6 +55,7 @@ VERBS = (
         "fetch newer package lists; the next build uses them",
         examples=("xc update", "xc update && xc start"),
         needs=Needs.DEFINITIONS,
+        heeds={"": (*SOURCES, "k8sver")},
     ),
     Verb(
         "lock",
@@ -89,6 +92,7 @@ VERBS = (
         least=1,
         most=2,
         upstream="tasks.cli.upstream.build_words",
+        heeds={"": (), "prune": (*SOURCES, "k8sver")},
         actions=("ls", "prune", "export", "import"),
     ),
     Verb(
@@ -122,6 +126,7 @@ VERBS = (
         ),
         examples=("xc registry start --port=5001", "xc registry ls -o json"),
         least=1,
+        heeds={"": (), "start": SOURCES, "cache": SOURCES},
         actions=("start", "stop", "status", "ls", "cache", "rm"),
     ),
     Verb(
@@ -148,6 +153,7 @@ VERBS = (
         examples=("xc release", "xc release --version=1.2 iperf"),
         needs=Needs.BUILDS,
         takes=Takes.SETTINGS,
+        shows=("kernel", "image", "ovls", "topology", "mem", "k8sver", "k8s_family", "name", *SOURCES),
         kinds=("overlay",),
     ),
     Verb(
@@ -159,6 +165,7 @@ VERBS = (
         examples=("xc diff 1.1 1.2", "xc diff old.iso workspace/iso/xcluster.iso -o json"),
         least=2,
         most=2,
+        heeds={"": ()},
     ),
 )
 
@@ -167,8 +174,13 @@ TOOL = (
         "doctor",
         "tasks.cli.doctor",
         "show what works on this host, what is missing, and how to get it",
-        options=(JSON,),
-        examples=("xc doctor", "xc doctor -o json"),
+        options=(
+            JSON,
+            Option("leftovers", "show what no cluster owns: of killed ones, here and in lost workspaces"),
+            Option("remove", "with --leftovers: end and remove it"),
+        ),
+        examples=("xc doctor", "xc doctor -o json", "xc doctor --leftovers"),
+        heeds={"": None},
         needs=Needs.DEFINITIONS,
     ),
     Verb(

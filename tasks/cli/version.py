@@ -32,9 +32,10 @@ def commit() -> str | None:
     if not os.path.exists(os.path.join(ROOT, ".git")):
         return None
     try:
-        text = proc.output(
-            ["git", "-C", ROOT, "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
-        )
+        # A checkout that somebody packed may name a program in .git/config that git would run.
+        git = ["git", "-c", "core.fsmonitor=false", "-C", ROOT]
+        words = ["describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+        text = proc.output([*git, *words], env={"GIT_OPTIONAL_LOCKS": "0"})
     except UserError:  # there is no git, or it does not trust the checkout
         return None
     return text.decode().strip() or None

@@ -1,6 +1,9 @@
 """What pydantic finds wrong with a value, as a sentence for whoever wrote it."""
 
+import re
 from typing import Any
+
+from tasks.base.errors import nearest
 
 # What a text must look like, by the pattern that it has to match.
 FORMS = {
@@ -31,7 +34,6 @@ KINDS = {
     "model_attributes_type": "expected keys and values",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
-    "literal_error": "expected {expected}",
     "too_short": "must have at least {min_length} entries",
     "too_long": "must have at most {max_length} entries",
 }
@@ -42,6 +44,9 @@ def complaint(detail: Any) -> str:
     context = detail.get("ctx", {})
     if detail["type"] == "string_pattern_mismatch" and context["pattern"] in FORMS:
         return FORMS[context["pattern"]]
+    if detail["type"] == "literal_error":
+        near = nearest(str(detail["input"]), re.findall(r"'([^']*)'", context["expected"]))[:1]
+        return f"expected {context['expected']}" + (f" (did you mean '{near[0]}'?)" if near else "")
     if detail["type"] in KINDS:
         return KINDS[detail["type"]].format(**context)
     message = str(detail["msg"]).removeprefix("Value error, ")

@@ -228,6 +228,17 @@ class Overlay(Definition):
         return script if script.is_file() else None
 
     @model_validator(mode="after")
+    def _script_takes_packages_itself(self) -> Self:
+        unused = sorted(self.model_fields_set & {"packages", "exclude", "drop", "suite"})
+        if self.script and not self.alias and unused:
+            names = ", ".join(f"'{key}'" for key in unused)
+            raise ValueError(
+                f"{names} would not be used beside a `tar` script: put the packages into another overlay, "
+                "and name it in 'needs'"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _artifacts_have_a_place(self) -> Self:
         homeless = [artifact.name for artifact in self.artifacts if not artifact.dest]
         if homeless:

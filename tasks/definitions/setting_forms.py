@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 from tasks.definitions import quantities, written
 
@@ -13,6 +13,8 @@ PLAIN_TOPOLOGY = "xnet"
 LISTS = dict.fromkeys(("ovls", "append", "kvm_opt", "registry_mirrors", "registry_insecure"), " ") | {
     "nets": ","
 }
+
+LEAST_MTU = 1280  # with less Linux switches IPv6 off on a link
 
 
 def _read(form: Callable[[str], Any], value: Any) -> Any:
@@ -35,7 +37,15 @@ def topology_name(name: Any) -> Any:
     return PLAIN_TOPOLOGY if name == "default" else name
 
 
+def with_room(mtu: int) -> int:
+    """An MTU that has room for IPv6; ValueError for others."""
+    if mtu < LEAST_MTU:
+        raise ValueError(f"must be at least {LEAST_MTU}, which IPv6 needs")
+    return mtu
+
+
 Whole = Annotated[int, BeforeValidator(lambda value: _read(quantities.whole, value))]
+Mtu = Annotated[Whole, AfterValidator(with_room)]
 Mebibytes = Annotated[int, BeforeValidator(lambda value: _read(quantities.mebibytes, value))]
 Seconds = Annotated[int, BeforeValidator(lambda value: _read(quantities.seconds, value))]
 Switch = Annotated[bool, BeforeValidator(written.truth)]

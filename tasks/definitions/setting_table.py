@@ -12,7 +12,7 @@ ROWS: tuple[Row, ...] = (
     ('nets_vm', '0,1', 'nets of a cluster node: eth0 on the first, and so on', ()),  # noqa: E501
     ('nets_router', '0,1,2', 'nets of a router', ()),  # noqa: E501
     ('nets_tester', '0,2', 'nets of a tester', ()),  # noqa: E501
-    ('mtu', '1500', 'MTU of every net in bytes', ()),  # noqa: E501
+    ('mtu', '1500', 'MTU of every net in bytes, at least 1280 as IPv6 needs', ()),  # noqa: E501
     ('kernel', 'debian', 'kernel/<name>.yaml', ()),  # noqa: E501
     ('image', 'base', 'images/<name>/', ()),  # noqa: E501
     ('k8sver', '', 'version of Kubernetes; default: first in ovl/kubernetes/versions.yaml', ()),  # noqa: E501
@@ -44,5 +44,6 @@ ROWS: tuple[Row, ...] = (
     ('mirror', '', 'URL of a Debian archive; default: the one apt is set up with', ()),  # noqa: E501
     ('registry_mirrors', '', 'container registries to ask first: PREFIX=[http://]HOST[/PATH] ...', ()),  # noqa: E501
     ('registry_insecure', '', 'hosts of container registries without a trusted certificate', ()),  # noqa: E501
+    ('download_timeout', '60', 'give up what brings <1 KiB/s so long', ()),  # noqa: E501
     ('offline', 'no', 'never use the network: what is not in the cache is an error', ('yes', 'no')),  # noqa: E501
 )

@@ -25,6 +25,7 @@ from tasks.definitions.setting_forms import (
     ClusterName,
     Mebibytes,
     Mirrors,
+    Mtu,
     Nets,
     Prefix,
     Seconds,
@@ -68,7 +69,7 @@ class Settings(BaseModel):
     nets_vm: Nets = Field("0,1", description="nets of a cluster node: eth0 on the first, and so on")
     nets_router: Nets = Field("0,1,2", description="nets of a router")
     nets_tester: Nets = Field("0,2", description="nets of a tester")
-    mtu: Whole = Field(1500, ge=576, le=65535, description="MTU of every net in bytes")
+    mtu: Mtu = Field(1500, le=65535, description="MTU of every net in bytes, at least 1280 as IPv6 needs")
     kernel: Name = Field("debian", description="kernel/<name>.yaml")
     image: Name = Field("base", description="images/<name>/")
     k8sver: str = Field(
@@ -128,6 +129,7 @@ class Settings(BaseModel):
     mirrors: dict[Url, UrlList] = Field(
         default_factory=dict, description="mirrors of URLs, by prefix; only in xcluster.yaml"
     )
+    download_timeout: Seconds = Field(60, ge=1, le=86400, description="give up what brings <1 KiB/s so long")
     offline: Switch = Field(False, description="never use the network: what is not in the cache is an error")
     per_node: dict[str, str] = Field(default_factory=dict, description="mem201: 384 and the like")
 

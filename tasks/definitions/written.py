@@ -23,10 +23,10 @@ def fitted(annotation: Any, value: Any) -> Any:
         args = get_args(kind)
         if isinstance(value, list) and get_origin(kind) is tuple:
             same = args[1:] == (...,)
-            return [
+            return tuple(
                 fitted(args[0] if same else args[i] if i < len(args) else Any, each)
                 for i, each in enumerate(value)
-            ]
+            )
         if isinstance(value, dict) and get_origin(kind) is dict:
             return {fitted(args[0], key): fitted(args[1], each) for key, each in value.items()}
     return value

@@ -22,12 +22,16 @@ class SizedChecker(MD5Checker):  # type: ignore[misc]
 
     def check_modified(self, file_path: str, file_stat: os.stat_result, state: Any) -> bool:
         """Whether the file differs from what was recorded."""
+        if not os.access(file_path, os.R_OK):
+            return True  # who reads it says what is wrong
         if file_stat.st_size <= LARGE:
             return bool(super().check_modified(file_path, file_stat, state))
         return bool(tuple(state) != (file_stat.st_mtime, file_stat.st_size, "large"))
 
     def get_state(self, dep: str, current_state: Any) -> Any:
         """What to record of a file; None when it is as recorded."""
+        if not os.access(dep, os.R_OK):
+            return None
         stat = os.stat(dep)
         if stat.st_size <= LARGE:
             return super().get_state(dep, current_state)

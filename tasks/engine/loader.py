@@ -1,5 +1,6 @@
 """The tasks of dodo.py for doit, after a look whether those that the command line names are there."""
 
+import fnmatch
 from typing import Any
 
 from doit.cmd_base import ModuleTaskLoader
@@ -7,7 +8,15 @@ from doit.cmd_base import ModuleTaskLoader
 from tasks.base.errors import UsageError, nearest, unknown
 
 # Words of doit whose args are tasks, and whether they may be targets too.
-TARGETS_TOO = {"run": True, "clean": False, "forget": False, "ignore": False, "info": False, "list": False}
+TARGETS_TOO = {
+    "run": True,
+    "clean": False,
+    "forget": False,
+    "ignore": False,
+    "info": False,
+    "list": False,
+    "reset-dep": False,
+}
 
 
 class Loader(ModuleTaskLoader):  # type: ignore[misc]
@@ -36,8 +45,15 @@ def _problem(tasks: list[Any], words: list[str], *, targets_too: bool) -> UsageE
     by_name = {task.name: task for task in tasks}
     targets = {target for task in tasks if targets_too for target in task.targets}
     for word in words:
-        if word not in by_name and word not in targets and "*" not in word and not word.startswith("-"):
+        if word.startswith("-"):
+            problem = f"unknown option '{word}' behind a task: the options of doit stand before it"
+            return UsageError(problem, "xc help run")
+        if word in by_name or word in targets:
+            pass
+        elif "*" not in word:
             return UsageError(_unknown(word, by_name), "xc list --all")
+        elif not fnmatch.filter(by_name, word):
+            return UsageError(f"no task has a name as '{word}'", "xc list --all")
         if word in by_name and by_name[word].pos_arg:
             return None  # what follows are its own words
     return None

@@ -16,7 +16,7 @@ from tasks.engine.kit import Tasks
 from tasks.engine.loader import Loader
 from tasks.engine.reporter import Reporter
 
-TELLING = (["list"], ["info"], ["help"])  # words of doit that change nothing
+TELLING = (["list"], ["info"], ["help"], ["dumpdb"])  # words of doit that change nothing
 
 
 def config(db: Path, default_tasks: list[str]) -> dict[str, Any]:
@@ -53,11 +53,12 @@ def run(dodo: Path, words: list[str]) -> int:
 
 def _run(module: ModuleType, words: list[str]) -> int:
     """One run of doit; its own exit code."""
-    from doit.doit_cmd import DoitMain
+    from tasks.engine import doit_words
 
     loader = Loader(module)
-    main = DoitMain(loader, config_filenames=())
-    main.BIN_NAME = "xc"
+    main = doit_words.Main(loader, config_filenames=())
+    doit_words.check(main, words)
+    doit_words.DumpDB.database = module.DOIT_CONFIG["dep_file"]
     # doit shows a traceback if a write fails, so what only tells is written when doit has ended.
     text = io.StringIO()
     telling = contextlib.redirect_stdout(text) if words[:1] in TELLING else contextlib.nullcontext()

@@ -4,10 +4,11 @@ import contextlib
 import errno
 import io
 import os
+import re
 import stat
 import time
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePath
 from typing import BinaryIO, cast
 
 from tasks.base.errors import UserError
@@ -19,6 +20,8 @@ LARGEST = 8 << 30  # bytes; guests see a disk of this size, whatever the size of
 LABEL_LENGTH = 32
 _ZEROS = bytes(32 << 10)  # as much as pycdlib copies at a time
 JOLIET_LENGTH = 64  # characters of a name in Joliet; Rock Ridge has the whole name
+PLAIN = re.compile(r"[A-Za-z0-9._@+-]{1,100}")
+JOLIET = re.compile(r"[^\x00-\x1f*/:;?\\\U00010000-\U0010ffff]{1,64}")
 
 
 def write(out: Path, files: Mapping[str, Path], label: str, epoch: int) -> None:
@@ -38,8 +41,7 @@ def write(out: Path, files: Mapping[str, Path], label: str, epoch: int) -> None:
         iso = PyCdlib()
         iso.new(interchange_level=4, vol_ident=label, rock_ridge="1.09", joliet=3)
         sparse = {name for name, path in files.items() if _is_sparse(path)}
-        for name, path in files.items():
-            names = (f"/{name}", name, f"/{name[-JOLIET_LENGTH:]}")  # plain, Rock Ridge, Joliet
+        for (name, path), names in zip(files.items(), _names_on_disk(files), strict=True):
             if name in sparse:
                 source = cast(BinaryIO, sources.enter_context(_SparseReader(path)))
                 iso.add_fp(source, path.stat().st_size, *names, file_mode=0o100444)
@@ -51,6 +53,27 @@ def write(out: Path, files: Mapping[str, Path], label: str, epoch: int) -> None:
     size = out.stat().st_size
     with out.open("ab") as file:
         file.truncate(-(-size // STEP) * STEP)
+
+
+def _names_on_disk(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """The plain name, that of Rock Ridge (which guests see) and that of Joliet of each file.
+
+    The first and the last allow neither all signs nor all lengths, so there odd names become numbers.
+    """
+    taken: set[str] = set()
+    for number, name in enumerate(names):
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"{ascii(name)} cannot be on an ISO: the name is not UTF-8", "rename it"
+            ) from None
+        plain = name if PLAIN.fullmatch(name) else f"_{number:05d}"
+        short = name[-JOLIET_LENGTH:]
+        if short in taken or not JOLIET.fullmatch(short):
+            short = f"_{number:05d}{PurePath(name).suffix if PLAIN.fullmatch(PurePath(name).suffix) else ''}"
+        taken.add(short)
+        yield f"/{plain}", name, f"/{short[:JOLIET_LENGTH]}"
 
 
 def _is_sparse(path: Path) -> bool:

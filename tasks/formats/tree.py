@@ -165,6 +165,7 @@ def _new_tar(out: Path) -> Iterator[tarfile.TarFile]:
     with out.open("wb") as file:
         sink = cast(IO[bytes], holes.HolesWriter(file))
         with tarfile.open(fileobj=sink, mode="w", format=tarfile.GNU_FORMAT) as tar:
+            tar.copybufsize = holes.BLOCK  # type: ignore[attr-defined]
             yield tar
 
 

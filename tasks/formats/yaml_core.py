@@ -118,11 +118,13 @@ def _sentence(error: yaml.MarkedYAMLError, text: str) -> str:
     complaint = " ".join(str(part) for part in (error.context, error.problem) if part)
     if mark is None:
         return complaint
-    rest = (text.splitlines()[mark.line : mark.line + 1] or [""])[0][mark.column :]
+    line = (text.splitlines()[mark.line : mark.line + 1] or [""])[0]
+    rest = line[mark.column :]
     reason = next((reason for words, reason in REASONS.items() if words in complaint), str(error.problem))
     if rest[:1] == "\t":
         reason = "indent with blanks, not with tabs"
-    return f"line {mark.line + 1}: {reason.replace('{}', repr(rest[:1]))}"
+    at = f", in '{shortened(line.strip())}'" if line.strip() else ""
+    return f"line {mark.line + 1}: {reason.replace('{}', repr(rest[:1]))}{at}"
 
 
 class _Values:

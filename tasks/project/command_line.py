@@ -69,10 +69,14 @@ class Verb:
     examples: tuple[str, ...] = ()
     needs: Needs = Needs.NOTHING
     takes: Takes = Takes.NAME
+    shows: tuple[str, ...] = ()  # the settings that help lists, of all that it takes; () for all
     reads: Reads = Reads.OPTIONS
     least: int = 0  # how many args at least
     most: int | None = None  # and at most; None: any number, where `args` is set
     defaults: Mapping[str, str] = field(default_factory=dict)  # settings that it has unless words differ
+    # The settings that count for a verb that takes only the name, by its first arg; "" is any other, and None
+    # stands for all of them, right or wrong. Whatever else is wrong with xcluster.yaml stops no such verb.
+    heeds: Mapping[str, tuple[str, ...] | None] = field(default_factory=lambda: {"": ("name",)})
     kinds: tuple[str, ...] = ()  # of names that its args are, for completion; the last one repeats
     upstream: str = ""  # the module that answers it as upstream's word
     at_once: str = ""  # the module that answers in the ordinary case, without settings and definitions
@@ -81,15 +85,6 @@ class Verb:
     def option(self, name: str) -> Option | None:
         """The verb's own option of this name."""
         return next((each for each in self.options if each.name == name), None)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Action:
-    """One of the things a verb does, named by its first word."""
-
-    least: int = 0  # how many words at least
-    most: int | None = 0  # and at most; None: any number
-    options: tuple[str, ...] = ()  # those of the verb that it takes
 
 
 @dataclass(frozen=True)
@@ -107,6 +102,15 @@ class Words:
     def needs(self) -> Needs:
         """What has to be read; without a verb, tasks are built."""
         return self.row.needs if self.row else Needs.BUILDS
+
+    @property
+    def heeds(self) -> tuple[str, ...] | None:
+        """The settings that count; None for all."""
+        if self.row is None or self.row.needs is Needs.BUILDS or self.row.takes is not Takes.NAME:
+            return None
+        heeds = self.row.heeds
+        own = heeds.get(self.args[0] if self.args else "", heeds[""])
+        return own if own is None else (*own, *self.settings)
 
     @property
     def takes(self) -> Takes | None:
@@ -224,6 +228,9 @@ def _option(verb: Verb, word: str, rest: list[str]) -> tuple[str, str]:
     """Name and value of an option; a value that stands by itself is taken from `rest`."""
     name, joint, value = word.lstrip("-").partition("=")
     name = name.replace("-", "_")
+    short = verb.option(word[1:2])
+    if not word.startswith("--") and short and short.value and len(word) > 2 and not verb.option(name):
+        return short.name, _checked(short, word[2:].removeprefix("="))
     if not word.startswith("--"):
         name = name if verb.option(name) else SHORT.get(name, name)
     option = verb.option(name) or next((each for each in COMMON if each.name == name), None)
@@ -244,21 +251,6 @@ def _checked(option: Option | None, value: str) -> str:
         kind = "format" if option.name == "o" else option.name
         raise UsageError(f"{dashes(option.name)}: {unknown(kind, value, option.choices)}")
     return value
-
-
-def action(words: Words, actions: Mapping[str, Action], default: str = "") -> tuple[str, list[str]]:
-    """The action that the verb's first word names, and its own words. UsageError for what makes no sense."""
-    name, *rest = words.args or (default,)
-    if name not in actions:
-        raise UsageError(unknown("action", name, actions), words.usage)
-    shape = actions[name]
-    if not shape.least <= len(rest) <= (len(rest) if shape.most is None else shape.most):
-        problem = f"'{words.verb} {name}' takes other arguments than: {' '.join(rest) or 'none'}"
-        raise UsageError(problem, words.usage)
-    for option in words.options:
-        if option not in {*shape.options, *(each.name for each in COMMON)}:
-            raise UsageError(f"{dashes(option)} cannot be used with '{words.verb} {name}'", words.usage)
-    return name, rest
 
 
 def with_options(words: Words, **options: str) -> Words:

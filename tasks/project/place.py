@@ -6,13 +6,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tasks.project import plain_file
 from tasks.project.command_line import Words
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 USUAL = "xcluster"  # as in the settings
 LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
 LONGEST = 31
-MARKS = frozenset("'\"[]{}&*!|>%@`:,")  # of YAML that is more than words
 
 
 @dataclass(frozen=True)
@@ -25,26 +25,14 @@ class Place:
 
 def of(words: Words, environ: Mapping[str, str]) -> Place | None:
     """The place; None where xcluster.yaml has to be read as YAML, or something is wrong with the settings."""
-    file = _plain(os.path.join(ROOT, "xcluster.yaml"))
-    if file is None:
-        return None
-    name = words.settings.get("name") or environ.get("__name") or file.get("name") or USUAL
+    name = words.settings.get("name") or environ.get("__name")
+    if not name:
+        file = plain_file.read(os.path.join(ROOT, "xcluster.yaml"))
+        if file is None:
+            return None
+        name = file.get("name") or USUAL
     workspace = os.path.abspath(environ.get("XCLUSTER_WORKSPACE") or os.path.join(ROOT, "workspace"))
     return Place(workspace, name) if _is_name(name) and os.path.isdir(workspace) else None
-
-
-def _plain(path: str) -> dict[str, str] | None:
-    """The keys and values of a file with nothing but lines as `mem: 256`; None for one that has more."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = [line.partition("#")[0].rstrip() for line in file]
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError):
-        return None
-    pairs = [line.partition(": ") for line in lines if line]
-    plain = all(key.isidentifier() and value and not set(value) & MARKS for key, _, value in pairs)
-    return {key: value.strip() for key, _, value in pairs} if plain else None
 
 
 def _is_name(name: str) -> bool:

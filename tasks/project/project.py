@@ -12,7 +12,7 @@ from tasks.base.errors import DefinitionError, UsageError, unknown
 from tasks.base.files import explained
 from tasks.base.paths import Workspace
 from tasks.definitions import image_chain, iso_choice, lockfile, setting_forms, settings, upstream_names
-from tasks.project import command_line, definition_files
+from tasks.project import command_line, definition_files, heeded
 from tasks.project.command_line import Needs, Takes
 from tasks.project.site import Site
 from tasks.topology import choice
@@ -34,12 +34,16 @@ class Project:
     words: command_line.Words
     definitions: definition_files.Definitions
     environ: Mapping[str, str]
+    problems: tuple[str, ...] = ()  # of settings, which the verb does not mind
 
     @property
     def site(self) -> Site:
         """Where builds work and get things from."""
         chosen, lock = self.settings, self.root / lockfile.FILE
-        return Site(self.workspace, chosen.suite, chosen.mirror, chosen.offline, chosen.mirrors, lock)
+        return Site(
+            self.workspace, chosen.suite, chosen.mirror, chosen.offline, chosen.mirrors,
+            chosen.download_timeout, lock,
+        )  # fmt: skip
 
 
 Does = Mapping[str, Callable[[Project], None]]  # the verbs of a module: name -> what does it
@@ -77,7 +81,8 @@ def load(words: command_line.Words, environ: Mapping[str, str], started_with: St
     effective, problems = settled(sources, running)
     validate(sources, effective, problems)
     _make(sources.workspace)
-    return Project(ROOT, sources.workspace, effective, sources.words, sources.definitions, environ)
+    ignored = (*sources.problems, *problems)
+    return Project(ROOT, sources.workspace, effective, sources.words, sources.definitions, environ, ignored)
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
@@ -99,7 +104,8 @@ def read(words: command_line.Words, environ: Mapping[str, str]) -> Sources:
 def _asked(words: command_line.Words, environ: Mapping[str, str]) -> Sources:
     """All but the definitions."""
     problems: list[str] = []
-    file = definition_files.read_yaml(ROOT / "xcluster.yaml", "xcluster.yaml", problems)
+    file: Mapping[str, Any] = definition_files.read_yaml(ROOT / heeded.FILE, heeded.FILE, problems)
+    file, environ = heeded.only(words, file, environ)
     values = {k: upstream_names.image_name(v) if k == "image" else v for k, v in words.settings.items()}
     words, translated = replace(words, settings=values), upstream_names.translated(environ, str(ROOT))
     workspace = Workspace.find(ROOT, environ)
@@ -182,17 +188,17 @@ def _as_running(sources: Sources, saved: settings.Settings) -> tuple[settings.Se
 
 
 def validate(sources: Sources, effective: settings.Settings, wrong: Iterable[str]) -> None:
-    """Step 3: whether that can be. A verb that builds nothing minds only what it was given itself."""
+    """Step 3: whether that can be. A verb that builds nothing minds only what it goes by."""
     _note_unknown_kernel(sources, effective)
     words, definitions = sources.words, sources.definitions
     problems = [*sources.problems, *wrong]
     if words.needs is Needs.BUILDS:
-        problems += [*definitions.problems, *_unknown_names(effective, definitions)]
+        problems += [*definitions.problems, *_unknown_names(sources, effective)]
         problems += _too_little_memory(effective, definitions)
-        minds = True
-    else:
-        minds = bool(words.settings) or words.takes is not Takes.NAME
-    if problems and minds:
+    elif words.takes is Takes.NAME:
+        heeded.check(words, sources.environ, sources.problems, list(wrong))
+        return
+    if problems:
         raise DefinitionError(problems)
 
 
@@ -225,8 +231,19 @@ def of_topology(project: Project, name: str) -> Project:
     return replace(project, settings=effective)
 
 
-def _unknown_names(effective: settings.Settings, definitions: definition_files.Definitions) -> list[str]:
+def _place(sources: Sources, name: str) -> str:
+    """Where a setting is set, as problems begin; "" for none of the places that people write."""
+    places = (("--", sources.words.settings), ("__", sources.environ), (f"{heeded.FILE}: ", sources.file))
+    keys = (name, f"__{name}", name)
+    places_of = (
+        f"{where}{name}: " for (where, values), key in zip(places, keys, strict=True) if values.get(key)
+    )
+    return next(places_of, "")
+
+
+def _unknown_names(sources: Sources, effective: settings.Settings) -> list[str]:
     """Settings that name a definition which does not exist."""
+    definitions = sources.definitions
     chosen: list[tuple[str, str, Mapping[str, object]]] = [
         ("kernel", effective.kernel, definitions.kernels),
         ("image", effective.image, definitions.images),
@@ -240,7 +257,11 @@ def _unknown_names(effective: settings.Settings, definitions: definition_files.D
         return [
             f"image '{effective.image}' is made with overlays that are not in XCLUSTER_OVLPATH: {lacking}"
         ]
-    return [unknown(kind, name, table) for kind, name, table in chosen if name not in table and not broken]
+    return [
+        _place(sources, "ovls" if kind == "overlay" else kind) + unknown(kind, name, table)
+        for kind, name, table in chosen
+        if name not in table and not broken
+    ]
 
 
 def _too_little_memory(effective: settings.Settings, definitions: definition_files.Definitions) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tasks.base import patience
 from tasks.base.paths import Workspace
 
 
@@ -16,4 +17,5 @@ class Site:
     mirror: str = ""  # URL of a Debian archive; "" = as the host's apt is set up
     offline: bool = False
     mirrors: Mapping[str, Sequence[str]] = field(default_factory=dict)  # URL prefix -> what to try first
+    download_timeout: float = patience.SECONDS  # seconds with next to nothing, after which one is given up
     lock: Path | None = None  # xcluster.lock, with which what comes is compared

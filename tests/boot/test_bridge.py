@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from tasks.run.net import host_support
+from tasks.run.net import host_support, obstacles
 from tests.boot.conftest import ROOT, WORKSPACE, Cluster, assert_nothing_left, processes_of, running
 from tests.conftest import eventually
 
 pytestmark = [
     pytest.mark.boot,
-    pytest.mark.skipif(bool(host_support.obstacles()), reason=f"no bridges here: {host_support.obstacles()}"),
+    pytest.mark.skipif(bool(obstacles.of_bridges()), reason=f"no bridges here: {obstacles.of_bridges()}"),
 ]
 CHECKSUM, TSO4, HOST_TSO4 = 0, 7, 11  # features of virtio-net: 5.1.3 of its specification
 NUMBER = 73  # of the namespace that root makes

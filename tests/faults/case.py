@@ -98,6 +98,7 @@ class Case:
     env: Mapping[str, str] = field(default_factory=dict)
     then: str = ""
     seconds: float = SECONDS
+    resumable: bool = False  # a part of a download stays, for the next run to go on with
 
 
 def answered(case: Case, bench: Bench) -> Outcome:
@@ -115,7 +116,8 @@ def answered(case: Case, bench: Bench) -> Outcome:
     assert [text for text in case.shows if text not in done.stdout] == [], shown
     assert [text for text in case.never if text in done.stdout + done.stderr] == [], shown
     assert content(bench.outside) == before, f"something outside was changed\n{shown}"
-    assert temporary(bench.workspace) == [] if bench.workspace.is_dir() else True, shown
+    left = temporary(bench.workspace) if bench.workspace.is_dir() else []
+    assert [name for name in left if not (case.resumable and name.endswith(".part"))] == [], shown
     case.left(bench)
     if case.then:
         again = bench.shell(case.then)

@@ -1,7 +1,97 @@
 """Rows: words that were mistyped."""
 
-from tests.faults.case import Case
+from tests.faults.case import Bench, Case
+
+
+def two_runs(bench: Bench) -> None:
+    """Something of a cluster named two is there."""
+    (bench.workspace / "run" / "two").mkdir(parents=True)
+
+
+MISTYPED = {
+    "kernel:debain": "'kernel:debian'",
+    "info image:bse": "'image:base'",
+    "ignore kernal": "'kernel'",
+    "reset-dep ovl:aa": "'ovl:a'",
+    "list kernl": "'kernel'",
+    "stauts": "'status'",
+    "status --nmae=x": "'--name'",
+    "start --nvn=3": "'--nvm'",
+    "start --accel=kmv": "'kvm'",
+    "start --image=bse": "'base'",
+    "status -ojsn": "'json'",
+    "graph -o sgv": "'svg'",
+    "netem 1 eth1 --direction=inn": "'in'",
+    "mkcdrom aa": "'a'",
+    "mkovl x --template=aa": "'a'",
+    "checkpoint sav x": "'save'",
+    "dns strat": "'start'",
+    "registry strat": "'start'",
+    "images chek": "'check'",
+    "verify al": "'all'",
+    "test quik": "'quick'",
+    "list --statsu": "'--status'",
+    "clean --froget": "'--forget'",
+}
+UPSTREAM = {
+    "ovld aa": "Ovl not found [aa]; did you mean 'a'?",
+    "ximage --image=mine aa": "Ovl not found [aa]; did you mean 'a'?",
+    "k8s_test aa": "did you mean 'a'?",
+    "cache aa": "Ovl not found [aa]",
+    "mkimage --image=bse": "no image [bse]; did you mean 'base'?",
+    "kernel_build --kver=debain": "did you mean 'debian'?",
+}
+ABSENT = ("status", "stop", "scalein 4", "checkpoint save x", "kubeconfig", "enter true")
 
 CASES = [
     Case("an overlay with letters swapped", "$xc ovl:aa", code=2, says=("Did you mean 'ovl:a'",)),
+    *(
+        Case(f"mistyped: {words}", f"$xc {words}", 2, ("id you mean", near))
+        for words, near in MISTYPED.items()
+    ),
+    *(Case(f"mistyped for scripts: {words}", f"$xc {words}", 1, (says,)) for words, says in UPSTREAM.items()),
+    *(
+        Case(
+            f"a mistyped cluster: {words}",
+            f"$xc {words.split()[0]} --name=tow {' '.join(words.split()[1:])}",
+            0 if words in ("status", "stop") else 1,
+            ("two",),
+            prepare=two_runs,
+        )
+        for words in ABSENT
+    ),
+    Case(
+        "a tar that is not cached", "$xc ovl:a; $xc cached_tar aa", 1, ("Not cached [aa]; did you mean 'a'?",)
+    ),
+    Case("a word that is a task without work", "$xc store", 0, ("has no container images",)),
+    Case("a pattern that no task has", "$xc 'ovl:*z'", 2, ("'ovl:*z'",)),
+    Case("an option behind a task", "$xc ovl:a --foo", 2, ("unknown option '--foo'",)),
+    Case(
+        "an option that a word of doit does not have",
+        "$xc list --foo",
+        2,
+        ("unknown option '--foo'", "--all"),
+    ),
+    Case("a number of processes that is none", "$xc run -n x ovl:a", 2, ("--process: ", "'x'")),
+    Case("a word of doit without what it needs", "$xc info", 2, ("'info' takes one task",)),
+    Case("nothing to ignore", "$xc ignore", 2, ("'ignore' takes tasks",)),
+    Case("what doit recorded", "$xc ovl:a && $xc dumpdb", shows=("ovl:a ->",)),
+    Case("JSON without a blank", "$xc status -ojson", shows=("null",)),
+    Case("wrong words with JSON without a blank", "$xc status -ojson --foo", 2, ('{"error": ',)),
+    Case(
+        "differences as JSON are told once",
+        "$xc diff ovl/a ovl/b -ojson",
+        1,
+        shows=("only in A",),
+        never=("error",),
+    ),
+    Case("differences are told", "$xc diff ovl/a ovl/b", 1, ("differ in",)),
+    Case(
+        "a release that is not there",
+        "$xc diff 1.0 1.1",
+        2,
+        ("no file and no release '1.0'",),
+        never=("diff: diff",),
+    ),
+    Case("help of a verb with few settings", "$xc help graph", shows=("--topology=",), never=("--kvm-opt",)),
 ]

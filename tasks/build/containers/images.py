@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base import environment, files, output, proc, progress
-from tasks.base.errors import UsageError, UserError, unknown
+from tasks.base.errors import UsageError, UserError, meant, unknown
 from tasks.base.paths import Workspace
 from tasks.build.containers import local_images, oci, pull
 from tasks.build.overlay import ovl
 from tasks.definitions import image_reference, iso_choice
 from tasks.definitions.schema import Overlay
 from tasks.formats import tree
-from tasks.project import command_line
+from tasks.project import actions
 from tasks.project.project import After, Does, Project, source_date_epoch
 
 ARGS = "[ls | check | update REF... | mkimage DIR|OVL|TAR | rm REF...]"
 ACTIONS = {
-    "ls": command_line.Action(options=("o",)),
-    "check": command_line.Action(),
-    "update": command_line.Action(1, None),
-    "mkimage": command_line.Action(1, 1, ("tag", "entrypoint", "command", "force")),
-    "rm": command_line.Action(1, None),
+    "ls": actions.Action(options=("o",)),
+    "check": actions.Action(),
+    "update": actions.Action(1, None),
+    "mkimage": actions.Action(1, 1, ("tag", "entrypoint", "command", "force")),
+    "rm": actions.Action(1, None),
 }
 
 
@@ -45,7 +45,7 @@ def _key(project: Project, overlay: Overlay) -> str:
 
 
 def _images(project: Project) -> None:
-    action, names = command_line.action(project.words, ACTIONS, "ls")
+    action, names = actions.action(project.words, ACTIONS, "ls")
     if action == "ls":
         _ls(project)
     elif action == "check":
@@ -122,9 +122,12 @@ def _update(project: Project, names: Sequence[str]) -> None:
         reference = _parse(text)
         stamp = project.workspace.pulled(reference.text)
         if reference.local or reference.digest:
-            raise UsageError(f"images update: {reference.text} has no tag that could move")
+            raise UsageError(f"{reference.text} has no tag that could move")
         if not stamp.is_file():
-            raise UserError(f"{reference.text} was not pulled yet", f"pull it: xc 'pull:{reference.text}'")
+            others = meant(reference.text, [row["name"] for row in rows(project)])
+            raise UserError(
+                f"{reference.text} was not pulled yet{others}", f"pull it: xc 'pull:{reference.text}'"
+            )
         before = files.read_json(stamp).get("top")
         after = pull.renew(reference, pull.access(project), project.site)
         what = "is what it was:" if before == after else f"was {before}, is now"
@@ -163,7 +166,7 @@ def _new_name(project: Project) -> image_reference.Reference:
     own = project.words.settings.get("name")
     text = tag if ":" in tag else f"{own}:{tag or 'latest'}" if own else ""
     if not text:
-        raise UsageError("images mkimage: give --tag=NAME:TAG", project.words.usage)
+        raise UsageError("mkimage: give --tag=NAME:TAG", project.words.usage)
     return _parse(text if text.startswith(f"{image_reference.LOCAL}/") else f"{image_reference.LOCAL}/{text}")
 
 

@@ -1,22 +1,46 @@
 """Container images that are here, pulled or made: their stamps, and the index of the layout that has them."""
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tasks.base import files
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
-from tasks.build.containers import oci
+from tasks.build.containers import oci, platforms
 from tasks.project.site import Site
 
 
-def platform_of(layout: oci.Layout, top: str) -> str | None:
-    """The manifest for our platform, when it and all its blobs are in the layout."""
-    if not layout.has(top):
+class _Missing(Exception):
+    """A manifest or config is not in the layout."""
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads what is in the layout."""
+
+    layout: oci.Layout
+
+    def manifest(self, digest: str) -> Mapping[str, Any]:
+        if not self.layout.has(digest):
+            raise _Missing
+        return self.layout.json(digest)
+
+    def config(self, descriptor: oci.Descriptor) -> Mapping[str, Any]:
+        return self.manifest(descriptor.digest)
+
+
+def platform_of(layout: oci.Layout, top: str, what: str) -> str | None:
+    """The manifest for our platform, when it and all its blobs are in the layout.
+
+    Raises UserError when `what` is an image for other platforms.
+    """
+    try:
+        digest = platforms.choose(_Reader(layout), top, what)
+    except _Missing:
         return None
-    value = layout.json(top)
-    digest = oci.of_platform(value, top).digest if oci.is_index(value) else top
     return digest if oci.missing(layout, digest) == [] else None
 
 
@@ -33,7 +57,7 @@ def blobs(workspace: Workspace, ref: str) -> list[Path]:
 def record(workspace: Workspace, ref: str, top: str, how: str) -> dict[str, Any]:
     """Write the stamp of a complete image, and the layout's index."""
     layout = oci.Layout(workspace.oci)
-    digest = platform_of(layout, top)
+    digest = platform_of(layout, top, ref)
     assert digest, "only complete images are recorded"
     manifest = oci.Manifest.of(layout.json(digest), digest)
     before = files.read_json(workspace.pulled(ref))
@@ -90,7 +114,7 @@ def sweep(workspace: Workspace) -> int:
 def recorded(ref: str, site: Site) -> None:
     """Look for the image that was made here"""
     stamp = files.read_json(site.workspace.pulled(ref))
-    if not stamp or not platform_of(oci.Layout(site.workspace.oci), str(stamp["top"])):
+    if not stamp or not platform_of(oci.Layout(site.workspace.oci), str(stamp["top"]), ref):
         raise UserError(
             f"container image {ref} was not made yet",
             f"make it: xc images mkimage --tag={ref.partition('/')[2]} DIR; or list its parts in the "

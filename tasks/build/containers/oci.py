@@ -89,16 +89,30 @@ class Descriptor:
     digest: str
     size: int
     media: str
+    urls: tuple[str, ...] = ()  # where a layer is that registries may not pass on
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> "Descriptor":
         """From a manifest's JSON; UserError when it is none."""
-        digest, size = entry.get("digest"), entry.get("size")
-        if not isinstance(size, int) or not re.fullmatch(r"sha256:[0-9a-f]{64}", str(digest)):
+        if not isinstance(entry, Mapping):
+            raise _damaged(entry)
+        digest, size, urls = str(entry.get("digest")), entry.get("size"), entry.get("urls")
+        kind = re.fullmatch(r"([a-z0-9]+(?:[+._-][a-z0-9]+)*):[a-zA-Z0-9=_-]+", digest)
+        if kind and kind[1] != "sha256":
             raise UserError(
-                f"the image's manifest is damaged: it has an invalid descriptor: {json.dumps(entry)[:200]}"
+                f"the image's manifest has the digest {digest[:40]}: {kind[1]} is not supported, but sha256",
+                "push it again with sha256, as docker, podman and skopeo do by themselves",
             )
-        return cls(str(digest), size, str(entry.get("mediaType", "")))
+        if type(size) is not int or size < 0 or not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+            raise _damaged(entry)
+        places = tuple(map(str, urls)) if isinstance(urls, list) else ()
+        return cls(digest, size, str(entry.get("mediaType", "")), places)
+
+
+def _damaged(entry: object) -> UserError:
+    return UserError(
+        f"the image's manifest is damaged: it has an invalid descriptor: {json.dumps(entry)[:200]}"
+    )
 
 
 @dataclass(frozen=True)
@@ -113,7 +127,11 @@ class Manifest:
         """From JSON; UserError when it is no manifest of an image."""
         if "config" not in value or not isinstance(value.get("layers"), list):
             kind = value.get("mediaType") or f"schemaVersion {value.get('schemaVersion')}"
-            raise UserError(f"{what} is not a container image that can be used here ({kind})")
+            old = value.get("schemaVersion") == 1
+            raise UserError(
+                f"{what} is not a container image that can be used here ({kind})",
+                "its format is older than 2016: push it again, or skopeo copy --format=oci" if old else None,
+            )
         layers = tuple(Descriptor.of(layer) for layer in value["layers"])
         return cls(Descriptor.of(value["config"]), layers)
 
@@ -137,23 +155,6 @@ def parsed(data: bytes, what: str) -> dict[str, Any]:
 def is_index(value: Mapping[str, Any]) -> bool:
     """Whether a manifest is a list of manifests, one a platform."""
     return value.get("mediaType") in INDEXES or ("manifests" in value and "layers" not in value)
-
-
-def of_platform(index: Mapping[str, Any], what: str) -> Descriptor:
-    """The manifest for our platform in an index; UserError names those that there are."""
-    fitting, others = [], []
-    for entry in index.get("manifests", []):
-        platform = entry.get("platform") or {}
-        pair = (platform.get("os"), platform.get("architecture"))
-        if pair == PLATFORM:
-            fitting.append(entry)
-        elif "unknown" not in pair:  # an attestation
-            others.append("/".join(str(part) for part in pair))
-    if not fitting:
-        raise UserError(
-            f"{what} has no image for {'/'.join(PLATFORM)}, only for: {', '.join(others) or 'nothing'}"
-        )
-    return Descriptor.of(fitting[0])
 
 
 def make(layout: Layout, tar: Path, options: Mapping[str, Any], epoch: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tasks.base import files
 from tasks.base.errors import DefinitionError, UserError
-from tasks.build.containers import local_images, oci, registry_api
+from tasks.build.containers import local_images, oci, platforms, registry_api
 from tasks.build.containers.registry_api import NotThere, Repository
 from tasks.build.containers.registry_places import RegistryAccess
 from tasks.build.overlay import ovl
@@ -98,7 +98,8 @@ def _merged(first: Listed, second: Listed, problems: list[str]) -> Listed:
 
 def access(project: Project) -> RegistryAccess:
     """How the settings say that registries are reached."""
-    return RegistryAccess.of(project.settings.registry_mirrors, project.settings.registry_insecure)
+    settings = project.settings
+    return RegistryAccess.of(settings.registry_mirrors, settings.registry_insecure, settings.download_timeout)
 
 
 def fetch(ref: str, access: RegistryAccess, site: Site) -> None:
@@ -108,7 +109,7 @@ def fetch(ref: str, access: RegistryAccess, site: Site) -> None:
     with files.locked(stamp.with_suffix(".lock")):
         before = files.read_json(stamp).get("top")
         top = reference.digest or (str(before) if before else None)
-        if not (top and local_images.platform_of(layout, top)):
+        if not (top and local_images.platform_of(layout, top, ref)):
             if site.offline:
                 raise UserError(
                     f"container image {ref} is not in the cache, and --offline is set",
@@ -146,17 +147,34 @@ def copy_here(
 ) -> str:
     """Copy manifest and blobs for our platform to the layout; the digest of what the name stands for."""
     data, digest = there.manifest(top or reference.tag or "latest")
-    value = oci.parsed(data, reference.text)
+    oci.parsed(data, f"{there.place.text}: the manifest of {reference.text}")
     layout.put(data)
-    if oci.is_index(value):
-        one = oci.of_platform(value, reference.text).digest
-        data, _ = there.manifest(one)
-        layout.put(data)
-    manifest = oci.Manifest.of(oci.parsed(data, reference.text), reference.text)
-    for blob in (manifest.config, *manifest.layers):
-        if not layout.has(blob.digest, blob.size):
-            there.blob(blob, layout.blob(blob.digest))
+    reader = _Reader(there, layout)
+    chosen = platforms.choose(reader, digest, reference.text)
+    for blob in oci.Manifest.of(layout.json(chosen), reference.text).layers:
+        reader.blob(blob)
     return digest
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads manifests and configs of a registry; keeps them in the layout."""
+
+    there: Repository
+    layout: oci.Layout
+
+    def manifest(self, digest: str) -> Mapping[str, Any]:
+        if not self.layout.has(digest):
+            self.layout.put(self.there.manifest(digest)[0])
+        return self.layout.json(digest)
+
+    def config(self, descriptor: oci.Descriptor) -> Mapping[str, Any]:
+        self.blob(descriptor)
+        return self.layout.json(descriptor.digest)
+
+    def blob(self, descriptor: oci.Descriptor) -> None:
+        if not self.layout.has(descriptor.digest, descriptor.size):
+            self.there.blob(descriptor, self.layout.blob(descriptor.digest))
 
 
 def renew(reference: image_reference.Reference, access: RegistryAccess, site: Site) -> str:
@@ -167,7 +185,7 @@ def renew(reference: image_reference.Reference, access: RegistryAccess, site: Si
     with files.locked(stamp.with_suffix(".lock")):
         now = resolve(reference, access)
         layout = oci.Layout(site.workspace.oci)
-        if not local_images.platform_of(layout, now):
+        if not local_images.platform_of(layout, now, reference.text):
             registry_api.first(reference, access, lambda there: copy_here(there, reference, now, layout))
         local_images.record(site.workspace, reference.text, now, "pulled")
     return now

@@ -12,24 +12,24 @@ from tasks.build.containers.registry_server import Server
 from tasks.build.sources import artifact, suite
 from tasks.definitions import image_reference
 from tasks.definitions.artifact_sources import Artifact, Source
-from tasks.project import command_line
+from tasks.project import actions
 from tasks.project.project import Does, Project
 from tasks.project.site import Site
 
 ARGS = "start | stop | status | ls | cache REF... | rm REF..."
 ACTIONS = {
-    "start": command_line.Action(options=("port", "tls", "htpasswd")),
-    "stop": command_line.Action(),
-    "status": command_line.Action(options=("o",)),
-    "ls": command_line.Action(options=("o",)),
-    "cache": command_line.Action(1, None),
-    "rm": command_line.Action(1, None),
+    "start": actions.Action(options=("port", "tls", "htpasswd")),
+    "stop": actions.Action(),
+    "status": actions.Action(options=("o",)),
+    "ls": actions.Action(options=("o",)),
+    "cache": actions.Action(1, None),
+    "rm": actions.Action(1, None),
 }
 PORT = "5000"
 
 
 def _registry(project: Project) -> None:
-    action, names = command_line.action(project.words, ACTIONS)
+    action, names = actions.action(project.words, ACTIONS)
     server = Server(project.workspace.registry)
     does = {"start": _start, "stop": _stop, "status": _status, "ls": _ls}
     if action in does:

@@ -5,30 +5,28 @@ Own code on `requests` and not skopeo: manifests have to stay as they are to the
 off goes on where it was.
 """
 
-import base64
 import hashlib
 import os
-import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin
 
-from tasks.base import files
+from tasks.base import files, patience
 from tasks.base.errors import UserError
-from tasks.base.progress import Bar
-from tasks.build.containers import oci, registry_auth
+from tasks.base.patience import Patience
+from tasks.build.containers import oci, registry_auth, registry_token
 from tasks.build.containers.registry_places import Mirror, RegistryAccess, places
+from tasks.build.sources import download, web
+from tasks.build.sources.partial import PartialDownload
 from tasks.definitions import image_reference
 
 if TYPE_CHECKING:
-    import requests
+    from tasks.build.sources.web import Response
 
 T = TypeVar("T")
-CHUNK = 1 << 16
-TRIES = 4
-TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
 LARGEST = 4 << 20  # bytes of a manifest, as registries have it
 ACCEPT = ", ".join((oci.MANIFEST, oci.INDEX, oci.DOCKER_MANIFEST, oci.DOCKER_INDEX))
 
@@ -38,89 +36,70 @@ class NotThere(UserError):
 
 
 class Repository:
-    """One place, spoken to."""
+    """One place, spoken to. What brings next to nothing for so many `seconds` is given up."""
 
-    def __init__(self, place: Mirror) -> None:
-        import requests
+    def __init__(self, place: Mirror, seconds: float = patience.SECONDS) -> None:
         import urllib3
 
         self.place = place
         self._url = place.url
+        self._answered = False  # so it is known whether it speaks TLS
         self._authorization = ""
-        self._session = requests.Session()
+        self._seconds = seconds
+        self._session = web.session(loose=place.loose)
         if place.loose:
             warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
 
     def manifest(self, which: str) -> tuple[bytes, str]:
         """The manifest of a tag or digest, and its digest; what was asked for by digest has that digest."""
-        with self._ask("GET", f"manifests/{which}", headers={"Accept": ACCEPT}, stream=True) as reply:
-            data = reply.raw.read(LARGEST + 1, decode_content=True)
-        if len(data) > LARGEST:
-            raise UserError(f"{self.place.text}: the manifest of {which} is larger than {LARGEST} bytes")
-        digest = "sha256:" + hashlib.sha256(data).hexdigest()
-        if which.startswith("sha256:") and which != digest:
+
+        def get(wait: Patience) -> bytes:
+            what = f"{self.place.text}: the manifest of {which}"
+            with self.ask(
+                "GET", f"manifests/{which}", wait, headers={"Accept": ACCEPT}, stream=True
+            ) as reply:
+                return web.body(reply, wait, LARGEST, what)
+
+        data = self._persist(get)
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        if ":" in which and which != digest:
             raise UserError(f"{self.place.text}: asked for manifest {which}, got {digest}")
         return data, digest
 
     def blob(self, descriptor: oci.Descriptor, target: Path) -> None:
         """Fetch a blob to `target`; what broke off stays in `target`.part, and goes on there."""
-        import requests
-
         part = target.with_name(f"{target.name}.part")
         with files.locked(part.with_name(f"{part.name}.lock")), files.explained(target):
-            for attempt in range(TRIES):
-                if target.is_file() or self._have(part) == descriptor.size:
-                    break
-                try:
-                    self._stream(descriptor, part)
-                except requests.RequestException as error:
-                    if attempt == TRIES - 1:
-                        raise UserError(
-                            f"{self.place.text}: {descriptor.digest[:19]}: {reason(error)}",
-                            "run it again; it continues where it stopped",
-                        ) from error
-                    time.sleep(0.2 * 2**attempt)
-            if not target.is_file():
-                self._accept(descriptor, part, target)
+            if target.is_file():
+                if target.stat().st_size != descriptor.size:
+                    raise UserError(
+                        f"{self.place.text}: the manifest is wrong: {descriptor.digest} has "
+                        f"{target.stat().st_size} bytes, not {descriptor.size}"
+                    )
+                return
+            with PartialDownload(part, None) as partial:
+                fetch = download.Fetch(partial, self._seconds, descriptor.size)
+                self._fetch(descriptor, fetch, target)
 
-    def _have(self, part: Path) -> int:
-        return part.stat().st_size if part.is_file() else -1
+    def _fetch(self, descriptor: oci.Descriptor, fetch: download.Fetch, target: Path) -> None:
+        """From the registry; else from where the manifest says that a layer is, that may not be passed on."""
+        sha256 = descriptor.digest.removeprefix("sha256:")
 
-    def _stream(self, descriptor: oci.Descriptor, part: Path) -> None:
-        import requests
+        def good(url: str) -> bool:
+            hint = "run it again; if it fails again, the registry or a proxy before it is broken"
+            return download.accept(url, sha256, fetch, target, download.Advice("sha256:", hint))
 
-        have = max(self._have(part), 0)
-        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
-        with self._ask("GET", f"blobs/{descriptor.digest}", headers=headers, stream=True) as reply:
-            resumed = reply.status_code == 206
-            got = have if resumed else 0
-            with (
-                part.open("ab" if resumed else "wb") as file,
-                Bar(descriptor.digest[7:19], descriptor.size) as bar,
-            ):
-                bar.to(got)
-                for chunk in reply.iter_content(CHUNK):
-                    file.write(chunk)
-                    got += len(chunk)
-                    bar.add(len(chunk))
-        if got < descriptor.size:
-            raise requests.ConnectionError(f"the connection broke after {got} of {descriptor.size} bytes")
-
-    def _accept(self, descriptor: oci.Descriptor, part: Path, target: Path) -> None:
-        actual = f"sha256:{files.sha256(part)}"
-        if actual != descriptor.digest:
-            part.unlink()
-            raise UserError(
-                f"{self.place.text}: not the expected content\n"
-                f"  expected {descriptor.digest}, {descriptor.size} bytes\n  got      {actual}",
-                "run it again; if it fails again, the registry or a proxy before it is broken",
-            )
-        part.replace(target)
+        try:
+            download.get(_Blob(self, descriptor.digest), fetch, good)
+        except NotThere:
+            if not descriptor.urls:
+                raise
+            download.first(descriptor.urls, fetch, good)
 
     def exists(self, what: str) -> bool:
         """Whether there is a blob (`blobs/sha256:...`) or manifest (`manifests/...`)."""
         try:
-            self._ask("HEAD", what, headers={"Accept": ACCEPT}).close()
+            self._persist(lambda wait: self.ask("HEAD", what, wait, headers={"Accept": ACCEPT}).close())
         except NotThere:
             return False
         return True
@@ -129,76 +108,94 @@ class Repository:
         """Send a blob, unless the registry has it."""
         if self.exists(f"blobs/{digest}"):
             return
-        with self._ask("POST", "blobs/uploads/") as reply:
-            where = urljoin(reply.url, reply.headers["Location"])
-        with source.open("rb") as data:
-            joint = "&" if "?" in where else "?"
+
+        def send(wait: Patience) -> None:
+            with self.ask("POST", "blobs/uploads/", wait) as reply:
+                where = urljoin(reply.url, reply.headers["Location"])
             headers = {"Content-Type": "application/octet-stream"}
-            self._ask("PUT", f"{where}{joint}digest={digest}", headers=headers, data=data).close()
+            joint = "&" if "?" in where else "?"
+            with source.open("rb") as data:
+                url = f"{where}{joint}digest={digest}"
+                self.ask("PUT", url, wait, headers=headers, data=data).close()
+
+        self._persist(send)
 
     def push_manifest(self, which: str, data: bytes) -> None:
         """Send a manifest under a tag or its digest."""
         media = oci.parsed(data, which).get("mediaType") or oci.MANIFEST
-        self._ask("PUT", f"manifests/{which}", headers={"Content-Type": media}, data=data).close()
+        headers = {"Content-Type": media}
+        self._persist(
+            lambda wait: self.ask("PUT", f"manifests/{which}", wait, headers=headers, data=data).close()
+        )
 
-    def _ask(self, method: str, what: str, **options: Any) -> "requests.Response":
+    def _persist(self, attempt: Callable[[Patience], T]) -> T:
+        """A short exchange, tried again where that may help."""
+        with Patience(web.host(self._url), self._seconds) as wait:
+            return web.persistently(lambda: attempt(wait), wait, self.place.text, lambda: 0)
+
+    def ask(self, method: str, what: str, wait: Patience, **options: Any) -> "Response":
         """A request; logs in when the registry wants it. NotThere for 404, UserError for other refusals."""
-        import requests
-
-        url = what if "://" in what else f"{self._url}/v2/{self.place.repository}/{what}"
-        try:
-            reply = self._send(method, url, **options)
-        except requests.exceptions.SSLError:
-            if not self.place.loose or self._url.startswith("http:"):
-                raise
-            self._url = self._url.replace("https:", "http:", 1)
-            return self._ask(method, what, **options)
-        if reply.status_code == 401 and self._log_in(reply.headers.get("WWW-Authenticate", "")):
+        reply = self._send(method, what, wait, options)
+        if reply.status_code == 401 and self._log_in(reply, wait):
             reply.close()
             if hasattr(options.get("data"), "seek"):
                 options["data"].seek(0)
-            reply = self._send(method, url, **options)
-        if reply.ok:
+            reply = self._send(method, what, wait, options)
+        if reply.ok or (reply.status_code == 416 and method == "GET"):
             return reply
         with reply:
-            text = f"{url}: the registry answered {reply.status_code} {reply.reason}{_message_of(reply)}"
+            advice = self._advice(reply.status_code)
+            web.busy(reply, "the registry", advice)
+            text = (
+                f"{reply.url}: the registry answered {reply.status_code} {reply.reason}{_message_of(reply)}"
+            )
         if reply.status_code == 404:
             raise NotThere(text)
-        raise UserError(text, self._advice(reply.status_code))
+        raise UserError(text, advice)
 
-    def _send(self, method: str, url: str, **options: Any) -> "requests.Response":
+    def _send(self, method: str, what: str, wait: Patience, options: Mapping[str, Any]) -> "Response":
+        """As it is; a registry that may do without a certificate is asked without TLS too."""
+        try:
+            reply = self._request(method, what, wait, options)
+        except web.unreachable():
+            if self._answered or not self.place.loose or not self.place.url.startswith("https:"):
+                raise
+            self._url = self.place.url.replace("https:", "http:", 1)
+            try:
+                reply = self._request(method, what, wait, options)
+            except web.unreachable():
+                self._url = self.place.url
+                raise
+        self._answered = True
+        return reply
+
+    def _request(self, method: str, what: str, wait: Patience, options: Mapping[str, Any]) -> "Response":
         def authorize(request: Any) -> Any:  # in this way .netrc does not come in between
             if self._authorization:
                 request.headers["Authorization"] = self._authorization
             return request
 
-        return self._session.request(
-            method,
-            url,
-            auth=authorize,
-            timeout=TIMEOUT,
-            verify=False if self.place.loose else None,
-            **options,
-        )
+        def send() -> "Response":
+            return self._session.request(
+                method, url, auth=authorize, timeout=web.timeouts(wait.seconds),
+                verify=False if self.place.loose else None, **options,
+            )  # fmt: skip
 
-    def _log_in(self, header: str) -> bool:
+        url = what if "://" in what else f"{self._url}/v2/{self.place.repository}/{what}"
+        return send() if options.get("data") else wait.answer(send)  # what is sent may take its time
+
+    def _log_in(self, reply: "Response", wait: Patience) -> bool:
         """Answer a challenge; whether there is something to try."""
-        scheme, challenge = registry_auth.challenge(header)
         who = registry_auth.login(*self.place.login_as, os.environ)
-        if scheme == "basic" and who and not self._authorization:
-            self._authorization = "Basic " + base64.b64encode(":".join(who).encode()).decode()
+        challenges = dict(reversed(registry_auth.challenges(reply.headers.get("WWW-Authenticate", ""))))
+        if "bearer" in challenges and "realm" in challenges["bearer"]:
+            asked = registry_token.TokenRequest(reply.url, challenges["bearer"], who, self.place.loose)
+            self._authorization = registry_token.fetch(self._session, asked, wait, self._advice(401))
             return True
-        if scheme != "bearer" or "realm" not in challenge:
-            return False
-        query = {key: challenge[key] for key in ("service", "scope") if key in challenge}
-        with self._session.get(
-            challenge["realm"], params=query, auth=who or (lambda request: request), timeout=TIMEOUT
-        ) as reply:
-            if not reply.ok:
-                return False
-            token = oci.parsed(reply.content, challenge["realm"])
-        self._authorization = f"Bearer {token.get('token') or token.get('access_token')}"
-        return True
+        if who and not self._authorization and ("basic" in challenges or not challenges):
+            self._authorization = registry_token.basic(who)
+            return True
+        return False
 
     def _advice(self, status: int) -> str | None:
         if status == 429:
@@ -214,7 +211,22 @@ class Repository:
         return f"log in (podman login {registry}), or write a login to {registry_auth.places(os.environ)[0]}"
 
 
-def _message_of(reply: "requests.Response") -> str:
+@dataclass(frozen=True)
+class _Blob:
+    """A blob as a place that a download can ask."""
+
+    repository: Repository
+    digest: str
+
+    @property
+    def url(self) -> str:
+        return f"{self.repository.place.text}/blobs/{self.digest}"
+
+    def ask(self, headers: Mapping[str, str], wait: Patience) -> "Response":
+        return self.repository.ask("GET", f"blobs/{self.digest}", wait, headers=dict(headers), stream=True)
+
+
+def _message_of(reply: "Response") -> str:
     try:
         errors = reply.json()["errors"]
         return ": " + "; ".join(str(each.get("message") or each.get("code")) for each in errors)
@@ -222,40 +234,27 @@ def _message_of(reply: "requests.Response") -> str:
         return ""
 
 
-def reason(error: Exception) -> str:
-    """What a person wants to know of a failed request."""
-    text = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        return (
-            "its certificate is not trusted: put its CA into REQUESTS_CA_BUNDLE, or it into registry_insecure"
-        )
-    if "Name or service not known" in text or "resolution" in text:
-        return "there is no such host"
-    if "IncompleteRead" in text or "Connection broken" in text or "Connection aborted" in text:
-        return "the connection broke"
-    return "the registry does not answer" if "Max retries" in text or "timed out" in text else text
-
-
 def first(reference: image_reference.Reference, access: RegistryAccess, use: Callable[[Repository], T]) -> T:
     """What `use` gives at the first place that has the image.
 
     Raises NotThere when every place answers that it has it not, else UserError with each place's reason.
     """
-    return at(places(reference, access), reference.text, use)
+    return at(places(reference, access), reference.text, use, access.timeout)
 
 
-def at(where: Sequence[Mirror], what: str, use: Callable[[Repository], T]) -> T:
+def at(
+    where: Sequence[Mirror],
+    what: str,
+    use: Callable[[Repository], T],
+    seconds: float = patience.SECONDS,
+) -> T:
     """As `first`, for given places."""
-    import requests
-
     tried: list[UserError] = []
     for place in where:
         try:
-            return use(Repository(place))
+            return use(Repository(place, seconds))
         except UserError as error:
             tried.append(error)
-        except requests.RequestException as error:
-            tried.append(UserError(f"{place.text}: {reason(error)}"))
     lines = "".join(f"\n  {error.args[0]}" for error in tried)
     if all(isinstance(error, NotThere) for error in tried):
         raise NotThere(f"no registry has {what}:{lines}")

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
+from tasks.base import patience
 from tasks.definitions import image_reference
 
 LOOPBACK = re.compile(r"(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?")
@@ -17,12 +18,13 @@ class RegistryAccess:
 
     mirrors: tuple[tuple[str, str], ...] = ()  # (prefix of a name, what stands there instead)
     insecure: tuple[str, ...] = ()  # hosts whose certificate is not checked, or that have none
+    timeout: float = patience.SECONDS  # seconds with next to nothing, after which one is given up
 
     @classmethod
-    def of(cls, mirrors: str, insecure: str) -> "RegistryAccess":
+    def of(cls, mirrors: str, insecure: str, timeout: float = patience.SECONDS) -> "RegistryAccess":
         """From settings: `PREFIX=[http://]HOST[/PATH] ...` and `HOST ...`."""
         pairs = [tuple(word.split("=", 1)) for word in mirrors.split()]
-        return cls(tuple((pair[0], pair[1]) for pair in pairs), tuple(insecure.split()))
+        return cls(tuple((pair[0], pair[1]) for pair in pairs), tuple(insecure.split()), timeout)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.base import files
+from tasks.base import files, progress
 from tasks.base.paths import Workspace
 from tasks.build.containers import containers_storage, layers, oci, oci_archive
 from tasks.build.containers.containers_storage import Stored
@@ -25,6 +25,7 @@ from tasks.project.project import Project, source_date_epoch
 STORAGE, LAYOUT = "storage", "oci"  # directories on the disk
 INSIDE = "usr/lib/container-images"  # in a self-contained disk image
 USUAL = "containers-storage"
+NONE = "The disk of container images; this cluster has none"
 KEPT = 4  # disks that no cluster has now
 RECENT = 600  # seconds
 
@@ -73,7 +74,7 @@ def tasks(project: Project, contents: StoreContents) -> kit.Tasks:
         if is_due(project, contents):
             yield kit.task("store", None, kit.Recipe(forget, [workspace, name]), [])
         else:
-            yield kit.group("store", "The disk of container images; this cluster has none")
+            yield {**kit.always("store", _none_wanted, [name]), "doc": NONE}
         return
     recipe = kit.Recipe(
         build,
@@ -85,6 +86,10 @@ def tasks(project: Project, contents: StoreContents) -> kit.Tasks:
     task = kit.task("store", None, recipe, [stamp])
     disk = disk_of(workspace, name)
     yield {**task, "uptodate": [*task["uptodate"], disk is None or disk.is_file()]}
+
+
+def _none_wanted(name: str) -> None:
+    progress.say(f"cluster '{name}' has no container images, so it gets no disk of them")
 
 
 def disk_of(workspace: Workspace, cluster: str) -> Path | None:

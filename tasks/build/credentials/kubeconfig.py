@@ -15,10 +15,24 @@ from tasks.base import files, progress, records
 from tasks.base.errors import UserError
 from tasks.base.records import Record
 from tasks.build.credentials.keys import KeyPair
+from tasks.formats import yaml_core
+from tasks.formats.yaml_core import Written
 
 PATIENCE = 10.0  # seconds that another writer may take
 LISTS = ("clusters", "contexts", "users")
+LARGEST = 16 << 20  # bytes of a file; one of a hundred clusters has some 1 MiB
 EMPTY: Mapping[str, Any] = {"apiVersion": "v1", "kind": "Config", "preferences": {}}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes a scalar of the user's file as it was written there: a token may be 0123, or a date."""
+
+
+def _as_written(dumper: Any, text: Written) -> yaml.ScalarNode:
+    return yaml.ScalarNode(dumper.resolve(yaml.ScalarNode, text, (True, False)), str(text))
+
+
+_Dumper.add_representer(Written, _as_written)
 
 
 @dataclass(frozen=True)
@@ -131,7 +145,7 @@ def remove(path: Path, name: str, authority: bytes, before: str = "") -> bool:
 
 
 def _text(content: dict[str, Any]) -> str:
-    return yaml.safe_dump(content, sort_keys=False)
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False)
 
 
 def _merged(content: Mapping[str, Any], access: ApiAccess) -> dict[str, Any]:
@@ -153,11 +167,11 @@ def _is_ours(entry: Mapping[str, Any], authority: bytes) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text()) if path.is_file() else None
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} cannot be read: {' '.join(str(error).split())}", "use another file: --file=PATH"
-        ) from error
+        data = files.text_bytes(path, LARGEST)
+        content = None if data is None else yaml_core.read(data)
+    except (OSError, yaml_core.NotYaml) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path} cannot be read: {reason}", "use another file: --file=PATH") from error
     wrong = not isinstance(content or {}, dict) or any(
         not isinstance((content or {}).get(kind) or [], list) for kind in LISTS
     )

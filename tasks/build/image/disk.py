@@ -114,7 +114,7 @@ def get(disk: DiskRequest, sha256: str, site: Site, sink: decompress.Unpacker | 
         why = "--offline is set, and it is not in the cache" if urls else "none of its files is there"
         tried = "\n".join(f"  {source.text}" for source in disk.definition.sources)
         raise UserError(f"image '{disk.name}': {why}; its sources:\n{tried}", f"put the file at {content}")
-    return download.shown(download.download(urls, sha256, content, sink))
+    return download.shown(download.download(urls, sha256, content, sink, site.download_timeout))
 
 
 def places(disk: DiskRequest, site: Site) -> list[str]:

@@ -5,6 +5,7 @@ chosen is recorded beside the ISO; later builds without words make the same choi
 """
 
 import contextlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from tasks.engine import kit
 from tasks.formats import iso9660, tree
 from tasks.project import definition_files
 from tasks.project.project import Project, source_date_epoch
+
+SCRIPT = "script"  # the name of --script on the ISO
 
 
 @dataclass(frozen=True)
@@ -102,11 +105,38 @@ def _wrong_options(chosen: IsoChoice) -> list[str]:
     if chosen.cidata and not Path(chosen.cidata).is_dir():
         problems.append(f"--cidata: there is no directory {chosen.cidata}")
     elif chosen.cidata:
-        nested = [path.name for path in Path(chosen.cidata).iterdir() if path.is_dir()]
-        problems += [f"--cidata: only files can go on the ISO, {name} is a directory" for name in nested]
+        problems += [f"--cidata: {line}" for line in _wrong_files(chosen)]
     if chosen.script and not Path(chosen.script).is_file():
         problems.append(f"--script: there is no file {chosen.script}")
+    elif chosen.script and not os.access(chosen.script, os.R_OK):
+        problems.append(f"--script: {chosen.script} cannot be read")
     return problems
+
+
+def _wrong_files(chosen: IsoChoice) -> list[str]:
+    """What cannot go on the ISO of the directory for it."""
+    folder = Path(chosen.cidata or "")
+    try:
+        paths = _files(folder)
+    except PermissionError as error:
+        return [f"{error.filename} cannot be read: {error.strerror}"]
+    problems = [] if paths else [f"there is no file in {folder}"]
+    for path in paths:
+        if path.is_dir():
+            problems.append(f"only files can go on the ISO, {path.name} is a directory")
+        elif path.is_symlink() and not path.exists():
+            problems.append(f"{path.name} is a link to {os.readlink(path)}, which is not there")
+        elif not path.is_file():
+            problems.append(f"only files can go on the ISO, {path.name} is none")
+        elif not os.access(path, os.R_OK):
+            problems.append(f"{path.name} cannot be read")
+    if chosen.script and folder / SCRIPT in paths:
+        problems.append(f"it has a file '{SCRIPT}', which is also what --script is called on the ISO")
+    return problems
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
 
 
 def tasks(project: Project, chosen: IsoChoice, parts: list[IsoPart]) -> kit.Tasks:
@@ -119,7 +149,7 @@ def tasks(project: Project, chosen: IsoChoice, parts: list[IsoPart]) -> kit.Task
     tars = [_tar(project, part, chosen) for part in parts]
     deps = [tar.with_suffix(".json") if part.overlay else tar for tar, part in zip(tars, parts, strict=True)]
     inputs = {"cidata": [files.tree_manifest(Path(chosen.cidata))]} if chosen.cidata else {}
-    deps += files.tree_files(Path(chosen.cidata)) if chosen.cidata else []
+    deps += _files(Path(chosen.cidata)) if chosen.cidata else []
     deps += [Path(chosen.script)] if chosen.script else []
     titled = list(zip([part.title for part in parts], map(str, tars), strict=True))
     titled += [(pki.TITLE, str(tar)) for tar in private]
@@ -149,8 +179,10 @@ def write(
                 tree.adopt_tar(Path(path), plain, path, epoch, name=title)
             content[f"{number:02d}{title}.tar"] = plain
         if chosen.script:
-            content["script"] = Path(chosen.script)
-        for extra in files.tree_files(Path(chosen.cidata)) if chosen.cidata else ():
+            content[SCRIPT] = Path(chosen.script)
+        for extra in _files(Path(chosen.cidata)) if chosen.cidata else ():
+            if extra.name in content:
+                raise UserError(f"two files of the ISO would be called {extra.name}", f"rename {extra}")
             content[extra.name] = extra
         with files.atomic(out) as temp:
             temp.touch(mode=0o600 if private in content.values() else 0o644)
@@ -202,9 +234,14 @@ def _part(project: Project, word: str, problems: list[str]) -> IsoPart | None:
         if overlay is None and not problems:
             problems.append(f"{path} is not an overlay: it has no ovl.yaml, no tar and no default/")
         return IsoPart(path.name, overlay) if overlay else None
-    if path.is_absolute() and path.is_file():
+    if path.is_absolute() and path.is_file() and not os.access(path, os.R_OK):
+        problems.append(f"{path} cannot be read")
+    elif path.is_absolute() and path.is_file():
         return IsoPart(path.name.partition(".")[0], None, path)
-    problems.append(f"{word} does not exist" if path.is_absolute() else unknown("overlay", word, overlays))
+    else:
+        problems.append(
+            f"{word} does not exist" if path.is_absolute() else unknown("overlay", word, overlays)
+        )
     return None
 
 

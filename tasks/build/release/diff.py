@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tasks.base import files, output
-from tasks.base.errors import UsageError, UserError
+from tasks.base.errors import UsageError, UserError, meant
 from tasks.build.release import listing
+from tasks.engine.exit_code import EXIT
 from tasks.project.project import Does, Project
 
 Room = Callable[[], Path]  # gives a new place for what is looked into
@@ -42,7 +43,10 @@ def _diff(project: Project) -> None:
     if differences:
         sys.stdout.flush()
         places = f"{len(differences)} {'place' if len(differences) == 1 else 'places'}"
-        raise UserError(f"{' and '.join(project.words.args)} differ in {places}")
+        if form == "json":  # it has told all of it
+            EXIT.fail(1)
+        else:
+            raise UserError(f"{' and '.join(project.words.args)} differ in {places}")
 
 
 def _named(project: Project, word: str) -> Path:
@@ -52,7 +56,8 @@ def _named(project: Project, word: str) -> Path:
         return Path(word)
     if "/" not in word and release.is_dir():
         return release
-    raise UsageError(f"diff: there is no file and no release {word}", project.words.usage)
+    releases = [path.name for path in release.parent.glob("*") if path.is_dir()]
+    raise UsageError(f"there is no file and no release '{word}'{meant(word, releases)}", project.words.usage)
 
 
 def compare(one: Path, other: Path, scratch: Path) -> Iterator[Difference]:
@@ -61,7 +66,7 @@ def compare(one: Path, other: Path, scratch: Path) -> Iterator[Difference]:
     try:
         yield from _compare(one, other, "", lambda: scratch / str(next(numbers)))
     except (FileNotFoundError, PermissionError) as error:
-        raise UsageError(f"diff: cannot read {error.filename}: {error.strerror}") from error
+        raise UsageError(f"cannot read {error.filename}: {error.strerror}") from error
 
 
 def _compare(one: Path, other: Path, where: str, room: Room) -> Iterator[Difference]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tasks.base import files, proc
 from tasks.base.errors import CommandError, UserError
+from tasks.base.patience import Patience
 from tasks.engine import kit
 from tasks.project.project import Project
 from tasks.project.site import Site
@@ -65,7 +66,7 @@ def fetch(pins: dict[str, str], pythons: tuple[str, ...], platforms: tuple[str, 
                 proc.run([
                     sys.executable, "-I", "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
                     f"--dest={temp}", *words,
-                ], env=_pip())  # fmt: skip
+                ], env=_pip(), wait=Patience("the Python index", site.download_timeout))  # fmt: skip
             except CommandError as error:
                 raise UserError(
                     f"pip could not fetch the packages for Python {python}: {_reason(error)}",

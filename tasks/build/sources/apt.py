@@ -28,9 +28,9 @@ _NEVER = "999:999"  # the version of a package that is to be left out
 def archive(site: Site, suite: str | None = None) -> Archive:
     """The archive of `suite` (default: the site's)."""
     name = suite or site.suite
-    return Archive(
-        name, site.workspace.apt(name), site.mirror, site.offline, lockfile.packages(site.lock, name)
-    )
+    pins = lockfile.packages(site.lock, name)
+    directory, timeout = site.workspace.apt(name), site.download_timeout
+    return Archive(name, directory, site.mirror, site.offline, pins, timeout)
 
 
 def has_lists(archive: Archive) -> bool:
@@ -49,7 +49,7 @@ def refresh(archive: Archive) -> None:
     with files.locked(archive.directory / "lock"):
         try:
             words = [*_options(archive), "-o", "APT::Update::Error-Mode=any", "update"]
-            proc.run(["apt-get", *words], env=_environment(archive))
+            proc.run(["apt-get", *words], env=_environment(archive), wait=archive.wait())
         except CommandError as error:
             raise UserError(
                 f"apt could not fetch the package lists of {archive.suite}: {_reason(error)}",
@@ -160,7 +160,7 @@ def _options(archive: Archive, status: Path | None = None) -> list[str]:
         "APT::Install-Recommends": "false",
         "Acquire::ForceHash": "SHA256",  # in what --print-uris says
         "Acquire::Languages": "none",
-        "Acquire::Retries": "3",
+        **archive.options,
         "Debug::NoLocking": "true",  # we hold a lock of our own
         "pkgCacheFile::Generate": "true",
     }
@@ -246,11 +246,9 @@ def _download(archive: Archive, command: list[str], total: int) -> None:
     with Bar("packages", total) as bar:
         try:
             proc.run(
-                ["apt-get", *command],
-                cwd=_archives(archive),
-                env=_environment(archive),
-                on_line=lambda _: bar.to(_downloaded(archive) - before),
-            )
+                ["apt-get", *command], cwd=_archives(archive), env=_environment(archive),
+                on_line=lambda _: bar.to(_downloaded(archive) - before), wait=archive.wait(),
+            )  # fmt: skip
         except CommandError as error:
             full = "free space" in str(error)
             raise UserError(

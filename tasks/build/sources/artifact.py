@@ -202,7 +202,8 @@ def _from_url(source: Source, expected: str, site: Site) -> Path:
     target = site.workspace.content(expected)
     if not _is_cached(expected, site) and site.offline:
         raise UserError("not in the cache, and --offline is set")
-    download.download(download.mirrored(source.url, site.mirrors), expected, target)
+    places = download.mirrored(source.url, site.mirrors)
+    download.download(places, expected, target, seconds=site.download_timeout)
     return target
 
 

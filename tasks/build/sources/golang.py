@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tasks.base import files, proc
 from tasks.base.errors import CommandError, UserError
+from tasks.base.patience import Patience
 from tasks.definitions.artifact_sources import GoModule
 from tasks.project.site import Site
 
@@ -43,7 +44,12 @@ def module(program: GoModule, version: str, site: Site) -> Module:
     """
     name = f"{program.module}@{version}"
     try:
-        text = proc.output(["go", "mod", "download", "-json", name], env=environment(site), cwd=_place(site))
+        text = proc.output(
+            ["go", "mod", "download", "-json", name],
+            env=environment(site),
+            cwd=_place(site),
+            wait=_wait(site),
+        )
     except CommandError as error:
         raise _explained(name, str(error), site) from error
     facts = json.loads(text)
@@ -94,9 +100,14 @@ def _compile(command: list[str], place: Path, site: Site, own: Mapping[str, str]
     log = site.workspace.log(f"go:{name.partition('@')[0].rpartition('/')[2]}")
     log.unlink(missing_ok=True)
     try:
-        proc.run(command, env={**environment(site), **own}, cwd=place, log=log)
+        proc.run(command, env={**environment(site), **own}, cwd=place, log=log, wait=_wait(site))
     except CommandError as error:
         raise _explained(name, str(error), site) from error
+
+
+def _wait(site: Site) -> Patience:
+    """The wait for a module proxy: Go itself has no bound for it."""
+    return Patience("the module proxy of Go", site.download_timeout)
 
 
 def toolchain() -> str:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from tasks.base import progress
+from tasks.base import patience, progress
 from tasks.base.errors import UserError
+from tasks.base.patience import Patience
 from tasks.definitions import lockfile
 
 
@@ -18,6 +20,18 @@ class Archive:
     mirror: str = ""  # URL; "" = as the host's apt is set up
     offline: bool = False
     locked: Mapping[str, lockfile.Pin] = field(default_factory=dict)  # what packages have to be, by name
+    timeout: float = patience.SECONDS  # seconds with next to nothing, after which a download is given up
+
+    @property
+    def options(self) -> dict[str, object]:
+        """apt's own time-outs: it can say more of what it waited for, so it comes before we do."""
+        seconds = max(1, int(self.timeout / 8))  # it tries four times, with pauses
+        return {"Acquire::Retries": 3, **{f"Acquire::{kind}::Timeout": seconds for kind in ("http", "https")}}
+
+    def wait(self) -> Patience:
+        """The wait for a run of apt."""
+        host = urlsplit(self.mirror).netloc.rpartition("@")[2]
+        return Patience(host or f"the Debian archive of {self.suite}", self.timeout)
 
 
 @dataclass(frozen=True)

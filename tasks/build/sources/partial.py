@@ -30,7 +30,7 @@ class PartialDownload:
         self.size = 0
         self.patched = False  # it may be of more than one piece
         self._about = path.with_name(f"{path.name}.json")
-        self._fixed = fixed
+        self.fixed = fixed
         self._sink = sink
         self._file: IO[bytes] | None = None
         self._hash = hashlib.sha256()
@@ -87,7 +87,7 @@ class PartialDownload:
         """Headers that ask for the rest, if it is still the same file."""
         about = files.read_json(self._about)
         same = about.get("url") == url
-        if not self.size or not (self._fixed or (same and about.get("etag"))):
+        if not self.size or not (self.fixed or (same and about.get("etag"))):
             return {}
         etag = str(about.get("etag", "")) if same else ""
         valid = etag if etag and not etag.startswith("W/") else str(about.get("modified", "")) if same else ""
@@ -96,8 +96,8 @@ class PartialDownload:
     def continues(self, url: str, headers: Mapping[str, str]) -> bool:
         """Whether an answer with the rest goes on where we are, in the same version of the file."""
         about = files.read_json(self._about)
-        start = headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
-        if start.isdigit() and int(start) != self.size:
+        start = headers.get("Content-Range", "").strip().removeprefix("bytes").strip(" =").partition("-")[0]
+        if int(start) != self.size if start.isdigit() else not self.fixed:
             return False
         for key, header in (("etag", "ETag"), ("modified", "Last-Modified")):
             noted, now = about.get(key), headers.get(header)

@@ -14,14 +14,14 @@ from tasks.build.stock import inputs, transfer
 from tasks.definitions import lockfile
 from tasks.definitions.artifact_sources import Artifact
 from tasks.definitions.schema import Overlay
-from tasks.project import command_line
+from tasks.project import actions
 from tasks.project.project import Does, Project
 
 ACTIONS = {
-    "ls": command_line.Action(options=("o",)),
-    "prune": command_line.Action(options=("dry_run",)),
-    "export": command_line.Action(1, 1),
-    "import": command_line.Action(1, 1),
+    "ls": actions.Action(options=("o",)),
+    "prune": actions.Action(options=("dry_run",)),
+    "export": actions.Action(1, 1),
+    "import": actions.Action(1, 1),
 }
 ALL = "*"  # all packages of a suite
 
@@ -36,7 +36,7 @@ class Cached:
 
 
 def _cache(project: Project) -> None:
-    word, rest = command_line.action(project.words, ACTIONS)
+    word, rest = actions.action(project.words, ACTIONS)
     acts: dict[str, Callable[..., None]] = {
         "ls": _ls,
         "prune": _prune,

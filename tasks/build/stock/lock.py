@@ -39,7 +39,9 @@ def _lock(project: Project) -> None:
     lost = arguments - {word for each in listed for word in each.words}
     if lost:
         named = {word for each in listed if each.kind != "packages" for word in each.words if " " not in word}
-        raise UsageError("lock: " + unknown("input", sorted(lost)[0], {*named, *suites(project)}))
+        raise UsageError(
+            "; ".join(unknown("input", word, {*named, *suites(project)}) for word in sorted(lost))
+        )
     old = lockfile.read(project.site.lock)
     new: dict[str, dict[str, Any]] = {kind: {} for kind in lockfile.KINDS}
     trouble = [text for each in listed for text in _pin(each, old, new, project.words)]
@@ -159,7 +161,7 @@ def _of_disk(project: Project, request: disk.DiskRequest, named: bool) -> Callab
             if not urls or project.site.offline:
                 raise UserError("none of its files is there" if not urls else "--offline is set")
             folder = project.workspace.content("x").parent
-            sha256 = download.learn(urls, f"new-{request.name}", folder)
+            sha256 = download.learn(urls, f"new-{request.name}", folder, project.site.download_timeout)
         url = next((source.url for source in request.definition.sources if source.url), None)
         return {"sha256": sha256, **({"url": url} if url else {})} if sha256 else None
 

@@ -1,13 +1,12 @@
 """Upstream's words for builds, in terms of our tasks: mkimage, ximage, kernel_build, build_base, cache ..."""
 
-import contextlib
 import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
 
 from tasks.base import interpreter
-from tasks.base.errors import nearest
+from tasks.base.errors import meant, nearest
 from tasks.cli import table
 from tasks.cli.upstream import contract
 from tasks.cli.upstream.contract import ROOT, Does, Environ, Refused, values
@@ -69,7 +68,11 @@ def mkimage(environ: Environ, args: Sequence[str]) -> None:
         environ = {**environ, "XCLUSTER_VERSION": environ["__version"]}
     option = environ.get("__image", "")
     name = image_name(values(environ)["__image"])
-    if not os.path.isfile(os.path.join(ROOT, "images", name, "image.yaml")):
+    folder = os.path.join(ROOT, "images")
+    images = [each for each in os.listdir(folder) if os.path.isfile(os.path.join(folder, each, "image.yaml"))]
+    if name not in images and name == option:  # no path, whose last part may be anything
+        raise Refused(f"no image [{name}]{meant(name, images)}; there are: {', '.join(sorted(images))}")
+    if name not in images:
         name = "base"
     _build([f"image:{name}"], {**environ, "__image": name})
     contract.home(environ)
@@ -117,10 +120,10 @@ def ximage(environ: Environ, args: Sequence[str]) -> None:
 
 
 def _overlay_name(environ: Environ, word: str) -> str:
-    with contextlib.suppress(Refused):
-        if "/" not in word and contract.overlay(environ, word):
-            return word
-    raise Refused(f"Ovl not found [{word}]: an image is made of overlays by name")
+    if "/" in word:
+        raise Refused(f"Ovl not found [{word}]: an image is made of overlays by name")
+    contract.overlay(environ, word)
+    return word
 
 
 def kernel_build(environ: Environ, args: Sequence[str]) -> None:
@@ -130,8 +133,10 @@ def kernel_build(environ: Environ, args: Sequence[str]) -> None:
             raise Refused(f"--{name[2:]}: use `{instead}` in kernel/NAME.yaml; see docs/kernels.md")
     name = values(environ)["__kver"]
     if not os.path.isfile(os.path.join(ROOT, "kernel", f"{name}.yaml")):
-        kernels = ", ".join(sorted(each[:-5] for each in _files(f"{ROOT}/kernel") if each.endswith(".yaml")))
-        raise Refused(f"no kernel [{name}], there are: {kernels}; kernel/NAME.yaml makes another one")
+        kernels = sorted(each[:-5] for each in _files(f"{ROOT}/kernel") if each.endswith(".yaml"))
+        near = meant(name, kernels)
+        listed = ", ".join(kernels)
+        raise Refused(f"no kernel [{name}], there are: {listed}; kernel/NAME.yaml makes another one{near}")
     _become(["menuconfig", name] if environ.get("__menuconfig") else [f"kernel:{name}"], environ)
 
 

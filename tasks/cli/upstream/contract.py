@@ -10,7 +10,10 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+from tasks.base.errors import meant
+from tasks.definitions import quantities
 from tasks.definitions.upstream_names import image_name, kernel_name
+from tasks.project import plain_file
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 # What lib/settings has as defaults, as far as `env` prints it.
@@ -25,7 +28,6 @@ NAMES = (
     "__kcfg", "__kobj", "__kver", "__kvm", "__loader", "__machine", "__mem", "__nets_router", "__nets_vm",
     "__smp",
 )  # fmt: skip
-_PLAIN = re.compile(r"(?:(\w+):\s+([\w.,/+-]+))?\s*(?:#.*)?")
 
 Environ = Mapping[str, str]
 
@@ -34,16 +36,28 @@ class Refused(Exception):
     """A word that cannot be done. The message has upstream's form, and the exit code is 1."""
 
 
-def values(environ: Environ) -> dict[str, str]:
-    """Everything `env` prints: what is in the environment, else what this project has in its place."""
-    own = _settings(environ)
+def values(environ: Environ, problems: list[str] | None = None) -> dict[str, str]:
+    """Everything `env` prints: what is in the environment, else what this project has in its place.
+
+    What is wrong with xcluster.yaml is added to `problems`.
+    """
+    own = _settings(environ, [] if problems is None else problems)
     workspace = os.path.abspath(environ.get("XCLUSTER_WORKSPACE") or os.path.join(ROOT, "workspace"))
+    defaults = _defaults(environ, own, workspace)
+    kept = ("XCLUSTER", "XCLUSTER_WORKSPACE", "XCLUSTER_HOME", "__image")
+    chosen = {key: value if key in kept else environ.get(key) or value for key, value in defaults.items()}
+    with contextlib.suppress(ValueError):  # a verb that needs it says what is wrong with it
+        chosen["__mem"] = str(quantities.mebibytes(chosen["__mem"]))
+    return chosen
+
+
+def _defaults(environ: Environ, own: Mapping[str, str], workspace: str) -> dict[str, str]:
     home = environ.get("XCLUSTER_HOME") or os.path.join(workspace, "xcluster")
     user = os.path.expanduser("~")
     version = environ.get("__kver") or own["kernel"]
     kernel = os.path.join(workspace, "kernel", own["kernel"])
     image = image_name(environ.get("__image") or own["image"])
-    defaults = {
+    return {
         "XCLUSTER": os.path.join(ROOT, "xc"),
         "XCLUSTER_WORKSPACE": workspace,
         "XCLUSTER_HOME": home,
@@ -71,34 +85,33 @@ def values(environ: Environ) -> dict[str, str]:
         "__diskimver": "1.0.0",
         **{f"__{key}": own[key] for key in ("machine", "mem", "smp", "nets_vm", "nets_router")},
     }
-    kept = ("XCLUSTER", "XCLUSTER_WORKSPACE", "XCLUSTER_HOME", "__image")
-    return {key: value if key in kept else environ.get(key) or value for key, value in defaults.items()}
 
 
-def _settings(environ: Environ) -> dict[str, str]:
+def _settings(environ: Environ, problems: list[str]) -> dict[str, str]:
     """The settings that are printed: environment, xcluster.yaml, defaults."""
     own = dict(DEFAULTS)
-    own.update({key: value for key, value in _file().items() if key in own})
+    own.update({key: value for key, value in _file(problems).items() if key in own})
     own.update({key: environ[f"__{key}"] for key in own if environ.get(f"__{key}")})
     own["kernel"] = kernel_name(environ, ROOT) or own["kernel"]
     return own
 
 
-def _file() -> dict[str, str]:
-    """xcluster.yaml. Lines as `mem: 256` are read here, anything else needs a reader of YAML."""
+def _file(problems: list[str]) -> dict[str, str]:
+    """xcluster.yaml, and what is wrong with it. What is more than plain lines needs a reader of YAML."""
     path = os.path.join(ROOT, "xcluster.yaml")
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = [_PLAIN.fullmatch(line.rstrip()) for line in file]
-    except OSError:
-        return {}
-    if all(lines):
-        return {line[1]: line[2] for line in lines if line and line[1]}
+    values = plain_file.read(path)
+    if values is not None:
+        return values
     from pathlib import Path
 
     from tasks.project import definition_files
 
-    return {key: str(value) for key, value in definition_files.read_yaml(Path(path), path, []).items()}
+    file = definition_files.read_yaml(Path(path), "xcluster.yaml", problems)
+    return {
+        key: ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        for key, value in file.items()
+        if isinstance(value, str | list)
+    }
 
 
 def home(environ: Environ) -> None:
@@ -133,7 +146,10 @@ def _link(target: str, path: str) -> None:
 
 def env(environ: Environ, args: Sequence[str]) -> None:
     """Print the settings, to be evaluated by a shell."""
-    settings = values(environ)
+    problems: list[str] = []
+    settings = values(environ, problems)
+    if problems:
+        raise Refused("; ".join(problems))
     quoted = {key: settings[key].replace("'", "'\\''") for key in NAMES}
     sys.stdout.write("".join(f"{key}='{value}'\n" for key, value in quoted.items()))
 
@@ -148,7 +164,12 @@ def overlay(environ: Environ, name: str) -> str:
     for folder in values(environ)["XCLUSTER_OVLPATH"].split(":"):
         if name and folder and os.path.isdir(os.path.join(folder, name)):
             return os.path.join(folder, name)
-    raise Refused(f"Ovl not found [{name}]")
+    raise Refused(f"Ovl not found [{name}]{meant(name, _overlays(environ))}")
+
+
+def _overlays(environ: Environ) -> list[str]:
+    folders = [folder for folder in values(environ)["XCLUSTER_OVLPATH"].split(":") if os.path.isdir(folder)]
+    return [name for folder in folders for name in os.listdir(folder)]
 
 
 def cached_tar(environ: Environ, args: Sequence[str]) -> None:
@@ -163,7 +184,7 @@ def cached_tar(environ: Environ, args: Sequence[str]) -> None:
         if os.path.isfile(path):
             sys.stdout.write(path + "\n")
             return
-    raise Refused(f"Not cached [{args[0]}]")
+    raise Refused(f"Not cached [{args[0]}]{meant(args[0], _below(folder, '.tar'))}")
 
 
 def geometry(environ: Environ, args: Sequence[str]) -> None:

@@ -21,26 +21,27 @@ from tasks.base.node_names import node_name
 from tasks.base.paths import ClusterDir, Workspace
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
-from tasks.project import command_line
+from tasks.project import actions
 from tasks.project.project import Does, Project
 from tasks.run.cluster import launch, plan
 from tasks.run.inspect import status
 from tasks.run.node import boot, checkpoint, golden, identity, node_state, saver
 from tasks.run.node.checkpoint import Checkpoint
+from tasks.run.running import absent
 from tasks.run.running.cluster import Running, locked, running
 
 ARGS = "save NAME | restore NAME [--as OTHER] | list [-o json] | rm NAME..."
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,40}")
 ACTIONS = {
-    "save": command_line.Action(1, 1, ("o",)),
-    "restore": command_line.Action(1, 1, ("as", "o")),
-    "list": command_line.Action(options=("o",)),
-    "rm": command_line.Action(1, None),
+    "save": actions.Action(1, 1, ("o",)),
+    "restore": actions.Action(1, 1, ("as", "o")),
+    "list": actions.Action(options=("o",)),
+    "rm": actions.Action(1, None),
 }
 
 
 def _checkpoint(project: Project) -> None:
-    action, names = command_line.action(project.words, ACTIONS)
+    action, names = actions.action(project.words, ACTIONS)
     for name in names:
         if not NAME.fullmatch(name):
             raise UsageError(f"'{name}' cannot be the name of a checkpoint: use a-z, 0-9, '.', '_' and '-'")
@@ -86,7 +87,7 @@ def _running(workspace: Workspace, name: str) -> tuple[Settings, list[Node]]:
     cluster = Running.find(workspace, name)
     alive = cluster.alive() if cluster else {}
     if not cluster or not alive:
-        raise UserError(f"cluster '{name}' is not running", "start it: xc start")
+        raise absent.error(workspace.run, name)
     dead = [number for number in cluster.numbers if number not in alive]
     if dead:
         raise UserError(

@@ -4,11 +4,14 @@ What its files say is used as far as they can be read. What they do not say is f
 cluster can always be stopped: when files are damaged, of another version, or gone.
 """
 
+import contextlib
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from tasks.base import files, output, progress, records, signals
-from tasks.base.errors import UserError
+from tasks.base.errors import UsageError, UserError
 from tasks.base.node_names import node_name
 from tasks.base.paths import ClusterDir, NodeDir, Workspace
 from tasks.base.records import Damaged
@@ -16,15 +19,17 @@ from tasks.build.credentials import kubeconfig
 from tasks.project.project import Does, Project
 from tasks.run.net.protocol import Ports
 from tasks.run.node import qemu
-from tasks.run.running import processes, state
+from tasks.run.running import absent, processes, state
 from tasks.run.running.cluster import Running, locked, running
 from tasks.run.services import dns
+
+T = TypeVar("T")
 
 
 def stop(workspace: Workspace, name: str) -> bool:
     """Stop the cluster and remove all it left. Returns whether there was one; it is no error if not."""
     directory = workspace.cluster(name)
-    with locked(workspace, name):
+    with _locked_if_possible(workspace, name):
         ran = stop_running(directory)
     dns.refresh_if_possible(workspace)
     return ran
@@ -34,7 +39,8 @@ def stop(workspace: Workspace, name: str) -> bool:
 def stop_running(directory: ClusterDir) -> bool:
     """End every node at once, then the nets, then all else that belongs to it; then remove the directory.
 
-    Raises UserError for something that is no directory: it is not ours, and stays.
+    What goes wrong with one part keeps nobody from ending the others. Raises UserError for something that is
+    no directory: it is not ours, and stays; and for a directory that cannot be removed.
     """
     obstacle = state.obstacle(directory)
     if obstacle:
@@ -43,18 +49,45 @@ def stop_running(directory: ClusterDir) -> bool:
     there = directory.root.exists()
     if there:
         own = [NodeDir(path.parent) for path in directory.root.glob("*/node.json")]
-        enders = [threading.Thread(target=_remove, args=[each]) for each in own]
+        enders = [threading.Thread(target=_tried, args=[_remove, each]) for each in own]
         for ender in enders:
             ender.start()
         for ender in enders:
             ender.join()
         for path in (directory.fakenet, directory.dns / "server.json"):
             records.end(path)
-        kubeconfig.leave(directory.kubeconfig)
-        _take_down(Running(directory))
+        _tried(kubeconfig.leave, directory.kubeconfig)
+        _tried(_take_down, Running(directory))
     lost = processes.end(directory)
-    files.remove(directory.root)
+    try:
+        files.remove(directory.root)
+    except OSError as error:
+        where = error.filename or directory.root
+        raise UserError(
+            f"all processes of cluster '{directory.root.name}' have ended, but its files stay: "
+            f"{where}: {error.strerror}",
+            f"make {directory.root} writable, then: xc stop --name={directory.root.name}",
+        ) from error
     return there or lost > 0
+
+
+@contextlib.contextmanager
+def _locked_if_possible(workspace: Workspace, name: str) -> Iterator[None]:
+    """The lock of the cluster; none where no file can be made. A full disk keeps nobody from stopping."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(workspace, name))
+        except files.Unwritable as error:
+            progress.say(f"warning: without a lock: {error.message}")
+        yield
+
+
+def _tried(part: Callable[[T], object], thing: T) -> None:
+    """Do a part of the end; what keeps it from being done is told."""
+    try:
+        part(thing)
+    except (UserError, OSError) as error:
+        progress.say(f"warning: {error}")
 
 
 @signals.whole
@@ -77,11 +110,7 @@ def _ports(cluster: Running) -> Ports | None:
 
 
 def _take_down(cluster: Running) -> None:
-    """Remove the nets; what cannot be removed keeps nobody from stopping."""
-    try:
-        cluster.cleaner.down(cluster.directory)
-    except UserError as error:
-        progress.say(f"warning: {error}")
+    cluster.cleaner.down(cluster.directory)
 
 
 def _remove(own: NodeDir) -> None:
@@ -93,6 +122,9 @@ def _remove(own: NodeDir) -> None:
 
 def _stop(project: Project) -> None:
     name = project.settings.name
+    if "all" in project.words.options:
+        _stop_all(project)
+        return
     if "dry_run" in project.words.options:
         _preview(project)
         return
@@ -100,7 +132,32 @@ def _stop(project: Project) -> None:
     if project.words.json:
         output.as_json({"cluster": name, "stopped": stopped})
     elif not stopped:
-        progress.say(f"cluster '{name}' is not running")
+        progress.say(absent.sentence(str(project.workspace.run), name))
+
+
+def _stop_all(project: Project) -> None:
+    """Stop every cluster of the workspace, of which files or processes are there."""
+    if "name" in project.words.settings:
+        raise UsageError("stop takes --all or --name, not both", project.words.usage)
+    names = [each.name for each in Running.all_left(project.workspace)]
+    outcomes: dict[str, UserError | None] = {}
+    for name in names:
+        try:
+            if "dry_run" not in project.words.options:
+                stop(project.workspace, name)
+            outcomes[name] = None
+        except UserError as error:
+            outcomes[name] = error
+    if project.words.json:
+        output.as_json([{"cluster": name, "stopped": error is None} for name, error in outcomes.items()])
+    else:
+        what = "would be stopped" if "dry_run" in project.words.options else "stopped"
+        lines = [f"cluster '{name}' {what}" for name, error in outcomes.items() if error is None]
+        for line in lines if names else ["no cluster is running"]:
+            progress.say(line)
+    failed = [error for error in outcomes.values() if error]
+    if failed:
+        raise UserError("\n".join(error.message for error in failed), failed[0].hint)
 
 
 def _preview(project: Project) -> None:

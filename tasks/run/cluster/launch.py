@@ -4,6 +4,7 @@ Until the predecessor is ended nothing is touched that somebody uses. After that
 when the start fails.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -199,7 +200,8 @@ def _end_nodes(launch: Launch) -> None:
 
     def end(place: NodeDir) -> None:
         launch.machines.stop(place)
-        files.remove(place.root)
+        with contextlib.suppress(OSError):  # the directory of the cluster is removed later
+            files.remove(place.root)
 
     enders = [threading.Thread(target=end, args=[place]) for place in places]
     for ender in enders:

@@ -15,7 +15,7 @@ from tasks.project import command_line
 from tasks.project.project import After, Does, Project
 from tasks.run.cluster import checkpoints, checks, ending, iso_checks, launch, outlook, plan
 from tasks.run.inspect import status
-from tasks.run.running import reach
+from tasks.run.running import absent, reach
 from tasks.run.running.cluster import Running, running
 from tasks.run.services import dns
 from tasks.topology import choice
@@ -113,7 +113,7 @@ def _added(project: Project) -> tuple[Node, ...]:
     settings = project.settings
     alive = running(project.workspace.cluster(settings.name))
     if not alive:
-        raise UserError(f"cluster '{settings.name}' is not running", "start it: xc start")
+        raise absent.error(project.workspace.run, settings.name)
     Running(project.workspace.cluster(settings.name)).check()
     numbers = _numbers(project)
     twice = [number for number in numbers if number in alive]

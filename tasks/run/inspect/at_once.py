@@ -16,7 +16,7 @@ from tasks.base.errors import UserError
 from tasks.base.node_names import node_name, number_of
 from tasks.project.command_line import Words
 from tasks.project.place import Place
-from tasks.run.running import glance, ssh_words
+from tasks.run.running import absent, glance, ssh_words
 from tasks.run.running.glance import ClusterView, NodeView, Unsure
 
 ROLES = (("tester", 221), ("router", 201), ("vm", 1))
@@ -82,7 +82,7 @@ def _status(request: Request) -> int:
     if request.words.json:
         output.as_json(_facts(cluster) if cluster else None)
     elif cluster is None:
-        progress.say(f"cluster '{request.place.cluster}' is not running")
+        progress.say(absent.sentence(request.run, request.place.cluster))
     else:
         sys.stdout.write(_text(cluster))
     return 0
@@ -121,11 +121,11 @@ def _role(number: int) -> str:
 
 def _stop(request: Request) -> int:
     # A server of the DNS for a cluster that has crashed is ended by `stop` too.
-    if request.words.json or "dry_run" in request.words.options:
+    if request.words.json or {"dry_run", "all"} & set(request.words.options):
         raise Unsure
     if os.path.isdir(os.path.join(request.run, ".dns")) or request.view() is not None:
         raise Unsure
-    progress.say(f"cluster '{request.place.cluster}' is not running")
+    progress.say(absent.sentence(request.run, request.place.cluster))
     return 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tasks.base import files, proc, progress, signals
 from tasks.base.errors import CommandError, UsageError, UserError
+from tasks.definitions.setting_forms import LEAST_MTU
 from tasks.project.project import Does, Project
 from tasks.run.net import bridge, host_support, numbered
 from tasks.run.running import reach
@@ -61,9 +62,9 @@ def _add(space: numbered.NumberedNamespace, prefix: str, folder: Path) -> None:
 def _br_setup(project: Project) -> None:
     """Make a bridge, as upstream does. Nothing is done where each start makes the bridges of its cluster."""
     word, mtu = project.words.args[0], project.words.options.get("mtu", "1500")
-    if not word.isdigit() or int(word) > LAST_NET or not mtu.isdigit():
+    if not _within(word, 0, LAST_NET) or not _within(mtu, LEAST_MTU, bridge.LARGEST_MTU):
         raise UsageError(
-            f"br_setup: N must be a net (0-{LAST_NET}), and --mtu a number",
+            f"br_setup: N must be a net (0-{LAST_NET}), and --mtu {LEAST_MTU} to {bridge.LARGEST_MTU}",
             project.words.usage,
         )
     if not host_support.here():
@@ -77,6 +78,10 @@ def _br_setup(project: Project) -> None:
         proc.output([sys.executable, "-I", str(bridge.LINKS), str(folder / "plan.json")])
     finally:
         files.remove(folder)
+
+
+def _within(word: str, least: int, most: int) -> bool:
+    return word.isascii() and word.isdigit() and least <= int(word[:9]) <= most
 
 
 def _nsenter(project: Project) -> None:

@@ -11,6 +11,7 @@ from tasks.base.records import Damaged
 from tasks.definitions.roles import role_of
 from tasks.engine.exit_code import EXIT
 from tasks.project.project import Does, Project
+from tasks.run.running import absent
 from tasks.run.running.cluster import Running, running
 
 
@@ -124,7 +125,7 @@ def _status(project: Project) -> None:
         output.as_json(shown if options.get("all") else one)
         return
     if not clusters:
-        progress.say(f"cluster '{name}' is not running")
+        progress.say(absent.sentence(str(project.workspace.run), name))
     for each in clusters:
         sys.stdout.write(each.text())
 

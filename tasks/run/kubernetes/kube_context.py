@@ -9,7 +9,7 @@ from tasks.base.errors import UsageError, UserError
 from tasks.base.paths import Workspace
 from tasks.build.credentials import keys, kubeconfig
 from tasks.project.project import Does, Project
-from tasks.run.running import ports
+from tasks.run.running import absent, ports
 from tasks.run.running.cluster import Running
 
 
@@ -17,7 +17,7 @@ def access(workspace: Workspace, name: str) -> kubeconfig.ApiAccess:
     """How the administrator reaches the API of a running cluster. UserError where there is none."""
     running = Running.find(workspace, name)
     if running is None or not running.alive():
-        raise UserError(f"cluster '{name}' is not running", f"start it: xc k8s --name={name}")
+        raise absent.error(workspace.run, name, "xc k8s")
     at = ports.of_api(running)
     if at is None:
         raise UserError(

@@ -17,7 +17,7 @@ from tasks.base.errors import CommandError, UserError
 from tasks.base.paths import ClusterDir
 from tasks.definitions.addresses import BITS4, BITS6, HOST, v4, v6
 from tasks.definitions.schema import Node
-from tasks.run.net import forwards, host_support, namespace, net_state
+from tasks.run.net import forwards, host_support, namespace, net_state, obstacles
 from tasks.run.net.net_state import NetPlace, Taps
 from tasks.run.net.protocol import Nic, Ports, TapNic
 
@@ -30,7 +30,7 @@ class BridgeNet:
 
     def preflight(self, nodes: Sequence[Node], ports: Ports, held: Collection[int] = ()) -> list[str]:
         """What keeps bridges from being made, and ports of the host that somebody else has."""
-        missing = list(host_support.obstacles())
+        missing = list(obstacles.of_bridges())
         missing += [
             f"--mtu={node.mtu} is more than a tap can have ({LARGEST_MTU})"
             for node in nodes[:1]

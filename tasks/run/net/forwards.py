@@ -4,6 +4,7 @@ import socket
 from collections.abc import Collection, Sequence
 
 from tasks.definitions.schema import Node
+from tasks.run.net import host_support
 from tasks.run.net.protocol import Forward, Ports
 
 LAST = 65535
@@ -15,7 +16,7 @@ def taken(nodes: Sequence[Node], ports: Ports, held: Collection[int] = ()) -> li
 
     `held` are those of a cluster that ends before these nodes start.
     """
-    problems = []
+    problems = host_support.loopback_down() if any(_all(nodes, ports)) else []
     names: dict[int, str] = {}
     for name, forward in _all(nodes, ports):
         port, lead = forward.host_port, f"(for port {forward.guest_port} of {name})"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tasks.base.errors import UsageError, unknown
 from tasks.definitions.settings import Settings
-from tasks.run.net import bridge, custom, host_support, userspace
+from tasks.run.net import bridge, custom, host_support, obstacles, userspace
 from tasks.run.net.protocol import NetBackend
 
 _OWN: Mapping[str, NetBackend] = {"userspace": userspace.BACKEND, "bridge": bridge.BACKEND}
@@ -36,7 +36,7 @@ def decide(settings: Settings) -> tuple[str, str]:
 
 @functools.cache
 def _best() -> tuple[str, str]:
-    missing = host_support.obstacles()
+    missing = obstacles.of_bridges()
     if missing:
         return "userspace", f"no bridges: {missing[0].partition(': apt-get')[0]}"
     return "bridge", str(host_support.choice())

@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Self
 
 from tasks.base import files
-from tasks.base.errors import UserError
 from tasks.base.node_names import node_name
 from tasks.base.paths import ClusterDir, NodeDir, Workspace
 from tasks.base.records import Damaged
@@ -19,7 +18,7 @@ from tasks.definitions.settings import Settings
 from tasks.run.net import net_state, selection
 from tasks.run.net.protocol import NetBackend, Ports
 from tasks.run.node import node_state, qemu
-from tasks.run.running import processes, state
+from tasks.run.running import absent, processes, state
 from tasks.run.running.state import ClusterRecord
 
 
@@ -43,7 +42,7 @@ class Running:
             return cls(directory)
         if processes.of(directory):
             raise Damaged(directory.root, "the directory is gone", net_state.advice(directory))
-        raise UserError(f"cluster '{name}' is not running", "start it: xc start")
+        raise absent.error(workspace.run, name)
 
     @classmethod
     def every(cls, workspace: Workspace) -> list[Self]:

@@ -102,9 +102,8 @@ def _record(path: str, shape: dict[str, type]) -> dict[str, Any]:
     import json
 
     try:
-        with open(path, "rb") as file:
-            content = json.load(file)
-    except (OSError, ValueError):
+        content = json.loads(_text(path))
+    except (OSError, ValueError, RecursionError):
         raise Unsure from None
     if not isinstance(content, dict) or content.get("format", FORMAT) != FORMAT:
         raise Unsure
@@ -112,6 +111,16 @@ def _record(path: str, shape: dict[str, type]) -> dict[str, Any]:
         if type(content.get(key)) is not kind:
             raise Unsure
     return content
+
+
+def _text(path: str) -> bytes:
+    """The content of a file; anything else that is there is Unsure, a pipe would never be read out."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(handle, "rb") as file:
+        mode, size = os.fstat(handle)[0], os.fstat(handle)[6]
+        if mode & 0o170000 != 0o100000 or size > MOST:
+            raise Unsure
+        return file.read()
 
 
 def _check_settings(settings: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ environment. One that was started before there was this mark is known as a progr
 on its command line. Somebody else's process that has it there, as an editor, is not.
 """
 
+import contextlib
 import os
 import re
 import threading
@@ -43,6 +44,47 @@ def of(cluster: ClusterDir) -> list[Process]:
 def clusters(workspace: Workspace) -> set[str]:
     """The names of all clusters of a workspace that have processes, with or without files."""
     return {process.owner for process in _every(workspace) if not process.owner.startswith(".")}
+
+
+@dataclass(frozen=True)
+class Stray:
+    """A process that is for a cluster whose directory is gone, in whatever workspace that was."""
+
+    process: Process
+    directory: Path
+    user: int  # whose process it is
+
+
+def strays() -> list[Stray]:
+    """All strays of this host, as far as /proc shows them."""
+    spared = _ancestors()
+    lost = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        pid = int(folder.name)
+        argv = tuple(os.fsdecode(word) for word in _words(folder / "cmdline"))
+        directory = records.owner(pid) or (_directory(argv) if _is_ours(argv) else None)
+        if pid in spared or directory is None or directory.exists() or directory.name.startswith("."):
+            continue
+        with contextlib.suppress(OSError):
+            mark, user = Mark.of(pid), folder.stat().st_uid
+            if mark.running and not _was_moved(pid):
+                lost.append(Stray(Process(mark, argv, directory.name), directory, user))
+    return lost
+
+
+def _was_moved(pid: int) -> bool:
+    """Whether the log of a process is still there: its cluster has another directory now."""
+    log = os.readlink(f"/proc/{pid}/fd/1")
+    return log.startswith("/") and os.path.isfile(log)
+
+
+def _directory(argv: Sequence[str]) -> Path | None:
+    """The directory of a cluster that is on a command line."""
+    for word in argv:
+        path = re.search(r"(?:^|[=:,])(/.*/run/[^/,:]+)/", word)
+        if path:
+            return Path(path[1])
+    return None
 
 
 def nodes(cluster: ClusterDir) -> dict[int, int]:
@@ -91,8 +133,23 @@ def _owner(pid: int, argv: Sequence[str], run: Path) -> str | None:
     """The name of the cluster in `run` that a process is for."""
     path = records.owner(pid)
     if path is not None:
-        return path.name if os.path.realpath(path.parent) == os.path.realpath(run) else None
+        if os.path.realpath(path.parent) == os.path.realpath(run):
+            return path.name
+        return None if path.exists() else _logs_to(pid, run)
     return _named(argv, run) if _is_ours(argv) else None
+
+
+def _logs_to(pid: int, run: Path) -> str | None:
+    """The cluster in `run` that has the log of a process: this shows where a directory was moved to."""
+    start = f"{os.path.realpath(run)}/"
+    for number in (1, 2):
+        try:
+            log = os.readlink(f"/proc/{pid}/fd/{number}")
+        except OSError:
+            continue
+        if log.startswith(start):
+            return log[len(start) :].partition("/")[0]
+    return None
 
 
 def _named(argv: Sequence[str], run: Path) -> str | None:

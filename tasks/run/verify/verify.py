@@ -67,7 +67,7 @@ def _topologies(project: Project) -> list[str]:
         return names
     wrong = [unknown("topology", word, [*names, ALL]) for word in named if word not in names]
     if wrong:
-        raise UsageError(f"verify: {'; '.join(wrong)}")
+        raise UsageError("; ".join(wrong))
     return named or [project.settings.topology]
 
 

@@ -1,5 +1,6 @@
 """Names of images, layers in overlayfs's form, the store for guests; all without a registry."""
 
+import base64
 import gzip
 import hashlib
 import json
@@ -82,21 +83,62 @@ def test_whose_login_is_used(tmp_path: Path) -> None:
     environ = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
     hub = {"https://index.docker.io/v1/": {"auth": "YTpi"}, "r.io": {"auth": "Yzpk"}}
     files.write_json(docker, {"auths": hub})
-    assert registry_auth.login("docker.io", "library/x", environ) == ("a", "b")
+    assert registry_auth.login("docker.io", "library/x", environ) == registry_auth.Login("a", "b")
     files.write_json(runtime, {"auths": {"r.io/team": {"auth": "ZTpm"}, "r.io": {"auth": "not base64"}}})
-    assert registry_auth.login("r.io", "team/x", environ) == ("e", "f")
-    assert registry_auth.login("r.io", "other", environ) == ("c", "d")
+    assert registry_auth.login("r.io", "team/x", environ) == registry_auth.Login("e", "f")
+    assert registry_auth.login("r.io", "other", environ) == registry_auth.Login("c", "d")
     assert registry_auth.login("x.io", "other", environ) is None
     assert registry_auth.login("r.io", "x", {**environ, "REGISTRY_AUTH_FILE": "/none"}) is None
     files.write_json(docker, {"credHelpers": {"r.io": "pass"}})
     assert "docker-credential-pass" in (registry_auth.helper("r.io", environ) or "")
 
 
-def test_a_challenge() -> None:
-    header = 'Bearer realm="https://a/token",service="reg",scope="repository:a/b:pull,push"'
-    assert registry_auth.challenge(header) == (
-        "bearer", {"realm": "https://a/token", "service": "reg", "scope": "repository:a/b:pull,push"},
-    )  # fmt: skip
+BEARER = ("bearer", {"realm": "https://a/token", "service": "reg", "scope": "repository:a/b:pull,push"})
+BEARER_TEXT = 'Bearer realm="https://a/token",service="reg",scope="repository:a/b:pull,push"'
+BASIC = ("basic", {"realm": 'a, b="c"'})
+BASIC_TEXT = r'Basic realm="a, b=\"c\""'
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (BEARER_TEXT, [BEARER]),
+        (f"{BASIC_TEXT}, {BEARER_TEXT}", [BASIC, BEARER]),
+        (f"{BEARER_TEXT}, {BASIC_TEXT}", [BEARER, BASIC]),
+        (f"Negotiate, NTLM, {BASIC_TEXT}", [("negotiate", {}), ("ntlm", {}), BASIC]),
+        ("BASIC Realm = x , charset=UTF-8", [("basic", {"realm": "x", "charset": "UTF-8"})]),
+        ("Basic", [("basic", {})]),
+        (',,,"', []),
+        ("", []),
+    ],
+)
+def test_challenges(header: str, expected: object) -> None:
+    assert registry_auth.challenges(header) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"auths": []}', '{"credHelpers": []}', '{"auths": {"r.io": 1}}']
+)
+def test_a_damaged_file_with_logins(tmp_path: Path, text: str) -> None:
+    files.write_json(tmp_path / ".config/containers/auth.json", {"auths": {"r.io": {"auth": "YTpi"}}})
+    (tmp_path / "run/containers").mkdir(parents=True)
+    (tmp_path / "run/containers/auth.json").write_text(text)
+    environ = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+    assert registry_auth.login("r.io", "x", environ) == registry_auth.Login("a", "b")
+    assert registry_auth.helper("r.io", environ) is None
+
+
+def test_an_identity_token(tmp_path: Path) -> None:
+    entry = {
+        "auth": base64.b64encode(b"00000000-0000-0000-0000-000000000000:").decode(),
+        "identitytoken": "it",
+    }
+    files.write_json(
+        tmp_path / ".docker/config.json", {"auths": {"r.io": entry, "s.io": {"identitytoken": "i"}}}
+    )
+    environ = {"HOME": str(tmp_path)}
+    one, two = (registry_auth.login(host, "x", environ) for host in ("r.io", "s.io"))
+    assert one and two and (one.identity, two.identity) == ("it", "i")
 
 
 def special(name: str, kind: bytes, **more: object) -> tarfile.TarInfo:

@@ -24,7 +24,7 @@ from tasks.base import files
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.build.image import disk
-from tasks.build.sources import download
+from tasks.build.sources import web
 from tasks.definitions.artifact_sources import Source
 from tasks.definitions.schema import Disk
 from tasks.formats import qcow2
@@ -75,7 +75,7 @@ def sha(data: bytes) -> str:
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     """A workspace, and no proxy."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(download, "PAUSE", 0.01)
+    monkeypatch.setattr(web, "PAUSE", 0.01)
     return Site(Workspace(tmp_path / "w"), "bookworm")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tasks.base import progress
 from tasks.base.errors import UserError
-from tasks.build.sources import download
+from tasks.build.sources import download, web
 from tests.ports import free_port
 
 BODY = bytes(range(256)) * 16384  # 4 MiB
@@ -155,7 +155,7 @@ def test_little_is_lost_when_a_connection_breaks(
     server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where connections break after less than a chunk, a download would never come on."""
-    monkeypatch.setattr(download, "TRIES", 1)
+    monkeypatch.setattr(web, "TRIES", 1)
     with pytest.raises(UserError):
         download.download(f"{server.url}/alwaysdrops/file", SHA, target)
     assert target.with_name(f"{SHA}.part").stat().st_size >= 200_000
@@ -209,7 +209,7 @@ def test_not_found(server: Server, target: Path) -> None:
 
 
 def test_never_whole(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "TRIES", 2)
+    monkeypatch.setattr(web, "TRIES", 2)
     with pytest.raises(UserError, match="run it again; it continues where it stopped"):
         download.download(f"{server.url}/alwaysdrops/file", SHA, target)
     assert not target.exists()
@@ -217,15 +217,14 @@ def test_never_whole(server: Server, target: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_no_answer(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "TRIES", 2)
-    monkeypatch.setattr(download, "TIMEOUT", (0.3, 0.2))
+    monkeypatch.setattr(web, "TRIES", 2)
     with pytest.raises(UserError, match="does not answer"):
-        download.download(f"{server.url}/silent/file", SHA, target)
+        download.download(f"{server.url}/silent/file", SHA, target, seconds=0.6)
     assert len(server.requests) == 2
 
 
 def test_nobody_there(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "TRIES", 2)
+    monkeypatch.setattr(web, "TRIES", 2)
     port = free_port()
     with pytest.raises(UserError, match=f"127.0.0.1:{port}"):
         download.download(f"http://127.0.0.1:{port}/x", SHA, target)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.base.errors import UserError
-from tasks.build.sources import download
+from tasks.build.sources import download, web
 from tests.webserver import Server, serving
 
 BODY = b"content\n" * 1000
@@ -21,8 +21,8 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setattr(download, "PAUSE", 0.01)
-    monkeypatch.setattr(download, "TRIES", 2)
+    monkeypatch.setattr(web, "PAUSE", 0.01)
+    monkeypatch.setattr(web, "TRIES", 2)
     with serving(BODY) as server:
         yield server
 

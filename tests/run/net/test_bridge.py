@@ -18,14 +18,14 @@ from tasks.base import proc
 from tasks.base.errors import UsageError, UserError
 from tasks.base.paths import ClusterDir
 from tasks.definitions.settings import Settings
-from tasks.run.net import bridge, custom, host_support, numbered
+from tasks.run.net import bridge, custom, host_support, numbered, obstacles
 from tasks.run.net.protocol import Ports
 from tasks.run.net.selection import decide, decided
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Fakes
 from tests.ports import free_pair
 
 pytestmark = pytest.mark.skipif(
-    bool(host_support.obstacles()), reason=f"no bridges here: {host_support.obstacles()}"
+    bool(obstacles.of_bridges()), reason=f"no bridges here: {obstacles.of_bridges()}"
 )
 SERVER = """
 import socket, sys
@@ -373,8 +373,8 @@ def test_two_clusters_do_not_know_of_each_other(cluster: ClusterDir, tmp_path: P
 ASK = """
 from tasks.definitions.settings import Settings
 from tasks.run.net.selection import decide
-from tasks.run.net import host_support
-print(host_support.obstacles())
+from tasks.run.net import obstacles
+print(obstacles.of_bridges())
 print(decide(Settings()))
 """
 
@@ -416,6 +416,63 @@ def test_a_tun_device_that_cannot_be_used_is_told(device: str, says: str) -> Non
     ]
     output = ask("unshare", "--mount", "sh", "-c", setup, "sh", *(user if device else []))
     assert says in output and "('userspace', " in output
+
+
+FAILING = {
+    "nft": "Operation not supported",
+    "slirp4netns": "open /dev/net/tun: nothing",
+    "ip": "Unknown device type",
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_a_program_that_fails_leads_to_user_space(fakes: Fakes, name: str) -> None:
+    """What a start calls has to work, not only to be there; the reason is what it says."""
+    fakes.program(name, f'echo "{FAILING[name]}" >&2; exit 1')
+    output = ask()
+    assert "('userspace', " in output and FAILING[name] in output
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a mount namespace")
+def test_sysctls_that_cannot_be_written_lead_to_user_space() -> None:
+    """As in Docker, where root may make namespaces and links."""
+    readonly = 'mount --bind /proc/sys /proc/sys; mount -o remount,ro,bind /proc/sys; exec "$@"'
+    output = ask("unshare", "--mount", "sh", "-c", readonly, "sh")
+    assert "('userspace', " in output and "Read-only file system" in output
+
+
+def test_the_trial_leaves_nothing() -> None:
+    before = set(Path("/tmp").glob("xcluster-*"))
+    assert "('bridge', " in ask()
+    assert set(Path("/tmp").glob("xcluster-*")) <= before
+
+
+def test_a_loopback_that_is_down_is_told() -> None:
+    code = (
+        "from tasks.definitions.settings import Settings\n"
+        "from tasks.run.net import userspace\n"
+        "from tasks.run.net.protocol import Ports\n"
+        "nodes = Settings(nvm=1, nrouters=0).nodes()\n"
+        "print(userspace.BACKEND.preflight(nodes, Ports(12300, None)))\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [*host_support.fence(), sys.executable, "-c", code]
+    output = subprocess.run(words, capture_output=True, text=True, check=True, env=env).stdout
+    assert "the loopback of this network namespace is down: ip link set lo up" in output
+
+
+def test_a_host_without_ipv6(tmp_path: Path) -> None:
+    """Where the host has switched it off, bridges have IPv4 only, and taps are up all the same."""
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps(bridge.plan(Settings(nvm=1, nrouters=0).nodes(), "fd00:")))
+    off = "for each in all default; do echo 1 >/proc/sys/net/ipv6/conf/$each/disable_ipv6; done"
+    shell = f'{off}; "$0" -I "$1" "$2" && ip -json address'
+    words = [*host_support.fence(), "sh", "-c", shell, sys.executable, str(bridge.LINKS), str(plan)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    there = {each["ifname"]: each for each in json.loads(done.stdout)}
+    assert {"xcbr0", "xcbr1", "xcbr0_t1", "xcbr1_t1"} <= there.keys()
+    assert all("UP" in each["flags"] for each in there.values())
+    assert [each["local"] for each in there["xcbr1"]["addr_info"]] == ["192.168.1.250"]
 
 
 def test_auto_takes_bridges_and_says_why() -> None:

@@ -17,7 +17,7 @@ from tasks.base.records import Damaged, Mark
 from tasks.definitions.settings import Settings
 from tasks.run.cluster import ending
 from tasks.run.inspect import status
-from tasks.run.net import host_support, userspace
+from tasks.run.net import obstacles, userspace
 from tasks.run.net.bridge import BACKEND as BRIDGE
 from tasks.run.net.net_state import PLACE, NetPlace
 from tasks.run.net.protocol import Ports
@@ -29,7 +29,7 @@ from tests.run.running.clusters import started
 
 SLEEP = "import time; print('ready', flush=True); time.sleep(600)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
-NO_BRIDGES = pytest.mark.skipif(bool(host_support.obstacles()), reason="no bridges here")
+NO_BRIDGES = pytest.mark.skipif(bool(obstacles.of_bridges()), reason="no bridges here")
 
 
 class Programs:

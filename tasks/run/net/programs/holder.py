@@ -45,6 +45,8 @@ def unshare(kind: str) -> None:
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
     with contextlib.suppress(OSError):  # no IPv6 in this kernel
         Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
+        for kind in ("all", "default"):  # the host may have switched it off for itself
+            Path(f"/proc/sys/net/ipv6/conf/{kind}/disable_ipv6").write_text("0")
 
 
 def end_all(namespace: str) -> None:

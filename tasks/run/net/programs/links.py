@@ -124,7 +124,16 @@ def change(name: str, *attributes: tuple[str, Any]) -> Any:
 def port(name: str, mtu: int, master: int) -> Any:
     """Make a tap a port of a bridge. It has no address itself: the host would speak on it."""
     silent = {"attrs": [["AF_INET6", {"attrs": [["IFLA_INET6_ADDR_GEN_MODE", NO_ADDRESS]]}]]}
-    return change(name, ("IFLA_MTU", mtu), ("IFLA_MASTER", master), ("IFLA_AF_SPEC", silent))
+    silence = [("IFLA_AF_SPEC", silent)] if has_ipv6() else []
+    return change(name, ("IFLA_MTU", mtu), ("IFLA_MASTER", master), *silence)
+
+
+def has_ipv6() -> bool:
+    """Whether links of this namespace can have addresses of IPv6. Without, nodes still have theirs."""
+    try:
+        return Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").read_text().strip() == "0"
+    except OSError:  # not in this kernel
+        return False
 
 
 def address(index: int, text: str) -> Any:
@@ -159,10 +168,12 @@ def make(plan: dict[str, Any]) -> None:
         tap(name)
     link.batch(_bridges(plan, there))
     index = {name: number for number, name in socket.if_nameindex()}
+    v6 = has_ipv6()
     link.batch(
         (name, address(index[name], text))
         for name, _, texts, _ in plan.get("bridges", ())
         for text in texts
+        if ":" not in text or v6
         if name not in there or there[name].get_attr("IFLA_IFALIAS") == ALIAS
     )
     link.batch((name, port(name, mtu, index[master])) for name, master, mtu in plan.get("taps", ()))
