@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tasks.base import files, proc, progress, seals
+from tasks.base import files, odd_signs, proc, progress, seals
 from tasks.base.errors import CommandError, UserError
 from tasks.base.progress import Bar
 from tasks.build.sources import apt_host
@@ -55,6 +55,12 @@ def refresh(archive: Archive) -> None:
                 f"apt could not fetch the package lists of {archive.suite}: {_reason(error)}",
                 "is there a network? `mirror` in xcluster.yaml (or __mirror=URL) sets the archive",
             ) from error
+    if not has_lists(archive):
+        raise UserError(
+            f"apt kept no package lists below {archive.directory}: it cannot have a sign of that path",
+            "set XCLUSTER_WORKSPACE to a directory without "
+            + (odd_signs.unusual(archive.directory) or "odd signs"),
+        )
 
 
 def lists_digest(archive: Archive) -> str:

@@ -137,7 +137,7 @@ def _configured(place: DnsServer, server: str, zone: Zone) -> tuple[list[str], d
     """The command line of a server, and its files."""
     hosts = hosts_file(zone)
     if Path(server).name == "coredns":
-        # Its files are named from their directory: a blank or a brace in a path would be read as something else.
+        # Its files are named from their directory: it would read a blank or a brace as something else.
         argv = unix_sockets.beside(place.folder, [server, "-conf", str(place.folder / "Corefile")])
         return argv, {"hosts": hosts, "Corefile": corefile(place, zone), "own.zone": OWN}
     paths = [f"--conf-file={place.folder / 'dnsmasq.conf'}", f"--addn-hosts={place.folder / 'hosts'}"]
