@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tasks.base import proc
+from tasks.base import process_facts
 from tasks.definitions.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,7 +75,7 @@ def prepared(workspace: Path) -> dict[str, str]:
         folder.mkdir(parents=True)
         record: dict[str, object] = {
             "pid": os.getpid(),
-            "start": proc.started_at(os.getpid()),
+            "start": process_facts.started_at(os.getpid()),
             "number": node.number,
             "image": "/none",
         }

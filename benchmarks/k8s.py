@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.measure import CLUSTER, ROOT, WORKSPACE, command, seconds, xc
-from tasks.base import files, proc
+from tasks.base import files, process_facts
 from tasks.base.paths import Workspace
 from tasks.run.kubernetes import kube_context
 from tasks.run.kubernetes.api import Api, Unanswered
@@ -70,7 +70,9 @@ def _memory() -> dict[str, float]:
     status = subprocess.run(
         ["./xc", "status", "--name", CLUSTER, "-o", "json"], cwd=ROOT, capture_output=True, check=True
     ).stdout
-    return {node["name"]: proc.real_memory(node["pid"]) / 1024 for node in json.loads(status)["nodes"]}
+    return {
+        node["name"]: process_facts.real_memory(node["pid"]) / 1024 for node in json.loads(status)["nodes"]
+    }
 
 
 def _cold(words: Sequence[str]) -> tuple[float, Mapping[str, float]]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tasks.base import files
+from tasks.base import files, locks
 from tasks.base.paths import Workspace
 from tasks.build.containers import oci, registry, registry_api, registry_server
 from tasks.build.containers.registry_places import Mirror
@@ -33,7 +33,7 @@ REGISTRY = Site(Workspace.find(ROOT, {}), "bookworm")
 def program() -> str:
     """Debian's docker-registry, as the project gets it; no more than that is left in the workspace."""
     server, workspace = Server(REGISTRY.workspace.registry), REGISTRY.workspace
-    with files.locked(server.lock):
+    with locks.locked(server.lock):
         path = registry.program(server, REGISTRY)
         stamp = workspace.stamp("artifact", "docker-registry")
         if stamp.is_file():

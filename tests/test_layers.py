@@ -24,7 +24,7 @@ PROGRAMS = ("tasks.run.net.programs", "tasks.run.node.programs")
 ONLY_IMPORTERS = {
     "doit": {
         f"tasks/engine/{name}.py"
-        for name in ("fresh", "kit", "loader", "preview", "record", "reporter", "run")
+        for name in ("doit_words", "fresh", "kit", "loader", "preview", "record", "reporter", "run")
     },
     "yaml": {"tasks/formats/yaml_core.py", "tasks/build/credentials/kubeconfig.py"},
     "cryptography": {"tasks/build/credentials/certificates.py"},

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -13,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tasks.base import signals
 from tasks.base.errors import UserError
 
 SMALL = 64 << 20  # bytes; no state file of ours has as many
@@ -184,24 +182,14 @@ def digest(value: Any) -> str:
 def text_bytes(path: Path, most: int = 1 << 20) -> bytes | None:
     """The content of a file that somebody wrote by hand; None where there is nothing of that name.
 
-    Raises OSError with the reason for what is no such file: a directory, a pipe, a link to nothing, one that
-    is larger than `most` bytes.
+    Raises OSError, as `read_small` does, and for a link to nothing.
     """
     try:
-        kind = path.stat().st_mode
+        return read_small(path, most)
     except FileNotFoundError:
         if path.is_symlink():
             raise OSError(errno.ENOENT, f"it is a link to {os.readlink(path)}, which is not there") from None
         return None
-    if not stat.S_ISREG(kind):
-        raise OSError(
-            errno.EINVAL, f"it is {'a directory' if stat.S_ISDIR(kind) else 'a pipe or a device'}, not a file"
-        )
-    with path.open("rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise OSError(errno.EFBIG, f"it is too large: at most {most >> 20} MiB are read")
-    return content
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -229,16 +217,23 @@ def write_stamp(path: Path, outputs: dict[str, Path], **facts: Any) -> None:
     write_json(path, {"files": files, **facts})
 
 
-def read_small(path: Path) -> bytes:
-    """The content of a small file. OSError for anything else: a pipe would never be read out."""
+def read_small(path: Path, most: int = SMALL) -> bytes:
+    """The content of a file of at most so many bytes.
+
+    Raises OSError with the reason for anything else: a directory, a pipe, which would never be read out.
+    """
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(handle, "rb") as file:
+    try:
         info = os.fstat(handle)
         if not stat.S_ISREG(info.st_mode):
-            raise OSError(errno.EINVAL, "it is not a file", str(path))
-        if info.st_size > SMALL:
-            raise OSError(errno.EFBIG, f"it has {info.st_size} bytes", str(path))
-        return file.read()
+            kind = "a directory" if stat.S_ISDIR(info.st_mode) else "a pipe or a device"
+            raise OSError(errno.EINVAL, f"it is {kind}, not a file")
+        if info.st_size > most:
+            raise OSError(errno.EFBIG, f"it is too large: at most {most >> 20} MiB are read")
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(most)
+    finally:
+        os.close(handle)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -272,42 +267,3 @@ def tree_files(root: Path) -> list[Path]:
             if stat.S_ISREG(path.lstat().st_mode):
                 paths.append(path)
     return sorted(paths)
-
-
-@contextlib.contextmanager
-def locked(path: Path, *, wait: bool = True, busy: str = "") -> Iterator[None]:
-    """Hold the lock file `path` (flock); it is removed afterwards.
-
-    Without `wait`, raise UserError(`busy`) when another process has it.
-    """
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = _lock(path, wait, busy)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(handle)
-
-
-@signals.waiting
-def _lock(path: Path, wait: bool, busy: str) -> int:
-    while True:
-        same = False
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            owner = os.pread(handle, 20, 0).decode(errors="replace").strip()
-            os.close(handle)
-            raise UserError(
-                busy + (f" (process {owner})" if owner else ""), "wait until it has ended, or end it"
-            ) from None
-        # The previous holder removes the file: the one that we locked may not be the one that others see.
-        with contextlib.suppress(FileNotFoundError):
-            same = os.fstat(handle).st_ino == path.stat().st_ino
-        if same:
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, str(os.getpid()).encode(), 0)
-            return handle
-        os.close(handle)

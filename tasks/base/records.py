@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from tasks.base import files, proc
+from tasks.base import files, process_facts
 from tasks.base.errors import UserError
 
 OWNER = "XCLUSTER_RUNS_FOR"  # in the environment of a process: the directory of the cluster that it is for
@@ -46,17 +46,19 @@ class Mark(_Value):
     @classmethod
     def of(cls, pid: int) -> Self:
         """The mark of a process that runs."""
-        return cls(pid=pid, start=proc.started_at(pid))
+        return cls(pid=pid, start=process_facts.started_at(pid))
 
     @property
     def running(self) -> int | None:
         """Its number if that very process still runs."""
-        return self.pid if self.start is not None and proc.started_at(self.pid) == self.start else None
+        return (
+            self.pid if self.start is not None and process_facts.started_at(self.pid) == self.start else None
+        )
 
     def end(self, grace: float = 2.0) -> None:
         """End it, if it is still the one: SIGTERM, after `grace` seconds SIGKILL."""
         if self.start is not None:
-            proc.kill(self.pid, self.start, grace)
+            process_facts.kill(self.pid, self.start, grace)
 
 
 class ProcessRecord(Mark, Record):

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tasks.base import files
+from tasks.base import files, locks
 from tasks.base.errors import UserError
 from tests.conftest import ROOT, eventually
 
 
 def python(script: str, *words: object) -> "subprocess.Popen[str]":
     """Another process of ours."""
-    head = (
-        "import sys, time\nfrom pathlib import Path\nfrom tasks.base import files\npath = Path(sys.argv[1])\n"
-    )
+    imports = ("sys, time", "tasks.base.files as files, tasks.base.locks as locks")
+    head = "".join(f"import {names}\n" for names in imports)
+    head += "from pathlib import Path\npath = Path(sys.argv[1])\n"
     return subprocess.Popen(
         [sys.executable, "-c", head + script, *map(str, words)],
         cwd=ROOT,
@@ -122,7 +122,7 @@ def test_a_readonly_disk(readonly: Path) -> None:
         pass
     with pytest.raises(UserError, match="cannot write"), files.atomic(readonly / "new/file"):
         pass
-    with pytest.raises(UserError, match="cannot write"), files.locked(readonly / "lock"):
+    with pytest.raises(UserError, match="cannot write"), locks.locked(readonly / "lock"):
         pass
 
 
@@ -215,7 +215,7 @@ def test_tree_manifest_sees(tmp_path: Path, change: Callable[[Path], None]) -> N
     assert files.tree_manifest(tmp_path) != before
 
 
-HOLDER = "with files.locked(path):\n    print('held', flush=True)\n    time.sleep(float(sys.argv[2]))\n"
+HOLDER = "with locks.locked(path):\n    print('held', flush=True)\n    time.sleep(float(sys.argv[2]))\n"
 
 
 def test_a_lock_that_is_held(tmp_path: Path) -> None:
@@ -224,12 +224,12 @@ def test_a_lock_that_is_held(tmp_path: Path) -> None:
     assert holder.stdout and holder.stdout.readline()
     with (
         pytest.raises(UserError, match=f"somebody builds.*{holder.pid}"),
-        files.locked(lock, wait=False, busy="somebody builds"),
+        locks.locked(lock, wait=False, busy="somebody builds"),
     ):
         pass
     holder.kill()
     holder.communicate()
-    with files.locked(lock, wait=False):  # a dead process holds nothing
+    with locks.locked(lock, wait=False):  # a dead process holds nothing
         assert lock.exists()
     assert not lock.exists()
 
@@ -238,14 +238,14 @@ def test_a_lock_is_waited_for(tmp_path: Path) -> None:
     lock = tmp_path / "x.lock"
     holder = python(HOLDER, lock, 0.3)
     assert holder.stdout and holder.stdout.readline()
-    with files.locked(lock):
+    with locks.locked(lock):
         assert holder.wait(60) == 0
     holder.communicate()
 
 
 COUNTER = """
 for _ in range(150):
-    with files.locked(path.with_name('lock')):
+    with locks.locked(path.with_name('lock')):
         number = int(path.read_text())
         path.write_text(str(number + 1))
 """
@@ -262,9 +262,9 @@ def test_many_processes_take_turns(tmp_path: Path) -> None:
 
 
 def test_an_exception_frees_the_lock(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), files.locked(tmp_path / "lock"):
+    with pytest.raises(RuntimeError), locks.locked(tmp_path / "lock"):
         raise RuntimeError
-    with files.locked(tmp_path / "lock", wait=False):
+    with locks.locked(tmp_path / "lock", wait=False):
         pass
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.base import helper, proc, records
+from tasks.base import helper, process_facts, records
 from tasks.base.errors import UserError
 from tasks.base.helper import Helper
 from tasks.base.records import ProcessRecord
@@ -42,7 +42,7 @@ def test_a_helper_is_recorded_and_marked(tmp_path: Path) -> None:
         assert os.getpgid(record.pid) != os.getpgid(0), "Ctrl-C at the terminal is not for it"
     finally:
         records.end(thing.state)
-    assert proc.started_at(record.pid) is None
+    assert process_facts.started_at(record.pid) is None
 
 
 def test_it_is_recorded_before_it_is_ready(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_one_that_takes_too_long_is_ended(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match="the thing did not start: "):
         helper.start(thing, ready, ProcessRecord.at, patience=0.3)
-    assert proc.started_at(pids[0]) is None
+    assert process_facts.started_at(pids[0]) is None
     assert not thing.state.exists()
 
 
@@ -106,7 +106,7 @@ def test_an_interrupted_start_leaves_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         helper.start(thing, ready, ProcessRecord.at)
-    assert proc.started_at(pids[0]) is None
+    assert process_facts.started_at(pids[0]) is None
     assert not thing.state.exists()
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.base import signals
+from tasks.base import locks, signals
 from tests.conftest import ROOT, eventually
 
 HEAD = """
 import contextlib, os, pathlib, subprocess, sys, threading, time
-from tasks.base import files, output, proc, signals
+from tasks.base import files, locks, output, proc, signals
 signals.install(output.last_line)
 here = pathlib.Path(sys.argv[1])
 def main():
@@ -46,7 +46,7 @@ def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
 @pytest.mark.parametrize("sign", SIGNS)
 def test_what_is_half_made_is_removed(tmp_path: Path, sign: signal.Signals) -> None:
     body = """
-with files.locked(here / "lock"), files.atomic(here / "file") as temp:
+with locks.locked(here / "lock"), files.atomic(here / "file") as temp:
     temp.write_text("half")
     (here / "ready").touch()
     time.sleep(60)
@@ -163,12 +163,11 @@ while not (here / "go").exists():
 def test_a_wait_for_a_lock_can_be_left(tmp_path: Path) -> None:
     body = """
 (here / "ready").touch()
-with files.locked(here / "lock"):
+with locks.locked(here / "lock"):
     (here / "locked").touch()
 """
-    from tasks.base import files
 
-    with files.locked(tmp_path / "lock"):
+    with locks.locked(tmp_path / "lock"):
         process = started(tmp_path, body)
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)

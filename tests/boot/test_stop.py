@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.base import proc
+from tasks.base import process_facts
 from tasks.base.paths import Workspace
 from tasks.run.running import processes
 from tests.boot.conftest import WORKSPACE, Cluster, assert_nothing_left, processes_with
@@ -35,7 +35,7 @@ def started(net: str) -> tuple[Cluster, dict[int, str]]:
 
 def assert_ended(cluster: Cluster, programs: dict[int, str]) -> None:
     """None of the processes is there any more, nor a file."""
-    eventually(lambda: not any(proc.started_at(pid) for pid in programs), 10)
+    eventually(lambda: not any(process_facts.started_at(pid) for pid in programs), 10)
     assert processes.of(Workspace(WORKSPACE).cluster(cluster.name)) == []
     assert_nothing_left(cluster.name)
 
@@ -85,7 +85,7 @@ def test_a_start_replaces_what_is_left_of_one_that_lost_its_directory() -> None:
     cluster, programs = started("userspace")
     shutil.rmtree(cluster.directory)
     cluster.xc("starts", "--nvm=1", "--nrouters=0", "--net=userspace")
-    assert not any(proc.started_at(pid) for pid in programs)
+    assert not any(process_facts.started_at(pid) for pid in programs)
     assert [node["name"] for node in cluster.status()["nodes"]] == ["vm-001"]
     cluster.xc("stop")
     assert_nothing_left(cluster.name)

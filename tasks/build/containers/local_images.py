@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.base import files
+from tasks.base import files, locks
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.build.containers import oci, platforms
@@ -79,7 +79,7 @@ def record(workspace: Workspace, ref: str, top: str, how: str) -> dict[str, Any]
 def write_index(workspace: Workspace) -> None:
     """Make the layout name all images that are recorded."""
     layout = oci.Layout(workspace.oci)
-    with files.locked(layout.root / "index.lock"):
+    with locks.locked(layout.root / "index.lock"):
         named = {}
         for path in sorted(workspace.pulled("x").parent.glob("*.json")):
             stamp = files.read_json(path)
@@ -94,7 +94,7 @@ def sweep(workspace: Workspace) -> int:
     """Remove blobs that no recorded image has; the bytes that were freed."""
     layout = oci.Layout(workspace.oci)
     for lock in workspace.pulled("x").parent.glob("*.lock"):
-        with files.locked(lock, wait=False, busy="an image is being pulled"):
+        with locks.locked(lock, wait=False, busy="an image is being pulled"):
             pass
     needed = set()
     for path in workspace.pulled("x").parent.glob("*.json"):

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tasks.base import files
+from tasks.base import files, locks
 from tasks.base.errors import DefinitionError, UserError
 from tasks.build.containers import local_images, oci, platforms, registry_api
 from tasks.build.containers.registry_api import NotThere, Repository
@@ -106,7 +106,7 @@ def fetch(ref: str, access: RegistryAccess, site: Site) -> None:
     """Pull the container image, unless it is here"""
     reference, layout = image_reference.parse(ref), oci.Layout(site.workspace.oci)
     stamp = site.workspace.pulled(ref)
-    with files.locked(stamp.with_suffix(".lock")):
+    with locks.locked(stamp.with_suffix(".lock")):
         before = files.read_json(stamp).get("top")
         top = reference.digest or (str(before) if before else None)
         if not (top and local_images.platform_of(layout, top, ref)):
@@ -182,7 +182,7 @@ def renew(reference: image_reference.Reference, access: RegistryAccess, site: Si
     if site.offline:
         raise UserError("a tag can only be looked up in its registry, and --offline is set")
     stamp = site.workspace.pulled(reference.text)
-    with files.locked(stamp.with_suffix(".lock")):
+    with locks.locked(stamp.with_suffix(".lock")):
         now = resolve(reference, access)
         layout = oci.Layout(site.workspace.oci)
         if not local_images.platform_of(layout, now, reference.text):
@@ -218,7 +218,7 @@ def make(build: ContainerBuild, site: Site) -> None:
     """Make the container image"""
     image, workspace = build.image, site.workspace
     stamp = workspace.pulled(image.ref)
-    with files.locked(stamp.with_suffix(".lock")):
+    with locks.locked(stamp.with_suffix(".lock")):
         scratch = stamp.with_name(f"{stamp.stem}.layer")
         with files.scratch(scratch) as work:
             work.mkdir()

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.base import files, output, proc, progress
+from tasks.base import files, locks, output, proc, progress
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.build.containers import local_images, oci, pull, registry_api, registry_server
 from tasks.build.containers.registry_places import Mirror
@@ -53,7 +53,7 @@ def _start(project: Project, server: Server) -> None:
     htpasswd = str(Path(choices["htpasswd"]).resolve()) if "htpasswd" in choices else None
     if htpasswd and not Path(htpasswd).is_file():
         raise UsageError(f"--htpasswd: there is no file {htpasswd}")
-    with files.locked(server.lock, wait=False, busy="another command works on the registry"):
+    with locks.locked(server.lock, wait=False, busy="another command works on the registry"):
         saved = server.running()
         if saved:
             progress.say(
@@ -82,7 +82,7 @@ def program(server: Server, site: Site) -> str:
 
 
 def _stop(project: Project, server: Server) -> None:
-    with files.locked(server.lock, wait=False, busy="another command works on the registry"):
+    with locks.locked(server.lock, wait=False, busy="another command works on the registry"):
         if not registry_server.stop(server):
             progress.say("the registry is not running")
 
@@ -161,7 +161,7 @@ def _rm(project: Project, server: Server, references: Sequence[image_reference.R
     if lost:
         raise UserError(unknown("image", lost[0], names), "see what is there: xc registry ls")
     before = server.size()
-    with files.locked(server.lock, wait=False, busy="another command works on the registry"):
+    with locks.locked(server.lock, wait=False, busy="another command works on the registry"):
         for reference in references:
             registry_server.remove(server, reference.name, reference.tag or "cached")
             progress.say(f"{reference.named} removed")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin
 
-from tasks.base import files, patience
+from tasks.base import files, locks, patience
 from tasks.base.errors import UserError
 from tasks.base.patience import Patience
 from tasks.build.containers import oci, registry_auth, registry_token
@@ -69,7 +69,7 @@ class Repository:
     def blob(self, descriptor: oci.Descriptor, target: Path) -> None:
         """Fetch a blob to `target`; what broke off stays in `target`.part, and goes on there."""
         part = target.with_name(f"{target.name}.part")
-        with files.locked(part.with_name(f"{part.name}.lock")), files.explained(target):
+        with locks.locked(part.with_name(f"{part.name}.lock")), files.explained(target):
             if target.is_file():
                 if target.stat().st_size != descriptor.size:
                     raise UserError(

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.base import files, progress
+from tasks.base import files, locks, progress
 from tasks.base.paths import Workspace
 from tasks.build.containers import containers_storage, layers, oci, oci_archive
 from tasks.build.containers.containers_storage import Stored
@@ -111,7 +111,7 @@ def build(workspace: Workspace, name: str, contents: StoreContents, epoch: int) 
         if LAYOUT in contents.forms:
             oci_archive.write(layout, images, tar, LAYOUT, epoch)
 
-    with files.locked(disk.with_suffix(".lock")), files.atomic(disk) as temp:
+    with locks.locked(disk.with_suffix(".lock")), files.atomic(disk) as temp:
         squashfs.write(temp, fill, epoch)
     files.write_stamp(workspace.stored(name), {"disk": disk}, key=key, images=list(contents.refs))
     _forget_old(workspace)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.base import files, proc
+from tasks.base import files, locks, proc
 from tasks.base.errors import UserError
 from tasks.build.containers import oci_archive, store
 from tasks.build.overlay import host_libraries, ovl
@@ -109,7 +109,7 @@ def compose(build: ImageBuild, rootfs: list[Path], site: Site) -> None:
     workspace = site.workspace
     out = workspace.image(build.name)
     packages, picked = requested.fetch(build.packages, site), requested.fetch(build.picks, site)
-    with files.locked(out.with_suffix(".lock")), files.atomic(out) as temp:
+    with locks.locked(out.with_suffix(".lock")), files.atomic(out) as temp:
         raw, root = temp.with_suffix(".raw.tmp"), temp.with_suffix(".tree.tmp")
         try:
             files.remove(root)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tasks.base import files, proc
+from tasks.base import files, locks, proc
 from tasks.base.errors import CommandError, UserError
 from tasks.build.sources import download, requested
 from tasks.definitions import lockfile
@@ -90,7 +90,7 @@ def _path(source: Source, folder: Path) -> Path | None:
 def build(disk: DiskRequest, site: Site) -> None:
     """Fetch the disk image and unpack it on the way"""
     sha256, out = disk.sha256, site.workspace.image(disk.name)
-    with files.locked(out.with_suffix(".lock")), files.atomic(out) as temp:
+    with locks.locked(out.with_suffix(".lock")), files.atomic(out) as temp:
         unpacked = _Disk(temp, disk.definition)
         sink = decompress.Unpacker(unpacked.take, f"image {disk.name}", out)
         try:

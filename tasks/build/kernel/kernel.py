@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from tasks.base import files, odd_signs, proc
+from tasks.base import files, locks, odd_signs, proc
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.build.kernel import initramfs, kbuild, kconfig, vmlinux
 from tasks.build.sources import artifact, requested
@@ -74,7 +74,7 @@ def unpack_prebuilt(kernel: Kernel, requests: Sequence[PackageRequest], epoch: i
     """Unpack the kernel package and make its initramfs"""
     packages = [package for request in requests for package in requested.fetch(request, site)]
     folder = site.workspace.kernel(kernel.name)
-    with files.locked(folder.with_suffix(".lock")), files.atomic(folder, directory=True) as temp:
+    with locks.locked(folder.with_suffix(".lock")), files.atomic(folder, directory=True) as temp:
         root = temp / "tree"
         root.mkdir()
         unpack.debs([each.path for each in packages], root)
@@ -126,7 +126,7 @@ def build(kernel: Kernel, fragments: Fragments, epoch: int, site: Site) -> None:
     odd_signs.refuse(site.workspace.root, odd_signs.KERNEL, "the compilation of a kernel")
     kbuild.need_tools()
     folder = site.workspace.kernel(kernel.name)
-    with files.locked(folder.with_suffix(".lock")):
+    with locks.locked(folder.with_suffix(".lock")):
         build_tree = _configured(kernel, fragments, epoch, site)
         build_tree.compile()
         with files.atomic(folder, directory=True) as temp:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.base import files
+from tasks.base import files, locks
 from tasks.base.errors import DefinitionError, UserError
 from tasks.base.paths import Workspace
 from tasks.build.overlay import host_libraries, tar_script
@@ -171,7 +171,7 @@ def pack(build: OverlayBuild, site: Site) -> None:
     """Pack the overlay"""
     workspace = site.workspace
     out = workspace.ovl(build.key)
-    with files.locked(out.with_suffix(".lock")):
+    with locks.locked(out.with_suffix(".lock")):
         with files.atomic(out) as temp:
             entries = (
                 _pack_script(build, temp, workspace)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tasks.base import files, progress
+from tasks.base import files, locks, progress
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.build.overlay import ovl
 from tasks.build.release import bill, git, licences, parts, shipped, spdx, wheels
@@ -187,7 +187,7 @@ def write(plan: ReleasePlan, inside: ReleaseTasks) -> None:
     workspace = inside.project.workspace
     folder = workspace.release(plan.version)
     contents = _contents(inside)
-    with files.locked(folder.with_name(f"{plan.version}.lock")), files.atomic(folder, directory=True) as temp:
+    with locks.locked(folder.with_name(f"{plan.version}.lock")), files.atomic(folder, directory=True) as temp:
         manifest = shipped.manifest(inside.tasks, inside.location, {**_tree(plan, inside), **contents})
         entries = _entries(plan, inside, contents, manifest)
         main = f"xcluster-{plan.version}.tar.xz"

@@ -7,7 +7,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from tasks.base import files, proc
+from tasks.base import files, locks, proc
 from tasks.base.errors import CommandError, UserError
 from tasks.base.patience import Patience
 from tasks.engine import kit
@@ -57,7 +57,7 @@ def fetch(pins: dict[str, str], pythons: tuple[str, ...], platforms: tuple[str, 
     if site.offline:
         raise UserError("the Python packages are not in the workspace, and --offline is set")
     folder = site.workspace.wheels
-    with files.locked(folder.with_suffix(".lock")), files.atomic(folder, directory=True) as temp:
+    with locks.locked(folder.with_suffix(".lock")), files.atomic(folder, directory=True) as temp:
         for python in pythons:
             words = ["--only-binary=:all:", "--implementation=cp", f"--python-version={python}", "--no-deps"]
             words += [f"--platform={platform}" for platform in platforms]

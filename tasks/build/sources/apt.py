@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tasks.base import files, odd_signs, proc, progress, seals
+from tasks.base import files, locks, odd_signs, proc, progress, seals
 from tasks.base.errors import CommandError, UserError
 from tasks.base.progress import Bar
 from tasks.build.sources import apt_host
@@ -46,7 +46,7 @@ def refresh(archive: Archive) -> None:
             f"run once with a network, or copy lists to {archive.directory / 'state/lists'}",
         )
     _prepare(archive)
-    with files.locked(archive.directory / "lock"):
+    with locks.locked(archive.directory / "lock"):
         try:
             words = [*_options(archive), "-o", "APT::Update::Error-Mode=any", "update"]
             proc.run(["apt-get", *words], env=_environment(archive), wait=archive.wait())
@@ -84,7 +84,7 @@ def fetch(
     """
     names = list(packages)
     _prepare(archive)
-    with files.locked(archive.directory / "lock"):
+    with locks.locked(archive.directory / "lock"):
         return _fetched(archive, _install(archive, names, exclude, installed), names)
 
 
@@ -94,7 +94,7 @@ def alone(archive: Archive, packages: Iterable[str]) -> list[Package]:
     if not names:
         return []
     _prepare(archive)
-    with files.locked(archive.directory / "lock"):
+    with locks.locked(archive.directory / "lock"):
         return _fetched(archive, [*_options(archive), "download", *names], names)
 
 
@@ -111,7 +111,7 @@ def planned(
     if not names:
         return []
     _prepare(archive)
-    with files.locked(archive.directory / "lock"):
+    with locks.locked(archive.directory / "lock"):
         download = [*_options(archive), "download", *names]
         command = download if alone else _install(archive, names, exclude, installed)
         return [_described(archive, line) for line in _known_plan(archive, command, names)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
-from tasks.base import files, patience, progress, seals
+from tasks.base import files, locks, patience, progress, seals
 from tasks.base.errors import UserError
 from tasks.base.patience import Patience
 from tasks.base.progress import Bar, amount
@@ -78,7 +78,7 @@ def download(
     server has it: it says no, sends something else, or next to nothing for so many `seconds`.
     """
     places = [urls] if isinstance(urls, str) else list(urls)
-    with files.locked(target.with_name(f"{target.name}.part.lock")), files.explained(target):
+    with locks.locked(target.with_name(f"{target.name}.part.lock")), files.explained(target):
         if target.is_file() and (
             _is_whole(target, sha256) if sink is None else replayed(target, sha256, sink)
         ):

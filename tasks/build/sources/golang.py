@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.base import files, odd_signs, proc
+from tasks.base import files, locks, odd_signs, proc
 from tasks.base.errors import CommandError, UserError
 from tasks.base.patience import Patience
 from tasks.definitions.artifact_sources import GoModule
@@ -78,7 +78,7 @@ def build_own(program: GoModule, directory: Path, out: Path, site: Site) -> str:
     content = {str(path.relative_to(directory)): files.sha256(path) for path in files.tree_files(directory)}
     facts = [content, program.command, program.variables, toolchain()]
     kept = site.workspace.go / "made" / files.digest(facts)
-    with files.locked(kept.with_suffix(".lock")):
+    with locks.locked(kept.with_suffix(".lock")):
         if not kept.is_file():
             with files.atomic(kept) as temp:
                 mine = (directory / program.command).is_dir()

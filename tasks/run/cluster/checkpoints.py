@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tasks.base import files, output, progress, signals
+from tasks.base import files, locks, output, progress, signals
 from tasks.base.checkpoint_paths import CheckpointDir
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.base.node_names import node_name
@@ -277,7 +277,7 @@ def _find(workspace: Workspace, name: str) -> Checkpoint:
 
 def _locked(workspace: Workspace, name: str) -> AbstractContextManager[None]:
     lock = workspace.checkpoints / f".{name}.lock"
-    return files.locked(lock, wait=False, busy=f"another command works on checkpoint '{name}'")
+    return locks.locked(lock, wait=False, busy=f"another command works on checkpoint '{name}'")
 
 
 DOES: Does = {"checkpoint": _checkpoint}

@@ -7,7 +7,7 @@ refused, while the predecessor still runs; `late` what only shows when its ports
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.base import proc
+from tasks.base import proc, process_facts
 from tasks.base.errors import UsageError, UserError
 from tasks.base.paths import ClusterDir, Workspace
 from tasks.definitions.schema import Node
@@ -83,7 +83,7 @@ def _machines(
     problems = machines.preflight(settings, nodes)
     if not problems or not predecessor:
         return problems
-    freed = sum(map(proc.real_memory, predecessor.pids)) >> 10
+    freed = sum(map(process_facts.real_memory, predecessor.pids)) >> 10
     return machines.preflight(settings, nodes, freed)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tasks.base import files, proc, progress
+from tasks.base import files, process_facts, progress
 from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir
 from tasks.build.credentials import keys
@@ -256,7 +256,7 @@ def _summary(launch: Launch, seconds: float) -> str:
     plan = launch.plan
     of_nets = launch.nets.processes(plan.directory).values()
     pids = (*running(plan.directory).values(), *of_nets)
-    real = sum(proc.real_memory(pid) for pid in pids if pid) / 1024
+    real = sum(process_facts.real_memory(pid) for pid in pids if pid) / 1024
     configured = sum(node.mem for node in plan.nodes)
     nodes = f"{len(plan.nodes)} node{'s' if len(plan.nodes) > 1 else ''}"
     return (

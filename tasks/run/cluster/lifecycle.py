@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tasks.base import files, output, proc, progress
+from tasks.base import locks, output, proc, progress
 from tasks.base.errors import UsageError, UserError
 from tasks.base.node_names import node_name, number_of
 from tasks.definitions.roles import COLOUR, role_of
@@ -133,7 +133,7 @@ def _scalein(project: Project) -> None:
         _preview_scalein(project)
         return
     directory = project.workspace.cluster(project.settings.name)
-    with files.locked(directory.lock, wait=False, busy="another start or stop is under way"):
+    with locks.locked(directory.lock, wait=False, busy="another start or stop is under way"):
         for word in project.words.args:
             number = reach.node_number(project, word)
             ending.remove_node(directory, number)

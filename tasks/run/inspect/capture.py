@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from tasks.base import files, proc, progress, signals
+from tasks.base import files, process_facts, progress, signals
 from tasks.base.errors import UsageError, UserError
 from tasks.formats import pcap
 from tasks.project import command_line
@@ -132,7 +132,7 @@ def _dumping(nic: nics.Plugged, spool: Path) -> Iterator[IO[bytes]]:
 async def _sweep(monitor: qmp.Monitor, nic: nics.Plugged, name: str) -> None:
     """Remove a capture whose process was killed."""
     owner = name.removeprefix(f"dump-{nic.netdev}-")
-    if owner.isdigit() and not proc.started_at(int(owner)):
+    if owner.isdigit() and not process_facts.started_at(int(owner)):
         await filters.remove(monitor, name)
         (nic.own.root / f"{nic.name}-{owner}.pcap").unlink(missing_ok=True)
 

@@ -4,7 +4,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from tasks.base import files, output, progress, records
+from tasks.base import locks, output, progress, records
 from tasks.base.errors import UsageError, unknown
 from tasks.project.project import Does, Project
 from tasks.run.inspect import nics
@@ -30,7 +30,7 @@ def _link(project: Project) -> None:
     async def change(monitor: qmp.Monitor) -> None:
         await monitor.execute("set_link", name=nic.netdev, up=state == "up")
 
-    with files.locked(nic.own.root / "links.lock"):
+    with locks.locked(nic.own.root / "links.lock"):
         nics.ask(nic.own, change)
         cables = {**node_state.cables(nic.own).cables, nic.name: state}
         records.write(nic.own.links, Cables.model_validate({"cables": cables}))
@@ -70,7 +70,7 @@ def _on(nic: nics.Plugged, impairment: netem.Impairment, way: str) -> None:
         doors = netem.doors(nic.own.root, nic.name)
         await filters.redirect(monitor, f"netem-{nic.netdev}", nic.netdev, doors, ways)
 
-    with files.locked(nic.own.root / f"netem-{nic.name}.lock"):
+    with locks.locked(nic.own.root / f"netem-{nic.name}.lock"):
         _end(nic)
         netem.start(nic.own.root, nic.name, impairment, ways)
         try:
@@ -82,7 +82,7 @@ def _on(nic: nics.Plugged, impairment: netem.Impairment, way: str) -> None:
 
 
 def _off(nic: nics.Plugged) -> None:
-    with files.locked(nic.own.root / f"netem-{nic.name}.lock"):
+    with locks.locked(nic.own.root / f"netem-{nic.name}.lock"):
         _end(nic)
     progress.say(f"{nic.text}: a good link again")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.base import files, proc, progress
+from tasks.base import files, locks, proc, progress
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.definitions.schema import Node
@@ -148,7 +148,7 @@ def _current(place: Path, identity: str, make: Callable[[], object]) -> Path:
 
     What it could not make is not tried again. NoSnapshot says why.
     """
-    with files.locked(place.with_name(f"{place.name}.lock")):
+    with locks.locked(place.with_name(f"{place.name}.lock")):
         stamp = files.read_json(place / "golden.json")
         if stamp.get("key") == identity and "failed" in stamp:
             os.utime(place)

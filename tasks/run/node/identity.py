@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tasks.base import files, proc
+from tasks.base import files, locks, proc
 from tasks.base.errors import UserError
 from tasks.base.node_names import node_name
 from tasks.base.paths import Workspace
@@ -68,7 +68,7 @@ def adopt(workspace: Workspace, cluster: str, public: Mapping[str, str]) -> None
     A private key that does not belong to them is removed: a node that is started anew gets a new pair.
     """
     folder = workspace.keys / cluster
-    with files.explained(folder), files.locked(workspace.keys / "lock"):
+    with files.explained(folder), locks.locked(workspace.keys / "lock"):
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in public.items():
             file = folder / f"{name}.pub"
@@ -140,7 +140,7 @@ def _string(blob: bytes) -> tuple[bytes, bytes]:
 def _generate(workspace: Workspace, key: Path, comment: str) -> None:
     if key.is_file() and key.with_suffix(".pub").is_file():
         return
-    with files.explained(key), files.locked(workspace.keys / "lock"):
+    with files.explained(key), locks.locked(workspace.keys / "lock"):
         if key.is_file() and key.with_suffix(".pub").is_file():
             return
         workspace.keys.chmod(0o700)

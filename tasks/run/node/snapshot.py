@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.base import files, proc, unix_sockets
+from tasks.base import files, proc, process_facts, unix_sockets
 from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir
 from tasks.definitions.schema import Node
@@ -135,7 +135,7 @@ def _template(boot: Boot, shape: Shape, own: NodeDir) -> Iterator[Callable[[], o
     try:
         yield process.poll
     finally:
-        proc.kill(process.pid, proc.started_at(process.pid) or -1, grace=0.5)
+        process_facts.kill(process.pid, process_facts.started_at(process.pid) or -1, grace=0.5)
         process.wait()
 
 

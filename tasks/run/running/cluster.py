@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from tasks.base import files
+from tasks.base import locks
 from tasks.base.node_names import node_name
 from tasks.base.paths import ClusterDir, NodeDir, Workspace
 from tasks.base.records import Damaged
@@ -149,7 +149,7 @@ class Running:
 def locked(workspace: Workspace, name: str) -> AbstractContextManager[None]:
     """Hold the lock of this cluster: nobody else starts, changes, saves or stops it meanwhile."""
     busy = f"another start, stop or checkpoint of cluster '{name}' is under way"
-    return files.locked(workspace.cluster(name).lock, wait=False, busy=busy)
+    return locks.locked(workspace.cluster(name).lock, wait=False, busy=busy)
 
 
 def running(directory: ClusterDir) -> dict[int, int]:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tasks.base import files, output, progress, records
+from tasks.base import locks, output, progress, records
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.base.paths import ClusterDir, Workspace
 from tasks.base.records import Damaged
@@ -51,7 +51,7 @@ def refresh(workspace: Workspace, *, shared_matters: bool = True) -> None:
     if not (workspace.run.is_dir() and (place.folder.exists() or _users(workspace) or _is_kept(workspace))):
         processes.end(ClusterDir(place.folder))  # a server whose files were removed
         return
-    with files.locked(workspace.run / ".dns.lock"):
+    with locks.locked(workspace.run / ".dns.lock"):
         if not place.state.exists():
             processes.end(ClusterDir(place.folder))
         users = _users(workspace)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tasks.base import files, proc
+from tasks.base import files, process_facts
 from tasks.build.containers import oci
 from tasks.build.containers.registry_server import Server
 from tests.conftest import Checkout, Fakes, eventually
@@ -54,7 +54,7 @@ def test_start_status_stop(registry: Checkout) -> None:
     assert "runs already" in registry.good("registry", "start").err
     assert status(registry)["pid"] == now["pid"]
     registry.good("registry", "stop")
-    assert proc.started_at(now["pid"]) is None
+    assert process_facts.started_at(now["pid"]) is None
     assert status(registry)["running"] is False
     assert "is not running" in registry.good("registry", "stop").err
 

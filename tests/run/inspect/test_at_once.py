@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tasks.base import proc
+from tasks.base import process_facts
 from tasks.cli.table import VERBS
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
@@ -29,7 +29,7 @@ def root(tmp_path: Path) -> Path:
     ports = {"ssh": 13300, "telnet": None, "api": None}
     record = {"settings": settings, "ports": ports, "accel": "tcg", "made_of": {"kernel": "x"}, "started": 7}
     (root / "cluster.json").write_text(json.dumps(record))
-    for number, start in ((1, proc.started_at(os.getpid())), (201, 1)):
+    for number, start in ((1, process_facts.started_at(os.getpid())), (201, 1)):
         node(root, number, {"start": start})
     (root / "net/switch-1.json").write_text(json.dumps({"pid": os.getpid(), "start": 1}))
     return root
@@ -110,7 +110,7 @@ def test_what_is_not_as_usual_is_left_to_the_models(root: Path, damage: Any) -> 
 def test_a_namespace_of_its_own(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reset(root, net="bridge")
     (root / "net/switch-1.json").unlink()
-    mine = {"pid": os.getpid(), "start": proc.started_at(os.getpid())}
+    mine = {"pid": os.getpid(), "start": process_facts.started_at(os.getpid())}
     place_file = root / "net/place.json"
     place_file.write_text(
         json.dumps({"own": True, "user": False, "holder": mine, "inner": mine, "uplink": None})

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tasks.base import proc
+from tasks.base import proc, process_facts
 from tasks.base.errors import UsageError, UserError
 from tasks.base.paths import ClusterDir
 from tasks.definitions.settings import Settings
@@ -211,9 +211,9 @@ def guest_of(inside: Sequence[str]) -> "subprocess.Popen[bytes]":
 def gone(numbers: Sequence[int]) -> bool:
     """Whether all these processes end, soon."""
     end = time.monotonic() + 60
-    while any(proc.started_at(number) for number in numbers) and time.monotonic() < end:
+    while any(process_facts.started_at(number) for number in numbers) and time.monotonic() < end:
         time.sleep(0.01)
-    return not any(proc.started_at(number) for number in numbers)
+    return not any(process_facts.started_at(number) for number in numbers)
 
 
 def up(cluster: ClusterDir, ports: Ports, nodes: Any = NODES) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.base import proc
+from tasks.base import process_facts
 from tasks.base.paths import ClusterDir
 from tasks.definitions.settings import Settings
 from tasks.run.net import userspace
@@ -129,13 +129,13 @@ def quiet(*nics: socket.socket) -> bool:
 
 def test_up_and_down_leave_nothing(cluster: ClusterDir) -> None:
     (pid,) = pids(cluster)
-    assert proc.started_at(pid)
+    assert process_facts.started_at(pid)
     up(cluster, 1, 2)  # a second time changes nothing
     assert pids(cluster) == [pid]
     up(cluster, 3)
     assert len(pids(cluster)) == 2
     userspace.BACKEND.down(cluster)
-    assert not proc.started_at(pid)
+    assert not process_facts.started_at(pid)
     assert pids(cluster) == []
     assert list(cluster.root.iterdir()) == []
     userspace.BACKEND.down(cluster)
@@ -143,7 +143,7 @@ def test_up_and_down_leave_nothing(cluster: ClusterDir) -> None:
 
 def test_down_after_a_crash(cluster: ClusterDir) -> None:
     (pid,) = pids(cluster)
-    proc.kill(pid, proc.started_at(pid) or -1)
+    process_facts.kill(pid, process_facts.started_at(pid) or -1)
     assert pids(cluster) == []
     userspace.BACKEND.down(cluster)
     assert list(cluster.root.iterdir()) == []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.base import proc
+from tasks.base import proc, process_facts
 from tasks.base.paths import ClusterDir, NodeDir
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
@@ -276,7 +276,9 @@ def test_a_process_is_known_by_its_start_time(tmp_path: Path) -> None:
         assert qemu.BACKEND.pid(directory) is None
         qemu.BACKEND.stop(directory)
         assert process.poll() is None  # another process with this pid is left alone
-        directory.state.write_text(f'{{"pid": {process.pid}, "start": {proc.started_at(process.pid)}}}')
+        directory.state.write_text(
+            f'{{"pid": {process.pid}, "start": {process_facts.started_at(process.pid)}}}'
+        )
         assert qemu.BACKEND.pid(directory) == process.pid
         qemu.BACKEND.stop(directory)
         assert process.wait(60) == -15

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.base import files, proc, records
+from tasks.base import files, process_facts, records
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.base.records import Damaged, ProcessRecord
@@ -36,7 +36,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 def live(workspace: Workspace, settings: Settings = TWO) -> Running:
     """A cluster whose nodes are all the process of this test."""
-    started(workspace, settings, pid=os.getpid(), start=proc.started_at(os.getpid()))
+    started(workspace, settings, pid=os.getpid(), start=process_facts.started_at(os.getpid()))
     return Running.get(workspace, settings.name)
 
 

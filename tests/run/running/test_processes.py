@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.base import helper, proc, records
+from tasks.base import helper, process_facts, records
 from tasks.base.paths import ClusterDir, Workspace
 from tasks.base.records import Damaged, Mark
 from tasks.definitions.settings import Settings
@@ -99,7 +99,7 @@ def test_a_marked_process_and_its_children_are_found_without_any_file(
     assert Running.find(workspace, "c") is not None
     assert processes.clusters(workspace) == {"c"}
     assert ending.stop(workspace, "c")
-    assert parent.wait(10) and proc.started_at(int(child)) is None
+    assert parent.wait(10) and process_facts.started_at(int(child)) is None
     assert Running.find(workspace, "c") is None and not ending.stop(workspace, "c")
 
 
@@ -248,7 +248,7 @@ def test_a_real_switch_whose_files_are_gone(workspace: Workspace) -> None:
     shutil.rmtree(workspace.run)
     assert pids(cluster) == {pid}
     assert ending.stop(workspace, "c")
-    assert proc.started_at(pid or 0) is None and list(workspace.run.iterdir()) == []
+    assert process_facts.started_at(pid or 0) is None and list(workspace.run.iterdir()) == []
 
 
 @NO_BRIDGES
@@ -264,7 +264,7 @@ def test_a_real_namespace_whose_files_are_gone(workspace: Workspace) -> None:
     assert pids(cluster) == all_pids
     assert ending.stop(workspace, "c")
     assert guest.wait(10) == -signal.SIGKILL
-    eventually(lambda: not any(proc.started_at(pid or 0) for pid in all_pids), 10)
+    eventually(lambda: not any(process_facts.started_at(pid or 0) for pid in all_pids), 10)
     assert pids(cluster) == set()
 
 
@@ -275,7 +275,7 @@ def test_a_namespace_whose_record_is_damaged(workspace: Workspace) -> None:
     all_pids = set(BRIDGE.processes(cluster).values())
     (cluster.net / "place.json").write_text(json.dumps({"format": 8}))
     assert ending.stop(workspace, "c")
-    eventually(lambda: not any(proc.started_at(pid or 0) for pid in all_pids), 10)
+    eventually(lambda: not any(process_facts.started_at(pid or 0) for pid in all_pids), 10)
     assert list(workspace.run.iterdir()) == []
 
 
@@ -288,7 +288,7 @@ def test_a_copy_of_a_clusters_files_is_not_that_cluster(workspace: Workspace, pr
         workspace,
         Settings(name="original", net="bridge", nvm=1, nrouters=0),
         pid=machine.pid,
-        start=proc.started_at(machine.pid),
+        start=process_facts.started_at(machine.pid),
     )
     mark = Mark.of(holder.pid)
     original.net.mkdir()
@@ -309,7 +309,7 @@ def test_files_that_were_moved_with_their_workspace_still_count(tmp_path: Path, 
         before,
         Settings(name="c", net="userspace", nvm=1, nrouters=0),
         pid=machine.pid,
-        start=proc.started_at(machine.pid),
+        start=process_facts.started_at(machine.pid),
     )
     before.root.rename(tmp_path / "after")
     assert ending.stop(Workspace(tmp_path / "after"), "c")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.base import proc
+from tasks.base import proc, process_facts
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.definitions.settings import Settings
@@ -154,7 +154,7 @@ def test_the_same_zone_changes_nothing_and_another_one_does(
     assert not dns_server.up(place, dnsmasq, ZONE)
     assert dns_server.running(place) == first
     assert dns_server.up(place, dnsmasq, dns_server.Zone((("192.168.1.2", "vm-002"),)))
-    assert not proc.started_at(first or 0)
+    assert not process_facts.started_at(first or 0)
     assert ask(place.port, "vm-001", "A")[0] == 3
     assert ask(place.port, "vm-002", "A") == (0, [ip("192.168.1.2")])
 
@@ -172,7 +172,7 @@ def test_down_leaves_nothing(place: dns_server.DnsServer, dnsmasq: str) -> None:
     dns_server.up(place, dnsmasq, ZONE)
     pid = dns_server.running(place) or 0
     assert dns_server.down(place)
-    assert not proc.started_at(pid) and not place.folder.exists()
+    assert not process_facts.started_at(pid) and not place.folder.exists()
     assert not dns_server.down(place)
 
 
