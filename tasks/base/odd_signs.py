@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tasks.base.errors import UsageError
+from tasks.base.errors import UsageError, UserError
 
 # No program takes these: text files of others are read by lines and as UTF-8, and ssh puts variables in.
 ANYWHERE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]|\$\{")
@@ -24,6 +24,10 @@ def refuse(path: Path, pattern: re.Pattern[str], who: str) -> None:
         )
 
 
-def unusual(path: Path) -> str:
-    """The signs of a path, each once, that are not letters, digits or usual in names of files."""
-    return " ".join(sorted(set(re.sub(r"[\w./-]", "", str(path)))))
+def blamed(path: Path, what: str) -> UserError:
+    """The error for something that went wrong below `path` without a reason: it may be a sign in it."""
+    signs = " ".join(sorted(set(re.sub(r"[\w./-]", "", str(path)))))
+    return UserError(
+        f"{what} below {path}: it may be for a sign of that path",
+        f"set XCLUSTER_WORKSPACE to a directory without {signs or 'odd signs'}",
+    )

@@ -56,11 +56,7 @@ def refresh(archive: Archive) -> None:
                 "is there a network? `mirror` in xcluster.yaml (or __mirror=URL) sets the archive",
             ) from error
     if not has_lists(archive):
-        raise UserError(
-            f"apt kept no package lists below {archive.directory}: it cannot have a sign of that path",
-            "set XCLUSTER_WORKSPACE to a directory without "
-            + (odd_signs.unusual(archive.directory) or "odd signs"),
-        )
+        raise odd_signs.blamed(archive.directory, "apt kept no package lists")
 
 
 def lists_digest(archive: Archive) -> str:
