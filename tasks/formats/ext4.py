@@ -40,13 +40,14 @@ def make(
 ) -> None:
     """Write the tree as an ext4 of `size` (such as 2G) to the sparse file `out`.
 
-    The keys of `devices` and `owners` are paths in it.
+    The keys of `devices` and `owners` are paths in it. The programs get names without a directory: they take
+    what follows a `?` for options, and a configuration with a `:` for two.
     """
     config = out.with_name(f".{out.name}.mke2fs.conf")
     script = out.with_name(f".{out.name}.debugfs")
     env = {
         "E2FSPROGS_FAKE_TIME": str(epoch),
-        "MKE2FS_CONFIG": str(config),
+        "MKE2FS_CONFIG": config.name,
         "DEBUGFS_PAGER": "cat",
         "TZ": "UTC",
     }
@@ -57,9 +58,9 @@ def make(
             "mke2fs", "-q", "-F", "-O", FEATURES, "-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384",
             "-m", "0", "-J", "size=4", "-U", UUID, "-L", "xcluster",
             "-E", EXTENDED,
-            "-d", tree, out, size,
-        ], env=env)  # fmt: skip
-        _check(proc.run(["debugfs", "-w", "-f", script, out], env=env), out)
+            "-d", tree, out.name, size,
+        ], env=env, cwd=out.parent)  # fmt: skip
+        _check(proc.run(["debugfs", "-w", "-f", script.name, out.name], env=env, cwd=out.parent), out)
     finally:
         config.unlink(missing_ok=True)
         script.unlink(missing_ok=True)

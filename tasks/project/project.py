@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tasks.base import files, progress
-from tasks.base.errors import DefinitionError, UsageError, unknown
+from tasks.base import files, odd_signs, progress
+from tasks.base.errors import DefinitionError, UsageError, UserError, unknown
 from tasks.base.files import explained
 from tasks.base.paths import Workspace
 from tasks.definitions import image_chain, iso_choice, lockfile, setting_forms, settings, upstream_names
@@ -80,7 +80,7 @@ def load(words: command_line.Words, environ: Mapping[str, str], started_with: St
     running = started_with(sources.workspace, name) if sources.words.takes is Takes.RUNNING else None
     effective, problems = settled(sources, running)
     validate(sources, effective, problems)
-    _make(sources.workspace)
+    _prepare(sources.workspace, writes=words.needs is Needs.BUILDS)
     ignored = (*sources.problems, *problems)
     return Project(ROOT, sources.workspace, effective, sources.words, sources.definitions, environ, ignored)
 
@@ -202,8 +202,18 @@ def validate(sources: Sources, effective: settings.Settings, wrong: Iterable[str
         raise DefinitionError(problems)
 
 
-def _make(workspace: Workspace) -> None:
-    with explained(workspace.root):
+def _prepare(workspace: Workspace, *, writes: bool) -> None:
+    """Make the workspace for what builds; what only looks does not, as its name may be mistyped."""
+    root = workspace.root
+    if os.path.lexists(root) and not root.is_dir():
+        kind = f"a link to {os.readlink(root)}" if root.is_symlink() else "something else"
+        raise UserError(
+            f"the workspace {root} is no directory but {kind}", "set XCLUSTER_WORKSPACE to a directory"
+        )
+    if not writes:
+        return
+    odd_signs.refuse(root, odd_signs.ANYWHERE, "builds and clusters")
+    with explained(root):
         workspace.root.mkdir(parents=True, exist_ok=True)
         if not os.access(workspace.root, os.W_OK):
             raise PermissionError(errno.EACCES, "you have no permission to write there", str(workspace.root))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from tasks.base import files, locks, proc
+from tasks.base import files, locks, odd_signs, proc
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.build.kernel import initramfs, kbuild, kconfig, vmlinux
 from tasks.build.sources import artifact, requested
@@ -123,6 +123,7 @@ def _find_image(root: inside.Root, kernel: Kernel) -> tuple[bytes, str]:
 
 def build(kernel: Kernel, fragments: Fragments, epoch: int, site: Site) -> None:
     """Configure and compile the kernel"""
+    odd_signs.refuse(site.workspace.root, odd_signs.KERNEL, "the compilation of a kernel")
     kbuild.need_tools()
     folder = site.workspace.kernel(kernel.name)
     with locks.locked(folder.with_suffix(".lock")):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tasks.base import files, locks, proc, progress, seals
+from tasks.base import files, locks, odd_signs, proc, progress, seals
 from tasks.base.errors import CommandError, UserError
 from tasks.base.progress import Bar
 from tasks.build.sources import apt_host
@@ -55,6 +55,8 @@ def refresh(archive: Archive) -> None:
                 f"apt could not fetch the package lists of {archive.suite}: {_reason(error)}",
                 "is there a network? `mirror` in xcluster.yaml (or __mirror=URL) sets the archive",
             ) from error
+    if not has_lists(archive):
+        raise odd_signs.blamed(archive.directory, "apt kept no package lists")
 
 
 def lists_digest(archive: Archive) -> str:

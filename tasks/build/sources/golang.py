@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.base import files, locks, proc
+from tasks.base import files, locks, odd_signs, proc
 from tasks.base.errors import CommandError, UserError
 from tasks.base.patience import Patience
 from tasks.definitions.artifact_sources import GoModule
@@ -118,6 +118,7 @@ def toolchain() -> str:
 
 def environment(site: Site) -> dict[str, str]:
     """What Go is run with: its caches are ours unless the user has set them, proxies are the user's."""
+    odd_signs.refuse(site.workspace.root, odd_signs.GO, "Go")
     own = {
         "GOMODCACHE": str(site.workspace.go / "mod"),
         "GOCACHE": str(site.workspace.go / "build"),

@@ -29,6 +29,8 @@ T = TypeVar("T")
 def stop(workspace: Workspace, name: str) -> bool:
     """Stop the cluster and remove all it left. Returns whether there was one; it is no error if not."""
     directory = workspace.cluster(name)
+    if not workspace.root.exists() and not processes.of(directory):
+        return False  # its name may be mistyped: nothing is made there, not even a lock
     with _locked_if_possible(workspace, name):
         ran = stop_running(directory)
     dns.refresh_if_possible(workspace)

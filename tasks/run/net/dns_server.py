@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.base import files, helper, proc, records
+from tasks.base import files, helper, proc, records, unix_sockets
 from tasks.run.net import listening
 from tasks.run.net.net_state import DnsRecord
 
@@ -137,9 +137,11 @@ def _configured(place: DnsServer, server: str, zone: Zone) -> tuple[list[str], d
     """The command line of a server, and its files."""
     hosts = hosts_file(zone)
     if Path(server).name == "coredns":
-        argv = [server, "-conf", str(place.folder / "Corefile")]
+        # Its files are named from their directory: it would read a blank or a brace as something else.
+        argv = unix_sockets.beside(place.folder, [server, "-conf", str(place.folder / "Corefile")])
         return argv, {"hosts": hosts, "Corefile": corefile(place, zone), "own.zone": OWN}
-    argv = [server, "--keep-in-foreground", f"--conf-file={place.folder / 'dnsmasq.conf'}"]
+    paths = [f"--conf-file={place.folder / 'dnsmasq.conf'}", f"--addn-hosts={place.folder / 'hosts'}"]
+    argv = [server, "--keep-in-foreground", *paths]
     return argv, {"hosts": hosts, "dnsmasq.conf": dnsmasq_conf(place, zone)}
 
 
@@ -159,7 +161,6 @@ def dnsmasq_conf(place: DnsServer, zone: Zone) -> str:
         "bind-interfaces",
         "pid-file",
         "no-hosts",
-        f"addn-hosts={place.folder / 'hosts'}",
         "domain-needed",
         "bogus-priv",
         f"cache-size={CACHE}",
@@ -182,8 +183,8 @@ def dnsmasq_conf(place: DnsServer, zone: Zone) -> str:
 def corefile(place: DnsServer, zone: Zone) -> str:
     """The configuration of CoreDNS: a part that knows all itself, and one for the rest."""
     bind = f"bind {' '.join(place.listen)}"
-    hosts = f"hosts {place.folder / 'hosts'} {{\n\t\tfallthrough\n\t}}"
-    nothing = f"file {place.folder / 'own.zone'}"
+    hosts = f"hosts {unix_sockets.HERE / 'hosts'} {{\n\t\tfallthrough\n\t}}"
+    nothing = f"file {unix_sockets.HERE / 'own.zone'}"
     resolvers = " ".join(place.resolvers) or "/etc/resolv.conf"
     names = {*zone.domains, *(name for _, name in zone.hosts if zone.others)}  # a template goes before hosts
     own = " ".join(f"{name}:{place.port}" for name in sorted(names))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+BREAKING = frozenset(" \"'\\#")  # what ends a word, or means something else, in an option of ssh
+
 
 def options(user_key: str, known_hosts: str, alias: str) -> list[str]:
     """Options of ssh and scp; `alias` is the name under which the node's host key is known."""
     values = {
-        "IdentityFile": user_key,
+        "IdentityFile": _as_value(user_key),
         "IdentitiesOnly": "yes",
         "IdentityAgent": "none",  # one that hangs would be waited for
-        "UserKnownHostsFile": known_hosts,
+        "UserKnownHostsFile": _as_value(known_hosts),
         "StrictHostKeyChecking": "yes",
         "HostKeyAlias": alias,
         "LogLevel": "ERROR",
@@ -21,6 +23,14 @@ def options(user_key: str, known_hosts: str, alias: str) -> list[str]:
         "UpdateHostKeys": "no",
     }
     return ["-F", "/dev/null", *(word for key, value in values.items() for word in ("-o", f"{key}={value}"))]
+
+
+def _as_value(path: str) -> str:
+    """A path as ssh reads it: %% is a %, and what is in quotes is one word."""
+    text = path.replace("%", "%%")
+    if not set(text) & BREAKING:
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def background(command: list[str]) -> list[str]:
