@@ -90,8 +90,10 @@ def open_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, mode)
-    sys.stdout = _text(1, lossy=False)
-    sys.stderr = _text(2, lossy=True)
+    if sys.stdout is sys.__stdout__:  # else somebody of this process reads along
+        sys.stdout = _text(1, lossy=False)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _text(2, lossy=True)
 
 
 def _text(number: int, lossy: bool) -> io.TextIOWrapper:
