@@ -173,8 +173,9 @@ def _processors() -> Finding:
 
 
 def _disk(root: Path) -> Finding:
-    free = shutil.disk_usage(root).free >> 30
-    writable = os.access(root, os.W_OK)
+    place = next(path for path in (root, *root.parents) if path.exists())  # where it is going to be
+    free = shutil.disk_usage(place).free >> 30
+    writable = os.access(place, os.W_OK)
     state = "ok" if writable and free >= ROOM else "missing"
     return Finding("workspace", state, f"{root}: {free} GiB free{'' if writable else ', not writable'}")
 

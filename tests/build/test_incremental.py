@@ -401,7 +401,7 @@ def test_list_and_info_say_why(built: Checkout) -> None:
     edit(built)
     assert "a.conf" in built.xc("info", "ovl:a").out
     built.bad("info", "ovl:none", code=2, says=("unknown task 'ovl:none'",))
-    built.bad("info", code=2, says=("*one* task",))
+    built.bad("info", code=2, says=("takes one task",))
 
 
 def test_a_reader_that_has_seen_enough(built: Checkout) -> None:

@@ -132,7 +132,13 @@ def test_a_file_where_the_directory_of_the_cluster_has_to_be(place: Place, verb:
     assert path.read_text() == "mine"
 
 
-@pytest.mark.parametrize("verb", ["status", "stop", "graph"])
+@pytest.mark.parametrize("verb", ["mkcdrom", "images ls"])
 def test_a_workspace_that_cannot_be_made(checkout: Checkout, verb: str) -> None:
     says = ("cannot make /proc/nope", "XCLUSTER_WORKSPACE")
-    checkout.bad(verb, code=1, says=says, env={"XCLUSTER_WORKSPACE": "/proc/nope"})
+    checkout.bad(*verb.split(), code=1, says=says, env={"XCLUSTER_WORKSPACE": "/proc/nope"})
+
+
+@pytest.mark.parametrize("verb", ["status", "stop"])
+def test_a_workspace_that_cannot_be_made_is_nothing_to_who_only_looks(checkout: Checkout, verb: str) -> None:
+    ran = checkout.good(verb, env={"XCLUSTER_WORKSPACE": "/proc/nope"})
+    assert "is not running" in ran.out + ran.err
