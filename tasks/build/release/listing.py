@@ -147,30 +147,38 @@ def _iso(path: Path, scratch: Path) -> Listing:
 
 def _disk(path: Path, scratch: Path, kind: str) -> Listing:
     """An ext4 file system, by debugfs: owners and modes from its listings, content from a copy."""
-    raw, tree = path, scratch / "tree"
+    raw, tree = scratch / "raw", scratch / "tree"
     if kind == "qcow2":
-        raw = scratch / "raw"
         proc.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", path, raw])
         if kind_of(raw) != "ext4":
             return {"": _keep(_blocks(raw.open("rb")), scratch, always=False)}
-    tree.mkdir()
-    proc.run(["debugfs", "-R", f'rdump / "{tree}"', raw], env={"DEBUGFS_PAGER": "cat"})
-    listing: Listing = {}
+    else:
+        raw.symlink_to(path.resolve())
+    items: dict[str, Item] = {}
     left = ["/"]
     while left:
-        script = scratch / "commands"
-        script.write_text("".join(f'ls -p "{folder}"\n' for folder in left))
-        output = proc.run(["debugfs", "-f", script, raw], env={"DEBUGFS_PAGER": "cat"})
+        (scratch / "commands").write_text("".join(f'ls -p "{folder}"\n' for folder in left))
+        output = _debugfs(scratch, "-f", "commands")
         if "/./" not in output:
             raise ValueError("it has no readable root directory")
         below = dict(_listed(output))
-        listing |= {name: _with_content(item, tree / name) for name, item in below.items()}
+        items |= below
         left = [f"/{name}" for name, item in below.items() if item.kind == "directory"]
-    return listing
+    tree.mkdir()
+    _debugfs(scratch, "-R", "rdump / tree")  # not before all names have been looked at: they are paths here
+    return {name: _with_content(item, tree / name) for name, item in items.items()}
+
+
+def _debugfs(scratch: Path, *words: str) -> str:
+    """What debugfs says of the file system `raw`; paths are relative, for it does not take every sign."""
+    return proc.run(["debugfs", *words, "raw"], env={"DEBUGFS_PAGER": "cat"}, cwd=scratch)
 
 
 def _listed(output: str) -> Iterator[tuple[str, Item]]:
-    """The entries that `ls -p` told: /inode/mode/uid/gid/name/size/."""
+    """The entries that `ls -p` told: /inode/mode/uid/gid/name/size/.
+
+    ValueError for a name that debugfs would take for more than a name.
+    """
     folder = ""
     for line in output.splitlines():
         if line.startswith("debugfs: ls -p "):
@@ -179,7 +187,11 @@ def _listed(output: str) -> Iterator[tuple[str, Item]]:
         if " while " in line and not line.startswith("/"):
             raise ValueError(line)
         fields = line.split("/")
-        if len(fields) < 7 or fields[5] in (".", "..") or not fields[2]:
+        if not line.strip() or line.startswith("debugfs "):  # its version
+            continue
+        if len(fields) != 8 or fields[0] or fields[7] or '"' in fields[5]:
+            raise ValueError(f"it has a name that cannot be listed: {line!r}")
+        if fields[5] in (".", "..", "") or not fields[2]:
             continue
         mode = int(fields[2], 8)
         name = f"{folder}/{fields[5]}".lstrip("/")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tasks.base.errors import UsageError
-from tasks.build.release import diff
+from tasks.build.release import diff, listing
 from tasks.formats import ext4, iso9660, tree, xztar
 from tests.conftest import Checkout
 
@@ -229,3 +229,20 @@ def test_others_read_our_xz(tmp_path: Path) -> None:
     xztar.write_xz(tmp_path / "x", path)
     assert lzma.open(path).read() == content
     assert subprocess.run(["xz", "-dc", str(path)], capture_output=True, check=True).stdout == content
+
+
+@pytest.mark.parametrize("name", ["new\nline", "new\ndump x", 'quo"te', "../evil", "/etcevil"])
+def test_a_disk_with_names_that_lead_out_or_give_orders(tmp_path: Path, name: str) -> None:
+    """debugfs takes names in a file system for its own words and paths; a stranger may have made it."""
+    root, raw = tmp_path / "root", tmp_path / "disk"
+    root.mkdir()
+    harmless = "x" * len(name)
+    (root / harmless).write_text("ours")
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-O", "^metadata_csum", "-d", root, raw, "8M"], check=True)
+    data = raw.read_bytes()
+    assert data.count(harmless.encode()) == 1
+    raw.write_bytes(data.replace(harmless.encode(), name.encode()))
+    with pytest.raises(UsageError, match="cannot be listed|no readable"):
+        listing.look(raw, tmp_path / "deep" / "scratch")
+    assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == ["scratch"]
+    assert not Path("/etcevil").exists()
