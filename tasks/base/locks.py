@@ -26,6 +26,13 @@ def locked(path: Path, *, wait: bool = True, busy: str = "") -> Iterator[None]:
         os.close(handle)
 
 
+def sweep(folder: Path) -> None:
+    """Remove the lock files in `folder` that killed processes have left."""
+    for path in folder.glob(".*.lock"):
+        with contextlib.suppress(UserError, OSError), locked(path, wait=False):
+            pass  # whoever holds a lock removes it at the end
+
+
 def _lock(path: Path, wait: bool, busy: str) -> int:
     while True:
         same = False

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -197,28 +198,25 @@ def test_a_changed_artifact_is_refused_before_anything_is_stopped(saved: Saved) 
     goes_on(saved.cluster)
 
 
-def slow_cat(folder: Path) -> Path:
-    """A `cat` first in QEMU's PATH that is slow to end: while it does, the node is stopped."""
-    program = folder / "cat"
-    program.write_text(
-        f'#!/bin/sh\n[ $# -eq 0 ] || exec /bin/cat "$@"\n/bin/cat\n: >{folder}/stopped\nsleep 2\n'
-    )
-    program.chmod(0o755)
-    return folder / "stopped"
+def hold(saver: "subprocess.Popen[str]") -> None:
+    """Stop the process that saves while the nodes are stopped, which is when their states are written."""
+    while not any(HOME.glob(".t-killed.*/vm-*.stream")):
+        assert saver.poll() is None, "it was over before it was seen"
+        time.sleep(0.002)
+    os.kill(saver.pid, signal.SIGSTOP)
 
 
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_nodes_go_on_when_the_saver_is_ended_while_they_are_stopped(
-    sign: signal.Signals, tmp_path: Path
-) -> None:
-    stopped = slow_cat(tmp_path)
-    cluster = Cluster("t-cpk", {"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+def test_nodes_go_on_when_the_saver_is_ended_while_they_are_stopped(sign: signal.Signals) -> None:
+    cluster = Cluster("t-cpk")
     cluster.xc("starts", "--nvm=2", "--nrouters=0")
     before = sorted(processes_of("t-cpk"))
-    saver = Cluster("t-cpk").spawn("checkpoint", "save", "t-killed")
-    while not stopped.exists() and saver.poll() is None:
-        time.sleep(0.005)
+    saver = cluster.spawn("checkpoint", "save", "t-killed")
+    hold(saver)
+    with pytest.raises(subprocess.TimeoutExpired):
+        cluster.xc("rsh", "1", "true", timeout=3)  # it stands still
     os.kill(saver.pid, sign)
+    os.kill(saver.pid, signal.SIGCONT)
     assert saver.wait(timeout=60) != 0
     for number in (1, 2):
         cluster.until(number, "true", 60)

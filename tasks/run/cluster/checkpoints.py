@@ -46,6 +46,7 @@ def _checkpoint(project: Project) -> None:
         if not NAME.fullmatch(name):
             raise UsageError(f"'{name}' cannot be the name of a checkpoint: use a-z, 0-9, '.', '_' and '-'")
     files.sweep(project.workspace.checkpoints)  # what killed ones left
+    locks.sweep(project.workspace.checkpoints)
     if action == "save":
         _save(project, names[0])
     elif action == "restore":
