@@ -23,7 +23,7 @@ FILES = ["SHA256SUMS", "hd.img.xz", "provenance.json", "sbom.spdx.json", "xclust
 # All that a user's machine has: the shell, Python, QEMU and the few packages that the README names.
 PROGRAMS = (
     "sh", "readlink", "dirname", "id", "cat", "tr", "cmp", "flock", "mv", "cp", "rm", "mktemp", "tail",
-    "ip", "python3", "qemu-system-x86_64", "qemu-img", "ssh", "ssh-keygen", "scp", "socat", "mke2fs",
+    "touch", "ip", "python3", "qemu-system-x86_64", "qemu-img", "ssh", "ssh-keygen", "scp", "socat", "mke2fs",
     "debugfs", "depmod", "nft", "slirp4netns", "dnsmasq", "nsenter", "unshare",
 )  # fmt: skip
 TRY = """

@@ -18,7 +18,7 @@ from tasks.build.credentials import keys
 from tasks.definitions.schema import Node
 from tasks.run.cluster import checks
 from tasks.run.cluster.ending import stop_running
-from tasks.run.cluster.plan import Plan
+from tasks.run.cluster.plan import Plan, with_free_ports
 from tasks.run.cluster.steps import StartStep, carry_out
 from tasks.run.kubernetes import kube_context
 from tasks.run.net.protocol import NetBackend
@@ -91,6 +91,11 @@ def _end_predecessor(launch: Launch) -> None:
 
 def _check_again(launch: Launch) -> None:
     checks.late(launch.plan, launch.machines, launch.nets)
+
+
+def _move_and_check(launch: Launch) -> None:
+    launch.plan = with_free_ports(launch.plan, launch.nets)
+    _check_again(launch)
 
 
 def _record(launch: Launch) -> None:
@@ -270,7 +275,7 @@ def _summary(launch: Launch, seconds: float) -> str:
 BEFORE = (StartStep("checks", _check), StartStep("golden snapshots", _take_snapshots))
 REPLACE = (
     StartStep("end of the running cluster", _end_predecessor),
-    StartStep("ports and memory", _check_again),
+    StartStep("ports and memory", _move_and_check),
 )
 _NODES = (
     StartStep("keys", _bring_keys),

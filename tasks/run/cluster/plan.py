@@ -127,6 +127,13 @@ def to_restore(survey: Survey, checkpoint: Checkpoint) -> Plan:
     return replace(restored, boot=replace(survey.boot, crowded=crowded), shapes=(), checkpoint=checkpoint)
 
 
+def with_free_ports(plan: Plan, nets: NetBackend) -> Plan:
+    """The plan, with other ports if somebody has taken its own since it was made, and they may move."""
+    if not ports.moves(plan.settings) or not nets.preflight(plan.nodes, plan.ports):
+        return plan
+    return replace(plan, ports=ports.choose(plan.settings, plan.workspace))
+
+
 def _of(survey: Survey, nodes: tuple[Node, ...]) -> Plan:
     settings = survey.settings
     crowded = _is_crowded({*nodes, *settings.nodes()}, survey.processors)

@@ -26,17 +26,21 @@ def choose(settings: Settings, workspace: Workspace) -> Ports:
     if own:
         return _shifted(settings, own.ssh - settings.ssh_base, api)
     taken = {ports.ssh for ports in every.values()}
-    usual = Settings.model_fields["name"].default, Settings.model_fields["ssh_base"].default
     shift = 0
     while settings.ssh_base + shift + SHIFT < MOST_PORT:
         ports = _shifted(settings, shift, api)
-        moves = settings.name != usual[0] and settings.ssh_base == usual[1]
         if ports.ssh not in taken and not (
-            moves and selection.of(settings).preflight(settings.nodes(), ports)
+            moves(settings) and selection.of(settings).preflight(settings.nodes(), ports)
         ):
             return ports
         shift += SHIFT
     return _shifted(settings, 0, api)
+
+
+def moves(settings: Settings) -> bool:
+    """Whether the cluster may have other ports than those of the settings, where these are taken."""
+    defaults = Settings()
+    return settings.name != defaults.name and settings.ssh_base == defaults.ssh_base
 
 
 def recorded(running: Running) -> Ports | None:

@@ -1,5 +1,6 @@
 """A plan: what it says, and that making one touches nothing."""
 
+import socket
 import sys
 from dataclasses import replace
 from typing import Any
@@ -154,6 +155,17 @@ def test_dead_nodes_hold_their_ports_too() -> None:
     """A namespace's holder forwards them until the cluster has ended."""
     assert plan.held(Predecessor((3,), (), Ports(500, 700)), PORTS) == {503, 703}
     assert plan.held(None, PORTS) == frozenset()
+
+
+@pytest.mark.parametrize(("name", "moves"), [("mine", True), ("xcluster", False)])
+def test_ports_that_were_taken_since_the_plan_was_made(workspace: Workspace, name: str, moves: bool) -> None:
+    """Another workspace may have started a cluster meanwhile. The default cluster stays where it is."""
+    settings = Settings(name=name, nvm=1, nrouters=0, net="userspace", accel="tcg")
+    start = plan.to_start(plan.survey(settings, workspace))
+    assert plan.with_free_ports(start, start.backend) == start
+    with socket.create_server(("127.0.0.1", start.ports.ssh + 1)):
+        other = plan.with_free_ports(start, start.backend)
+    assert (other.ports != start.ports) == moves
 
 
 def test_a_restore_has_the_nodes_and_settings_of_the_checkpoint(workspace: Workspace) -> None:
