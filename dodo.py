@@ -13,7 +13,7 @@ from tasks.build.release import release, shipped
 from tasks.build.sources import suite
 from tasks.build.stock import inputs
 from tasks.cli import verb_tasks
-from tasks.cli.table import VERBS
+from tasks.cli.table import MADE, VERBS
 from tasks.definitions import iso_choice
 from tasks.engine import kit, run
 from tasks.project.command_line import Needs, parse
@@ -58,9 +58,9 @@ def _builds() -> kit.Tasks:
     location = shipped.Location(project.root, project.workspace)
     yield from shipped.adopted(list(kit.sealed(built, project.workspace.seals)), location)
     yield from kit.sealed(_from_built(built), project.workspace.seals)
-    yield from golden.tasks(
-        project, [project.workspace.stored(project.settings.name)] if containers.refs else []
-    )
+    if project.words.verb not in MADE:  # to see which snapshots, the nets of this host are tried
+        disks = [project.workspace.stored(project.settings.name)] if containers.refs else []
+        yield from golden.tasks(project, disks)
     yield kit.leftovers("_leftovers", project.workspace.leftovers)
 
 
