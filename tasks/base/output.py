@@ -43,7 +43,9 @@ def error(problem: UserError | str, where: str = "") -> None:
 
 
 def _write(text: str) -> None:
-    sys.stderr.write(text)
+    from tasks.base import progress
+
+    sys.stderr.write(progress.visible(text))
     sys.stderr.flush()
 
 

@@ -173,6 +173,10 @@ CASES = [
         "the server answered 429 Too Many Requests; try 2 of 5 in", "given up in", __download_timeout="6",
     ),
     good("429 at first", recovering),
+    Case(
+        "the reason of a refusal has control characters", FAST, 1, says=("404 \\x1b[31mevil",), never=("\x1b",),
+        prepare=asks(http(head(["Content-Length: 0"], "404 \x1b[31mevil"))), env=NO_PROXY,
+    ),
     away("Retry-After is huge", busy("9" * 20), "503 Busy; it asks to be left alone for 999 days"),
     away("a silent server", http(SILENT), *TOLD),
     away("a TLS handshake that stalls", lambda _: f"https://{listening(SILENT)}/f", *TOLD),
