@@ -265,7 +265,7 @@ BAD_SCRIPTS = {
     "empty tar": ("#!/bin/sh\ntar -cf $1 -T /dev/null\n", ("empty", "allow_empty")),
     "empty file": ("#!/bin/sh\n: >$1\n", ("empty",)),
     "empty directory": ("#!/bin/sh\nd=$(mktemp -d); tar -C $d -cf $1 .; rmdir $d\n", ("empty",)),
-    "garbage": ("#!/bin/sh\necho garbage >$1\n", ("not a tar",)),
+    "garbage": ("#!/bin/sh\necho garbage >$1\n", ("ovl/s/tar: it is no tar file",)),
     "leads out": ("#!/bin/sh\ntar -P -cf $1 --transform 's,^,../,' $0\n", ("leads out",)),
     "absolute": ("#!/bin/sh\ntar -P -cf $1 /etc/hostname\n", ("leads out",)),
     "no interpreter": ("#!/nowhere/sh\n", ("ovl/s/tar",)),

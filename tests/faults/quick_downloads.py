@@ -174,8 +174,8 @@ CASES = [
     ),
     good("429 at first", recovering),
     Case(
-        "the reason of a refusal has control characters", FAST, 1, says=("404 \\x1b[31mevil",), never=("\x1b",),
-        prepare=asks(http(head(["Content-Length: 0"], "404 \x1b[31mevil"))), env=NO_PROXY,
+        "the reason of a refusal has control characters", FAST, 1, says=("404 \\x1b[31mevil",),
+        never=("\x1b",), prepare=asks(http(head(["Content-Length: 0"], "404 \x1b[31mevil"))), env=NO_PROXY,
     ),
     away("Retry-After is huge", busy("9" * 20), "503 Busy; it asks to be left alone for 999 days"),
     away("a silent server", http(SILENT), *TOLD),
