@@ -195,6 +195,19 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def odd_kind(path: Path) -> str:
+    """What is at `path`: "a directory", "a pipe or a device"; "" for a file, and for nothing."""
+    if path.is_dir():
+        return "a directory"
+    return "a pipe or a device" if path.exists() and not path.is_file() else ""
+
+
+def no_file(path: Path) -> str:
+    """A sentence for a path at which a file was expected."""
+    kind = odd_kind(path)
+    return f"{path} is {kind}, not a file" if kind else f"there is no file {path}"
+
+
 def text_bytes(path: Path, most: int = 1 << 20) -> bytes | None:
     """The content of a file that somebody wrote by hand; None where there is nothing of that name.
 

@@ -107,7 +107,7 @@ def _wrong_options(chosen: IsoChoice) -> list[str]:
     elif chosen.cidata:
         problems += [f"--cidata: {line}" for line in _wrong_files(chosen)]
     if chosen.script and not Path(chosen.script).is_file():
-        problems.append(f"--script: there is no file {chosen.script}")
+        problems.append(f"--script: {files.no_file(Path(chosen.script))}")
     elif chosen.script and not os.access(chosen.script, os.R_OK):
         problems.append(f"--script: {chosen.script} cannot be read")
     return problems

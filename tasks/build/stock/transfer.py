@@ -59,7 +59,7 @@ def take_over(project: Project, source: Path) -> None:
     """Take what is not there yet, after a look at all of it."""
     cache = project.workspace.cache
     if not source.is_file():
-        raise UserError(f"there is no file {source}")
+        raise UserError(files.no_file(source))
     with files.explained(cache), files.scratch(cache / "import") as folder:
         folder.mkdir(parents=True)
         taken = _unpacked(source, folder)
