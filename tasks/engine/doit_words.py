@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from doit.cmd_clean import Clean as DoitsClean
 from doit.cmd_dumpdb import DumpDB as DoitsDumpDB
 from doit.cmdparse import CmdParseError
 from doit.doit_cmd import DoitMain
@@ -16,6 +17,7 @@ from doit.doit_cmd import DoitMain
 from tasks.base import output
 from tasks.base.errors import UsageError, unknown
 
+CALL = re.compile(r"\S+ - executing '.*'\n", re.DOTALL)
 ARGS = {"info": (1, 1, "one task"), "ignore": (1, None, "tasks"), "dumpdb": (0, 0, "nothing")}
 
 
@@ -37,11 +39,39 @@ class DumpDB(DoitsDumpDB):  # type: ignore[misc]
         return 0
 
 
+class _WithoutCalls:
+    """A stream for `clean`, which drops the lines in which doit names the function that it calls."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """As a text stream."""
+        return len(text) if CALL.fullmatch(text) else int(self._stream.write(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class Clean(DoitsClean):  # type: ignore[misc]
+    """It says what it would remove, and nothing else."""
+
+    outstream: Any
+
+    def clean_tasks(self, tasks: Any, dryrun: bool, cleanforget: bool) -> None:
+        """Run what each task has for it."""
+        self.outstream = _WithoutCalls(self.outstream)
+        super().clean_tasks(tasks, dryrun, cleanforget)
+
+
+OWN = {DoitsDumpDB: DumpDB, DoitsClean: Clean}
+
+
 class Main(DoitMain):  # type: ignore[misc]
     """doit with these words."""
 
     BIN_NAME = "xc"
-    DOIT_CMDS = tuple(DumpDB if command is DoitsDumpDB else command for command in DoitMain.DOIT_CMDS)
+    DOIT_CMDS = tuple(OWN.get(command, command) for command in DoitMain.DOIT_CMDS)
 
 
 def check(main: Main, words: Sequence[str]) -> None:

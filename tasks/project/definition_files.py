@@ -163,7 +163,10 @@ def _read(
     try:
         return model(**data, **of_place)
     except ValidationError as error:
-        problems += [f"{label}: {_sentence(model, detail)}" for detail in _causes(error)]
+        for detail in _causes(error):
+            of_directory = detail["loc"] == ("name",) and of_place["name"] != file.stem
+            place = _label(root, file.parent) if of_directory else label
+            problems.append(f"{place}: {_sentence(model, detail)}")
         return None
 
 

@@ -150,8 +150,8 @@ def _first(artifact: Artifact, base: Path, site: Site) -> Got:
             tried.append((source, error))
             continue
         pinned = lockfile.of(site.lock, "artifacts", pin_name(artifact, source))
-        fixed = {} if source.go else {"sha256": path.name}
-        lockfile.compare("artifact", artifact.name, pinned, {**facts, **fixed})
+        fixed = facts if source.go else {**facts, "sha256": path.name}
+        lockfile.compare("artifact", artifact.name, pinned, fixed)
         return path, source.text, facts
     raise _failed(artifact, tried, site)
 
@@ -159,18 +159,15 @@ def _first(artifact: Artifact, base: Path, site: Site) -> Got:
 def _failed(artifact: Artifact, tried: Sequence[tuple[Source, UserError]], site: Site) -> UserError:
     """The error when no source gave the file: each with its reason; the hint of a source that is alone."""
     alone = len(tried) == 1
-    lines = []
+    lines = [f"the artifact '{artifact.name}' could not be had from any of its sources:"]
     for source, error in tried:
-        reason = error.message.removeprefix(f"{download.shown(source.text)}: ")
+        place = f"{download.shown(source.text)}: "
         aside = f" ({error.hint})" if error.hint and not alone else ""
-        lines.append(f"  {download.shown(source.text)}: {reason}{aside}")
-    steps = [tried[0][1].hint] if alone and tried[0][1].hint else []
-    if artifact.sha256:
-        steps.append(f"put the file at {site.workspace.content(artifact.sha256)}")
-    return UserError(
-        f"the artifact '{artifact.name}' could not be had from any of its sources:\n" + "\n".join(lines),
-        "; or ".join(steps) or ("fix its source" if alone else "fix one of the sources"),
-    )
+        lines.append(f"  {place}{error.message.removeprefix(place)}{aside}")
+    here = artifact.sha256 and f"put the file at {site.workspace.content(artifact.sha256)}"
+    steps = [step for step in (alone and tried[0][1].hint, here) if step]
+    fix = "fix its source" if alone else "fix one of the sources"
+    return UserError("\n".join(lines), "; or ".join(steps) or fix)
 
 
 def _is_cached(sha256: str, site: Site) -> bool:
