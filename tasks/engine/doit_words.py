@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from doit.cmd_dumpdb import DumpDB as DoitsDumpDB
+from doit.cmd_run import Run as DoitsRun
 from doit.cmdparse import CmdParseError
 from doit.doit_cmd import DoitMain
 
 from tasks.base import output
 from tasks.base.errors import UsageError, unknown
+from tasks.project import place
 
 ARGS = {"info": (1, 1, "one task"), "ignore": (1, None, "tasks"), "dumpdb": (0, 0, "nothing")}
 
@@ -37,11 +39,29 @@ class DumpDB(DoitsDumpDB):  # type: ignore[misc]
         return 0
 
 
+class Run(DoitsRun):  # type: ignore[misc]
+    """doit's own shows a traceback for a file of the workspace that it cannot look at."""
+
+    def parse_execute(self, in_args: Any) -> Any:
+        """Run the tasks. The exit code."""
+        try:
+            return super().parse_execute(in_args)
+        except OSError as error:
+            refusal = place.refusal(error)
+            if refusal is None:
+                raise
+            output.error(refusal)
+            return refusal.exit_code
+
+
+OWN = {DoitsDumpDB: DumpDB, DoitsRun: Run}
+
+
 class Main(DoitMain):  # type: ignore[misc]
     """doit with these words."""
 
     BIN_NAME = "xc"
-    DOIT_CMDS = tuple(DumpDB if command is DoitsDumpDB else command for command in DoitMain.DOIT_CMDS)
+    DOIT_CMDS = tuple(OWN.get(command, command) for command in DoitMain.DOIT_CMDS)
 
 
 def check(main: Main, words: Sequence[str]) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from doit.dependency import Dependency, SqliteDB
 from doit.task import dict_to_task
 
+from tasks.base import seals
+from tasks.base.errors import UserError
 from tasks.engine.fresh import SizedChecker
 from tasks.engine.kit import Task
 
@@ -14,6 +16,16 @@ from tasks.engine.kit import Task
 def name_of(task: Task) -> str:
     """The name by which doit knows a task."""
     return f"{task['basename']}:{task['name']}" if task.get("name") else str(task["basename"])
+
+
+def check(db: Path) -> None:
+    """Raise UserError where something else stands in the place of doit's record, which is a file."""
+    kind = seals.odd_kind(db)
+    if kind:
+        raise UserError(
+            f"{db} is {kind}, not the file in which is recorded what was built",
+            "remove it, and run it again: what is there is looked at, and made again where that is needed",
+        )
 
 
 def recorded(db: Path) -> set[str]:
