@@ -7,15 +7,18 @@ import re
 import sqlite3
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from doit.cmd_dumpdb import DumpDB as DoitsDumpDB
 from doit.cmd_run import Run as DoitsRun
 from doit.cmdparse import CmdParseError
+from doit.dependency import DatabaseException
 from doit.doit_cmd import DoitMain
 
 from tasks.base import output
 from tasks.base.errors import UsageError, unknown
+from tasks.engine import record
 from tasks.project import place
 
 ARGS = {"info": (1, 1, "one task"), "ignore": (1, None, "tasks"), "dumpdb": (0, 0, "nothing")}
@@ -40,7 +43,7 @@ class DumpDB(DoitsDumpDB):  # type: ignore[misc]
 
 
 class Run(DoitsRun):  # type: ignore[misc]
-    """doit's own shows a traceback for a file of the workspace that it cannot look at."""
+    """doit's own shows a traceback for a file of the workspace, or a record, that it cannot read."""
 
     def parse_execute(self, in_args: Any) -> Any:
         """Run the tasks. The exit code."""
@@ -50,8 +53,10 @@ class Run(DoitsRun):  # type: ignore[misc]
             refusal = place.refusal(error)
             if refusal is None:
                 raise
-            output.error(refusal)
-            return refusal.exit_code
+        except (sqlite3.DatabaseError, DatabaseException) as error:
+            refusal = record.unusable(Path(DumpDB.database), str(error))
+        output.error(refusal)
+        return refusal.exit_code
 
 
 OWN = {DoitsDumpDB: DumpDB, DoitsRun: Run}

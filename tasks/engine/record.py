@@ -1,5 +1,6 @@
 """Tells doit that a task is done that it has not done itself."""
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,13 +20,29 @@ def name_of(task: Task) -> str:
 
 
 def check(db: Path) -> None:
-    """Raise UserError where something else stands in the place of doit's record, which is a file."""
+    """Raise UserError where something else stands in the place of doit's record, which is a database."""
     kind = seals.odd_kind(db)
     if kind:
-        raise UserError(
-            f"{db} is {kind}, not the file in which is recorded what was built",
-            "remove it, and run it again: what is there is looked at, and made again where that is needed",
+        raise unusable(db, f"it is {kind}, not a file")
+    if not db.is_file():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(db)) as connection:
+            connection.execute("select count(*) from sqlite_master").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise unusable(db, str(error)) from error
+
+
+def unusable(db: Path, why: str) -> UserError:
+    """The record cannot be read; `why` is the end of the sentence."""
+    if "locked" in why:
+        return UserError(
+            f"{db}, the record of what was built, cannot be read: {why}", "wait for the other run"
         )
+    return UserError(
+        f"{db}, the record of what was built, cannot be read: {why}",
+        "remove it, and run it again: all is looked at then, and made again",
+    )
 
 
 def recorded(db: Path) -> set[str]:

@@ -4,6 +4,7 @@ Host keys are made here, not inside slow guests, and each node has its own.
 """
 
 import base64
+import errno
 import os
 import secrets
 import struct
@@ -143,6 +144,8 @@ def _generate(workspace: Workspace, key: Path, comment: str) -> None:
     with files.explained(key), locks.locked(workspace.keys / "lock"):
         if key.is_file() and key.with_suffix(".pub").is_file():
             return
+        for path in filter(Path.is_dir, (key, key.with_suffix(".pub"))):  # before the other one is removed
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         workspace.keys.chmod(0o700)
         key.parent.mkdir(parents=True, exist_ok=True)
         key.unlink(missing_ok=True)
