@@ -51,7 +51,7 @@ def write_known_hosts(workspace: Workspace, cluster: str) -> None:
     """Make the known_hosts file anew."""
     folder = workspace.keys / cluster
     lines = []
-    for public in sorted(folder.glob("*.pub")):
+    for public in filter(Path.is_file, sorted(folder.glob("*.pub"))):
         lines.append(f"{cluster}-{public.stem} {' '.join(public.read_text().split()[:2])}\n")
     with files.atomic(known_hosts(workspace, cluster)) as temp:
         temp.write_text("".join(lines))
