@@ -31,6 +31,12 @@ def seal(folder: Path, path: Path) -> None:
     files.write_json(_place(folder, path), facts)
 
 
+def seal_new(folder: Path, path: Path) -> None:
+    """Seal a file that has no seal yet: one of an earlier version counts as it is."""
+    if not _place(folder, path).is_file():
+        seal(folder, path)
+
+
 def fault(folder: Path, path: Path) -> str:
     """Why `path` is not what was sealed, as the end of a sentence; "" if it is, or never was sealed.
 

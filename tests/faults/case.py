@@ -107,7 +107,7 @@ def answered(case: Case, bench: Bench) -> Outcome:
     canary = bench.outside / "canary"
     canary.write_text("not ours\n")
     case.prepare(bench)
-    before = content(bench.outside)
+    before, begun = content(bench.outside), unfinished(bench)
     done = bench.shell(case.line, case.seconds)
     shown = f"$ {case.line}\nexit {done.returncode}\n--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"
     assert not [word for word in CRASH if word in done.stdout + done.stderr], shown
@@ -116,7 +116,7 @@ def answered(case: Case, bench: Bench) -> Outcome:
     assert [text for text in case.shows if text not in done.stdout] == [], shown
     assert [text for text in case.never if text in done.stdout + done.stderr] == [], shown
     assert content(bench.outside) == before, f"something outside was changed\n{shown}"
-    left = temporary(bench.workspace) if bench.workspace.is_dir() else []
+    left = [name for name in unfinished(bench) if name not in begun]
     assert [name for name in left if not (case.resumable and name.endswith(".part"))] == [], shown
     case.left(bench)
     if case.then:
@@ -124,6 +124,11 @@ def answered(case: Case, bench: Bench) -> Outcome:
         assert again.returncode == 0, f"afterwards: $ {case.then}\n{again.stdout}{again.stderr}"
     assert bench.has_cluster or left_running(bench) == [], shown
     return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def unfinished(bench: Bench) -> list[str]:
+    """Temporary files in the workspace of a row."""
+    return temporary(bench.workspace) if bench.workspace.is_dir() else []
 
 
 def left_running(bench: Bench) -> list[str]:

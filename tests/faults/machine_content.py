@@ -66,6 +66,37 @@ def with_changed_image(bench: Bench) -> None:
     replaced(IMAGE)(bench)
 
 
+def without_record(bench: Bench) -> None:
+    """A checkpoint whose record is damaged."""
+    running(bench)
+    done = bench.shell(f"$xc checkpoint rm {SAVED}; $xc checkpoint save {SAVED}", 300)
+    assert done.returncode == 0, done.stderr
+    (WORKSPACE / "checkpoint" / SAVED / "checkpoint.json").write_text("{")
+
+
+def with_a_killed_saver(bench: Bench) -> None:
+    """A save that was killed while it turned states into their last form."""
+    running(bench)
+    save = f"$xc checkpoint rm {SAVED}; setsid $xc checkpoint save {SAVED} & p=$!"
+    scratch = WORKSPACE / "run/t-fault/s-001"
+    bench.shell(f"{save}; until [ -d {scratch} ]; do sleep .02; done; kill -9 $p")
+    assert scratch.is_dir()
+
+
+def with_a_key(change: str) -> Callable[[Bench], None]:
+    """A cluster that runs, and its key is changed by a command that has the key's name as $key."""
+
+    def prepare(bench: Bench) -> None:
+        running(bench)
+        key = WORKSPACE / "keys/id_ed25519"
+        bench.shell(f"cp -p {key} $outside/key")
+        bench.env["key"] = str(key)
+        bench.stack.callback(bench.shell, f"rm -rf {key}; cp -p $outside/key {key}")
+        bench.shell(change)
+
+    return prepare
+
+
 def removed(bench: Bench) -> None:
     """The checkpoint is of no use to anybody, and what ran still does."""
     still_runs(bench)
@@ -99,6 +130,25 @@ CASES = [
         "a bit of the disk image, then a restore", f"$xc checkpoint restore {SAVED}", 1, left=removed,
         prepare=with_changed_image, then="$xc image:base", seconds=300,
         says=("base.qcow2 changed on the disk: `xc image:base` builds it",),
+    ),
+    Case(
+        "a checkpoint without a record is not overwritten", f"$xc checkpoint save {SAVED}", 1, seconds=300,
+        prepare=without_record, left=still_runs,
+        says=("cannot be used, its record", f"xc checkpoint rm {SAVED}"),
+        then=f"$xc checkpoint list 2>&1 | grep {SAVED} && $xc checkpoint rm {SAVED}",
+    ),
+    Case(
+        "a save after one that was killed", f"$xc checkpoint save {SAVED}", seconds=300, left=still_runs,
+        prepare=with_a_killed_saver, then=f"$xc checkpoint rm {SAVED}",
+    ),
+    Case(
+        "a key that is gone while a cluster runs", "$xc rsh 1 true", 1, says=("id_ed25519", "is not there"),
+        prepare=with_a_key("rm $key"), left=lambda bench: bench.shell("! test -e $key").check_returncode(),
+    ),
+    Case(
+        "a key that changed on the disk", f"touch -d yesterday $key; {START}", 1, seconds=300,
+        prepare=with_a_key("sed -i 's/b/c/g' $key"),
+        says=("id_ed25519", "changed on the disk", "start clusters again"),
     ),
     Case(
         "a bit of a checkpoint", f"$xc checkpoint restore {SAVED}", 1, prepare=saved, left=removed,

@@ -61,6 +61,8 @@ def _save(project: Project, name: str) -> None:
     workspace, cluster = project.workspace, project.settings.name
     began = time.monotonic()
     with _locked(workspace, name), locked(workspace, cluster):
+        if name in checkpoint.damaged(workspace):
+            raise _damage(workspace, name)
         if checkpoint.find(workspace, name):
             raise UserError(f"checkpoint '{name}' already exists", f"remove it: xc checkpoint rm {name}")
         directory = workspace.cluster(cluster)
@@ -223,10 +225,12 @@ def _target(project: Project, saved: Checkpoint) -> str:
 
 def _list(project: Project) -> None:
     checkpoints = [_describe(project.workspace, each) for each in checkpoint.every(project.workspace)]
+    for name in (broken := checkpoint.damaged(project.workspace)):
+        progress.say(f"warning: {_damage(project.workspace, name).message}: xc checkpoint rm {name}")
     if project.words.options.get("o"):
         output.as_json(checkpoints)
         return
-    if not checkpoints:
+    if not checkpoints and not broken:
         progress.say("there are no checkpoints; `xc checkpoint save NAME` makes one")
     for each in checkpoints:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(each["saved"]))
@@ -252,11 +256,13 @@ def _describe(workspace: Workspace, saved: Checkpoint) -> dict[str, Any]:
 
 def _remove(project: Project, names: Sequence[str]) -> None:
     workspace = project.workspace
+    broken = checkpoint.damaged(workspace)
     for name in names:
-        _find(workspace, name)
+        if name not in broken:
+            _find(workspace, name)
     for name in names:
         with _locked(workspace, name):
-            _remove_one(_find(workspace, name).place.root)
+            _remove_one(workspace.checkpoints / name)
         progress.say(f"checkpoint '{name}' removed")
 
 
@@ -270,10 +276,20 @@ def _remove_one(place: Path) -> None:
 
 def _find(workspace: Workspace, name: str) -> Checkpoint:
     saved = checkpoint.find(workspace, name)
+    if saved is None and name in checkpoint.damaged(workspace):
+        raise _damage(workspace, name)
     if saved is None:
         names = [each.name for each in checkpoint.every(workspace)]
         raise UserError(unknown("checkpoint", name, names), "see the checkpoints: xc checkpoint list")
     return saved
+
+
+def _damage(workspace: Workspace, name: str) -> UserError:
+    record = CheckpointDir(workspace.checkpoints / name).record
+    what = "is damaged, or of another version" if record.exists() else "is missing"
+    return UserError(
+        f"checkpoint '{name}' cannot be used, its record {record} {what}", f"xc checkpoint rm {name}"
+    )
 
 
 def _locked(workspace: Workspace, name: str) -> AbstractContextManager[None]:

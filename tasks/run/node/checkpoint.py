@@ -151,7 +151,7 @@ class Checkpoint:
             "image": f"`xc image:{settings.image}` builds it, from the definition and packages it had",
             "qemu": "install the version of QEMU that it was saved with",
             "devices": "use the version of this project that it was saved with",
-            "key": f"put back {identity.user_key(workspace)}, the ssh key that its nodes know",
+            "key": f"put back {identity.key_file(workspace)}, the ssh key that its nodes know",
         }
         return {name: advice[name] for name in advice if saved.get(name) != now[name]}
 
@@ -183,6 +183,12 @@ def every(workspace: Workspace) -> list[Checkpoint]:
     return [checkpoint for name in names if (checkpoint := find(workspace, name))]
 
 
+def damaged(workspace: Workspace) -> list[str]:
+    """The names of those whose record is missing, or cannot be read by this version."""
+    names = sorted(path.name for path in workspace.checkpoints.glob("[!.]*") if path.is_dir())
+    return [name for name in names if find(workspace, name) is None]
+
+
 def requirements(settings: Settings, workspace: Workspace, nodes: Sequence[Node]) -> dict[str, str]:
     """What a checkpoint needs to be there, by hash: artifacts, QEMU, the form of its machines, our key."""
     plain = Boot(
@@ -196,7 +202,8 @@ def requirements(settings: Settings, workspace: Workspace, nodes: Sequence[Node]
         )
         for node in nodes
     ]
-    key = identity.user_key(workspace).with_suffix(".pub").read_text()
+    public = identity.key_file(workspace).with_suffix(".pub")
+    key = public.read_text() if public.is_file() else ""
     return {
         **boot.artifact_hashes(settings, workspace),
         "devices": files.digest([[*words, snapshot.ISO_SIZE] for words in machines]),

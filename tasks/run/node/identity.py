@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tasks.base import files, locks, proc
+from tasks.base import files, locks, proc, seals
 from tasks.base.errors import UserError
 from tasks.base.node_names import node_name
 from tasks.base.paths import Workspace
@@ -24,10 +24,32 @@ _MAGIC = b"openssh-key-v1\0"
 
 
 def user_key(workspace: Workspace) -> Path:
-    """The private key that opens every node of this workspace; made when it is missing."""
-    key = workspace.keys / "id_ed25519"
+    """The private key that opens every node of this workspace, made when it is missing: for a start.
+
+    UserError when it is not what was made.
+    """
+    key = key_file(workspace)
     _generate(workspace, key, "xcluster")
+    seals.seal_new(workspace.seals, key)
+    return present_key(workspace)
+
+
+def present_key(workspace: Workspace) -> Path:
+    """The same for nodes that run, which know no other one. UserError when it is not there, or damaged."""
+    key = key_file(workspace)
+    fault = "" if key.is_file() else "is not there"
+    fault = fault or seals.fault(workspace.seals, key)
+    if fault:
+        raise UserError(
+            f"{key}, the ssh key that opens nodes, {fault}",
+            f"put it back; or remove it and {key.name}.pub, and start clusters again, which get a new pair",
+        )
     return key
+
+
+def key_file(workspace: Workspace) -> Path:
+    """Where the private key is kept."""
+    return workspace.keys / "id_ed25519"
 
 
 def host_key(workspace: Workspace, cluster: str, node: Node) -> Path:
@@ -151,3 +173,4 @@ def _generate(workspace: Workspace, key: Path, comment: str) -> None:
         key.unlink(missing_ok=True)
         key.with_suffix(".pub").unlink(missing_ok=True)
         proc.output(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(key)])
+        seals.seal(workspace.seals, key)

@@ -166,6 +166,8 @@ def _start_scratch(kept: Kept, own: NodeDir, into: CheckpointDir) -> None:
     number = kept.node.number
     image = kept.boot.image
     proc.output(["qemu-img", "rebase", "-F", "qcow2", "-b", str(image), str(into.disk(number))])
+    records.end(own.state)  # of a saver that was killed a moment ago
+    files.remove(own.root)
     own.root.mkdir()
     qemu.make_disk(into.disk(number), own.disk, own.root)
     extra = f"{kept.boot.extra} -incoming defer -S"

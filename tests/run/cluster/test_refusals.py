@@ -278,7 +278,7 @@ def test_a_checkpoint_that_cannot_be_read(
     workspace: Workspace, machines: Machines, nets: Nets, text: str
 ) -> None:
     save(workspace).record.write_text(text)
-    with pytest.raises(UserError, match="unknown checkpoint 'one'"):
+    with pytest.raises(UserError, match="checkpoint 'one' cannot be used"):
         restore(workspace, machines, nets)
 
 

@@ -13,7 +13,7 @@ from tasks.base.checkpoint_paths import CheckpointDir
 from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir, Workspace
 from tasks.definitions.settings import Settings
-from tasks.run.node import checkpoint
+from tasks.run.node import checkpoint, identity
 from tasks.run.node.checkpoint import Checkpoint, CheckpointRecord, SavedNode
 from tasks.run.node.protocol import Boot, NodeRun
 from tests.conftest import Fakes
@@ -50,6 +50,7 @@ def saved(tmp_path: Path, fakes: Fakes) -> Saved:
     fakes.program("qemu-system-x86_64")
     own = Saved(Workspace(tmp_path / "w"))
     workspace, place = own.workspace, own.place
+    identity.user_key(workspace)
     for noun, name in (("kernel", "debian"), ("image", "base")):
         files.write_json(workspace.stamp(noun, name), {"files": {name: "1"}})
     place.root.mkdir(parents=True)
