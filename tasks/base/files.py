@@ -16,6 +16,9 @@ from tasks.base.errors import UserError
 
 SMALL = 64 << 20  # bytes; no state file of ours has as many
 
+# What is said when something stands where a file or a directory belongs.
+IN_THE_WAY = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
+
 # What a file system says that cannot do something, or not together with another one.
 UNABLE = (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL, errno.ETXTBSY)
 
@@ -81,9 +84,10 @@ def explained(path: Path) -> Iterator[None]:
                 f"cannot write {where}: {error.strerror}",
                 "set XCLUSTER_WORKSPACE to a directory that you may write to",
             ) from error
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST) and _leads_to(error.filename, path):
+        named = [name for name in (error.filename, error.filename2) if _leads_to(name, path)]
+        if error.errno in IN_THE_WAY and named:
             raise Unwritable(
-                f"cannot make {path}: {error.filename}: {error.strerror}",
+                f"cannot make {path}: {named[0]}: {error.strerror}",
                 "remove what is in the way, or set XCLUSTER_WORKSPACE to a directory that you may write to",
             ) from error
         raise
@@ -255,14 +259,18 @@ def read_small(path: Path, most: int = SMALL) -> bytes:
     try:
         info = os.fstat(handle)
         if not stat.S_ISREG(info.st_mode):
-            kind = "a directory" if stat.S_ISDIR(info.st_mode) else "a pipe or a device"
-            raise OSError(errno.EINVAL, f"it is {kind}, not a file")
+            raise OSError(errno.EINVAL, f"it is {kind(info.st_mode)}, not a file")
         if info.st_size > most:
             raise OSError(errno.EFBIG, f"it is too large: at most {most >> 20} MiB are read")
         with open(handle, "rb", closefd=False) as file:
             return file.read(most)
     finally:
         os.close(handle)
+
+
+def kind(mode: int) -> str:
+    """What something with such a mode (of `stat`) is, that is no file."""
+    return "a directory" if stat.S_ISDIR(mode) else "a pipe or a device"
 
 
 def read_json(path: Path) -> dict[str, Any]:

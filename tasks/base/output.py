@@ -26,8 +26,14 @@ def as_json(value: object) -> None:
 
 
 def error(problem: UserError | str, where: str = "") -> None:
-    """Tell an error on stderr: as text, or after `-o json` as one line {"error", "hint"}."""
-    from tasks.base import progress
+    """Tell an error on stderr: as text, or after `-o json` as one line {"error", "hint"}.
+
+    What fails because a signal ends the run is not told: that has its own line.
+    """
+    from tasks.base import progress, signals
+
+    if signals.number() is not None:
+        return
 
     message, hint = str(problem), None
     if isinstance(problem, UserError):

@@ -7,15 +7,20 @@ import re
 import sqlite3
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from doit.cmd_clean import Clean as DoitsClean
 from doit.cmd_dumpdb import DumpDB as DoitsDumpDB
+from doit.cmd_run import Run as DoitsRun
 from doit.cmdparse import CmdParseError
+from doit.dependency import DatabaseException
 from doit.doit_cmd import DoitMain
 
 from tasks.base import output
 from tasks.base.errors import UsageError, unknown
+from tasks.engine import record
+from tasks.project import place
 
 CALL = re.compile(r"\S+ - executing '.*'\n", re.DOTALL)
 ARGS = {"info": (1, 1, "one task"), "ignore": (1, None, "tasks"), "dumpdb": (0, 0, "nothing")}
@@ -39,6 +44,7 @@ class DumpDB(DoitsDumpDB):  # type: ignore[misc]
         return 0
 
 
+<<<<<<< HEAD
 class _WithoutCalls:
     """A stream for `clean`, which drops the lines in which doit names the function that it calls."""
 
@@ -65,6 +71,26 @@ class Clean(DoitsClean):  # type: ignore[misc]
 
 
 OWN = {DoitsDumpDB: DumpDB, DoitsClean: Clean}
+=======
+class Run(DoitsRun):  # type: ignore[misc]
+    """doit's own shows a traceback for a file of the workspace, or a record, that it cannot read."""
+
+    def parse_execute(self, in_args: Any) -> Any:
+        """Run the tasks. The exit code."""
+        try:
+            return super().parse_execute(in_args)
+        except OSError as error:
+            refusal = place.refusal(error)
+            if refusal is None:
+                raise
+        except (sqlite3.DatabaseError, DatabaseException) as error:
+            refusal = record.unusable(Path(DumpDB.database), str(error))
+        output.error(refusal)
+        return refusal.exit_code
+
+
+OWN = {DoitsDumpDB: DumpDB, DoitsRun: Run}
+>>>>>>> w-fifo
 
 
 class Main(DoitMain):  # type: ignore[misc]
