@@ -12,15 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tasks.base import sparse
 from tasks.base.errors import UserError
 
 SMALL = 64 << 20  # bytes; no state file of ours has as many
 
 # What is said when something stands where a file or a directory belongs.
 IN_THE_WAY = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
-
-# What a file system says that cannot do something, or not together with another one.
-UNABLE = (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL, errno.ETXTBSY)
 
 
 @contextlib.contextmanager
@@ -126,7 +124,7 @@ def keep(path: Path, link: Path) -> None:
         os.link(path, link)
     except OSError:
         with atomic(link) as temp:
-            copy_sparse(path, temp)
+            sparse.copy(path, temp)
 
 
 def remove(path: Path) -> None:
@@ -155,37 +153,6 @@ def forget_old(folder: Path, keep: int, recent: float, counts: Callable[[Path], 
         if time.time() - used > recent:
             with contextlib.suppress(OSError):
                 remove(path)
-
-
-def copy_sparse(source: Path, target: Path) -> None:
-    """Copy a file and its holes; the two share their blocks where the file system can do that."""
-    with source.open("rb") as old, target.open("wb") as new:
-        size = os.fstat(old.fileno()).st_size
-        new.truncate(size)
-        at = 0
-        while at < size:
-            try:
-                at = os.lseek(old.fileno(), at, os.SEEK_DATA)
-                end = os.lseek(old.fileno(), at, os.SEEK_HOLE)
-            except OSError as error:
-                if error.errno == errno.ENXIO:  # a hole to the end
-                    return
-                if error.errno not in UNABLE:
-                    raise
-                end = size
-            while at < end:
-                at += _copied(old.fileno(), new.fileno(), at, end) or end - at  # it became shorter
-
-
-def _copied(old: int, new: int, at: int, end: int) -> int:
-    """How many bytes were copied, by the kernel if these file systems let it; 0 at the end of the file."""
-    try:
-        return os.copy_file_range(old, new, end - at, at, at)
-    except OSError as error:
-        if error.errno not in UNABLE:
-            raise
-    data = os.pread(old, min(end - at, 1 << 20), at)
-    return os.pwrite(new, data, at) if data else 0
 
 
 def sha256(path: Path) -> str:

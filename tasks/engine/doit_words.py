@@ -44,7 +44,6 @@ class DumpDB(DoitsDumpDB):  # type: ignore[misc]
         return 0
 
 
-<<<<<<< HEAD
 class _WithoutCalls:
     """A stream for `clean`, which drops the lines in which doit names the function that it calls."""
 
@@ -70,8 +69,6 @@ class Clean(DoitsClean):  # type: ignore[misc]
         super().clean_tasks(tasks, dryrun, cleanforget)
 
 
-OWN = {DoitsDumpDB: DumpDB, DoitsClean: Clean}
-=======
 class Run(DoitsRun):  # type: ignore[misc]
     """doit's own shows a traceback for a file of the workspace, or a record, that it cannot read."""
 
@@ -89,8 +86,7 @@ class Run(DoitsRun):  # type: ignore[misc]
         return refusal.exit_code
 
 
-OWN = {DoitsDumpDB: DumpDB, DoitsRun: Run}
->>>>>>> w-fifo
+OWN = {DoitsDumpDB: DumpDB, DoitsClean: Clean, DoitsRun: Run}
 
 
 class Main(DoitMain):  # type: ignore[misc]

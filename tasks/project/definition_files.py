@@ -278,8 +278,7 @@ def _above(overlay: Overlay) -> tuple[str, ...]:
 
 def _returns(overlays: Mapping[str, Overlay], name: str) -> bool:
     """Whether an overlay needs itself, by way of what it needs or is an alias of."""
-    seen: set[str] = set()
-    left = list(_above(overlays[name]))
+    seen, left = set[str](), list(_above(overlays[name]))
     while left:
         other = left.pop()
         if other in overlays and other not in seen:
