@@ -15,7 +15,7 @@ from tasks.build.stock import inputs
 from tasks.cli import verb_tasks
 from tasks.cli.table import MADE, VERBS
 from tasks.definitions import iso_choice
-from tasks.engine import kit, run
+from tasks.engine import kit, record, run
 from tasks.project.command_line import Needs, parse
 from tasks.project.project import environment, load
 from tasks.run.cluster import lifecycle
@@ -33,6 +33,7 @@ try:
     parts = iso.iso_parts(project, chosen)
     overlays = iso.overlays_of(parts)
     containers = store.contents(project, overlays.values()) if builds else store.StoreContents()
+    record.check(project.workspace.db)
     lifecycle.refuse_clean(project, sys.argv[1:])
 except UserError as error:
     output.error(error)

@@ -208,7 +208,7 @@ bounded() {
 		sleep 3 &
 		trap 'kill $!; exit' TERM
 		wait $!
-		said "waiting for the index of Python packages; given up after ${XCLUSTER_SETUP_TIMEOUT:-900} s"
+		said "waiting for the index of Python packages; it is given up after ${XCLUSTER_SETUP_TIMEOUT:-900} s at the latest"
 	) &
 	note=$!
 	status=0
@@ -263,10 +263,31 @@ new_venv() {
 	fi
 }
 
+# Before anything is made: the module venv refuses such a path with words that are meant for programmers.
+check_path() {
+	case $here in *:*)
+		said "Python makes no .venv in a path with ':', as this checkout has it: $here; move it, or rename the directory"
+		exit 1
+		;;
+	esac
+}
+
+# Whether it is another user's .venv, which this one cannot use.
+check_reach() {
+	[ -d "$venv" ] || return 0
+	if [ -x "$venv" ] && { [ ! -L "$venv/bin/python" ] || [ -x "$venv/bin/python" ]; }; then
+		return 0
+	fi
+	said "the Python of .venv cannot be reached by this user ($(id -un)): $(readlink -m "$venv/bin/python")"
+	said "make it and the directories above it readable for this user, or use a checkout of your own"
+	exit 1
+}
+
 make_venv() {
 	check_python
 	if ! (: >>"$here/.venv.lock") 2>/dev/null || { [ -d "$venv" ] && [ ! -w "$venv" ]; }; then
 		is_whole && is_current && return
+		check_reach
 		said "cannot write to $here, where .venv has to be made"
 		exit 1
 	fi
@@ -299,6 +320,7 @@ make_venv() {
 # set_up LIST EXTRA: the packages of a list, then what pyproject.toml names for it.
 set_up() {
 	is_ready "$2" && return
+	check_path
 	packages=$(missing_packages "$1" | tr '\n' ' ')
 	# shellcheck disable=SC2086
 	[ -z "${packages% }" ] || install_packages $packages

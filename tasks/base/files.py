@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tasks.base import sparse
 from tasks.base.errors import UserError
 
 SMALL = 64 << 20  # bytes; no state file of ours has as many
 
-# What a file system says that cannot do something, or not together with another one.
-UNABLE = (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL, errno.ETXTBSY)
+# What is said when something stands where a file or a directory belongs.
+IN_THE_WAY = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 
 
 @contextlib.contextmanager
@@ -81,9 +82,10 @@ def explained(path: Path) -> Iterator[None]:
                 f"cannot write {where}: {error.strerror}",
                 "set XCLUSTER_WORKSPACE to a directory that you may write to",
             ) from error
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST) and _leads_to(error.filename, path):
+        named = [name for name in (error.filename, error.filename2) if _leads_to(name, path)]
+        if error.errno in IN_THE_WAY and named:
             raise Unwritable(
-                f"cannot make {path}: {error.filename}: {error.strerror}",
+                f"cannot make {path}: {named[0]}: {error.strerror}",
                 "remove what is in the way, or set XCLUSTER_WORKSPACE to a directory that you may write to",
             ) from error
         raise
@@ -122,7 +124,7 @@ def keep(path: Path, link: Path) -> None:
         os.link(path, link)
     except OSError:
         with atomic(link) as temp:
-            copy_sparse(path, temp)
+            sparse.copy(path, temp)
 
 
 def remove(path: Path) -> None:
@@ -153,37 +155,6 @@ def forget_old(folder: Path, keep: int, recent: float, counts: Callable[[Path], 
                 remove(path)
 
 
-def copy_sparse(source: Path, target: Path) -> None:
-    """Copy a file and its holes; the two share their blocks where the file system can do that."""
-    with source.open("rb") as old, target.open("wb") as new:
-        size = os.fstat(old.fileno()).st_size
-        new.truncate(size)
-        at = 0
-        while at < size:
-            try:
-                at = os.lseek(old.fileno(), at, os.SEEK_DATA)
-                end = os.lseek(old.fileno(), at, os.SEEK_HOLE)
-            except OSError as error:
-                if error.errno == errno.ENXIO:  # a hole to the end
-                    return
-                if error.errno not in UNABLE:
-                    raise
-                end = size
-            while at < end:
-                at += _copied(old.fileno(), new.fileno(), at, end) or end - at  # it became shorter
-
-
-def _copied(old: int, new: int, at: int, end: int) -> int:
-    """How many bytes were copied, by the kernel if these file systems let it; 0 at the end of the file."""
-    try:
-        return os.copy_file_range(old, new, end - at, at, at)
-    except OSError as error:
-        if error.errno not in UNABLE:
-            raise
-    data = os.pread(old, min(end - at, 1 << 20), at)
-    return os.pwrite(new, data, at) if data else 0
-
-
 def sha256(path: Path) -> str:
     """The sha256 of a file's content, in hex."""
     with path.open("rb") as file:
@@ -193,6 +164,19 @@ def sha256(path: Path) -> str:
 def digest(value: Any) -> str:
     """The sha256 of a JSON-able value in canonical form."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def odd_kind(path: Path) -> str:
+    """What is at `path`: "a directory", "a pipe or a device"; "" for a file, and for nothing."""
+    if path.is_dir():
+        return "a directory"
+    return "a pipe or a device" if path.exists() and not path.is_file() else ""
+
+
+def no_file(path: Path) -> str:
+    """A sentence for a path at which a file was expected."""
+    kind = odd_kind(path)
+    return f"{path} is {kind}, not a file" if kind else f"there is no file {path}"
 
 
 def text_bytes(path: Path, most: int = 1 << 20) -> bytes | None:
@@ -242,14 +226,18 @@ def read_small(path: Path, most: int = SMALL) -> bytes:
     try:
         info = os.fstat(handle)
         if not stat.S_ISREG(info.st_mode):
-            kind = "a directory" if stat.S_ISDIR(info.st_mode) else "a pipe or a device"
-            raise OSError(errno.EINVAL, f"it is {kind}, not a file")
+            raise OSError(errno.EINVAL, f"it is {kind(info.st_mode)}, not a file")
         if info.st_size > most:
             raise OSError(errno.EFBIG, f"it is too large: at most {most >> 20} MiB are read")
         with open(handle, "rb", closefd=False) as file:
             return file.read(most)
     finally:
         os.close(handle)
+
+
+def kind(mode: int) -> str:
+    """What something with such a mode (of `stat`) is, that is no file."""
+    return "a directory" if stat.S_ISDIR(mode) else "a pipe or a device"
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -26,8 +26,14 @@ def as_json(value: object) -> None:
 
 
 def error(problem: UserError | str, where: str = "") -> None:
-    """Tell an error on stderr: as text, or after `-o json` as one line {"error", "hint"}."""
-    from tasks.base import progress
+    """Tell an error on stderr: as text, or after `-o json` as one line {"error", "hint"}.
+
+    What fails because a signal ends the run is not told: that has its own line.
+    """
+    from tasks.base import progress, signals
+
+    if signals.number() is not None:
+        return
 
     message, hint = str(problem), None
     if isinstance(problem, UserError):
@@ -43,7 +49,9 @@ def error(problem: UserError | str, where: str = "") -> None:
 
 
 def _write(text: str) -> None:
-    sys.stderr.write(text)
+    from tasks.base import progress
+
+    sys.stderr.write(progress.visible(text))
     sys.stderr.flush()
 
 

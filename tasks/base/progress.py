@@ -11,6 +11,11 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 CLEAR = "\r\033[K"  # of a terminal's line
+# What a terminal obeys, and what turns the direction of text; a newline and a tab are fine.
+CONTROLS = {
+    sign: f"\\x{sign:02x}" if sign < 256 else f"\\u{sign:04x}"
+    for sign in (*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
 _downloaded = 0
 _stream = False  # events, one JSON object a line
 _verbose = False
@@ -39,6 +44,11 @@ def is_stream() -> bool:
 def is_verbose() -> bool:
     """Whether more is wanted than usual."""
     return _verbose
+
+
+def visible(text: str) -> str:
+    """Text for a terminal, with the control characters of servers, archives and programs written as \\x1b."""
+    return text.replace("\r\n", "\n").translate(CONTROLS)
 
 
 def say(text: str) -> None:
@@ -99,7 +109,7 @@ def done(task: str, seconds: float) -> None:
 def _line(text: str) -> None:
     _clear_step()
     try:
-        print(text, file=sys.stderr, flush=True)
+        print(visible(text), file=sys.stderr, flush=True)
     except OSError:  # nobody reads; that is no reason to end
         pass
 
@@ -133,7 +143,7 @@ class Step:
 def _show_step(name: str) -> None:
     global _step_shown
     _step_shown = True
-    print(f"{CLEAR}{name} ...", end="", file=sys.stderr, flush=True)
+    print(f"{CLEAR}{visible(name)} ...", end="", file=sys.stderr, flush=True)
 
 
 def _clear_step() -> None:
@@ -155,7 +165,7 @@ class Bar:
 
             self._bar = tqdm(
                 total=total,
-                desc=what,
+                desc=visible(what),
                 unit=unit,
                 unit_scale=unit == "B",
                 unit_divisor=1024,

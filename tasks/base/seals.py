@@ -7,6 +7,7 @@ of the seal, its content counts as unchanged; when one of them differs, the hash
 import errno
 import hashlib
 import os
+import stat
 from pathlib import Path
 
 from tasks.base import files
@@ -55,10 +56,21 @@ def fault(folder: Path, path: Path) -> str:
     return ""
 
 
+def odd_kind(path: Path) -> str:
+    """What stands where a file belongs: "a directory", "a pipe or a device"; "" for a file or nothing."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return ""
+    return "" if stat.S_ISREG(mode) else files.kind(mode)
+
+
 def is_whole(path: Path, sha256: str) -> bool:
     """Whether the file is there with this content. It is hashed when a process asks for it the first time."""
     try:
         info = path.stat()
+        if not stat.S_ISREG(info.st_mode):
+            return False
         state = (str(path), info.st_ino, info.st_size, info.st_mtime_ns)
         if state not in _whole and files.sha256(path) != sha256:
             return False
@@ -102,7 +114,7 @@ def content(path: Path, sha256: str, what: str) -> Path:
     if is_whole(path, sha256):
         return path
     was = CHANGED if path.exists() else "is not there any more"
-    path.unlink(missing_ok=True)
+    files.remove(path)
     raise DamagedContent(f"{what} {was} ({path})", "run it again: it is fetched anew")
 
 

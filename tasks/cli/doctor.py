@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tasks.base import files, limits, output, proc, progress
+from tasks.base import files, limits, odd_signs, output, proc, progress
 from tasks.base.errors import UsageError, UserError
 from tasks.build.kernel import kbuild
 from tasks.build.release import shipped
@@ -175,6 +175,10 @@ def _processors() -> Finding:
 def _disk(root: Path) -> Finding:
     place = next(path for path in (root, *root.parents) if path.exists())  # where it is going to be
     free = shutil.disk_usage(place).free >> 30
+    try:
+        odd_signs.refuse(root, odd_signs.ANYWHERE, "builds and clusters")
+    except UsageError as error:
+        return Finding("workspace", "missing", f"{error.message}; {error.hint}")
     writable = os.access(place, os.W_OK)
     state = "ok" if writable and free >= ROOM else "missing"
     return Finding("workspace", state, f"{root}: {free} GiB free{'' if writable else ', not writable'}")

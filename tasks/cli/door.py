@@ -37,9 +37,19 @@ def _answered(argv: list[str]) -> int:
         output.error(_incomplete(error))
         return 1
     except OSError as error:
-        if not output.of_stdout(error):
+        if output.of_stdout(error):
+            return output.lost(error)
+        refusal = _refusal(error)
+        if refusal is None:
             raise
-        return output.lost(error)
+        output.error(refusal)
+        return refusal.exit_code
+
+
+def _refusal(error: OSError) -> UserError | None:
+    from tasks.project import place
+
+    return place.refusal(error)
 
 
 def _incomplete(error: ImportError) -> UserError:

@@ -24,7 +24,7 @@ def tell(names: list[str], words: Words) -> int:
     if not pending:
         sys.stdout.write("nothing would be built\n")
     for key, value in plan.items():
-        sys.stdout.write(f"{key}: {_plain(value)}\n")
+        sys.stdout.write(_entry(key, value))
     return 0
 
 
@@ -37,6 +37,13 @@ def announce(names: list[str]) -> None:
 def _text(task: Pending) -> str:
     would = "" if task.certain else "perhaps: "
     return f"{task.task:<24} {would}{task.doc}\n" + "".join(f"{'':<24} because {why}\n" for why in task.why)
+
+
+def _entry(key: str, value: Any) -> str:
+    """A part of a plan: in one line, or with a line for each thing that has values of its own."""
+    if isinstance(value, list | tuple) and any(isinstance(each, dict) for each in value):
+        return f"{key}:\n" + "".join(f"  {_plain(each)}\n" for each in value)
+    return f"{key}: {_plain(value)}\n"
 
 
 def _plain(value: Any) -> str:

@@ -7,15 +7,22 @@ import re
 import sqlite3
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
+from doit.cmd_clean import Clean as DoitsClean
 from doit.cmd_dumpdb import DumpDB as DoitsDumpDB
+from doit.cmd_run import Run as DoitsRun
 from doit.cmdparse import CmdParseError
+from doit.dependency import DatabaseException
 from doit.doit_cmd import DoitMain
 
 from tasks.base import output
 from tasks.base.errors import UsageError, unknown
+from tasks.engine import record
+from tasks.project import place
 
+CALL = re.compile(r"\S+ - executing '.*'\n", re.DOTALL)
 ARGS = {"info": (1, 1, "one task"), "ignore": (1, None, "tasks"), "dumpdb": (0, 0, "nothing")}
 
 
@@ -37,11 +44,56 @@ class DumpDB(DoitsDumpDB):  # type: ignore[misc]
         return 0
 
 
+class _WithoutCalls:
+    """A stream for `clean`, which drops the lines in which doit names the function that it calls."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """As a text stream."""
+        return len(text) if CALL.fullmatch(text) else int(self._stream.write(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class Clean(DoitsClean):  # type: ignore[misc]
+    """It says what it would remove, and nothing else."""
+
+    outstream: Any
+
+    def clean_tasks(self, tasks: Any, dryrun: bool, cleanforget: bool) -> None:
+        """Run what each task has for it."""
+        self.outstream = _WithoutCalls(self.outstream)
+        super().clean_tasks(tasks, dryrun, cleanforget)
+
+
+class Run(DoitsRun):  # type: ignore[misc]
+    """doit's own shows a traceback for a file of the workspace, or a record, that it cannot read."""
+
+    def parse_execute(self, in_args: Any) -> Any:
+        """Run the tasks. The exit code."""
+        try:
+            return super().parse_execute(in_args)
+        except OSError as error:
+            refusal = place.refusal(error)
+            if refusal is None:
+                raise
+        except (sqlite3.DatabaseError, DatabaseException) as error:
+            refusal = record.unusable(Path(DumpDB.database), str(error))
+        output.error(refusal)
+        return refusal.exit_code
+
+
+OWN = {DoitsDumpDB: DumpDB, DoitsClean: Clean, DoitsRun: Run}
+
+
 class Main(DoitMain):  # type: ignore[misc]
     """doit with these words."""
 
     BIN_NAME = "xc"
-    DOIT_CMDS = tuple(DumpDB if command is DoitsDumpDB else command for command in DoitMain.DOIT_CMDS)
+    DOIT_CMDS = tuple(OWN.get(command, command) for command in DoitMain.DOIT_CMDS)
 
 
 def check(main: Main, words: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ class SizedChecker(MD5Checker):  # type: ignore[misc]
 
     def check_modified(self, file_path: str, file_stat: os.stat_result, state: Any) -> bool:
         """Whether the file differs from what was recorded."""
-        if not os.access(file_path, os.R_OK):
+        if not _is_readable(file_path):
             return True  # who reads it says what is wrong
         if file_stat.st_size <= LARGE:
             return bool(super().check_modified(file_path, file_stat, state))
@@ -30,13 +30,18 @@ class SizedChecker(MD5Checker):  # type: ignore[misc]
 
     def get_state(self, dep: str, current_state: Any) -> Any:
         """What to record of a file; None when it is as recorded."""
-        if not os.access(dep, os.R_OK):
+        if not _is_readable(dep):
             return None
         stat = os.stat(dep)
         if stat.st_size <= LARGE:
             return super().get_state(dep, current_state)
         state = (stat.st_mtime, stat.st_size, "large")
         return None if current_state and tuple(current_state) == state else state
+
+
+def _is_readable(path: str) -> bool:
+    """Whether it is a file that can be read; a pipe would never be read out."""
+    return os.path.isfile(path) and os.access(path, os.R_OK)
 
 
 class Encoder(json.JSONEncoder):
@@ -72,10 +77,19 @@ class Sealed:
     def __call__(self, task: Any, values: Mapping[str, Any]) -> bool:
         """Called by doit: whether all is as it was. Says which file is not."""
         faults = {path: "is damaged" for path in self._targets if _is_unreadable(path)}
-        faults |= {path: why for path in self._files() if (why := seals.fault(self._folder, path))}
+        # A target that is not there was cleaned: doit itself sees that.
+        present = [path for path in self._files() if path.exists() or path not in self._targets]
+        faults |= {path: why for path in present if (why := seals.fault(self._folder, path))}
+        faults |= {path: f"is {kind}, not a file" for path in self._targets if (kind := seals.odd_kind(path))}
         for path, why in faults.items():
             progress.say(f"{path} {why}; {task.name} makes it again")
         return not faults
+
+    def clear(self) -> None:
+        """Remove what stands in the place of a target and is no file; only below the workspace."""
+        for path in self._targets:
+            if seals.odd_kind(path) and self._folder.parent in path.parents:
+                files.remove(path)
 
     def _files(self) -> list[Path]:
         outputs = [path for path in self._targets if path.suffix != ".json"]

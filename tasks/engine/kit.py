@@ -18,6 +18,7 @@ from tasks.definitions.artifact_sources import Artifact
 from tasks.definitions.package_request import PackageRequest
 from tasks.engine.exit_code import EXIT
 from tasks.engine.fresh import Encoder, Sealed
+from tasks.project import place
 from tasks.project.command_line import Verb, Words
 
 Task = dict[str, Any]
@@ -84,7 +85,8 @@ def sealed(tasks: Iterable[Task], folder: Path) -> Tasks:
         recipe = recipe_of(each)
         if recipe and each.get("targets"):
             check = Sealed(folder, each["targets"], recipe.keeps)
-            yield {**each, "uptodate": [*each["uptodate"], check]}
+            actions = [(_as_task_result, [check.clear, []]), *each["actions"]]
+            yield {**each, "uptodate": [*each["uptodate"], check], "actions": actions}
         else:
             yield each
 
@@ -153,9 +155,14 @@ def _as_task_result(func: Callable[..., None], args: list[Any]) -> TaskFailed | 
         func(*args)
         sys.stdout.flush()
     except OSError as error:
-        if not output.of_stdout(error):
+        if output.of_stdout(error):
+            EXIT.fail(output.lost(error))
+            return None
+        refusal = place.refusal(error)
+        if refusal is None:
             raise
-        EXIT.fail(output.lost(error))
+        EXIT.fail(refusal.exit_code)
+        return TaskFailed(str(refusal))
     except DamagedContent as error:
         if EXIT.may_repeat():
             progress.say(f"{error.message}; it is fetched again")

@@ -1,5 +1,6 @@
 """Tells doit that a task is done that it has not done itself."""
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 from doit.dependency import Dependency, SqliteDB
 from doit.task import dict_to_task
 
+from tasks.base import seals
+from tasks.base.errors import UserError
 from tasks.engine.fresh import SizedChecker
 from tasks.engine.kit import Task
 
@@ -14,6 +17,32 @@ from tasks.engine.kit import Task
 def name_of(task: Task) -> str:
     """The name by which doit knows a task."""
     return f"{task['basename']}:{task['name']}" if task.get("name") else str(task["basename"])
+
+
+def check(db: Path) -> None:
+    """Raise UserError where something else stands in the place of doit's record, which is a database."""
+    kind = seals.odd_kind(db)
+    if kind:
+        raise unusable(db, f"it is {kind}, not a file")
+    if not db.is_file():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(db)) as connection:
+            connection.execute("select count(*) from sqlite_master").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise unusable(db, str(error)) from error
+
+
+def unusable(db: Path, why: str) -> UserError:
+    """The record cannot be read; `why` is the end of the sentence."""
+    if "locked" in why:
+        return UserError(
+            f"{db}, the record of what was built, cannot be read: {why}", "wait for the other run"
+        )
+    return UserError(
+        f"{db}, the record of what was built, cannot be read: {why}",
+        "remove it, and run it again: all is looked at then, and made again",
+    )
 
 
 def recorded(db: Path) -> set[str]:

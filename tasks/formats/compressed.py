@@ -27,6 +27,13 @@ def is_zstd(head: bytes) -> bool:
     return head[:4] == ZSTD or (head[1:4] == SKIPPABLE and 0x50 <= head[0] <= 0x5F)
 
 
+def tar_fault(error: Exception) -> str:
+    """What is wrong with a tar that could not be read; tarfile has a line for each compression it tried."""
+    if str(error).startswith("file could not be opened successfully"):
+        return "it is no tar file"
+    return f"it is a damaged tar, or none: {error}"
+
+
 def opened(path: Path) -> IO[bytes]:
     """The plain bytes of a file, all frames, members and streams of it. Reading raises one of DAMAGED."""
     with path.open("rb") as file:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from tasks.base import files
+from tasks.base import sparse
 from tasks.base.errors import UserError
 from tasks.formats import descent
 
@@ -218,7 +218,7 @@ def _link(old_folder: int, old: str, folder: int, name: str) -> None:
     try:
         os.link(old, name, src_dir_fd=old_folder, dst_dir_fd=folder, follow_symlinks=False)
     except OSError as error:
-        if error.errno not in (*files.UNABLE, errno.EMLINK):
+        if error.errno not in (*sparse.UNABLE, errno.EMLINK):
             raise
         with open(os.open(old, READ, dir_fd=old_folder), "rb") as original:
             mode = os.fstat(original.fileno()).st_mode

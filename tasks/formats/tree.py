@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import IO, cast
 
 from tasks.base.errors import UserError
-from tasks.formats import capabilities, descent, holes, inside
+from tasks.formats import capabilities, compressed, descent, holes, inside
 
 LABEL = b"V"  # the name of a tar itself, as `tar --label` writes it
 KINDS = {
@@ -229,7 +229,7 @@ def adopt_tar(
         if isinstance(error, OSError) and error.errno:
             raise
         if source.stat().st_size:
-            raise UserError(f"{what}: damaged, or not a tar file: {error}") from error
+            raise UserError(f"{what}: {compressed.tar_fault(error)}") from error
     if not count and not allow_empty:
         raise UserError(
             f"{what}: the tar is empty", "if that is intended, put `allow_empty: true` into its ovl.yaml"

@@ -163,7 +163,10 @@ def _read(
     try:
         return model(**data, **of_place)
     except ValidationError as error:
-        problems += [f"{label}: {_sentence(model, detail)}" for detail in _causes(error)]
+        for detail in _causes(error):
+            of_directory = detail["loc"] == ("name",) and of_place["name"] != file.stem
+            place = _label(root, file.parent) if of_directory else label
+            problems.append(f"{place}: {_sentence(model, detail)}")
         return None
 
 
@@ -257,11 +260,31 @@ def _cross_check(
         problems += settings.load({}, {}, {}, layer)[1] if image.settings else []
     problems += image_chain.unread(images, overlays)
     for overlay in overlays.values():
-        file = overlay.directory / "ovl.yaml"
-        label = _label(root, file)
-        problems += _made_of(label, overlay.directory, overlay.images, overlays)
-        names = (*overlay.needs, *((overlay.alias,) if overlay.alias else ()))
-        problems += [f"{label}: {unknown('overlay', o, overlays)}" for o in names if o not in overlays]
+        problems += _check_overlay(_label(root, overlay.directory / "ovl.yaml"), overlay, overlays)
+
+
+def _check_overlay(label: str, overlay: Overlay, overlays: Mapping[str, Overlay]) -> list[str]:
+    problems = _made_of(label, overlay.directory, overlay.images, overlays)
+    problems += [f"{label}: {unknown('overlay', o, overlays)}" for o in _above(overlay) if o not in overlays]
+    if _returns(overlays, overlay.name):
+        problems.append(f"{label}: 'needs' and 'alias' lead in a circle: '{overlay.name}' needs itself")
+    return problems
+
+
+def _above(overlay: Overlay) -> tuple[str, ...]:
+    """The overlays that have to be there for this one."""
+    return (*overlay.needs, *((overlay.alias,) if overlay.alias else ()))
+
+
+def _returns(overlays: Mapping[str, Overlay], name: str) -> bool:
+    """Whether an overlay needs itself, by way of what it needs or is an alias of."""
+    seen, left = set[str](), list(_above(overlays[name]))
+    while left:
+        other = left.pop()
+        if other in overlays and other not in seen:
+            seen.add(other)
+            left += _above(overlays[other])
+    return name in seen
 
 
 def _made_of(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.base import files, locks
+from tasks.base import files, locks, sparse
 from tasks.base.errors import UserError
 from tests.conftest import ROOT, eventually
 
@@ -323,7 +323,7 @@ def test_a_copy_on_another_file_system(tmp_path: Path, elsewhere: Path) -> None:
         file.seek(8 << 20)
         file.write(b"middle" * 1000)
         file.truncate(16 << 20)
-    files.copy_sparse(source, elsewhere / "copy")
+    sparse.copy(source, elsewhere / "copy")
     assert (elsewhere / "copy").read_bytes() == source.read_bytes()
     assert (elsewhere / "copy").stat().st_blocks < 1000
     files.keep(source, elsewhere / "second")
@@ -333,7 +333,7 @@ def test_a_copy_on_another_file_system(tmp_path: Path, elsewhere: Path) -> None:
 
 UNABLE = """import errno, os, sys
 from pathlib import Path
-from tasks.base import files
+from tasks.base import files, sparse
 from tasks.formats import inside
 
 def refuse(*words, **options):
@@ -342,7 +342,7 @@ def refuse(*words, **options):
 os.copy_file_range = os.link = refuse
 folder = Path(sys.argv[2])
 (folder / "a").write_bytes(b"content" * 1000)
-files.copy_sparse(folder / "a", folder / "b")
+sparse.copy(folder / "a", folder / "b")
 files.keep(folder / "a", folder / "c")
 with inside.Root(folder) as root:
     root.hard_link("d", "a")

@@ -262,10 +262,11 @@ BAD_SCRIPTS = {
     "fails": ("#!/bin/sh\necho it broke >&2\nexit 7\n", ("it broke", "exit code 7", "'s'")),
     "fails after writing": ("#!/bin/sh\ntar -cf $1 $0\nexit 1\n", ("exit code 1",)),
     "writes nothing": ("#!/bin/sh\necho just talk\n", ("wrote no tar", "just talk")),
+    "leaves a directory": ("#!/bin/sh\nmkdir $1\n", ("left a directory in place of the tar",)),
     "empty tar": ("#!/bin/sh\ntar -cf $1 -T /dev/null\n", ("empty", "allow_empty")),
     "empty file": ("#!/bin/sh\n: >$1\n", ("empty",)),
     "empty directory": ("#!/bin/sh\nd=$(mktemp -d); tar -C $d -cf $1 .; rmdir $d\n", ("empty",)),
-    "garbage": ("#!/bin/sh\necho garbage >$1\n", ("not a tar",)),
+    "garbage": ("#!/bin/sh\necho garbage >$1\n", ("ovl/s/tar: it is no tar file",)),
     "leads out": ("#!/bin/sh\ntar -P -cf $1 --transform 's,^,../,' $0\n", ("leads out",)),
     "absolute": ("#!/bin/sh\ntar -P -cf $1 /etc/hostname\n", ("leads out",)),
     "no interpreter": ("#!/nowhere/sh\n", ("ovl/s/tar",)),
@@ -382,7 +383,8 @@ def test_the_same_bytes_again(built: Checkout) -> None:
 
 
 def test_clean_leaves_nothing(built: Checkout) -> None:
-    built.good("clean")
+    assert "executing" not in built.good("clean", "-n").out
+    assert built.good("clean").out == ""
     left = [str(path.relative_to(built.workspace)) for path in built.workspace.rglob("*") if path.is_file()]
     assert [name for name in left if not name.startswith(("doit.db", "cache/", "keys/"))] == []
     assert built.good("mkcdrom", "a", "b").tasks == {"ovl:a", "ovl:b", "mkcdrom"}

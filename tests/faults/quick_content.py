@@ -1,6 +1,7 @@
 """Rows: a bit that changed on the disk after something was built or fetched."""
 
 import os
+import stat
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,39 @@ def emptied(path: str) -> Callable[[Bench], None]:
         build(bench)
         for file in bench.workspace.glob(path):
             file.write_bytes(b"")
+
+    return prepare
+
+
+def replaced(path: str, *, by: str) -> Callable[[Bench], None]:
+    """Build, then put a "pipe", a "directory" or a "socket" in the place of a file of the workspace."""
+
+    def prepare(bench: Bench) -> None:
+        build(bench)
+        file = bench.workspace / path
+        file.unlink()
+        if by == "pipe":
+            os.mkfifo(file)
+        elif by == "socket":
+            os.mknod(file, stat.S_IFSOCK | 0o644)
+        else:
+            (file / "within").mkdir(parents=True)
+
+    return prepare
+
+
+def damaged_record(bench: Bench) -> None:
+    """Build, then leave a text where the record was."""
+    build(bench)
+    (bench.workspace / "doit.db").write_text("no database\n" * 500)
+
+
+def overlays(**texts: str) -> Callable[[Bench], None]:
+    """Overlays with what is in their ovl.yaml."""
+
+    def prepare(bench: Bench) -> None:
+        for name, text in texts.items():
+            bench.write(f"ovl/{name}/ovl.yaml", f"summary: an overlay\n{text}\n")
 
     return prepare
 
@@ -117,5 +151,52 @@ CASES = [
         "an artifact that changed and whose source has gone", "$xc mkcdrom a b", code=1,
         prepare=without_source,
         says=("artifact 'tool' could not be had",),
+    ),
+    *(
+        Case(
+            f"a {kind} in the place of {path}", "$xc mkcdrom a b", left=is_right,
+            prepare=replaced(path, by=kind), says=(f"{path} is a {kind}", "makes it again"),
+            then=AGAIN, seconds=20,
+        )
+        for path in ("ovl/a.tar", "ovl/a.json", "iso/xcluster.iso", "iso/xcluster.json")
+        for kind in ("pipe", "directory")
+    ),
+    Case(
+        "a socket in the place of a stamp", "$xc mkcdrom a b", prepare=replaced("ovl/a.json", by="socket"),
+        says=("not a file; ovl:a makes it again",), left=is_right, then=AGAIN, seconds=20,
+    ),
+    *(
+        Case(
+            f"a {kind} in the place of the record", "$xc mkcdrom a b", code=1, seconds=20,
+            prepare=replaced("doit.db", by=kind),
+            says=("doit.db, the record", f"it is a {kind}", "remove it"),
+            then="rm -r workspace/doit.db; $xc mkcdrom a b",
+        )
+        for kind in ("pipe", "directory")
+    ),
+    Case(
+        "the record is no database", "$xc mkcdrom a b", code=1, prepare=damaged_record,
+        says=("doit.db, the record", "file is not a database", "remove it"),
+        then="rm workspace/doit.db; $xc mkcdrom a b",
+    ),
+    Case(
+        "an overlay that is its own alias", "$xc mkcdrom tt", code=2, prepare=overlays(tt="alias: tt"),
+        says=("ovl/tt/ovl.yaml", "'tt' needs itself"),
+    ),
+    Case(
+        "an overlay that needs itself", "$xc mkcdrom tt", code=2, prepare=overlays(tt="needs: [tt]"),
+        says=("ovl/tt/ovl.yaml", "'tt' needs itself"),
+    ),
+    Case(
+        "two aliases of each other", "$xc mkcdrom p", code=2, prepare=overlays(p="alias: q", q="alias: p"),
+        says=("'p' needs itself", "'q' needs itself"),
+    ),
+    Case(
+        "an alias that is needed by what it stands for", "$xc ovl:q", code=2,
+        prepare=overlays(p="alias: q", q="needs: [p]"), says=("'p' needs itself", "'q' needs itself"),
+    ),
+    Case(
+        "an alias of an alias", "$xc mkcdrom q", prepare=overlays(p="alias: a", q="alias: p"), left=is_right,
+        says=("Pack the overlay",),
     ),
 ]  # fmt: skip

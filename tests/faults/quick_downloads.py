@@ -173,6 +173,28 @@ CASES = [
         "the server answered 429 Too Many Requests; try 2 of 5 in", "given up in", __download_timeout="6",
     ),
     good("429 at first", recovering),
+    away(
+        "a server that stops in its answer", http(head(["Content-Length: 12"]) + b"abc", stay=True),
+        "the server began its answer, and stopped after 3 of 12 bytes", resumable=True,
+    ),
+    Case(
+        "an error names its URL once, and has a hint of its own", FAST + " 2>&1 | grep -c http://", 0,
+        shows=("1\n",), env=NO_PROXY, prepare=asks(http(head(["Content-Length: 0"], "500 Broken"))),
+    ),
+    away("a broken server", http(head(["Content-Length: 0"], "500 Broken")), "the fault is the server's"),
+    Case(
+        "a file URL that names a directory", FAST, 1, says=(" is a directory, not a file",),
+        prepare=lambda bench: asks(f"file://{bench.root}")(bench),
+    ),
+    Case(
+        "a file URL that names a pipe", "mkfifo pipe && $xc artifact:x", 1,
+        says=(" is a pipe or a device, not a file",),
+        prepare=lambda bench: asks(f"file://{bench.root}/pipe")(bench),
+    ),
+    Case(
+        "the reason of a refusal has control characters", FAST, 1, says=("404 \\x1b[31mevil",),
+        never=("\x1b",), prepare=asks(http(head(["Content-Length: 0"], "404 \x1b[31mevil"))), env=NO_PROXY,
+    ),
     away("Retry-After is huge", busy("9" * 20), "503 Busy; it asks to be left alone for 999 days"),
     away("a silent server", http(SILENT), *TOLD),
     away("a TLS handshake that stalls", lambda _: f"https://{listening(SILENT)}/f", *TOLD),

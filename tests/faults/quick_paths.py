@@ -45,6 +45,10 @@ CASES = [
     no_place("a link to itself", "loop"),
     no_place("a FIFO", "fifo"),
     sign("a newline", "$'a\\nb'", "'\\n'"),
+    Case(
+        "doctor tells of a workspace that builds refuse", "XCLUSTER_WORKSPACE=$'a\\nb' $xc doctor", 1,
+        shows=("missing   workspace            builds and clusters cannot work in a directory with '\\n'",),
+    ),
     sign("a tab", "$'a\\tb'", "'\\t'"),
     sign("an escape sequence", "$'a\\e[1mb'", "'\\x1b'"),
     sign("a byte that is not UTF-8", "$'a\\xe9b'", "'\\udce9'"),

@@ -281,6 +281,19 @@ CASES = [
         prepare=settings("name: No"),
     ),
     Case(
+        "an overlay with a name of two words",
+        SEEN,
+        2,
+        ("  ovl/c d: name: ",),
+        never=("c d/ovl.yaml",),
+        prepare=file("ovl/c d/default/x", ""),
+    ),
+    Case(
+        "a plan has a line for each node",
+        SEEN + " --nvm=2",
+        shows=("nodes:\n  name vm-001, ", "\n  name vm-002, "),
+    ),
+    Case(
         "doctor and broken settings",
         "$xc doctor",
         1,

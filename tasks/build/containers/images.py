@@ -11,7 +11,7 @@ from tasks.base import environment, files, output, proc, progress
 from tasks.base.errors import UsageError, UserError, meant, unknown
 from tasks.base.paths import Workspace
 from tasks.build.containers import local_images, oci, pull
-from tasks.build.overlay import ovl
+from tasks.build.overlay import ovl, tar_script
 from tasks.definitions import image_reference, iso_choice
 from tasks.definitions.schema import Overlay
 from tasks.formats import compressed, tree
@@ -184,7 +184,7 @@ def _layer(project: Project, source: str, tar: Path, epoch: int) -> None:
             env = environment.of_scripts({"XCLUSTER": str(project.root / "xc")})
             proc.run([str((path / "tar").resolve()), str(raw)], env=env, clean_env=True)
             if not raw.is_file():
-                raise UserError(f"{path / 'tar'} ended with 0 but wrote no tar")
+                raise UserError(tar_script.no_tar(path / "tar", raw))
             tree.adopt_tar(raw, tar, str(path / "tar"), epoch)
     elif path.is_dir():
         with files.scratch(tar.with_name(f"{tar.name}.tree")) as root:

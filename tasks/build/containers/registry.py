@@ -52,7 +52,7 @@ def _start(project: Project, server: Server) -> None:
         raise UsageError(f"--port: expected 1024 to 65535, got '{port}'")
     htpasswd = str(Path(choices["htpasswd"]).resolve()) if "htpasswd" in choices else None
     if htpasswd and not Path(htpasswd).is_file():
-        raise UsageError(f"--htpasswd: there is no file {htpasswd}")
+        raise UsageError(f"--htpasswd: {files.no_file(Path(htpasswd))}")
     with locks.locked(server.lock, wait=False, busy="another command works on the registry"):
         saved = server.running()
         if saved:

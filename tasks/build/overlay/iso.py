@@ -107,7 +107,7 @@ def _wrong_options(chosen: IsoChoice) -> list[str]:
     elif chosen.cidata:
         problems += [f"--cidata: {line}" for line in _wrong_files(chosen)]
     if chosen.script and not Path(chosen.script).is_file():
-        problems.append(f"--script: there is no file {chosen.script}")
+        problems.append(f"--script: {files.no_file(Path(chosen.script))}")
     elif chosen.script and not os.access(chosen.script, os.R_OK):
         problems.append(f"--script: {chosen.script} cannot be read")
     return problems
@@ -248,7 +248,9 @@ def _part(project: Project, word: str, problems: list[str]) -> IsoPart | None:
 def _with_needs(project: Project, overlay: Overlay, parts: list[IsoPart], above: tuple[str, ...]) -> None:
     """Add `overlay`, and before it what it needs; an alias stands for the overlay it names."""
     if overlay.name in above:
-        raise UserError(f"overlay '{overlay.name}' needs itself: {' -> '.join((*above, overlay.name))}")
+        raise DefinitionError(
+            [f"overlay '{overlay.name}' needs itself: {' -> '.join((*above, overlay.name))}"]
+        )
     for need in overlay.needs:
         _with_needs(project, project.definitions.overlays[need], parts, (*above, overlay.name))
     real = project.definitions.overlays[overlay.alias] if overlay.alias else overlay

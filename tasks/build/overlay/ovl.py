@@ -60,7 +60,9 @@ def plain(chosen: iso_choice.IsoChoice) -> iso_choice.IsoChoice:
 def resolve(project: Project, name: str) -> Overlay:
     """The overlay called `name`, or the one it is an alias of."""
     overlay = project.definitions.overlays[name]
-    return project.definitions.overlays[overlay.alias] if overlay.alias else overlay
+    while overlay.alias:  # an alias may be of an alias; never in a circle
+        overlay = project.definitions.overlays[overlay.alias]
+    return overlay
 
 
 def of_images(project: Project, images: Iterable[Image]) -> list[Overlay]:

@@ -70,10 +70,14 @@ def run(
     except CommandError as error:
         raise UserError(f"the tar script of overlay '{overlay.name}' failed: {error}") from error
     if not raw.is_file():
-        raise UserError(
-            f"{script} ended with 0 but wrote no tar{_listed(printed.splitlines())}", f"full log: {log}"
-        )
+        raise UserError(no_tar(script, raw) + _listed(printed.splitlines()), f"full log: {log}")
     _judge(overlay, printed, log)
+
+
+def no_tar(script: Path, raw: Path) -> str:
+    """What a script did that ended well, though no file is at `raw`."""
+    kind = files.odd_kind(raw)
+    return f"{script} ended with 0 but " + (f"left {kind} in place of the tar" if kind else "wrote no tar")
 
 
 def _judge(overlay: Overlay, printed: str, log: Path) -> None:

@@ -5,7 +5,7 @@ A program is in bin/<name> too, for the host.
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from tasks.base import environment, files, proc, progress, seals
@@ -140,29 +140,34 @@ def _agree(artifact: Artifact, site: Site) -> None:
 def _first(artifact: Artifact, base: Path, site: Site) -> Got:
     if artifact.sha256 and _is_cached(artifact.sha256, site):
         return site.workspace.content(artifact.sha256), "cache", {}
-    tried = []
+    tried: list[tuple[Source, UserError]] = []
     for source in artifact.sources:
         try:
             path, facts = _from(source, artifact, base, site)
         except lockfile.Mismatch:
             raise
         except UserError as error:
-            tried.append(f"{source.text}: {error}")
+            tried.append((source, error))
             continue
         pinned = lockfile.of(site.lock, "artifacts", pin_name(artifact, source))
-        fixed = {} if source.go else {"sha256": path.name}
-        lockfile.compare("artifact", artifact.name, pinned, {**facts, **fixed})
+        fixed = facts if source.go else {**facts, "sha256": path.name}
+        lockfile.compare("artifact", artifact.name, pinned, fixed)
         return path, source.text, facts
-    satisfy = (
-        f"put the file at {site.workspace.content(artifact.sha256)}"
-        if artifact.sha256
-        else "fix one of the sources"
-    )
-    raise UserError(
-        f"the artifact '{artifact.name}' could not be had from any of its sources:\n"
-        + "\n".join(f"  {t}" for t in tried),
-        satisfy,
-    )
+    raise _failed(artifact, tried, site)
+
+
+def _failed(artifact: Artifact, tried: Sequence[tuple[Source, UserError]], site: Site) -> UserError:
+    """The error when no source gave the file: each with its reason; the hint of a source that is alone."""
+    alone = len(tried) == 1
+    lines = [f"the artifact '{artifact.name}' could not be had from any of its sources:"]
+    for source, error in tried:
+        place = f"{download.shown(source.text)}: "
+        aside = f" ({error.hint})" if error.hint and not alone else ""
+        lines.append(f"  {place}{error.message.removeprefix(place)}{aside}")
+    here = artifact.sha256 and f"put the file at {site.workspace.content(artifact.sha256)}"
+    steps = [step for step in (alone and tried[0][1].hint, here) if step]
+    fix = "fix its source" if alone else "fix one of the sources"
+    return UserError("\n".join(lines), "; or ".join(steps) or fix)
 
 
 def _is_cached(sha256: str, site: Site) -> bool:
@@ -248,7 +253,7 @@ def _from_own_module(
 
 def _keep_file(path: Path, artifact: Artifact, site: Site) -> Path:
     if not path.is_file():
-        raise UserError(f"there is no file {path}")
+        raise UserError(files.no_file(path))
     return _keep(path, artifact, site, str(path))
 
 

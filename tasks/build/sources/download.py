@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -228,18 +228,12 @@ def get(url: str | Origin, fetch: Fetch, good: Callable[[str], bool]) -> None:
 def _copy(url: str, part: PartialDownload) -> None:
     """A file URL: the user's own disk is as good a source as a server."""
     path = Path(unquote(urlsplit(url).path))
+    if not path.is_file():  # a pipe would never be read out
+        raise UserError(f"{url}: {files.no_file(path)}")
     part.restart()
-    with _readable(url, path), path.open("rb") as file:
+    with path.open("rb") as file:
         for chunk in iter(lambda: file.read(1 << 20), b""):
             part.add(chunk)
-
-
-@contextlib.contextmanager
-def _readable(url: str, path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise UserError(f"{url}: there is no file {path}") from error
 
 
 @dataclass(frozen=True)

@@ -81,20 +81,25 @@ def persistently(attempt: Callable[[], T], patience: Patience, what: str, reache
         except Failure as error:
             fault, pause = error.fault, error.pause
         except GivenUp as error:
-            raise UserError(f"{what}: {error}", _next_step(Fault(""), reached())) from error
+            raise UserError(
+                f"{what}: {error}{_after(reached())}", _next_step(Fault(""), reached())
+            ) from error
         except _request_errors() as error:
             fault, pause = network_faults.of(error), None
         failures = 1 if reached() > best else failures + 1
         best = max(best, reached())
         if failures >= TRIES or not fault.passes:
-            after = f" (after {amount(reached())})" if reached() > 0 else ""
-            raise UserError(f"{what}: {fault.text}{after}", _next_step(fault, reached()))
+            raise UserError(f"{what}: {fault.text}{_after(reached())}", _next_step(fault, reached()))
         pause = max(PAUSE * 2 ** (failures - 1), pause or 0)
         try:
             patience.sleep(pause, f"{fault.text}; try {failures + 1} of {TRIES}")
         except GivenUp:
             later = f"; it asks to be left alone for {_span(pause)}" if pause >= 1 else ""
             raise UserError(f"{what}: {fault.text}{later}", _next_step(fault, reached())) from None
+
+
+def _after(size: int) -> str:
+    return f" (after {amount(size)})" if size > 0 else ""
 
 
 def _span(seconds: float) -> str:
@@ -131,7 +136,16 @@ def busy(reply: "Response", who: str, hint: str | None = None) -> None:
         raise Failure(network_faults.proxy_password())
     if reply.status_code in BUSY:
         text = f"{who} answered {reply.status_code} {reply.reason}".rstrip()
-        raise Failure(Fault(text, hint), retry_after(reply.headers.get("Retry-After", "")))
+        raise Failure(
+            Fault(text, hint or _later(reply.status_code)), retry_after(reply.headers.get("Retry-After", ""))
+        )
+
+
+def _later(status: int) -> str:
+    """What to do when a server is busy, or broken."""
+    if status >= 500 and status != 503:
+        return "the fault is the server's: run it again later, or ask who runs the server"
+    return "the server has too much to do, or lets a host ask only so often: run it again later"
 
 
 def retry_after(header: str) -> float | None:
@@ -161,10 +175,22 @@ def length(reply: "Response") -> int | None:
 
 
 def pieces(reply: "Response", patience: Patience, *, decode: bool = False) -> Iterator[bytes]:
-    """The body as it comes. What a server has packed for the way is unpacked only with `decode`."""
-    while chunk := reply.raw.read1(CHUNK, decode_content=decode):
-        patience.moved(len(chunk))
-        yield chunk
+    """The body as it comes. What a server has packed for the way is unpacked only with `decode`.
+
+    Raises Failure when the server stops in the middle.
+    """
+    from urllib3.exceptions import TimeoutError as ReadTimeout
+
+    size = 0
+    try:
+        while chunk := reply.raw.read1(CHUNK, decode_content=decode):
+            patience.moved(len(chunk))
+            size += len(chunk)
+            yield chunk
+    except (ReadTimeout, TimeoutError) as error:
+        total = length(reply)
+        amounts = f"{size} of {total}" if total is not None else f"{size}"
+        raise Failure(Fault(f"the server began its answer, and stopped after {amounts} bytes")) from error
 
 
 def body(reply: "Response", patience: Patience, most: int, what: str) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tasks.base import files, progress, user_files
 from tasks.base.errors import UserError
 from tasks.build.sources.apt import KEYRING
+from tasks.formats import compressed
 from tasks.project.project import Project, source_date_epoch
 
 HASH = re.compile(r"[0-9a-f]{64}")
@@ -58,7 +59,7 @@ def take_over(project: Project, source: Path) -> None:
     """Take what is not there yet, after a look at all of it."""
     cache = project.workspace.cache
     if not source.is_file():
-        raise UserError(f"there is no file {source}")
+        raise UserError(files.no_file(source))
     with files.explained(cache), files.scratch(cache / "import") as folder:
         folder.mkdir(parents=True)
         taken = _unpacked(source, folder)
@@ -78,7 +79,7 @@ def _unpacked(source: Path, folder: Path) -> list[str]:
             listed = _listed(tar, source)
             names = [_take(tar, entry, folder, source) for entry in tar if entry.name != CONTENTS]
     except (tarfile.TarError, EOFError) as error:
-        raise UserError(f"{source}: damaged, or not a tar: {error}; nothing was imported") from error
+        raise UserError(f"{source}: {compressed.tar_fault(error)}; nothing was imported") from error
     if names != listed:
         raise UserError(f"{source}: files are missing in it; nothing was imported")
     return names

@@ -135,7 +135,7 @@ def _rsh(request: Request) -> int:
     own = os.path.join(keys, "id_ed25519")
     host_keys = os.path.join(keys, request.place.cluster, "known_hosts")
     program = _find("ssh")
-    if program is None or not os.path.isfile(own) or node.pid is None:
+    if program is None or node.pid is None or not (os.path.isfile(own) and os.path.isfile(host_keys)):
         raise Unsure
     command = list(request.words.args[1:])
     if "bg" in request.words.options:

@@ -4,6 +4,7 @@ Host keys are made here, not inside slow guests, and each node has its own.
 """
 
 import base64
+import errno
 import os
 import secrets
 import struct
@@ -72,7 +73,7 @@ def write_known_hosts(workspace: Workspace, cluster: str) -> None:
     """Make the known_hosts file anew."""
     folder = workspace.keys / cluster
     lines = []
-    for public in sorted(folder.glob("*.pub")):
+    for public in filter(Path.is_file, sorted(folder.glob("*.pub"))):
         lines.append(f"{cluster}-{public.stem} {' '.join(public.read_text().split()[:2])}\n")
     with files.atomic(known_hosts(workspace, cluster)) as temp:
         temp.write_text("".join(lines))
@@ -165,6 +166,8 @@ def _generate(workspace: Workspace, key: Path, comment: str) -> None:
     with files.explained(key), locks.locked(workspace.keys / "lock"):
         if key.is_file() and key.with_suffix(".pub").is_file():
             return
+        for path in filter(Path.is_dir, (key, key.with_suffix(".pub"))):  # before the other one is removed
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         workspace.keys.chmod(0o700)
         key.parent.mkdir(parents=True, exist_ok=True)
         key.unlink(missing_ok=True)

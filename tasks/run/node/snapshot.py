@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.base import files, proc, process_facts, unix_sockets
+from tasks.base import files, proc, process_facts, sparse, unix_sockets
 from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir
 from tasks.definitions.schema import Node
@@ -102,7 +102,7 @@ def unpack(boot: Boot, shape: Shape, identity: str, source: Path, folder: Path) 
         own = _prepare(temp)
         shutil.copyfile(source / "disk.qcow2", own.disk)
         shutil.copyfile(source / CONSOLE, own.console_log)
-        files.copy_sparse(source / "ram", temp / "ram")
+        sparse.copy(source / "ram", temp / "ram")
         _empty_iso(temp / "cdrom.qcow2", boot.iso)
         frozen = Frozen(temp / "ram", source / "state", own=True)
         with _template(replace(boot, iso=temp / "cdrom.qcow2", frozen=frozen), shape, own) as ended:

@@ -25,6 +25,8 @@ OPENS = 0.5  # seconds in which an xterm has found out that it cannot
 def ssh_options(workspace: Workspace, cluster: str, number: int) -> list[str]:
     """Options that make ssh and scp use our key and know the node's host key."""
     key, hosts = identity.present_key(workspace), identity.known_hosts(workspace, cluster)
+    if not hosts.is_file():  # ssh would wait for a pipe for ever
+        identity.write_known_hosts(workspace, cluster)
     return ssh_words.options(str(key), str(hosts), identity.alias(cluster, number))
 
 

@@ -150,7 +150,7 @@ def test_a_tar_that_export_did_not_write(
 @pytest.mark.parametrize("data", [b"", b"garbage" * 500])
 def test_no_tar(checkout: Checkout, tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x.tar").write_bytes(data)
-    checkout.bad("cache", "import", str(tmp_path / "x.tar"), code=1, says=("not a tar",))
+    checkout.bad("cache", "import", str(tmp_path / "x.tar"), code=1, says=("it is no tar file",))
     checkout.bad("cache", "import", str(tmp_path / "none.tar"), code=1, says=("no file",))
 
 
