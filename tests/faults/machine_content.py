@@ -50,27 +50,28 @@ def replaced(path: Path) -> Callable[[Bench], None]:
     return prepare
 
 
-def saved(bench: Bench) -> None:
-    """A checkpoint with a file that changed, and its cluster running."""
+def with_checkpoint(bench: Bench) -> None:
+    """A cluster that runs, and a checkpoint of it."""
     running(bench)
     done = bench.shell(f"$xc checkpoint rm {SAVED}; $xc checkpoint save {SAVED}", 300)
     assert done.returncode == 0, done.stderr
+
+
+def saved(bench: Bench) -> None:
+    """A checkpoint with a file that changed, and its cluster running."""
+    with_checkpoint(bench)
     flip(WORKSPACE / "checkpoint" / SAVED / "vm-001.ram")
 
 
 def with_changed_image(bench: Bench) -> None:
     """A checkpoint, whose cluster runs, and a disk image that is not the one that it needs."""
-    running(bench)
-    done = bench.shell(f"$xc checkpoint rm {SAVED}; $xc checkpoint save {SAVED}", 300)
-    assert done.returncode == 0, done.stderr
+    with_checkpoint(bench)
     replaced(IMAGE)(bench)
 
 
 def without_record(bench: Bench) -> None:
     """A checkpoint whose record is damaged."""
-    running(bench)
-    done = bench.shell(f"$xc checkpoint rm {SAVED}; $xc checkpoint save {SAVED}", 300)
-    assert done.returncode == 0, done.stderr
+    with_checkpoint(bench)
     (WORKSPACE / "checkpoint" / SAVED / "checkpoint.json").write_text("{")
 
 
