@@ -147,6 +147,9 @@ def test_rsh_becomes_ssh(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys.mkdir()
     assert answer(root, "rsh 1 ls") is None  # the key has to be made
     (keys / "id_ed25519").touch()
+    assert answer(root, "rsh 1 ls") is None  # so has the file of host keys
+    (keys / "two").mkdir()
+    (keys / "two/known_hosts").touch()
     called: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda program, argv: called.append(argv))
     answer(root, "rsh vm-001 ls -l a;b")
