@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from tasks.base import environment, files, proc, progress, seals
+from tasks.base import environment, files, proc, seals
 from tasks.base.errors import UsageError, UserError
 from tasks.base.paths import Workspace
 from tasks.build.sources import apt, download, golang
@@ -172,11 +172,7 @@ def _failed(artifact: Artifact, tried: Sequence[tuple[Source, UserError]], site:
 
 def _is_cached(sha256: str, site: Site) -> bool:
     """Whether the cache has content of this hash. What is no such content goes."""
-    path = site.workspace.content(sha256)
-    if path.is_file() and not seals.is_whole(path, sha256):
-        progress.say(f"{path} changed on the disk; it is fetched again")
-        path.unlink()
-    return path.is_file()
+    return seals.has(site.workspace.content(sha256), sha256)
 
 
 def pin_name(artifact: Artifact, source: Source) -> str:

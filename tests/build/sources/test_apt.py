@@ -310,7 +310,7 @@ def test_an_archive_on_this_host(debian: Debian, tmp_path: Path, how: str) -> No
 
 
 @pytest.mark.parametrize(
-    "mirror", ["deb.debian.org/debian", "http:// x/y", "cdrom:[Debian]/", "/srv/debian", "http:"]
+    "mirror", ["mirror.example/debian", "http:// x/y", "cdrom:[Debian]/", "/srv/debian", "http:"]
 )
 def test_a_mirror_that_is_none(tmp_path: Path, mirror: str) -> None:
     with pytest.raises(UsageError, match="expected the URL of a Debian archive"):
