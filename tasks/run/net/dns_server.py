@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.base import files, helper, proc, records, unix_sockets
+from tasks.base import files, helper, proc, programs, records, unix_sockets
 from tasks.run.net import listening
 from tasks.run.net.net_state import DnsRecord
 
@@ -54,11 +54,12 @@ class Zone:
 
 
 def program(workspace_bin: Path) -> str | None:
-    """The server: coredns of the workspace, of $GOPATH/bin or in PATH, else dnsmasq; None: there is none."""
-    gopath = os.environ.get("GOPATH") or str(Path.home() / "go")
-    for path in (workspace_bin / "coredns", *(Path(part) / "bin" / "coredns" for part in gopath.split(":"))):
-        if path.is_file() and os.access(path, os.X_OK):
-            return str(path)
+    """The server: coredns of $GOPATH/bin, of the workspace or in PATH, else dnsmasq; None: there is none."""
+    bundled = workspace_bin / "coredns"
+    if own := programs.of_go("coredns"):
+        return str(own)
+    if bundled.is_file() and os.access(bundled, os.X_OK):
+        return str(bundled)
     return proc.find("coredns") or proc.find("dnsmasq")
 
 

@@ -67,11 +67,14 @@ def test_nodes_are_known_by_their_first_net_beyond_net_0() -> None:
     assert policy.addresses_of(settings.node(2), "fd00:")[0] == "192.168.0.2"
 
 
-def test_coredns_comes_first(fakes: Fakes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_your_own_coredns_comes_first_and_then_ours(
+    fakes: Fakes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GOPATH", str(tmp_path / "go"))
     monkeypatch.setattr(proc, "find", lambda name: {"dnsmasq": "/usr/sbin/dnsmasq"}.get(name))
     assert dns_server.program(tmp_path / "bin") == "/usr/sbin/dnsmasq"
-    for folder in ("go/bin", "bin"):
+    monkeypatch.delenv("GOBIN", raising=False)
+    for folder in ("bin", "go/bin"):
         path = tmp_path / folder / "coredns"
         path.parent.mkdir(parents=True)
         path.write_text("#!/bin/sh\n")
@@ -79,8 +82,9 @@ def test_coredns_comes_first(fakes: Fakes, tmp_path: Path, monkeypatch: pytest.M
         assert dns_server.program(tmp_path / "bin") == str(path)
     monkeypatch.setattr(proc, "find", lambda name: None)
     assert dns_server.program(tmp_path / "bin") == str(path)
-    path.chmod(0o644)
-    (tmp_path / "go/bin/coredns").unlink()
+    path.chmod(0o644)  # nobody may execute it
+    assert dns_server.program(tmp_path / "bin") == str(tmp_path / "bin/coredns")
+    (tmp_path / "bin/coredns").unlink()
     assert dns_server.program(tmp_path / "bin") is None
 
 
