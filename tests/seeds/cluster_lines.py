@@ -2,7 +2,7 @@
 
 from tests.seeds.line import Line
 
-UP = r"^\d+ nodes? in "
+UP = r"\b\d+ nodes? in "
 WORDS = r"^  (\d\d[a-z0-9-]+\.tar ?)+$"  # what mkcdrom has put on the ISO
 SYSTEMD = "systemd is init, and the rc scripts run in a unit of it"
 SEVERAL = "`start` comes back when all nodes answer; without a display there are no windows"

@@ -26,7 +26,9 @@ IMAGE = (
     ),
     Line("001", "curl -L $armurl/xcluster/images/hd-k8s.img.xz | xz -d > $__image", "host", ""),
 )
-CERTIFIED = (Line("001", "./kubernetes.sh ca", "host", "", CERTIFICATES),)
+CERTIFIED = (Line("001", "./kubernetes.sh ca", "host", "gets other authorities", CERTIFICATES),)
+# `xc start` as in the first document after `. ./Envsettings.k8s`, or as in the second one.
+STARTED = (Line("001", "xc mkcdrom; xc start", "host", r"\b\d+ nodes? in "),)
 LOOK = (
     Line("000", "kubectl version", "node", r"^Server Version: v1\."),
     Line("000", "kubectl get nodes", "node", r"^vm-001 +Ready"),
@@ -127,7 +129,7 @@ IPV6_START = (
         "000",
         "SETUP=ipv6 xc mkcdrom etcd coredns k8s-config externalip; xc start",
         "host",
-        r"^\d+ nodes? in ",
+        r"\b\d+ nodes? in ",
     ),
 )
 IPV6_NODE = (
@@ -154,6 +156,7 @@ OUTSIDE = (
 KUBERNETES_LINES = (
     *IMAGE,
     *CERTIFIED,
+    *STARTED,
     *LOOK,
     *PODS,
     *IN_A_POD,

@@ -74,3 +74,9 @@ class Shell:
             return os.read(self._master, 65536).decode(errors="replace")
         except OSError:  # the shell has ended
             raise EOFError(f"the shell has ended:\n{self._read}") from None
+
+
+def settled(shell: Shell, name: str = "Envsettings") -> None:
+    """Source the settings, as the documents do first."""
+    status, output = shell.typed(f". ./{name}")
+    assert status == 0, output

@@ -3,13 +3,14 @@
 import re
 import subprocess
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 from tests.boot.conftest import ROOT, Cluster
 from tests.seeds.cluster_lines import CLUSTER_LINES
 from tests.seeds.host_lines import INSTALLATION, PREPARATION, SETTINGS
-from tests.seeds.kubernetes_lines import KUBERNETES_LINES
+from tests.seeds.kubernetes_lines import CERTIFIED, KUBERNETES_LINES
 from tests.seeds.line import Line
 from tests.seeds.machine_lines import MACHINE_LINES
 
@@ -56,3 +57,18 @@ def test_a_row_is_wrong_when_the_outcome_is() -> None:
     assert line.fault(1, "going\nup\n") == ""
     assert "ended with 0, not 1" in line.fault(0, "up\n")
     assert "printed nothing like '^up$'" in line.fault(1, "upper\n")
+
+
+@pytest.mark.parametrize("line", CERTIFIED, ids=named)
+def test_other_certificates(tmp_path: Path, line: Line) -> None:
+    """The secret is gone, and with it all that was derived from it."""
+    secret = tmp_path / "workspace/k8s/xcluster/secret.json"
+    secret.parent.mkdir(parents=True)
+    secret.write_text("{}")
+    done = subprocess.run(
+        line.typed.split(), cwd=ROOT / "ovl/kubernetes", capture_output=True, text=True, check=False,
+        env={**Cluster("").environment, "XCLUSTER_WORKSPACE": str(tmp_path / "workspace")},
+    )  # fmt: skip
+    fault = line.fault(done.returncode, done.stdout + done.stderr)
+    assert not fault, fault
+    assert not secret.exists()
