@@ -173,9 +173,10 @@ def _options(archive: Archive, status: Path | None = None) -> list[str]:
 
 def _status(archive: Archive, versions: Mapping[str, str]) -> Path:
     """A dpkg status file in which these packages are installed; one file for each set."""
-    path = archive.directory / "etc" / f"status-{files.digest(versions)[:16]}"
+    # "allowed", because a dependency on `perl:any` is met by nothing else.
+    kind = "Status: install ok installed\nArchitecture: amd64\nMulti-Arch: allowed\n"
+    path = archive.directory / "etc" / f"status-{files.digest([kind, versions])[:16]}"
     if not path.is_file():
-        kind = "Status: install ok installed\nArchitecture: amd64\nMulti-Arch: foreign\n"
         with files.atomic(path) as temp:
             temp.write_text(
                 "\n".join(f"Package: {n}\n{kind}Version: {v}\n" for n, v in sorted(versions.items()))
