@@ -42,12 +42,17 @@ class OverlayBuild:
 def tasks(project: Project, chosen: iso_choice.IsoChoice, extra: Mapping[str, Overlay]) -> kit.Tasks:
     """One task for each overlay found, and for those of the command line (`extra`, by directory)."""
     yield kit.group("ovl", "Overlays, packed as tar files")
-    listed = {str(overlay.directory): overlay for overlay in project.definitions.overlays.values()}
-    for overlay in {**listed, **extra}.values():
+    for overlay in project.definitions.built(extra.values()):
         if overlay.alias:
-            yield kit.alias("ovl", overlay.name, f"ovl:{overlay.alias}")
+            real = recipe(project, project.definitions.resolved(overlay), chosen)
+            if project.definitions.overlays.get(overlay.name) is overlay:
+                yield kit.alias("ovl", overlay.name, f"ovl:{real.key}")
             continue
-        builds = [recipe(project, overlay, each) for each in (chosen, plain(chosen))]
+        try:
+            builds = [recipe(project, overlay, each) for each in (chosen, plain(chosen))]
+        except DefinitionError as error:  # with what it stands on
+            yield kit.refusing("ovl", overlay.name, error.problems)
+            continue
         for build in {each.key: each for each in reversed(builds)}.values():
             yield _task(project, build)
 
@@ -59,15 +64,13 @@ def plain(chosen: iso_choice.IsoChoice) -> iso_choice.IsoChoice:
 
 def resolve(project: Project, name: str) -> Overlay:
     """The overlay called `name`, or the one it is an alias of."""
-    overlay = project.definitions.overlays[name]
-    while overlay.alias:  # an alias may be of an alias; never in a circle
-        overlay = project.definitions.overlays[overlay.alias]
-    return overlay
+    return project.definitions.resolved(project.definitions.overlays[name])
 
 
 def of_images(project: Project, images: Iterable[Image]) -> list[Overlay]:
     """The overlays that disk images are made with, in the order in which they are unpacked."""
-    return [resolve(project, name) for image in images for name in image.overlays]
+    definitions = project.definitions
+    return [definitions.resolved(definitions.own[name]) for image in images for name in image.overlays]
 
 
 def recipe(project: Project, overlay: Overlay, chosen: iso_choice.IsoChoice) -> OverlayBuild:
@@ -89,7 +92,11 @@ def recipe(project: Project, overlay: Overlay, chosen: iso_choice.IsoChoice) -> 
 
 
 def _base(project: Project) -> Image:
-    return image_chain.base_image(project.definitions.images, project.settings.image)
+    images, name = project.definitions.images, project.settings.image
+    if not image_chain.chain(images, name) and "base" not in images:
+        problems = (project.definitions.lacking("image", each) for each in (name, "base"))
+        raise DefinitionError([line for lines in problems for line in lines])
+    return image_chain.base_image(images, name)
 
 
 def _packages(project: Project, overlay: Overlay) -> PackageRequest | None:

@@ -27,8 +27,6 @@ AT_ONCE = 8  # nodes that are asked at the same time
 
 
 def _graph(project: Project) -> None:
-    if project.definitions.problems:
-        raise DefinitionError(project.definitions.problems)
     options = project.words.options
     if options.get("docs"):
         _docs(project, Path(options["docs"]))
@@ -155,6 +153,8 @@ def _docs(project: Project, folder: Path) -> None:
     page = folder / "topologies.md"
     if not page.is_file() or web_page.MARK not in page.read_text():
         raise UserError(f"{page} has no line '{web_page.MARK}', which must be above the generated part")
+    if project.definitions.problems:
+        raise DefinitionError(project.definitions.problems)
     shown = sorted(project.definitions.topologies.values(), key=lambda topology: topology.name)
     for topology in shown:
         figure = web_page.drawn(topology)
