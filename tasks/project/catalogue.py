@@ -72,6 +72,10 @@ class Definitions:
             found += [*taken, *map(self.resolved, taken)]
         return list({overlay.directory: overlay for overlay in found}.values())
 
+    def with_own(self, extra: Iterable[Overlay] = ()) -> list[Overlay]:
+        """As `built`, and all of the checkout: scripts count on the programs of its artifacts."""
+        return self.built((*extra, *self.own.values()))
+
     def passed_over(self, overlay: Overlay) -> Path | None:
         """The directory that has the name of this overlay of the checkout, and is not used in its place."""
         first = self.overlays.get(overlay.name)
