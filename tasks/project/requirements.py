@@ -13,11 +13,11 @@ from tasks.project import catalogue, heeded
 from tasks.project.command_line import Takes
 from tasks.project.reading import Sources
 from tasks.topology import choice
+from tasks.topology.envsettings import FILE as ENVSETTINGS
 
 # What upstream's file Envsettings of a topology sets; of these, what says which nets and nodes there are.
 _SETS = re.compile(r"__(nets(_vm|_router|_tester|\d+)|(mem|smp)\d+|nvm|nrouters|ntesters)\b")
 _SAYS = re.compile(r"__(nets(_vm|_router|_tester|\d+)|(mem|smp)\d+)")
-ENVSETTINGS = "Envsettings"
 
 
 def starts(sources: Sources) -> bool:

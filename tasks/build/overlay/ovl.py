@@ -18,7 +18,7 @@ from tasks.formats import capabilities, descent, elf, inside, tree, unpack
 from tasks.project import definition_files
 from tasks.project.project import Project, source_date_epoch
 from tasks.project.site import Site
-from tasks.topology import guest_script
+from tasks.topology import envsettings, guest_script
 from tasks.topology.schema import Topology
 
 GUEST_TOPOLOGIES = "usr/lib/network-topology"  # in guests
@@ -230,6 +230,7 @@ def _pack_tree(build: OverlayBuild, out: Path, site: Site) -> int:
         capable: dict[str, bytes] = {}
         for folder in _folders(build):
             capable |= tree.lay_over(folder, root)
+        (root / envsettings.FILE).unlink(missing_ok=True)  # is for scripts on the host
         with inside.Root(root) as place:
             _put_artifacts(build.overlay, place, site.workspace)
         tree.put_files(capabilities.carriers(capable, build.key), root)
