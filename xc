@@ -86,6 +86,10 @@ test_tools() {
 		sqfstar squashfs-tools
 		skopeo skopeo
 		openssl openssl
+		Xvfb xvfb
+		xterm xterm
+		xwininfo x11-utils
+		zsh zsh
 	END
 }
 
