@@ -22,6 +22,7 @@ from tasks.build.containers import oci, registry, registry_api, registry_server
 from tasks.build.containers.registry_places import Mirror
 from tasks.build.containers.registry_server import Server
 from tasks.project.site import Site
+from tests.boot.conftest import Cluster
 from tests.conftest import ROOT
 from tests.ports import free_port
 
@@ -226,3 +227,16 @@ def hub(folder: Path, **options: Any) -> Iterator[Hub]:
         yield Hub(server, port, oci.Layout(folder / "layout"))
     finally:
         registry_server.stop(server)
+
+
+@contextmanager
+def workspace_registry(door: Cluster) -> Iterator[int]:
+    """The port of the private registry of this workspace; one that runs already is left as it is."""
+    before = json.loads(door.xc("registry", "status", "-o", "json").stdout)
+    if not before["running"]:
+        program()
+        door.xc("registry", "start", f"--port={free_port()}")
+    now = json.loads(door.xc("registry", "status", "-o", "json").stdout)
+    yield int(now["url"].rpartition(":")[2])
+    if not before["running"]:
+        door.xc("registry", "stop")

@@ -39,7 +39,7 @@ ONLY_IMPORTERS = {
     "subprocess": {
         "tasks/base/bounded.py", "tasks/base/proc.py", "tasks/formats/decompress.py",
         "tasks/formats/squashfs.py",
-        "tasks/formats/unpack.py", "tasks/build/sources/artifact.py", "tasks/build/image/compose.py",
+        "tasks/formats/unpack.py", "tasks/build/sources/origins.py", "tasks/build/image/compose.py",
         "tasks/run/cluster/machine.py", "tasks/run/net/programs/holder.py",
         "tasks/run/net/programs/outside.py", "tasks/run/node/protocol.py", "tasks/run/node/accel.py",
         "tasks/run/node/checkpoint.py", "tasks/run/node/qemu_trial.py",

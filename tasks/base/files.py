@@ -168,9 +168,11 @@ def digest(value: Any) -> str:
 
 def odd_kind(path: Path) -> str:
     """What is at `path`: "a directory", "a pipe or a device"; "" for a file, and for nothing."""
-    if path.is_dir():
-        return "a directory"
-    return "a pipe or a device" if path.exists() and not path.is_file() else ""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return ""
+    return "" if stat.S_ISREG(mode) else kind(mode)
 
 
 def no_file(path: Path) -> str:

@@ -33,6 +33,21 @@ def sweep(folder: Path) -> None:
             pass  # whoever holds a lock removes it at the end
 
 
+def is_held(lock: Path) -> bool:
+    """Whether a process has the lock."""
+    try:
+        handle = os.open(lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def _lock(path: Path, wait: bool, busy: str) -> int:
     while True:
         same = False

@@ -1,6 +1,8 @@
 """The name of a program ──> its path, or the Debian package that has it."""
 
+import os
 import shutil
+from pathlib import Path
 
 from tasks.base import environment
 from tasks.base.errors import UserError
@@ -24,6 +26,14 @@ INSTALL = "apt-get install --no-install-recommends"
 def find(program: str) -> str | None:
     """The path of `program`, or None. /usr/sbin and /sbin are searched even if they are not in PATH."""
     return shutil.which(program, path=f"{environment.path()}:{environment.SYSTEM}")
+
+
+def of_go(program: str) -> Path | None:
+    """The path of a program that the user has installed with Go: in GOBIN, or in bin/ of GOPATH; or None."""
+    paths = (os.environ.get("GOPATH") or str(Path.home() / "go")).split(os.pathsep)
+    places = [os.environ.get("GOBIN", ""), *(os.path.join(path, "bin") for path in paths if path)]
+    path = shutil.which(program, path=os.pathsep.join(place for place in places if os.path.isabs(place)))
+    return Path(path) if path else None
 
 
 def need(program: str) -> str:

@@ -4,13 +4,12 @@ A seal is made when a file was built, and kept in `workspace/seals`. While size 
 of the seal, its content counts as unchanged; when one of them differs, the hash decides.
 """
 
-import errno
 import hashlib
 import os
 import stat
 from pathlib import Path
 
-from tasks.base import files
+from tasks.base import files, progress, sparse
 from tasks.base.errors import UserError
 
 CHANGED = "changed on the disk"
@@ -56,15 +55,6 @@ def fault(folder: Path, path: Path) -> str:
     return ""
 
 
-def odd_kind(path: Path) -> str:
-    """What stands where a file belongs: "a directory", "a pipe or a device"; "" for a file or nothing."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return ""
-    return "" if stat.S_ISREG(mode) else files.kind(mode)
-
-
 def is_whole(path: Path, sha256: str) -> bool:
     """Whether the file is there with this content. It is hashed when a process asks for it the first time."""
     try:
@@ -80,6 +70,18 @@ def is_whole(path: Path, sha256: str) -> bool:
     return True
 
 
+def has(path: Path, sha256: str, why: str = CHANGED) -> bool:
+    """Whether a cache has this content at `path`, from where it may be fetched again.
+
+    What is something else is removed, and a line says `why`, as the end of a sentence; "" says nothing.
+    """
+    if path.is_file() and not is_whole(path, sha256):
+        if why:
+            progress.say(f"{path} {why}; it is fetched again")
+        path.unlink()
+    return path.is_file()
+
+
 def sparse_digest(path: Path) -> str:
     """A sha256 of the content of a large file, in hex: of its blocks that are not zero, with their places.
 
@@ -87,21 +89,15 @@ def sparse_digest(path: Path) -> str:
     """
     digest, zeros = hashlib.sha256(), bytes(BLOCK)
     with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        digest.update(size.to_bytes(8, "big"))
-        at = 0
-        while at < size:
-            try:
-                at = os.lseek(file.fileno(), at, os.SEEK_DATA) // BLOCK * BLOCK
-            except OSError as error:
-                if error.errno == errno.ENXIO:  # a hole to the end
-                    break
-                raise
-            block = os.pread(file.fileno(), BLOCK, at)
-            if block != zeros[: len(block)]:
-                digest.update(at.to_bytes(8, "big"))
-                digest.update(block)
-            at += BLOCK
+        digest.update(os.fstat(file.fileno()).st_size.to_bytes(8, "big"))
+        after = 0  # the last block that was looked at: two pieces of data may share one
+        for begin, end in sparse.extents(file.fileno()):
+            for at in range(max(begin // BLOCK * BLOCK, after), end, BLOCK):
+                block = os.pread(file.fileno(), BLOCK, at)
+                if block != zeros[: len(block)]:
+                    digest.update(at.to_bytes(8, "big"))
+                    digest.update(block)
+                after = at + BLOCK
     return digest.hexdigest()
 
 

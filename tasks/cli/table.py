@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.cli import table_builds, table_clusters, table_nodes, table_upstream
+from tasks.cli import table_builds, table_clusters, table_namespaces, table_nodes, table_upstream
 from tasks.project.command_line import JSON, Reads, Verb
 
 HELP = (
@@ -34,6 +34,7 @@ HELP = (
 GROUPS = {
     "Clusters": table_clusters.VERBS,
     "Nodes and nets of a running cluster": table_nodes.VERBS,
+    "Network namespaces": table_namespaces.VERBS,
     "Builds": table_builds.VERBS,
     "This tool": (*table_builds.TOOL, *HELP),
     "Words of doit": table_builds.DOIT,
@@ -42,7 +43,7 @@ GROUPS = {
 VERBS: dict[str, Verb] = {verb.name: verb for verbs in GROUPS.values() for verb in verbs}
 MADE = ("mkcdrom", "release")  # verbs whose task is one that builds
 # Tasks and groups of tasks that can be built by this word alone.
-NOUNS = ("suite", "artifact", "kernel", "image", "ovl", "pull", "store", "golden")
+NOUNS = ("suite", "artifact", "kernel", "headers", "image", "ovl", "pull", "store", "golden")
 
 
 def own() -> list[Verb]:

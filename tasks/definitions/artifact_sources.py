@@ -60,7 +60,7 @@ class GoModule(Definition):
 
 
 class Source(Definition):
-    """One place that an artifact can come from: exactly one of `deb`, `url`, `file`, `go`."""
+    """One place that an artifact can come from: exactly one of `deb`, `url`, `file`, `go`, `gobin`."""
 
     deb: Name | None = None  # a Debian package, verified by apt
     suite: Name | None = None  # of `deb`; default: the settings' suite
@@ -68,17 +68,18 @@ class Source(Definition):
     url: str | None = None  # http, https or file URL
     file: str | None = None  # path; relative to the directory of the definition
     go: GoModule | None = None  # a command of a Go module, built here
+    gobin: Name | None = None  # a program in $GOPATH/bin: what the user has built
     # Of what this source gives, where sources give different bytes; with `member`, of the archive.
     sha256: Sha256 | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if sum(kind is not None for kind in (self.deb, self.url, self.file, self.go)) != 1:
-            raise ValueError("exactly one of 'deb', 'url', 'file' and 'go' is needed")
+        if sum(kind is not None for kind in (self.deb, self.url, self.file, self.go, self.gobin)) != 1:
+            raise ValueError("exactly one of 'deb', 'url', 'file', 'go' and 'gobin' is needed")
         if self.deb and not self.member:
             raise ValueError("'deb' needs 'member', the path of the file in the package")
-        if self.go and self.member:
-            raise ValueError("'member' (a file inside an archive) does not go with 'go'")
+        if self.member and (self.go or self.gobin):
+            raise ValueError("'member' (a file inside an archive) does not go with 'go' or 'gobin'")
         if self.member and self.url and not self.sha256:
             raise ValueError("a 'url' with 'member' needs 'sha256' beside it: the sha256 of the archive")
         return self
@@ -88,6 +89,8 @@ class Source(Definition):
         """The source in one word, for messages."""
         if self.go:
             return f"go:{self.go.text}"
+        if self.gobin:
+            return f"gobin:{self.gobin}"
         return f"deb:{self.deb}" if self.deb else self.url or f"file:{self.file}"
 
 

@@ -23,6 +23,7 @@ from tasks.definitions.setting_forms import (
     LISTS,
     PLAIN_TOPOLOGY,
     ClusterName,
+    DnsProgram,
     Mebibytes,
     Mirrors,
     Mtu,
@@ -79,9 +80,7 @@ class Settings(BaseModel):
     append: str = Field("", description="added to the kernel command line")
     machine: str = Field("pc", description="QEMU's machine type")
     kvm_opt: str = Field("", description="added to QEMU's command line")
-    accel: Literal["auto", "kvm", "tcg"] = Field(
-        "auto", description="auto boots a tiny guest to see if KVM works"
-    )
+    accel: Literal["auto", "kvm", "tcg"] = Field("auto", description="auto boots a tiny guest to try KVM")
     net: Literal["auto", "userspace", "bridge", "custom"] = Field(
         "auto", description="network backend; auto takes bridge where it works, else userspace"
     )
@@ -89,6 +88,7 @@ class Settings(BaseModel):
     dns: Literal["auto", "on", "off"] = Field(
         "auto", description="DNS server on the host, port 10053; auto: none if it cannot be started"
     )
+    dns_server: DnsProgram = Field("auto", description="program of that server; auto: coredns if it is there")
     dns_hosts: str = Field("", description="file of more names for the DNS server, as in /etc/hosts")
     name: ClusterName = Field("xcluster", description="name of the cluster; several run side by side")
     timeout: Seconds = Field(
@@ -121,9 +121,7 @@ class Settings(BaseModel):
     registry_mirrors: Mirrors = Field(
         "", description="container registries to ask first: PREFIX=[http://]HOST[/PATH] ..."
     )
-    registry_insecure: str = Field(
-        "", description="hosts of container registries without a trusted certificate"
-    )
+    registry_insecure: str = Field("", description="container registries without a certificate, by host")
     mirrors: dict[Url, UrlList] = Field(
         default_factory=dict, description="mirrors of URLs, by prefix; only in xcluster.yaml"
     )

@@ -80,7 +80,7 @@ class Sealed:
         # A target that is not there was cleaned: doit itself sees that.
         present = [path for path in self._files() if path.exists() or path not in self._targets]
         faults |= {path: why for path in present if (why := seals.fault(self._folder, path))}
-        faults |= {path: f"is {kind}, not a file" for path in self._targets if (kind := seals.odd_kind(path))}
+        faults |= {path: f"is {kind}, not a file" for path in self._targets if (kind := files.odd_kind(path))}
         for path, why in faults.items():
             progress.say(f"{path} {why}; {task.name} makes it again")
         return not faults
@@ -88,7 +88,7 @@ class Sealed:
     def clear(self) -> None:
         """Remove what stands in the place of a target and is no file; only below the workspace."""
         for path in self._targets:
-            if seals.odd_kind(path) and self._folder.parent in path.parents:
+            if files.odd_kind(path) and self._folder.parent in path.parents:
                 files.remove(path)
 
     def _files(self) -> list[Path]:

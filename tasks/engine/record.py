@@ -8,7 +8,7 @@ from pathlib import Path
 from doit.dependency import Dependency, SqliteDB
 from doit.task import dict_to_task
 
-from tasks.base import seals
+from tasks.base import files
 from tasks.base.errors import UserError
 from tasks.engine.fresh import SizedChecker
 from tasks.engine.kit import Task
@@ -21,7 +21,7 @@ def name_of(task: Task) -> str:
 
 def check(db: Path) -> None:
     """Raise UserError where something else stands in the place of doit's record, which is a database."""
-    kind = seals.odd_kind(db)
+    kind = files.odd_kind(db)
     if kind:
         raise unusable(db, f"it is {kind}, not a file")
     if not db.is_file():

@@ -12,8 +12,7 @@ import pytest
 from tasks.base import files
 from tasks.build.containers import oci
 from tests.boot.conftest import ROOT, WORKSPACE, Cluster, assert_nothing_left
-from tests.containers import Hub, hub, image, program, tar
-from tests.ports import free_port
+from tests.containers import Hub, hub, image, tar, workspace_registry
 
 pytestmark = pytest.mark.boot
 RUN = "podman run --rm --network=none"
@@ -21,16 +20,9 @@ RUN = "podman run --rm --network=none"
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """The private registry of this workspace, with an image in it; one that runs already is left as it is."""
-    door = Cluster("t-oci")
-    before = json.loads(door.xc("registry", "status", "-o", "json").stdout)
-    if not before["running"]:
-        program()
-        door.xc("registry", "start", f"--port={free_port()}")
-    now = json.loads(door.xc("registry", "status", "-o", "json").stdout)
-    yield int(now["url"].rpartition(":")[2])
-    if not before["running"]:
-        door.xc("registry", "stop")
+    """The private registry of this workspace."""
+    with workspace_registry(Cluster("t-oci")) as port:
+        yield port
 
 
 @pytest.fixture(scope="module")

@@ -28,10 +28,12 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
             item.add_marker(pytest.mark.boot)
 
 
-def with_overlay(name: str, *words: str, env: Mapping[str, str] | None = None) -> Iterator[Cluster]:
-    """A started cluster t-NAME with the overlay NAME, for a fixture. `env` is for mkcdrom: `xcluster_X`."""
+def with_overlay(
+    name: str, *words: str, env: Mapping[str, str] | None = None, more: Sequence[str] = ()
+) -> Iterator[Cluster]:
+    """A started cluster t-NAME with the overlay NAME and `more`. `env` is for mkcdrom: `xcluster_X`."""
     cluster = Cluster(f"t-{name}", env or {})
-    cluster.xc("mkcdrom", "env", "network-topology", name)
+    cluster.xc("mkcdrom", "env", "network-topology", name, *more)
     try:
         yield from running(cluster.name, ["--nrouters=0", *words], cluster.env)
     finally:

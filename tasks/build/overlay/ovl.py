@@ -1,6 +1,5 @@
 """ovl/<name>/ (default/, variants, packages, or a `tar` script) ──ovl:<name>──> ovl/<name>.tar + .json"""
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from tasks.base import files, locks
 from tasks.base.errors import DefinitionError, UserError
 from tasks.base.paths import Workspace
-from tasks.build.overlay import host_libraries, tar_script
+from tasks.build.overlay import completeness, host_libraries, tar_script
 from tasks.build.sources import apt, requested
 from tasks.build.sources.artifact import content as artifact_of
 from tasks.definitions import image_chain, iso_choice
@@ -36,6 +35,7 @@ class OverlayBuild:
     epoch: int
     packages: PackageRequest | None
     libs: str  # the image whose libraries a script's programs can count on
+    kernel: str = ""  # the kernel that a script compiles modules for
     topologies: tuple[Topology, ...] = ()
 
 
@@ -76,16 +76,31 @@ def recipe(project: Project, overlay: Overlay, chosen: iso_choice.IsoChoice) -> 
     is_listed = mine is not None and mine.directory == overlay.directory
     suffix = "" if is_listed else "-" + files.digest(overlay.directory)[:8]
     setup = tuple(part for part in chosen.setup if overlay.script or (overlay.directory / part).is_dir())
+    kernel = _module_kernel(project, overlay, chosen)
+    env = {**chosen.env, "__kernel": kernel, "__kver": kernel} if kernel else chosen.env
     return OverlayBuild(
         overlay,
         overlay.name + suffix + "".join(f"@{part}" for part in setup),
         setup,
-        chosen.env if overlay.script else {},
+        env if overlay.script else {},
         source_date_epoch(project.environ),
         _packages(project, overlay),
         _base(project).name if tar_script.takes_host_programs(overlay) else "",
+        kernel,
         _topologies(project, overlay, is_listed),
     )
+
+
+def module_kernels(project: Project, chosen: iso_choice.IsoChoice, extra: Mapping[str, Overlay]) -> set[str]:
+    """The kernels for which scripts of overlays compile modules."""
+    overlays = [*project.definitions.overlays.values(), *extra.values()]
+    return {kernel for overlay in overlays if (kernel := _module_kernel(project, overlay, chosen))}
+
+
+def _module_kernel(project: Project, overlay: Overlay, chosen: iso_choice.IsoChoice) -> str:
+    """The cluster's kernel, if the script compiles modules and the user has no kernel trees of his own."""
+    own = chosen.env.get("KERNELDIR") or chosen.env.get("__kobj")
+    return project.settings.kernel if not own and tar_script.compiles_modules(overlay) else ""
 
 
 def _base(project: Project) -> Image:
@@ -125,12 +140,14 @@ def _task(project: Project, build: OverlayBuild) -> kit.Task:
         deps.append(workspace.stamp("suite", build.packages.suite))
     if build.libs:
         deps.append(workspace.image_libs(build.libs))
+    if build.kernel:
+        deps.append(workspace.stamp("headers", build.kernel))
     what = kit.Recipe(
         pack,
         [build, project.site],
         deps=deps,
         inputs={"tree": [files.tree_manifest(folder) for folder in _folders(build)]} | _capable(build),
-        code=(tree, inside, descent, unpack, capabilities, tar_script, host_libraries)
+        code=(tree, inside, descent, unpack, capabilities, tar_script, completeness, host_libraries)
         if overlay.script
         else (tree, inside, descent, unpack, requested, apt, capabilities, guest_script),
         packages=[build.packages] if build.packages else [],
@@ -240,10 +257,10 @@ def _write_topologies(build: OverlayBuild, root: Path) -> None:
 def _pack_script(build: OverlayBuild, out: Path, workspace: Workspace) -> int:
     """What the `tar` script wrote, rewritten as ours, and made to fit the guest."""
     overlay = build.overlay
-    empty = "empty" in tar_script.allowed(overlay, os.environ)
     with files.scratch(workspace.ovl(build.key).with_suffix(".raw")) as raw:
-        tar_script.run(overlay, build.key, raw, build.env, workspace, build.libs)
-        count = tree.adopt_tar(raw, out, str(overlay.script), build.epoch, name=build.key, allow_empty=empty)
+        printed = tar_script.run(overlay, build.key, raw, build.env, workspace, build.libs)
+        count = tree.adopt_tar(raw, out, str(overlay.script), build.epoch, name=build.key, allow_empty=True)
+    tar_script.judge(overlay, printed, out, workspace.log(f"ovl:{build.key}"))
     if build.libs:
         tar_script.fit(overlay, out, workspace, build.libs, build.epoch)
     tar_script.mark(workspace, build.key)

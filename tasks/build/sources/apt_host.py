@@ -38,7 +38,7 @@ def transport(mirror: str) -> str:
     if not MIRROR.fullmatch(mirror):
         raise UsageError(
             f"mirror: expected the URL of a Debian archive, got '{mirror}'",
-            "such as http://deb.debian.org/debian, file:/srv/debian or mirror+file:/etc/apt/mirrors.txt",
+            "such as http://mirror.example/debian, file:/srv/debian or mirror+file:/etc/apt/mirrors.txt",
         )
     return re.sub(r"^file:(//)?(?=/)", "copy:", mirror)
 

@@ -80,20 +80,12 @@ def download(
     places = [urls] if isinstance(urls, str) else list(urls)
     with locks.locked(target.with_name(f"{target.name}.part.lock")), files.explained(target):
         if target.is_file() and (
-            _is_whole(target, sha256) if sink is None else replayed(target, sha256, sink)
+            seals.has(target, sha256) if sink is None else replayed(target, sha256, sink)
         ):
             return places[0]
         with PartialDownload(target.with_name(f"{target.name}.part"), sink) as part:
             fetch = Fetch(part, seconds)
             return first(places, fetch, lambda url: accept(url, sha256, fetch, target))
-
-
-def _is_whole(target: Path, sha256: str) -> bool:
-    """Whether the cache has what its name says. If it has something else, that is removed."""
-    if not seals.is_whole(target, sha256):
-        progress.say(f"{target} changed on the disk; it is fetched again")
-        target.unlink()
-    return target.exists()
 
 
 def learn(urls: Sequence[str], name: str, folder: Path, seconds: float = patience.SECONDS) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tasks.base import files, output, progress
 from tasks.base.errors import UserError
 from tasks.build.image import disk
-from tasks.build.sources import artifact, requested
+from tasks.build.sources import artifact, origins, requested
 from tasks.build.sources.suite import suites
 from tasks.build.stock import inputs, transfer
 from tasks.definitions import lockfile
@@ -107,7 +107,7 @@ def _contents(project: Project) -> dict[str, tuple[str, ...]]:
     for name, (one, _) in _artifacts(project):
         hashes = {one.sha256, *(source.sha256 for source in one.sources)}
         hashes |= {
-            lockfile.of(project.site.lock, "artifacts", artifact.pin_name(one, s)).get("sha256")
+            lockfile.of(project.site.lock, "artifacts", origins.pin_name(one, s)).get("sha256")
             for s in one.sources
         }
         hashes.add(files.read_json(project.workspace.stamp("artifact", name)).get("sha256"))

@@ -8,7 +8,7 @@ from typing import Any
 from tasks.base import files, output, progress
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.build.image import disk
-from tasks.build.sources import apt, artifact, download, golang, packages, requested
+from tasks.build.sources import apt, artifact, download, golang, origins, packages, requested
 from tasks.build.sources.suite import suites
 from tasks.build.stock import inputs
 from tasks.definitions import lockfile
@@ -117,7 +117,7 @@ def _inputs(project: Project, arguments: set[str]) -> Iterator[Input]:
         for source in each.sources:
             own = source.go and source.go.directory  # its go.sum pins it
             if (source.go or source.url or source.deb) and not own:
-                pin_name = artifact.pin_name(each, source)
+                pin_name = origins.pin_name(each, source)
                 yield Input("artifacts", pin_name, _of_source(project, each, source, name in arguments))
     for image in disk.disks(project):
         yield Input(
@@ -141,7 +141,7 @@ def _of_source(
             sha256 = source.sha256 or owner.sha256
             return {"version": package.version, **({"sha256": sha256} if sha256 else {})}
         assert source.go
-        pinned = lockfile.of(project.site.lock, "artifacts", artifact.pin_name(owner, source))
+        pinned = lockfile.of(project.site.lock, "artifacts", origins.pin_name(owner, source))
         fresh = named and (not pinned or "update" in project.words.options)
         version = source.go.version or ("latest" if fresh else pinned.get("version"))
         if version is None:
@@ -219,7 +219,7 @@ def _is_open(project: Project, each: Artifact) -> bool:
         (
             source.go
             and not (source.go.version or source.go.directory)
-            and not lockfile.of(lock, "artifacts", artifact.pin_name(each, source))
+            and not lockfile.of(lock, "artifacts", origins.pin_name(each, source))
         )
         or (source.file and each.sha256 is None)
         for source in each.sources

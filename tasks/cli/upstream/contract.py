@@ -66,7 +66,7 @@ def _defaults(environ: Environ, own: Mapping[str, str], workspace: str) -> dict[
         "XCLUSTER_MONITOR_BASE": "4000",
         "XCLUSTER_OVLPATH": os.path.join(ROOT, "ovl"),
         "ARCHIVE": os.path.join(user, "Downloads"),
-        "KERNELDIR": os.path.join(user, "tmp/linux"),
+        "KERNELDIR": os.path.join(workspace, "xcluster", "linux"),
         "DISKIM": os.path.join(workspace, "diskim-1.0.0/diskim.sh"),
         "__kver": version,
         "__kobj": os.path.join(workspace, "kbuild", version, "objects"),
@@ -127,6 +127,10 @@ def home(environ: Environ) -> None:
         _link(f"../image/{name}.qcow2", os.path.join(place, "hd.img" if name == "base" else f"hd-{name}.img"))
     for name in _below(os.path.join(workspace, "kernel"), ".json"):
         _link(f"../kernel/{name}/bzImage", os.path.join(place, f"bzImage-{name}"))
+    trees = os.path.join(workspace, "kbuild")
+    for name in os.listdir(trees) if os.path.isdir(trees) else []:
+        os.makedirs(os.path.join(place, "linux"), exist_ok=True)
+        _link(f"../../kbuild/{name}/source", os.path.join(place, "linux", name))
     image = image_name(settings["__image"])
     if os.path.isfile(os.path.join(workspace, "image", f"{image}.libs")):
         _link(f"../image/{image}.libs", os.path.join(place, "base-libs.txt"))

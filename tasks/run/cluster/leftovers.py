@@ -7,7 +7,6 @@ touched.
 """
 
 import contextlib
-import fcntl
 import os
 import pwd
 import re
@@ -15,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.base import files, proc
+from tasks.base import files, locks, proc
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.run.cluster import ending
@@ -95,7 +94,7 @@ def _namespaces(strays: list[Stray]) -> Iterator[Leftover]:
 def _clusters(workspace: Workspace) -> Iterator[Leftover]:
     for cluster in Running.every(workspace):
         directory = cluster.directory
-        if not (processes.of(directory) or cluster.alive() or _is_held(directory.lock)):
+        if not (processes.of(directory) or cluster.alive() or locks.is_held(directory.lock)):
             yield Leftover(
                 "cluster",
                 cluster.name,
@@ -144,23 +143,8 @@ def _why(path: Path) -> str:
     if temporary:
         gone = not Path(f"/proc/{temporary[2]}").exists()
         return f"process {temporary[2]}, which wrote it, has ended" if gone else ""
-    if path.name.endswith(".part") and not _is_held(path.with_name(f"{path.name}.lock")):
+    if path.name.endswith(".part") and not locks.is_held(path.with_name(f"{path.name}.lock")):
         return "a part of a download, with which the next one would go on"
-    if path.name.endswith(".lock") and path.is_file() and not _is_held(path):
+    if path.name.endswith(".lock") and path.is_file() and not locks.is_held(path):
         return "a lock that no process holds"
     return ""
-
-
-def _is_held(lock: Path) -> bool:
-    """Whether a process has the lock."""
-    try:
-        handle = os.open(lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(handle)
-    return False

@@ -26,12 +26,10 @@ def choose(settings: Settings, workspace: Workspace) -> Ports:
     if own:
         return _shifted(settings, own.ssh - settings.ssh_base, api)
     taken = {ports.ssh for ports in every.values()}
-    shift = 0
+    backend, shift = selection.of(settings) if moves(settings) else None, 0
     while settings.ssh_base + shift + SHIFT < MOST_PORT:
         ports = _shifted(settings, shift, api)
-        if ports.ssh not in taken and not (
-            moves(settings) and selection.of(settings).preflight(settings.nodes(), ports)
-        ):
+        if ports.ssh not in taken and not (backend and backend.preflight(settings.nodes(), ports)):
             return ports
         shift += SHIFT
     return _shifted(settings, 0, api)

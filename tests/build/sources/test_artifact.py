@@ -56,6 +56,21 @@ def test_sources_in_order(site: Site, tmp_path: Path, web: str) -> None:
     assert stamp(site)["source"] == f"{web}tool"
 
 
+def test_a_program_that_the_user_built(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOBIN", raising=False)
+    monkeypatch.setenv("GOPATH", f"{tmp_path / 'none'}:{tmp_path / 'go'}")
+    only = tool(Source(gobin="tool"), sha256=None)
+    with pytest.raises(UserError, match=r"gobin:tool: no program tool in \$GOPATH/bin"):
+        artifact.get(only, tmp_path, site)
+    (tmp_path / "go/bin").mkdir(parents=True)
+    (tmp_path / "go/bin/tool").write_bytes(BODY)
+    with pytest.raises(UserError, match="no program tool"):  # nobody may execute it
+        artifact.get(only, tmp_path, site)
+    (tmp_path / "go/bin/tool").chmod(0o755)
+    artifact.get(only, tmp_path, site)
+    assert (stamp(site)["sha256"], stamp(site)["source"]) == (SHA, "gobin:tool")
+
+
 def test_sources_with_content_of_their_own(site: Site, tmp_path: Path, web: str) -> None:
     """Two makers of one source pack it differently: each source says what it gives."""
     other = b"the same, packed by somebody else"

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tasks.build.overlay import tar_script
 from tasks.definitions import iso_choice
 from tests.cli.upstream.conftest import XC, Env, Upstream
 
@@ -98,7 +97,7 @@ def test_no_cache(upstream: Upstream) -> None:
 SILENT = {
     "a missing file": "cp /no/such/file $tmp",
     "a missing program": "no-such-program",
-    "our warning": "$XCLUSTER install_prog --dest=$tmp --base-libs=/dev/null no-such-program",
+    "none of our programs": "rm -r $tmp/etc; $XCLUSTER install_prog --dest=$tmp --base-libs=/dev/null no no2",
     "our error": "$XCLUSTER ovld no-such-overlay",
     "an error of its own": "echo 'ERROR: no binaries' >&2",
     "a place that is closed": "echo x >/no/such/place",
@@ -108,7 +107,7 @@ SILENT = {
 @pytest.mark.parametrize("name", SILENT)
 def test_errors_behind_an_exit_code_of_0(upstream: Upstream, name: str) -> None:
     upstream.write("ovl/s/tar", f"{HEAD}echo x >$tmp/etc/said\n{SILENT[name]}{TAIL}")
-    upstream.bad("$XCLUSTER cache s", "the tar script of overlay 's' ended with 0, but it printed errors")
+    upstream.bad("$XCLUSTER cache s", "the tar script of overlay 's' ended with 0, but ")
     assert [path.name for path in (upstream.workspace / "ovl").glob("*s.*") if path.suffix != ".host"] == []
 
 
@@ -150,27 +149,6 @@ def test_a_word_that_allow_does_not_know(upstream: Upstream) -> None:
     upstream.write("ovl/s/ovl.yaml", "allow: [everything]\n", 0o644)
     upstream.write("ovl/s/tar", f"{HEAD}{TAIL}")
     upstream.bad("$XCLUSTER mkcdrom s", "allow", code=2)
-
-
-@pytest.mark.parametrize(
-    "line",
-    ["tar: Removing leading `/' from member names", "Cloning into 'x'...", "0 errors", "WARNING: deprecated",
-     "warning: unused variable", "No errors found", "strip: copying", "error_handler.c",
-     "-rw-r--r-- ERRORS.md"],
-)  # fmt: skip
-def test_harmless_lines(line: str) -> None:
-    assert not tar_script.ERRORS.search(line)
-
-
-@pytest.mark.parametrize(
-    "line",
-    ["./tar: 12: foo: not found", "./tar: line 3: foo: command not found", "ERROR: x", "ERROR Not found",
-     "cp: cannot stat 'x': No such file or directory", "WARNING: Program not found [x]",
-     "tar: x: Cannot stat: No such file or directory", "sh: 1: Syntax error: end of file",
-     "mkdir: cannot create directory 'x': Permission denied"],
-)  # fmt: skip
-def test_lines_that_mean_that_something_is_missing(line: str) -> None:
-    assert tar_script.ERRORS.search(line)
 
 
 def test_words_of_mkcdrom(upstream: Upstream) -> None:
