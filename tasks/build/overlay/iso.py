@@ -71,8 +71,8 @@ def _of_overlays_injected(project: Project) -> IsoChoice:
 
 def _of_settings_that_exist(project: Project) -> IsoChoice:
     """The overlays of the settings that there are: a single task is built, of whatever there is."""
-    known = (word for word in _usual(project) if not project.definitions.is_unknown("overlay", word))
-    return IsoChoice(tuple(known), _variables(project))
+    names = (word for word in _usual(project) if not project.definitions.is_unknown("overlay", word))
+    return IsoChoice(tuple(names), _variables(project))
 
 
 def _of_settings(project: Project) -> IsoChoice:
