@@ -29,13 +29,13 @@ def _own(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield name, value
 
 
-def unread(environ: Mapping[str, str]) -> list[str]:
-    """A note for each variable that is not the setting of its name."""
+def unread(environ: Mapping[str, str], words: Mapping[str, str]) -> list[str]:
+    """A note for each variable that is not the setting of its name, unless the words or another set that."""
     return [
         f"note: __{name}={environ[f'__{name}']} is not the setting {name} here, but {meaning}; "
         f"the setting is {own(name)}, or --{name}"
         for name, meaning in OTHERS.items()
-        if environ.get(f"__{name}") and not environ.get(own(name))
+        if environ.get(f"__{name}") and not environ.get(own(name)) and name not in words
     ]
 
 

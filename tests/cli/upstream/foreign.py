@@ -90,6 +90,7 @@ LINE_RC = """#! /bin/sh
 . /etc/profile
 . /usr/lib/network-topology.sh
 ifsetup eth1 3
+ip route add default via 192.168.0.250
 """
 
 LIBRARY = """

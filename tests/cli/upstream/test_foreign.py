@@ -31,7 +31,7 @@ def theirs(upstream: Upstream) -> Upstream:
 
 def plan(user: Upstream, before: str = "", env: dict[str, str] | None = None) -> Any:
     """What a start would do."""
-    return json.loads(user.good(f"{before}; {PLAN}" if before else PLAN, env))
+    return json.loads(user.good(f"{before}; {PLAN}" if before else PLAN, env))["plan"]
 
 
 def packed(user: Upstream, overlay: str, path: str) -> str:
@@ -56,7 +56,7 @@ def test_a_topology_that_only_the_environment_tells(theirs: Upstream) -> None:
     file = theirs.ovl / "network-topology/line/Envsettings"
     there = theirs.sh(f". {file}; {PLAN}")
     assert there.code == 0, there.err
-    nets = {node["name"]: node["nets"] for node in json.loads(there.out)["nodes"]}
+    nets = {node["name"]: node["nets"] for node in json.loads(there.out)["plan"]["nodes"]}
     assert (len(nets), nets["vm-004"], nets["vm-201"]) == (5, [0, 3], [0, 3])
     assert "note: the topology 'line' (TOPOLOGY) is not defined here" in there.err
     assert "__mem201, __nets_router, __nets_vm, __nrouters" in there.err
@@ -205,5 +205,5 @@ def test_a_new_overlay_is_told_of_as_it_is(checkout: Checkout) -> None:
     told = checkout.good("mkovl", "--template=skeleton", "mine").err
     assert "edit its tar and default/, then: xc mkcdrom mine" in told and "ovl.yaml" not in told
     folder = checkout.root / "elsewhere"
-    told = checkout.good("mkovl", "--template=a", f"--ovldir={folder}", "mine").err
+    told = checkout.good("mkovl", "--template=b", f"--ovldir={folder}", "mine").err
     assert f"edit its ovl.yaml and default/, then: xc mkcdrom {folder}/mine" in told
