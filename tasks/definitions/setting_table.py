@@ -36,7 +36,7 @@ ROWS: tuple[Row, ...] = (
     ('fakenet', 'no', 'pretend an internet: every name resolves, and answers http', ('yes', 'no')),  # noqa: E501
     ('cold', 'no', 'boot every node; do not clone the golden snapshot', ('yes', 'no')),  # noqa: E501
     ('keep', 'no', 'keep a cluster that did not come up, to look at it', ('yes', 'no')),  # noqa: E501
-    ('xterm', 'yes', 'open consoles in xterm windows where there is a display (start only)', ('yes', 'no')),  # noqa: E501
+    ('xterm', 'yes', 'start opens consoles in xterm windows where there is a display', ('yes', 'no')),  # noqa: E501
     ('telnet', 'no', 'telnet without password, forwarded at 127.0.0.1:12000+N', ('yes', 'no')),  # noqa: E501
     ('blank_password', 'no', 'root logs in by ssh with an empty password', ('yes', 'no')),  # noqa: E501
     ('ssh_base', '12300', 'ssh to node N is at 127.0.0.1 port base+N', ()),  # noqa: E501

@@ -102,9 +102,7 @@ class Settings(BaseModel):
     fakenet: Switch = Field(False, description="pretend an internet: every name resolves, and answers http")
     cold: Switch = Field(False, description="boot every node; do not clone the golden snapshot")
     keep: Switch = Field(False, description="keep a cluster that did not come up, to look at it")
-    xterm: Switch = Field(
-        True, description="open consoles in xterm windows where there is a display (start only)"
-    )
+    xterm: Switch = Field(True, description="start opens consoles in xterm windows where there is a display")
     telnet: Switch = Field(False, description="telnet without password, forwarded at 127.0.0.1:12000+N")
     blank_password: Switch = Field(False, description="root logs in by ssh with an empty password")
     ssh_base: Whole = Field(12300, ge=1024, le=65000, description="ssh to node N is at 127.0.0.1 port base+N")
