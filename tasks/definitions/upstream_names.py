@@ -10,6 +10,12 @@ PREFIX = "fd00:"  # what xcluster_PREFIX stands for where it is there and empty
 # Settings that have the names of upstream's variables for something else, and what those are.
 OTHERS = {"timeout": "how long the test library repeats a step"}
 
+# Settings that upstream has too, or that its scripts use in the same sense.
+SAME = (
+    "nvm", "nrouters", "ntesters", "mem", "smp", "nets", "nets_vm", "nets_router", "nets_tester", "mtu",
+    "image", "machine", "kvm_opt", "append", "net_setup", "xterm", "k8sver",
+)  # fmt: skip
+
 
 def own(name: str) -> str:
     """The variable that is a setting and nothing else: XC_TIMEOUT for timeout."""
@@ -27,6 +33,13 @@ def _own(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         name = key[3:].lower()
         if key.startswith("XC_") and value and own(name) == key and setting_list.is_setting(name):
             yield name, value
+
+
+def otherwise(where: str) -> str:
+    """What helps if a variable with a wrong value is another program's: the end of a message."""
+    if not where.startswith("__") or where[2:].rstrip("0123456789") in SAME:
+        return ""
+    return f"; if {where} is for something else, set {own(where[2:])}, which counts more"
 
 
 def unread(environ: Mapping[str, str], words: Mapping[str, str]) -> list[str]:

@@ -80,7 +80,7 @@ def _start(running: Running) -> None:
     else:
         _redirect(running, nodes)
     progress.say(
-        f"every name now resolves to {fakenet_server.ADDRESS}, for {len(nodes)} nodes; "
+        f"every name now resolves to {fakenet_server.ADDRESS}, for {len(nodes)} node{'s' if len(nodes) > 1 else ''}; "
         "`xc fakenet stop` ends it"
     )
 

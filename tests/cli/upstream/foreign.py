@@ -103,7 +103,6 @@ test -n "$XCLUSTER" && {
 	__interval=1
 	__retries=3
 	__log=/tmp/$USER/tests.log
-	__keep=$__log
 	for n in $(set | grep -o '^__[a-z_0-9]*='); do
 		export ${n%=}
 	done

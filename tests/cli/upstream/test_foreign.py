@@ -46,6 +46,10 @@ def test_a_topology_of_ours_with_their_overlay(theirs: Upstream) -> None:
     env = {"TOPOLOGY": "diamond"}
     theirs.good("$XCLUSTER mkcdrom --name=t-foreign env network-topology", env)
     assert packed(theirs, "network-topology", "etc/topology") == "diamond\n"
+    theirs.good(
+        "$XCLUSTER mkcdrom --name=t-foreign network-topology", {"__topology": "diamond", "TOPOLOGY": ""}
+    )
+    assert packed(theirs, "network-topology", "etc/topology") == "diamond\n"
     there = plan(theirs, env=env)
     nets = {node["name"]: node["nets"] for node in there["nodes"]}
     assert (nets["vm-201"], nets["vm-204"], nets["vm-221"]) == ([0, 1, 3, 4], [0, 4, 6], [0, 2])
@@ -151,17 +155,21 @@ def test_a_setting_of_its_own_name_counts_more(tmp_path: Path) -> None:
     assert (there.keep, there.node(201).mem, there.kernel) == (False, 300, "linux-6.1")
 
 
+def test_a_value_that_is_for_something_else(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match="__keep: expected yes or no, .*; if __keep is .*, set XC_KEEP"):
+        loaded(tmp_path, "starts", __keep="/tmp/log")
+    assert not loaded(tmp_path, "starts", __keep="/tmp/log", XC_KEEP="no").keep
+
+
 def test_every_variable_of_upstream_with_a_name_of_ours_is_known() -> None:
     """Those that upstream's scripts use, and whether they mean a setting that we have too."""
-    same = {"nvm", "nrouters", "ntesters", "mem", "smp", "mtu", "image", "machine", "kvm_opt", "append",
-            "net_setup", "nets_vm", "nets_router", "xterm", "k8sver"}  # fmt: skip
     others = {"timeout", "retries", "interval", "list", "log", "no_start", "no_stop", "cni", "mode", "ipv6",
               "dns_spoof", "dpdk_src", "label", "script", "cidata", "bg", "quiet", "graphic", "bootable",
               "start", "get", "clear", "version", "format", "size", "template", "ovldir", "addr", "key",
               "sudo", "src", "dest", "root", "base_libs", "docker", "adr4", "gw4", "clean"}  # fmt: skip
     from tasks.definitions import setting_list
 
-    assert same <= {name for name in setting_list.names()}
+    assert {*upstream_names.SAME} - {"nets"} <= {*setting_list.names()}
     assert {name for name in others if setting_list.is_setting(name)} == set(upstream_names.OTHERS)
 
 
