@@ -52,7 +52,7 @@ MOVES = {"cd", "pushd", ".", "source"}  # what follows such a failure works at t
 # What makers say besides: owners and times become ours anyway, and what is there need not be made again.
 HARMLESS = re.compile(
     r"^[Ww]arning\b|\bwarning:|File exists$|preserving|preserve ownership|[Cc]hang\w* ownership"
-    r"|are the same file|newer or same age|already has|specified more than once"
+    r"|Broken pipe|are the same file|newer or same age|already has|specified more than once"
 )
 TALK_OF = {
     "tar": r"^Removing leading|time stamp .* in the future|implausibly old|socket ignored"
@@ -100,6 +100,8 @@ def read(printed: str) -> list[Message]:
 
 def _message(line: str) -> Message | None:
     program = NOT_FOUND.match(line)
+    if line.startswith("+ "):  # a shell that tells its commands
+        return None
     if program:
         return Message(line, Weight.PROGRAM, program["name"], True)
     if FAILED.search(line):

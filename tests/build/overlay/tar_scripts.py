@@ -15,6 +15,7 @@ class Case:
     outcome: str  # fine, warned, refused
     says: str = ""
     overlay: str = "s"  # its name
+    setup: tuple[str, ...] = ()  # the variants that SETUP names
 
 
 OWN = "cp -R $dir/default/* $tmp\n"
@@ -52,6 +53,8 @@ FINE = {
     "a kernel file that cannot be read": OWN + "v=$(cat /proc/no_such_file)",
     "directories for later beside files": OWN + "mkdir -p $tmp/var/lib/x $tmp/run $tmp/opt/x",
     "a notice of its own": OWN + "echo 'not found in cache, building' >&2; echo '0 errors'",
+    "a shell that tells its commands": OWN + "(set -x; grep -q 'No such file or directory' $dir/tar)",
+    "a pipe that ends early": OWN + "(trap '' PIPE; seq 100000; cat $dir/tar) | head -1 > $tmp/etc/first",
     "a silenced copy": OWN + "cp $none/extra $tmp 2>/dev/null",
 }
 WARNED = {
@@ -124,4 +127,10 @@ CASES = {
     "the program that it is named for": Case(
         OWN + f"{INSTALL} no-such-tool", "refused", "not on this host", overlay="no-such-tool"
     ),
+    "a variant of other overlays": Case(
+        OWN + "for n in $(echo $SETUP | tr , ' '); do cp -R $dir/$n/* $tmp; done",
+        "fine",
+        setup=("ipv6", "test"),
+    ),
+    "a variant that nobody asked for": Case(OWN + "cp -R $dir/ipv6/* $tmp", "refused", "cannot stat"),
 }
