@@ -59,6 +59,7 @@ TALK_OF = {
     r"|unknown extended header|^Record size|file changed as we read it|lone zero block|file is unchanged",
     "strip": r"not recogni[sz]ed|[Uu]nable to recogni[sz]e",
     "make": r"^(?!.*\*\*\* )|\(ignored\)$",
+    "sudo": r"^unable to resolve host",
     "cpio": r"^File .* grew|^\d+ blocks",
     "go": r"^(downloading|finding|extracting|creating new|added|upgraded|downgraded|removed|found|copying|to"
     r" add|warning)\b",
@@ -71,12 +72,13 @@ FAILED = re.compile(
     r"^ERROR\b|\bERROR \d{3}: |^error(\[\w+\])?: |^[^\s:]+:\d+:(\d+:)? (fatal )?error: "
     r"|^[^\s:]+\.go:\d+(:\d+)?: |undefined reference to|^CMake Error|^configure: error:"
     r"|^Traceback \(most recent|^Segmentation fault"
-    r"|^FATA\[|^ninja: |^fatal: |^package \S+ is not in |No space left on device|bad interpreter"
+    r"|^FATA\[|^E: |^ninja: (build stopped|error)|^fatal: |^package \S+ is not in |No space left on device|bad interpreter"
     r"|^(build \S+: )?cannot load |^no Go files in|^no required module provides|^rsync error: |Syntax error:"
     r"|: syntax error"
 )
 ASKED_GIT = re.compile(
-    r"^fatal: (not a git repository|No names found|No tags can|cannot describe|detected dubious)"
+    r"^fatal: (not a git repository|No names found|No tags can|cannot describe|detected dubious"
+    r"|destination path .* already exists)"
 )
 DOUBTFUL = re.compile(
     r"No such file or directory|[Nn]ot found$|Permission denied|Not a directory|omitting directory"
