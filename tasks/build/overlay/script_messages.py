@@ -71,8 +71,8 @@ LINKED = re.compile(
 FAILED = re.compile(
     r"^ERROR\b|\bERROR \d{3}: |^error(\[\w+\])?: |^[^\s:]+:\d+:(\d+:)? (fatal )?error: "
     r"|^[^\s:]+\.go:\d+(:\d+)?: |undefined reference to|^CMake Error|^configure: error:"
-    r"|^Traceback \(most recent|^Segmentation fault"
-    r"|^FATA\[|^E: |^ninja: (build stopped|error)|^fatal: |^package \S+ is not in |No space left on device|bad interpreter"
+    r"|^Traceback \(most recent|^Segmentation fault|^ninja: (build stopped|error)"
+    r"|^FATA\[|^E: |^fatal: |^package \S+ is not in |No space left on device|bad interpreter"
     r"|^(build \S+: )?cannot load |^no Go files in|^no required module provides|^rsync error: |Syntax error:"
     r"|: syntax error"
 )
