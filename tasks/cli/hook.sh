@@ -36,6 +36,7 @@ while [ "$whose" = own ] && [ $# -gt 0 ]; do
 done
 
 xc_settings=$("$XCLUSTER" env) || exit 1
+: "${xcluster_PREFIX:=fd00:}" # if it was exported, guests get this too
 
 # cmd_env: the settings as variables, where the hook has not set its own.
 cmd_env() {

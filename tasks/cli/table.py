@@ -43,7 +43,7 @@ GROUPS = {
 VERBS: dict[str, Verb] = {verb.name: verb for verbs in GROUPS.values() for verb in verbs}
 MADE = ("mkcdrom", "release")  # verbs whose task is one that builds
 # Tasks and groups of tasks that can be built by this word alone.
-NOUNS = ("suite", "artifact", "kernel", "image", "ovl", "pull", "store", "golden")
+NOUNS = ("suite", "artifact", "kernel", "headers", "image", "ovl", "pull", "store", "golden")
 
 
 def own() -> list[Verb]:

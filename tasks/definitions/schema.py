@@ -217,6 +217,8 @@ class Overlay(Definition):
     image_stores: Annotated[
         tuple[Literal["containers-storage", "oci"], ...], Field(strict=False)
     ] = ()  # the forms in which it reads container images; default: containers-storage
+    # Paths and globs that must be in the tar of its `tar` script. If all are, its messages are only warnings.
+    provides: Annotated[tuple[str, ...], Field(strict=False)] = ()
     allow_empty: bool = False  # an empty tar is meant
     # What the `tar` script may do: print errors and still end with 0 (stderr), make an empty tar (empty).
     allow: Annotated[tuple[Literal["stderr", "empty"], ...], Field(strict=False)] = ()

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
@@ -44,6 +44,7 @@ def with_room(mtu: int) -> int:
     return mtu
 
 
+DnsProgram = Literal["auto", "coredns", "dnsmasq"]
 Whole = Annotated[int, BeforeValidator(lambda value: _read(quantities.whole, value))]
 Mtu = Annotated[Whole, AfterValidator(with_room)]
 Mebibytes = Annotated[int, BeforeValidator(lambda value: _read(quantities.mebibytes, value))]

@@ -20,10 +20,11 @@ ROWS: tuple[Row, ...] = (
     ('append', '', 'added to the kernel command line', ()),  # noqa: E501
     ('machine', 'pc', "QEMU's machine type", ()),  # noqa: E501
     ('kvm_opt', '', "added to QEMU's command line", ()),  # noqa: E501
-    ('accel', 'auto', 'auto boots a tiny guest to see if KVM works', ('auto', 'kvm', 'tcg')),  # noqa: E501
+    ('accel', 'auto', 'auto boots a tiny guest to try KVM', ('auto', 'kvm', 'tcg')),  # noqa: E501
     ('net', 'auto', 'network backend; auto takes bridge where it works, else userspace', ('auto', 'userspace', 'bridge', 'custom')),  # noqa: E501
     ('net_setup', '', 'program that sets up each NIC: called with NODE NET', ()),  # noqa: E501
     ('dns', 'auto', 'DNS server on the host, port 10053; auto: none if it cannot be started', ('auto', 'on', 'off')),  # noqa: E501
+    ('dns_server', 'auto', 'program of that server; auto: coredns if it is there', ('auto', 'coredns', 'dnsmasq')),  # noqa: E501
     ('dns_hosts', '', 'file of more names for the DNS server, as in /etc/hosts', ()),  # noqa: E501
     ('name', 'xcluster', 'name of the cluster; several run side by side', ()),  # noqa: E501
     ('timeout', '120', 'how long to wait for the nodes, and then for Kubernetes: seconds, or as 5m or 1h30m', ()),  # noqa: E501
@@ -32,9 +33,10 @@ ROWS: tuple[Row, ...] = (
     ('k8s_proxy_mode', 'iptables', 'mode of kube-proxy; the variable K8S_PROXY_MODE sets it too', ('iptables', 'ipvs', 'nftables')),  # noqa: E501
     ('wait', 'nodes', 'wait until the nodes answer, or until Kubernetes is ready too', ('nodes', 'ready')),  # noqa: E501
     ('api_base', '7443', 'first port to try for the Kubernetes API', ()),  # noqa: E501
+    ('fakenet', 'no', 'pretend an internet: every name resolves, and answers http', ('yes', 'no')),  # noqa: E501
     ('cold', 'no', 'boot every node; do not clone the golden snapshot', ('yes', 'no')),  # noqa: E501
     ('keep', 'no', 'keep a cluster that did not come up, to look at it', ('yes', 'no')),  # noqa: E501
-    ('xterm', 'yes', 'open consoles in xterm windows where there is a display (start only)', ('yes', 'no')),  # noqa: E501
+    ('xterm', 'yes', 'start opens consoles in xterm windows where there is a display', ('yes', 'no')),  # noqa: E501
     ('telnet', 'no', 'telnet without password, forwarded at 127.0.0.1:12000+N', ('yes', 'no')),  # noqa: E501
     ('blank_password', 'no', 'root logs in by ssh with an empty password', ('yes', 'no')),  # noqa: E501
     ('ssh_base', '12300', 'ssh to node N is at 127.0.0.1 port base+N', ()),  # noqa: E501
@@ -43,7 +45,7 @@ ROWS: tuple[Row, ...] = (
     ('suite', 'bookworm', 'Debian suite of packages where a definition names none', ()),  # noqa: E501
     ('mirror', '', 'URL of a Debian archive; default: the one apt is set up with', ()),  # noqa: E501
     ('registry_mirrors', '', 'container registries to ask first: PREFIX=[http://]HOST[/PATH] ...', ()),  # noqa: E501
-    ('registry_insecure', '', 'hosts of container registries without a trusted certificate', ()),  # noqa: E501
+    ('registry_insecure', '', 'container registries without a certificate, by host', ()),  # noqa: E501
     ('download_timeout', '60', 'give up what brings <1 KiB/s so long', ()),  # noqa: E501
     ('offline', 'no', 'never use the network: what is not in the cache is an error', ('yes', 'no')),  # noqa: E501
 )

@@ -276,6 +276,19 @@ def test_inject(two: Cluster, tmp_path: Path) -> None:
     assert two.xc("inject", str(folder), ok=False).returncode == 2
 
 
+def test_svm(two: Cluster) -> None:
+    both = [two.spawn("svm", number) for number in ("5", "201")]
+    for process in both:
+        errors = process.communicate(timeout=300)[1]
+        assert process.returncode == 0 and "added in" in errors, errors
+    assert {node["number"] for node in two.status()["nodes"]} == {1, 2, 5, 201}
+    again = two.xc("svm", "5", ok=False)
+    assert again.returncode == 1 and "vm-005 is running already" in again.stderr
+    windowless = two.xc("xvm", "6", ok=False)
+    assert windowless.returncode == 1 and "it needs DISPLAY and xterm" in windowless.stderr
+    two.xc("scalein", "5", "201")
+
+
 def test_boot_vm(two: Cluster) -> None:
     process = two.spawn("boot_vm", "7", "colour=red")
     assert process.stdout

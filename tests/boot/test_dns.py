@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tasks.run.net.dns_server import PORT
+from tasks.run.net.dns_place import PORT
 from tests.boot.conftest import WORKSPACE, Cluster, assert_nothing_left, running
 from tests.run.services.test_dns import ask, ip
 

@@ -263,7 +263,7 @@ BAD_SCRIPTS = {
     "fails after writing": ("#!/bin/sh\ntar -cf $1 $0\nexit 1\n", ("exit code 1",)),
     "writes nothing": ("#!/bin/sh\necho just talk\n", ("wrote no tar", "just talk")),
     "leaves a directory": ("#!/bin/sh\nmkdir $1\n", ("left a directory in place of the tar",)),
-    "empty tar": ("#!/bin/sh\ntar -cf $1 -T /dev/null\n", ("empty", "allow_empty")),
+    "empty tar": ("#!/bin/sh\ntar -cf $1 -T /dev/null\n", ("empty", "allow: [empty]")),
     "empty file": ("#!/bin/sh\n: >$1\n", ("empty",)),
     "empty directory": ("#!/bin/sh\nd=$(mktemp -d); tar -C $d -cf $1 .; rmdir $d\n", ("empty",)),
     "garbage": ("#!/bin/sh\necho garbage >$1\n", ("ovl/s/tar: it is no tar file",)),

@@ -39,7 +39,7 @@ def tasks(project: Project) -> kit.Tasks:
     for kernel in project.definitions.kernels.values():
         workspace = project.workspace
         targets = [workspace.stamp("kernel", kernel.name), workspace.kernel(kernel.name) / "bzImage"]
-        also = [workspace.kernel(kernel.name), _work(project.site, kernel)]
+        also = [workspace.kernel(kernel.name), work(project.site, kernel)]
         yield kit.task("kernel", kernel.name, _recipe(project, kernel), targets, also)
 
 
@@ -127,7 +127,7 @@ def build(kernel: Kernel, fragments: Fragments, epoch: int, site: Site) -> None:
     kbuild.need_tools()
     folder = site.workspace.kernel(kernel.name)
     with locks.locked(folder.with_suffix(".lock")):
-        build_tree = _configured(kernel, fragments, epoch, site)
+        build_tree = configured(kernel, fragments, epoch, site)
         build_tree.compile()
         with files.atomic(folder, directory=True) as temp:
             build_tree.save(temp)
@@ -139,20 +139,21 @@ def build(kernel: Kernel, fragments: Fragments, epoch: int, site: Site) -> None:
     _stamp(kernel, site, build_tree.version(), "vmlinux")
 
 
-def _work(site: Site, kernel: Kernel) -> Path:
+def work(site: Site, kernel: Kernel) -> Path:
     """Where a kernel is compiled."""
     return site.workspace.root / "kbuild" / kernel.name
 
 
-def _configured(kernel: Kernel, fragments: Fragments, epoch: int, site: Site) -> kbuild.Tree:
+def configured(kernel: Kernel, fragments: Fragments, epoch: int, site: Site) -> kbuild.Tree:
+    """The trees of a kernel from source, ready to be compiled."""
     assert kernel.source
     source = artifact.content(kernel.source.name, site.workspace)
-    work = _work(site, kernel)
+    place = work(site, kernel)
     patches = [ROOT / "kernel" / patch for patch in kernel.patches]
     log = site.workspace.log(f"kernel:{kernel.name}")
     log.unlink(missing_ok=True)
-    kbuild.unpack(source, source.name, patches, work / "source")
-    build_tree = kbuild.Tree(work / "source", work / "objects", epoch, log)
+    kbuild.unpack(source, source.name, patches, place / "source")
+    build_tree = kbuild.Tree(place / "source", place / "objects", epoch, log)
     build_tree.configure(fragments)
     return build_tree
 
@@ -200,7 +201,7 @@ def _named(project: Project) -> list[Kernel]:
 def _menuconfig(project: Project) -> None:
     kernel = _named(project)[0]
     fragments = kconfig.load(project.root / "kernel" / "fragments", kernel.fragments)
-    build_tree = _configured(kernel, fragments, source_date_epoch(project.environ), project.site)
+    build_tree = configured(kernel, fragments, source_date_epoch(project.environ), project.site)
     config = build_tree.objects / ".config"
     before = kconfig.read(config)
     code = os.spawnvp(

@@ -1,39 +1,46 @@
 """An overlay's `tar` script: what it is given, what it may say, and what becomes of its tar.
 
-Upstream's scripts end well though a part of them failed. So what they print is read for known errors.
+Upstream's scripts end well though a part of them failed. So what they print is held against their tar.
 """
 
 import os
 import re
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from tasks.base import environment, files, proc, progress
 from tasks.base.errors import CommandError, UserError
 from tasks.base.paths import Workspace
-from tasks.build.overlay import host_libraries
+from tasks.build.overlay import completeness, host_libraries
 from tasks.build.overlay.host_files import HOST_FILES
 from tasks.definitions import iso_choice
 from tasks.definitions.schema import Overlay
 from tasks.formats import tree, unpack
 from tasks.project.project import ROOT, source_date_epoch
 
-# Lines of programs and of our own words that mean that something is not in the tar. Warnings of tar about
-# leading / and the like, and all other talk, are no errors.
-ERRORS = re.compile(
-    r"^ERROR\b|^WARNING: .*not found|cannot stat|command not found|: not found$|No such file or directory"
-    r"|Permission denied|[Cc]annot (open|create|access|copy|read)|: line \d+: syntax error|Syntax error:"
-    r"|No space left on device|Cannot stat|Not a directory|bad interpreter"
-)
 HOST_WORDS = re.compile(r"\b(install_prog|cplib|cploader)\b")
-KINDS = ("stderr", "empty")
+# $XCLUSTER_WORKSPACE/bin/coredns, with braces and quotes or without.
+WORKSPACE_PROGRAM = re.compile(r"""XCLUSTER_WORKSPACE[}"']*/bin/([\w.+-]+)""")
+KERNEL_TREES = re.compile(r"\b(KERNELDIR|__kobj)\b")
+
+
+def workspace_programs(overlay: Overlay) -> list[str]:
+    """The programs in the workspace's bin/ that the script takes, as far as its text tells."""
+    script = overlay.script
+    return sorted(set(WORKSPACE_PROGRAM.findall(script.read_text(errors="replace")))) if script else []
 
 
 def takes_host_programs(overlay: Overlay) -> bool:
     """Whether the script copies programs or libraries of the host: they have to fit the image's."""
     script = overlay.script
     return bool(script and HOST_WORDS.search(script.read_text(errors="replace")))
+
+
+def compiles_modules(overlay: Overlay) -> bool:
+    """Whether the script reads the trees of a kernel, to compile modules."""
+    script = overlay.script
+    return bool(script and KERNEL_TREES.search(script.read_text(errors="replace")))
 
 
 def allowed(overlay: Overlay, environ: Mapping[str, str]) -> set[str]:
@@ -48,11 +55,11 @@ def allowed(overlay: Overlay, environ: Mapping[str, str]) -> set[str]:
 
 def run(
     overlay: Overlay, key: str, raw: Path, env: Mapping[str, str], workspace: Workspace, base: str
-) -> None:
-    """Run the script as upstream does (`tar OUTFILE`) to write `raw`.
+) -> str:
+    """Run the script as upstream does (`tar OUTFILE`) to write `raw`; what it printed, for `judge`.
 
     `base` is the image whose libraries programs of the host can count on; "" for none. Raises UserError when
-    it fails, writes nothing, or says that something is missing.
+    it fails or writes nothing.
     """
     script = overlay.directory / "tar"
     if not os.access(script, os.X_OK):
@@ -68,10 +75,20 @@ def run(
     try:
         printed = proc.run([str(script), str(raw)], env=environ, clean_env=True, log=log)
     except CommandError as error:
-        raise UserError(f"the tar script of overlay '{overlay.name}' failed: {error}") from error
+        text = f"the tar script of overlay '{overlay.name}' failed: {error}"
+        raise UserError(text, _hint(str(error), workspace)) from error
     if not raw.is_file():
-        raise UserError(no_tar(script, raw) + _listed(printed.splitlines()), f"full log: {log}")
-    _judge(overlay, printed, log)
+        raise UserError(no_tar(script, raw) + completeness.listed(printed.splitlines()), f"full log: {log}")
+    return printed
+
+
+def _hint(text: str, workspace: Workspace) -> str | None:
+    """Which words make the programs of the workspace that a script speaks of and that are not there."""
+    names = dict.fromkeys(re.findall(re.escape(f"{workspace.bin('x').parent}/") + r"([\w.+-]+)", text))
+    words = [f"`xc artifact:{name}`" for name in names if not workspace.bin(name).exists()]
+    if not words:
+        return None
+    return f"{', '.join(words)} makes what an overlay names as artifact; or put it there yourself"
 
 
 def no_tar(script: Path, raw: Path) -> str:
@@ -80,19 +97,18 @@ def no_tar(script: Path, raw: Path) -> str:
     return f"{script} ended with 0 but " + (f"left {kind} in place of the tar" if kind else "wrote no tar")
 
 
-def _judge(overlay: Overlay, printed: str, log: Path) -> None:
-    """Raise UserError for errors in what the script printed; warn, where the overlay may make them."""
-    wrong = [line for line in printed.splitlines() if ERRORS.search(line)]
-    if not wrong:
-        return
-    if "stderr" in allowed(overlay, os.environ):
-        progress.say(f"warning: the tar script of overlay '{overlay.name}' printed errors{_listed(wrong)}")
-        return
-    raise UserError(
-        f"the tar script of overlay '{overlay.name}' ended with 0, but it printed errors{_listed(wrong)}",
-        f"get what is missing; or, if these lines are no errors, put `allow: [stderr]` into "
-        f"{overlay.directory}/ovl.yaml, or set XC_OVL_ALLOW={overlay.name}:stderr (full log: {log})",
-    )
+def judge(overlay: Overlay, printed: str, tar: Path, log: Path) -> None:
+    """Raise UserError if a tar is not complete; warn, where the overlay may leave it so."""
+    verdict = completeness.judge(overlay, printed, completeness.content(tar))
+    kind = "empty" if verdict.empty else "stderr"
+    if verdict.refusal and kind not in allowed(overlay, os.environ):
+        raise UserError(
+            f"the tar script of overlay '{overlay.name}' ended with 0, but {verdict.refusal}",
+            f"get what is missing; or, if nothing is, put `allow: [{kind}]` into "
+            f"{overlay.directory}/ovl.yaml, or set XC_OVL_ALLOW={overlay.name}:{kind} (full log: {log})",
+        )
+    for warning in verdict.warnings:
+        progress.say(f"warning: {warning}")
 
 
 def fit(overlay: Overlay, tar: Path, workspace: Workspace, base: str, epoch: int) -> None:
@@ -116,7 +132,11 @@ def fit(overlay: Overlay, tar: Path, workspace: Workspace, base: str, epoch: int
 
 
 def host_files(workspace: Workspace, key: str) -> Path:
-    """The record of the host's files that a script copied by our words: one path a line, then with marks."""
+    """The record of what a script asked our words to copy: a path or the name of a program a line.
+
+    When the tar is there, `mark` adds what each was like, so that it is packed again when one has changed, or
+    a program that was missing has come.
+    """
     return workspace.ovl(key).with_suffix(".host")
 
 
@@ -137,7 +157,7 @@ def unchanged(workspace: Workspace, key: str) -> bool:
 
 def _state(name: str) -> list[int]:
     try:
-        info = os.stat(name)
+        info = os.stat(name if "/" in name else proc.find(name) or "")
     except OSError:
         return []
     return [info.st_size, info.st_mtime_ns]
@@ -156,8 +176,3 @@ def variables(env: Mapping[str, str], workspace: Workspace) -> dict[str, str]:
     }
     defaults = {"ARCHIVE": os.path.join(promised["HOME"], "Downloads"), "GOPATH": ""}
     return {**iso_choice.without(environment.of_scripts()), **defaults, **promised, **env}
-
-
-def _listed(lines: Iterable[str]) -> str:
-    last = [line for line in lines if line.strip()][-10:]
-    return ":\n" + "\n".join(f"    {line}" for line in last) if last else ""

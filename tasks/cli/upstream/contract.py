@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tasks.base.errors import meant
 from tasks.definitions import quantities
-from tasks.definitions.upstream_names import image_name, kernel_name
+from tasks.definitions.upstream_names import image_name, kernel_name, named_here
 from tasks.project import plain_file
+from tasks.run.running.raster import Raster
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 # What lib/settings has as defaults, as far as `env` prints it.
@@ -65,7 +66,7 @@ def _defaults(environ: Environ, own: Mapping[str, str], workspace: str) -> dict[
         "XCLUSTER_MONITOR_BASE": "4000",
         "XCLUSTER_OVLPATH": os.path.join(ROOT, "ovl"),
         "ARCHIVE": os.path.join(user, "Downloads"),
-        "KERNELDIR": os.path.join(user, "tmp/linux"),
+        "KERNELDIR": os.path.join(workspace, "xcluster", "linux"),
         "DISKIM": os.path.join(workspace, "diskim-1.0.0/diskim.sh"),
         "__kver": version,
         "__kobj": os.path.join(workspace, "kbuild", version, "objects"),
@@ -90,6 +91,7 @@ def _defaults(environ: Environ, own: Mapping[str, str], workspace: str) -> dict[
 def _settings(environ: Environ, problems: list[str]) -> dict[str, str]:
     """The settings that are printed: environment, xcluster.yaml, defaults."""
     own = dict(DEFAULTS)
+    environ = named_here(environ)
     own.update({key: value for key, value in _file(problems).items() if key in own})
     own.update({key: environ[f"__{key}"] for key in own if environ.get(f"__{key}")})
     own["kernel"] = kernel_name(environ, ROOT) or own["kernel"]
@@ -126,6 +128,10 @@ def home(environ: Environ) -> None:
         _link(f"../image/{name}.qcow2", os.path.join(place, "hd.img" if name == "base" else f"hd-{name}.img"))
     for name in _below(os.path.join(workspace, "kernel"), ".json"):
         _link(f"../kernel/{name}/bzImage", os.path.join(place, f"bzImage-{name}"))
+    trees = os.path.join(workspace, "kbuild")
+    for name in os.listdir(trees) if os.path.isdir(trees) else []:
+        os.makedirs(os.path.join(place, "linux"), exist_ok=True)
+        _link(f"../../kbuild/{name}/source", os.path.join(place, "linux", name))
     image = image_name(settings["__image"])
     if os.path.isfile(os.path.join(workspace, "image", f"{image}.libs")):
         _link(f"../image/{image}.libs", os.path.join(place, "base-libs.txt"))
@@ -189,18 +195,15 @@ def cached_tar(environ: Environ, args: Sequence[str]) -> None:
 
 def geometry(environ: Environ, args: Sequence[str]) -> None:
     """Print xterm's option for the place of a window in the raster."""
-    layout = {"dx": "550", "dy": "220", "sz": "80x12", "xo": "20", "yo": "50"}
-    for name in ("XCLUSTER_LAYOUT", "XCLUSTER_OFFSET"):
-        parts = environ.get(name, "").split(";")
-        layout.update(
-            {key: value for key, equals, value in (part.partition("=") for part in parts) if equals}
-        )
     try:
-        x, y = (int(word) for word in args)
-        across, down = (int(layout[f"{a}o"]) + n * int(layout[f"d{a}"]) for a, n in (("x", x), ("y", y)))
+        column, row = (int(word) for word in args)
     except ValueError:
-        raise Refused("geometry takes two numbers: column and row") from None
-    sys.stdout.write(f"-geometry {layout['sz']}+{across}+{down}\n")
+        raise Refused("geometry takes two numbers: column and row, counted from 1") from None
+    try:
+        place = Raster.of(environ).geometry((column, row))
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    sys.stdout.write(f"-geometry {place}\n")
 
 
 def ovlindex(environ: Environ, args: Sequence[str]) -> None:

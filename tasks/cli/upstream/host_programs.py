@@ -28,6 +28,7 @@ def install_prog(environ: Environ, args: Sequence[str]) -> None:
         program = _find(word)
         if program is None:
             sys.stderr.write(f"WARNING: Program not found [{word}]\n")
+            _note([word if "/" not in word else os.path.abspath(word)], environ)
             continue
         target = os.path.join(dest, "bin", os.path.basename(word))
         os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -120,9 +121,14 @@ def _copy(source: str, target: str) -> None:
 
 def _record(paths: Iterable[str], environ: Environ) -> None:
     """Tell the build which files of the host it depends on."""
+    _note([os.path.abspath(path) for path in paths if os.path.isfile(path)], environ)
+
+
+def _note(names: Iterable[str], environ: Environ) -> None:
+    """Write paths, or names of programs that are not there yet, into the build's record."""
     if environ.get(HOST_FILES):
         with open(environ[HOST_FILES], "a", encoding="utf-8") as file:
-            file.write("".join(f"{os.path.abspath(path)}\n" for path in paths if os.path.isfile(path)))
+            file.write("".join(f"{name}\n" for name in names))
 
 
 WORDS: Mapping[str, Does] = {

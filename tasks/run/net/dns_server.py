@@ -13,35 +13,12 @@ from pathlib import Path
 
 from tasks.base import files, helper, proc, programs, records, unix_sockets
 from tasks.run.net import listening
+from tasks.run.net.dns_place import DnsServer
 from tasks.run.net.net_state import DnsRecord
 
-PORT = 10053  # guests know the server as 192.168.0.250:10053
-LOOPBACK = ("127.0.0.1", "::1")
 CACHE = 3000  # answers kept: their number (dnsmasq), seconds (CoreDNS)
 OWN = "@ 60 IN SOA ns. root. 1 60 60 60 60\n@ 60 IN NS ns.\n"  # a zone file: nothing else is there
 _NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?")
-
-
-@dataclass(frozen=True)
-class DnsServer:
-    """Where one server runs and keeps its files."""
-
-    folder: Path
-    listen: tuple[str, ...] = LOOPBACK
-    port: int = PORT
-    prefix: tuple[str, ...] = ()  # words before the server's own, to run it somewhere else
-    resolvers: tuple[str, ...] = ()  # the servers for other names; empty: those of /etc/resolv.conf
-    owner: Path | None = None  # the directory of the cluster that has it for itself
-
-    @property
-    def state(self) -> Path:
-        """The server's process, and the digest of what it was started with."""
-        return self.folder / "server.json"
-
-    @property
-    def log(self) -> Path:
-        """The log of the server."""
-        return self.folder / "server.log"
 
 
 @dataclass(frozen=True)
@@ -53,14 +30,20 @@ class Zone:
     others: str | None = None  # the IPv4 address of all other names; None: ask the host's name servers
 
 
-def program(workspace_bin: Path) -> str | None:
-    """The server: coredns of $GOPATH/bin, of the workspace or in PATH, else dnsmasq; None: there is none."""
+def program(workspace_bin: Path, choice: str = "auto") -> str | None:
+    """The server: coredns of $GOPATH/bin, of the workspace or in PATH, else dnsmasq; None: there is none.
+
+    `choice` is `auto`, `coredns` or `dnsmasq`.
+    """
     bundled = workspace_bin / "coredns"
-    if own := programs.of_go("coredns"):
-        return str(own)
-    if bundled.is_file() and os.access(bundled, os.X_OK):
-        return str(bundled)
-    return proc.find("coredns") or proc.find("dnsmasq")
+    if choice != "dnsmasq":
+        if own := programs.of_go("coredns"):
+            return str(own)
+        if bundled.is_file() and os.access(bundled, os.X_OK):
+            return str(bundled)
+        if path := proc.find("coredns"):
+            return path
+    return None if choice == "coredns" else proc.find("dnsmasq")
 
 
 def read_hosts(text: str, where: str) -> tuple[list[tuple[str, str]], list[str]]:
@@ -125,13 +108,7 @@ def running(place: DnsServer) -> int | None:
 
 def taken(port: int, own: int | None) -> str | None:
     """Who has the port on this host's loopback, if somebody else than `own` has; None: it is free."""
-    inodes = listening.sockets("self", port)
-    if not inodes or (own and inodes <= listening.inodes_of(own)):
-        return None
-    for path in Path("/proc").glob("[0-9]*"):
-        if path.name != str(own) and inodes & listening.inodes_of(int(path.name)):
-            return f"{(path / 'comm').read_text().strip()} (process {path.name})"
-    return "another program"
+    return listening.owner(port, own)
 
 
 def _configured(place: DnsServer, server: str, zone: Zone) -> tuple[list[str], dict[str, str]]:
@@ -159,7 +136,7 @@ def dnsmasq_conf(place: DnsServer, zone: Zone) -> str:
     lines = [
         f"port={place.port}",
         *(f"listen-address={address}" for address in place.listen),
-        "bind-interfaces",
+        *(["bind-interfaces"] if place.listen else []),
         "pid-file",
         "no-hosts",
         "domain-needed",
@@ -183,7 +160,7 @@ def dnsmasq_conf(place: DnsServer, zone: Zone) -> str:
 
 def corefile(place: DnsServer, zone: Zone) -> str:
     """The configuration of CoreDNS: a part that knows all itself, and one for the rest."""
-    bind = f"bind {' '.join(place.listen)}"
+    bind = [f"bind {' '.join(place.listen)}"] if place.listen else []
     hosts = f"hosts {unix_sockets.HERE / 'hosts'} {{\n\t\tfallthrough\n\t}}"
     nothing = f"file {unix_sockets.HERE / 'own.zone'}"
     resolvers = " ".join(place.resolvers) or "/etc/resolv.conf"
@@ -193,8 +170,8 @@ def corefile(place: DnsServer, zone: Zone) -> str:
     if zone.others:
         answer = f'answer "{{{{ .Name }}}} 60 IN A {zone.others}"'
         rest = [f"template IN A {{\n\t\t{answer}\n\t}}", "template IN AAAA {\n\t\trcode NOERROR\n\t}"]
-    first = _block(own, [bind, hosts, nothing, "errors"]) if own else ""
-    return first + _block(f".:{place.port}", [bind, hosts, f"cache {CACHE}", *rest, "errors"])
+    first = _block(own, [*bind, hosts, nothing, "errors"]) if own else ""
+    return first + _block(f".:{place.port}", [*bind, hosts, f"cache {CACHE}", *rest, "errors"])
 
 
 def _block(name: str, lines: Sequence[str]) -> str:
@@ -204,10 +181,3 @@ def _block(name: str, lines: Sequence[str]) -> str:
 def _own(zone: Zone) -> Iterable[str]:
     """Domains and names that only we know: a question of another kind must not wait for somebody else."""
     return sorted({*zone.domains, *(name for _, name in zone.hosts if "." in name)})
-
-
-def usable(listen: Sequence[str] = LOOPBACK) -> tuple[str, ...]:
-    """The addresses that this host's loopback has: a host may have no IPv6."""
-    v6 = Path("/proc/net/if_inet6")
-    has_v6 = v6.is_file() and " lo\n" in v6.read_text()
-    return tuple(address for address in listen if ":" not in address or has_v6)

@@ -20,7 +20,7 @@ from tasks.definitions.addresses import v4, v6
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.project.project import ROOT, Does, Project
-from tasks.run.net import dns_server, fakenet_server
+from tasks.run.net import dns_place, dns_server, fakenet_server, host_support, net_state
 from tasks.run.net.net_state import DnsRecord
 from tasks.run.running import processes
 from tasks.run.running.cluster import Running
@@ -28,7 +28,11 @@ from tasks.run.running.cluster import Running
 DOMAIN = "xcluster"
 HOST = v4(0, addresses.HOST)
 HINT = "--dns=off, or `xc dns start` when that is settled"
-MISSING = "neither coredns nor dnsmasq is here: apt-get install --no-install-recommends dnsmasq-base"
+MISSING = {
+    "auto": "neither coredns nor dnsmasq is here: apt-get install --no-install-recommends dnsmasq-base",
+    "coredns": "there is no coredns in $GOPATH/bin, the workspace or PATH: `xc artifact:coredns` makes one",
+    "dnsmasq": "dnsmasq is not here: apt-get install --no-install-recommends dnsmasq-base",
+}
 
 
 def preflight(settings: Settings, workspace: Workspace) -> list[str]:
@@ -36,9 +40,11 @@ def preflight(settings: Settings, workspace: Workspace) -> list[str]:
     if settings.dns == "off":
         return []
     _, problems = _static(settings)
-    if settings.dns == "on":
-        why = _obstacle(workspace) if settings.net == "userspace" else _no_program(workspace)
-        problems += [f"{why}; --dns=off starts without"] if why else []
+    if settings.dns == "on" or settings.fakenet:
+        choice = settings.dns_server
+        why = _obstacle(workspace, choice) if settings.net == "userspace" else _no_program(workspace, choice)
+        without = "--fakenet=no" if settings.fakenet else "--dns=off"
+        problems += [f"{why}; {without} starts without"] if why else []
     return problems
 
 
@@ -48,21 +54,21 @@ def refresh(workspace: Workspace, *, shared_matters: bool = True) -> None:
     Raises UserError when one cannot run; for the shared one that is a warning if it does not matter.
     """
     place = _place(workspace)
-    if not (workspace.run.is_dir() and (place.folder.exists() or _users(workspace) or _is_kept(workspace))):
+    if not (workspace.run.is_dir() and (place.folder.exists() or _users(workspace) or place.kept.exists())):
         processes.end(ClusterDir(place.folder))  # a server whose files were removed
         return
     with locks.locked(workspace.run / ".dns.lock"):
         if not place.state.exists():
             processes.end(ClusterDir(place.folder))
         users = _users(workspace)
+        for other in dns_place.others(workspace.run, dns_place.name_here()):
+            if not other.kept.exists() and not any(_home(each) == other.folder for each in users):
+                dns_server.down(other)
         own = {each.name: inner for each in users if (inner := _inner(each))}
-        shared = [each for each in users if each.name not in own]
-        server = dns_server.program(workspace.root / "bin")
-        if users and not server:
-            raise UserError(f"no DNS server: {MISSING}", HINT)
         for each in users:
             if each.name in own:
-                dns_server.up(own[each.name], server or "", zone([each]))
+                dns_server.up(own[each.name], _program(workspace, [each]), zone([each]))
+        shared = [each for each in users if each.name not in own and _home(each) == place.folder]
         try:
             _share(workspace, shared)
         except UserError as error:
@@ -72,32 +78,66 @@ def refresh(workspace: Workspace, *, shared_matters: bool = True) -> None:
 
 
 def _share(workspace: Workspace, users: list[Running]) -> None:
-    """Run the server on the loopback for these clusters, or end it when there are none."""
+    """Run the server that these clusters share, or end it when there are none."""
     place = _place(workspace)
-    if not users and not _is_kept(workspace):
+    if not users and not place.kept.exists():
         dns_server.down(place)
         return
-    why = _obstacle(workspace)
+    why = _obstacle(workspace, _choice(users, place))
     if why:
         raise UserError(f"no DNS server: {why}", HINT)
-    dns_server.up(place, dns_server.program(workspace.root / "bin") or "", zone(users))
+    dns_server.up(place, _program(workspace, users), zone(users))
 
 
-def _inner(cluster: Running) -> dns_server.DnsServer | None:
-    """Where the server of a cluster runs that has the address for itself; None: it shares the loopback's."""
+def _choice(users: list[Running], place: dns_place.DnsServer) -> str:
+    """The program that the first cluster asks for that asks for one, else `dns start`."""
+    choices: list[str] = [each.settings.dns_server for each in users]
+    choices += [place.kept.read_text()] if place.kept.exists() else []
+    return next((choice for choice in choices if choice not in ("", "auto")), "auto")
+
+
+def _program(workspace: Workspace, users: list[Running]) -> str:
+    choice = _choice(users, _place(workspace))
+    server = dns_server.program(workspace.root / "bin", choice)
+    if server is None:
+        raise UserError(f"no DNS server: {MISSING[choice]}", HINT)
+    return server
+
+
+def _inner(cluster: Running) -> dns_place.DnsServer | None:
+    """Where the server of a cluster runs that has it for itself; None: it shares one."""
     net, directory = cluster.settings.net, cluster.directory
     if net == "userspace" or (net == "custom" and not _is_ours(HOST)):
         return None
-    prefix = tuple(cluster.backend.inside(directory)) if net == "bridge" else ()
-    resolvers = (addresses.UPLINK_DNS,) if prefix else ()
-    return dns_server.DnsServer(
-        directory.dns, (HOST,), prefix=prefix, resolvers=resolvers, owner=directory.root
-    )
+    place = net_state.intact_place(directory)
+    if net == "bridge" and place and place.own:
+        prefix = tuple(cluster.backend.inside(directory))
+        resolvers = (addresses.UPLINK_DNS,)
+        return dns_place.DnsServer(
+            directory.dns, dns_place.EVERYWHERE, prefix=prefix, resolvers=resolvers, owner=directory.root
+        )
+    if place and host_support.name_of(place.ns or 0):
+        return None
+    six = v6(cluster.settings.prefix, 0, addresses.HOST)
+    listen = (HOST, six) if _is_ours(six) else (HOST,)
+    return dns_place.DnsServer(directory.dns, listen, owner=directory.root)
+
+
+def _home(cluster: Running) -> Path:
+    """The directory of the shared server in the network namespace of a cluster."""
+    place = net_state.intact_place(cluster.directory)
+    inode = place.ns if place else None
+    for pid in [] if inode else cluster.alive().values():
+        with contextlib.suppress(OSError):
+            inode = Path(f"/proc/{pid}/ns/net").stat().st_ino
+    name = host_support.name_of(inode) if inode else None
+    return dns_place.shared(cluster.directory.workspace.run, name.name if name else None).folder
 
 
 def _is_ours(address: str) -> bool:
     """Whether an interface has the address."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((address, 0))
         except OSError:
@@ -121,7 +161,7 @@ def bring_up(settings: Settings, workspace: Workspace) -> None:
     pairs, _ = _static(settings)  # kept with the cluster: the file may change or go
     kept = workspace.cluster(settings.name).root / "dns.hosts"
     kept.write_text("".join(f"{address} {name}\n" for address, name in pairs))
-    if settings.dns == "on":
+    if settings.dns == "on" or settings.fakenet:
         own = _inner(Running.get(workspace, settings.name))
         refresh(workspace, shared_matters=own is None)
     else:
@@ -158,30 +198,23 @@ def addresses_of(node: Node, prefix: str) -> tuple[str, str]:
     return v4(net, node.number), v6(prefix, net, node.number)
 
 
-def _place(workspace: Workspace) -> dns_server.DnsServer:
-    folder = workspace.run / ".dns"
-    return dns_server.DnsServer(folder, dns_server.usable(), owner=folder)
+def _place(workspace: Workspace) -> dns_place.DnsServer:
+    """The server that clusters share where we are."""
+    return dns_place.shared(workspace.run, dns_place.name_here())
 
 
-def _kept(workspace: Workspace) -> Path:
-    return workspace.run / ".dns.kept"
+def _no_program(workspace: Workspace, choice: str) -> str | None:
+    return None if dns_server.program(workspace.root / "bin", choice) else MISSING[choice]
 
 
-def _is_kept(workspace: Workspace) -> bool:
-    return _kept(workspace).exists()
-
-
-def _no_program(workspace: Workspace) -> str | None:
-    return None if dns_server.program(workspace.root / "bin") else MISSING
-
-
-def _obstacle(workspace: Workspace) -> str | None:
-    """Why there can be no server on the host's loopback now."""
-    if missing := _no_program(workspace):
+def _obstacle(workspace: Workspace, choice: str = "auto") -> str | None:
+    """Why there can be no shared server now."""
+    if missing := _no_program(workspace, choice):
         return missing
     place = _place(workspace)
     owner = dns_server.taken(place.port, dns_server.running(place))
-    return f"port {place.port} of 127.0.0.1 is in use by {owner}" if owner else None
+    address = next(iter(place.listen), "this network")
+    return f"port {place.port} of {address} is in use by {owner}" if owner else None
 
 
 def _users(workspace: Workspace) -> list[Running]:
@@ -218,15 +251,15 @@ def _dns(project: Project) -> None:
     workspace = project.workspace
     if action == "start":
         workspace.run.mkdir(parents=True, exist_ok=True)
-        _kept(workspace).touch()
+        _place(workspace).kept.write_text(project.settings.dns_server)
         try:
             refresh(workspace)
         except UserError:
-            _kept(workspace).unlink(missing_ok=True)
+            _place(workspace).kept.unlink(missing_ok=True)
             raise
         _status(project)
         return
-    _kept(workspace).unlink(missing_ok=True)
+    _place(workspace).kept.unlink(missing_ok=True)
     if not dns_server.down(_place(workspace)):
         progress.say("no DNS server runs")
 
@@ -242,7 +275,7 @@ def _status(project: Project) -> None:
         "program": server.program if server and pid else None,
         "listen": list(server.listen) if server and pid else [],
         "port": place.port,
-        "clusters": [each.name for each in users if not _inner(each)],
+        "clusters": [each.name for each in users if not _inner(each) and _home(each) == place.folder],
         "own": {each.name: dns_server.running(inner) for each in users if (inner := _inner(each))},
     }
     if project.words.options.get("o"):
@@ -253,6 +286,7 @@ def _status(project: Project) -> None:
         sys.stdout.write(f"cluster {name} has its own, at {HOST} in its network: {how}\n")
     if pid:
         where = ", ".join(f"[{each}]" if ":" in each else each for each in facts["listen"])
+        where = where or "every address of this network"
         sys.stdout.write(f"{facts['program']} (process {pid}) on {where}, port {place.port}\n")
         sys.stdout.write(f"  for {', '.join(facts['clusters']) or 'no cluster'}\n")
     elif not facts["own"]:

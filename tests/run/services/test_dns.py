@@ -6,6 +6,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -13,9 +14,9 @@ from tasks.base import proc, process_facts
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.definitions.settings import Settings
-from tasks.run.net import dns_server
+from tasks.run.net import dns_place, dns_server
 from tasks.run.services import dns as policy
-from tests.conftest import Checkout, Fakes, eventually
+from tests.conftest import ROOT, Checkout, Fakes, eventually
 from tests.ports import free_port
 from tests.run.running.clusters import started
 
@@ -31,11 +32,17 @@ def ask(port: int, name: str, kind: str, *, tcp: bool = False) -> tuple[int, lis
         link.settimeout(10)
         link.connect(("127.0.0.1", port))
         link.sendall(struct.pack(">H", len(question)) + question if tcp else question)
-        answer = link.recv(4096)[2 if tcp else 0 :]
+        answer = link.recv(4096)
+        while tcp and len(answer) < 2 + int.from_bytes(answer[:2]):
+            answer += link.recv(4096)
+    answer = answer[2:] if tcp else answer
     count = struct.unpack_from(">H", answer, 6)[0]
     at, addresses = len(question), []
     for _ in range(count):
-        (length,) = struct.unpack_from(">H", answer, at + 10)  # behind a pointer to the name
+        while 0 < answer[at] < 0xC0:  # the name: labels, then an end or a pointer, which has one byte more
+            at += 1 + answer[at]
+        at += 0 if answer[at] else -1
+        (length,) = struct.unpack_from(">H", answer, at + 10)
         addresses.append(answer[at + 12 : at + 12 + length])
         at += 12 + length
     return answer[3] & 15, addresses
@@ -89,7 +96,7 @@ def test_your_own_coredns_comes_first_and_then_ours(
 
 
 def test_what_coredns_is_told(tmp_path: Path) -> None:
-    place = dns_server.DnsServer(tmp_path, ("192.168.0.250",), 5300)
+    place = dns_place.DnsServer(tmp_path, ("192.168.0.250",), 5300)
     text = dns_server.corefile(place, dns_server.Zone((), ("xcluster",)))
     assert "xcluster:5300 {" in text and ".:5300 {" in text and text.count("bind 192.168.0.250") == 2
     assert "forward . /etc/resolv.conf" in text
@@ -109,101 +116,137 @@ ZONE = dns_server.Zone(
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[dns_server.DnsServer]:
+def place(tmp_path: Path) -> Iterator[dns_place.DnsServer]:
     """A place with a port of its own."""
-    server = dns_server.DnsServer(tmp_path / "dns", ("127.0.0.1",), free_port())
+    server = dns_place.DnsServer(tmp_path / "dns", ("127.0.0.1",), free_port())
     yield server
     dns_server.down(server)
 
 
-@pytest.fixture
-def dnsmasq() -> str:
-    """The server."""
-    return proc.need("dnsmasq")
+@pytest.fixture(params=["dnsmasq", "coredns"])
+def program(request: pytest.FixtureRequest) -> str:
+    """Each program that there is."""
+    path = dns_server.program(ROOT / "workspace" / "bin", request.param)
+    if path is None:
+        pytest.skip(f"{request.param} is not here")
+    return path
 
 
 def test_a_server_answers_names_backwards_too_by_udp_and_tcp(
-    place: dns_server.DnsServer, dnsmasq: str
+    place: dns_place.DnsServer, program: str
 ) -> None:
-    assert dns_server.up(place, dnsmasq, ZONE)
+    assert dns_server.up(place, program, ZONE)
     for tcp in (False, True):
         assert ask(place.port, "vm-001", "A", tcp=tcp) == (0, [ip("192.168.1.1")])
         assert ask(place.port, "vm-001", "AAAA", tcp=tcp) == (0, [ip("fd00::192.168.1.1")])
-        assert ask(place.port, "1.1.168.192.in-addr.arpa", "PTR", tcp=tcp)[1] == [b"\6vm-001\0"]
+        assert ask(place.port, "1.1.168.192.in-addr.arpa", "PTR", tcp=tcp)[1][0] == b"\6vm-001\0"
     assert ask(place.port, "vm-001.xcluster", "A") == (0, [ip("192.168.1.1")])
 
 
-def test_what_only_we_know_is_asked_of_nobody(place: dns_server.DnsServer, dnsmasq: str) -> None:
+def test_what_only_we_know_is_asked_of_nobody(place: dns_place.DnsServer, program: str) -> None:
     """Without a network this must be quick: it is answered, not timed out."""
-    dns_server.up(place, dnsmasq, ZONE)
+    dns_server.up(place, program, ZONE)
     assert ask(place.port, "seven.example", "A") == (0, [ip("192.0.2.7")])
     assert ask(place.port, "seven.example", "AAAA") == (0, [])
     assert ask(place.port, "vm-999.xcluster", "A") == (3, [])
     assert ask(place.port, "vm-999", "A") == (3, [])
 
 
-def test_a_pretended_internet_has_every_name(place: dns_server.DnsServer, dnsmasq: str) -> None:
-    dns_server.up(place, dnsmasq, dns_server.Zone(ZONE.hosts, ZONE.domains, "203.0.113.80"))
+def test_a_pretended_internet_has_every_name(place: dns_place.DnsServer, program: str) -> None:
+    dns_server.up(place, program, dns_server.Zone(ZONE.hosts, ZONE.domains, "203.0.113.80"))
     assert ask(place.port, "www.google.se", "A") == (0, [ip("203.0.113.80")])
     assert ask(place.port, "www.google.se", "AAAA") == (0, [])
     assert ask(place.port, "vm-001", "A") == (0, [ip("192.168.1.1")])
     assert ask(place.port, "vm-999.xcluster", "A") == (3, [])
 
 
-def test_the_same_zone_changes_nothing_and_another_one_does(
-    place: dns_server.DnsServer, dnsmasq: str
-) -> None:
-    dns_server.up(place, dnsmasq, ZONE)
+def test_the_same_zone_changes_nothing_and_another_one_does(place: dns_place.DnsServer, program: str) -> None:
+    dns_server.up(place, program, ZONE)
     first = dns_server.running(place)
-    assert not dns_server.up(place, dnsmasq, ZONE)
+    assert not dns_server.up(place, program, ZONE)
     assert dns_server.running(place) == first
-    assert dns_server.up(place, dnsmasq, dns_server.Zone((("192.168.1.2", "vm-002"),)))
+    assert dns_server.up(place, program, dns_server.Zone((("192.168.1.2", "vm-002"),)))
     assert not process_facts.started_at(first or 0)
     assert ask(place.port, "vm-001", "A")[0] == 3
     assert ask(place.port, "vm-002", "A") == (0, [ip("192.168.1.2")])
 
 
-def test_a_server_that_was_killed_is_started_again(place: dns_server.DnsServer, dnsmasq: str) -> None:
-    dns_server.up(place, dnsmasq, ZONE)
+def test_a_server_that_was_killed_is_started_again(place: dns_place.DnsServer, program: str) -> None:
+    dns_server.up(place, program, ZONE)
     pid = dns_server.running(place)
     os.kill(pid or 0, signal.SIGKILL)
     eventually(lambda: dns_server.running(place) is None)
-    assert dns_server.up(place, dnsmasq, ZONE)
+    assert dns_server.up(place, program, ZONE)
     assert ask(place.port, "vm-001", "A")[0] == 0
 
 
-def test_down_leaves_nothing(place: dns_server.DnsServer, dnsmasq: str) -> None:
-    dns_server.up(place, dnsmasq, ZONE)
+def test_down_leaves_nothing(place: dns_place.DnsServer, program: str) -> None:
+    dns_server.up(place, program, ZONE)
     pid = dns_server.running(place) or 0
     assert dns_server.down(place)
     assert not process_facts.started_at(pid) and not place.folder.exists()
     assert not dns_server.down(place)
 
 
-def test_a_port_that_somebody_has_is_told_with_its_owner(place: dns_server.DnsServer, dnsmasq: str) -> None:
+def test_a_port_that_somebody_has_is_told_with_its_owner(place: dns_place.DnsServer, program: str) -> None:
     assert dns_server.taken(place.port, None) is None
     with socket.socket() as other:
         other.bind(("127.0.0.1", place.port))
         other.listen()
         assert f"process {os.getpid()}" in (dns_server.taken(place.port, None) or "")
         with pytest.raises(UserError, match=r"did not start.*in use"):
-            dns_server.up(place, dnsmasq, ZONE)
+            dns_server.up(place, program, ZONE)
     assert not place.folder.exists()
-    dns_server.up(place, dnsmasq, ZONE)
+    dns_server.up(place, program, ZONE)
     assert dns_server.taken(place.port, dns_server.running(place)) is None
-    assert "dnsmasq" in (dns_server.taken(place.port, None) or "")
+    assert Path(program).name in (dns_server.taken(place.port, None) or "")
 
 
-def test_a_server_in_a_namespace(tmp_path: Path, dnsmasq: str) -> None:
+def test_a_server_in_a_namespace(tmp_path: Path, program: str) -> None:
     """What a backend with namespaces needs: other words in front, another address, the same readiness."""
     port = free_port()
-    place = dns_server.DnsServer(tmp_path / "dns", ("127.0.0.1",), port, IN_A_NAMESPACE)
+    place = dns_place.DnsServer(tmp_path / "dns", ("127.0.0.1",), port, IN_A_NAMESPACE)
     with socket.socket() as other:
         other.bind(("127.0.0.1", port))  # the same port outside is another port
         other.listen()
-        dns_server.up(place, dnsmasq, ZONE)
+        dns_server.up(place, program, ZONE)
         assert dns_server.running(place)
     dns_server.down(place)
+
+
+def test_a_server_of_a_whole_network_listens_everywhere(tmp_path: Path, program: str) -> None:
+    """`netstat -lputan | grep :::10053` finds it, by TCP and UDP."""
+    place = dns_place.DnsServer(tmp_path / "dns", dns_place.EVERYWHERE, free_port(), IN_A_NAMESPACE)
+    dns_server.up(place, program, ZONE)
+    for table in ("tcp6", "udp6"):
+        lines = Path(f"/proc/{dns_server.running(place)}/net/{table}").read_text().split()
+        assert f"{'0' * 32}:{place.port:04X}" in lines, table
+    dns_server.down(place)
+
+
+@pytest.mark.parametrize("choice", ["coredns", "dnsmasq"])
+def test_a_program_that_was_chosen_and_is_not_there(
+    tmp_path: Path, choice: Literal["coredns", "dnsmasq"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one does not take its place: the start is refused before anything runs."""
+    other = {"coredns": "dnsmasq", "dnsmasq": "coredns"}[choice]
+    monkeypatch.setenv("GOPATH", str(tmp_path))
+    monkeypatch.setattr(proc, "find", lambda name: f"/usr/bin/{name}" if name == other else None)
+    wanted = Settings(dns="on", dns_server=choice, net="bridge")
+    (problem,) = policy.preflight(wanted, Workspace(tmp_path))
+    assert choice in problem and {"coredns": "artifact:coredns", "dnsmasq": "dnsmasq-base"}[choice] in problem
+    assert policy.preflight(Settings(dns="on", net="bridge"), Workspace(tmp_path)) == []
+
+
+def test_shared_servers_by_the_network_they_are_in(tmp_path: Path) -> None:
+    main, there = (dns_place.shared(tmp_path, name) for name in (None, "anna_xcluster1"))
+    assert main.folder.name == ".dns" and there.folder.name == ".dns-anna_xcluster1"
+    assert dns_place.others(tmp_path, None) == []
+    for each in (main, there):
+        each.folder.mkdir()
+        each.kept.touch()
+    assert [each.folder for each in dns_place.others(tmp_path, None)] == [there.folder]
+    assert [each.folder for each in dns_place.others(tmp_path, "anna_xcluster1")] == [main.folder]
 
 
 def test_nobody_needs_a_server(tmp_path: Path) -> None:
