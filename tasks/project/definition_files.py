@@ -44,9 +44,10 @@ def _read_overlays(
     read: cross_checks.Collection, folders: Sequence[Path], k8sver: str, environ: Mapping[str, str]
 ) -> None:
     """The overlays by name; and what the checkout's definitions mean by these names."""
-    versions_file = next(
-        (f / versions.FILE for f in (*folders, read.home) if (f / versions.FILE).is_file()), None
-    )
+    of_kubernetes = [
+        f / versions.FILE for f in (*folders, read.home) if not _is_foreign(read, f / "kubernetes")
+    ]
+    versions_file = next((file for file in of_kubernetes if file.is_file()), None)
     words = _words(read.root, versions_file, k8sver, environ)
     by_directory: dict[Path, WrittenDefinition[Overlay]] = {}
 
@@ -63,7 +64,7 @@ def _read_overlays(
     read.own.update(read.overlays)
     for directory in ours:
         first = read.overlays.get(directory.name)
-        if first is None or not (first.directory / "ovl.yaml").is_file():
+        if first is None or _is_foreign(read, first.directory):
             read.own[directory.name] = of(directory)
 
 
@@ -98,6 +99,11 @@ def _is_overlay(directory: Path) -> bool:
     """Whether it has an ovl.yaml, an executable `tar`, or a `default/` tree."""
     file = directory / "ovl.yaml"
     return file.is_file() or (directory / "tar").is_file() or (directory / "default").is_dir()
+
+
+def _is_foreign(read: cross_checks.Collection, directory: Path) -> bool:
+    """Whether it is an overlay of upstream's: nothing says that it was written for this project."""
+    return _is_overlay(directory) and directory.parent != read.home and not (directory / "ovl.yaml").is_file()
 
 
 def read_overlay(root: Path, directory: Path, problems: list[str]) -> Overlay | None:
