@@ -70,6 +70,12 @@ ifsetup() {
 	ip -6 addr add $PREFIX:192.168.$2.$i/120 dev $1 nodad
 }
 """
+DNS_RC = """#! /bin/sh
+i=$(hostname | cut -d- -f2 | sed -e 's,^0*,,')
+echo "nameserver 192.168.0.$i" > /etc/resolv.conf
+echo "options use-vc" >> /etc/resolv.conf
+pidof dnsmasq > /dev/null || dnsmasq --server=192.168.0.250#10053 --no-resolv > /var/log/dns.log 2>&1 &
+"""
 DIAMOND_ENVSETTINGS = """
 export TOPOLOGY=diamond
 export __nrouters=4
@@ -184,7 +190,11 @@ tcase_ping() {
 }
 tcase_internet() {
 	tcase "An internet"
-	nslookup www.google.se | grep Name: || tdie nslookup
+	for n in $(seq 40); do
+		nslookup www.google.se | grep Name: && break
+		test $n -lt 40 || tdie nslookup
+		sleep 1
+	done
 	wget -O /dev/null http://www.google.se || tdie wget
 }
 "$@"
@@ -197,6 +207,7 @@ FILES = {
     "env/default/etc/init.d/08env.rc": ENV_RC,
     "network-topology/tar": NETWORK,
     "network-topology/default/usr/lib/network-topology.sh": NETWORK_LIBRARY,
+    "network-topology/default/etc/init.d/11local-dns.rc": DNS_RC,
     "network-topology/diamond/Envsettings": DIAMOND_ENVSETTINGS,
     "network-topology/diamond/etc/init.d/11xnet.rc": LINE_RC,
     "network-topology/line/Envsettings": LINE_ENVSETTINGS,
