@@ -171,11 +171,12 @@ def _task(project: Project, build: OverlayBuild) -> kit.Task:
 def _programs(project: Project, overlay: Overlay) -> list[str]:
     """The artifacts that a script takes as programs of the workspace, less what the user has put there."""
     workspace, every = project.workspace, project.definitions.with_own()
-    made = {each.name for overlay in every for each in overlay.artifacts if each.executable}
+    artifacts = {each.name for overlay in every for each in overlay.artifacts if each.executable}
     return [
         name
         for name in tar_script.workspace_programs(overlay)
-        if name in made and (workspace.stamp("artifact", name).exists() or not workspace.bin(name).exists())
+        if name in artifacts
+        and (workspace.stamp("artifact", name).exists() or not workspace.bin(name).exists())
     ]
 
 
