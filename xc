@@ -85,6 +85,9 @@ test_tools() {
 		pasta passt
 		sqfstar squashfs-tools
 		skopeo skopeo
+		dig bind9-dnsutils
+		netstat net-tools
+		iptables iptables
 		openssl openssl
 		Xvfb xvfb
 		xterm xterm

@@ -1,6 +1,7 @@
 #!/bin/sh
 # kubernetes.sh test: a cluster that is ready serves what it is asked to.
 # `xc k8s_test kubernetes` calls it for the image k8s; another network for pods is tested by --cni there.
+# kubernetes.sh ca: other authorities, certificates and keys, for the next start of the cluster.
 
 dir=$(dirname "$(readlink -f "$0")")
 [ -n "${XCLUSTER:-}" ] || XCLUSTER=$(readlink -f "$dir/../../xc")
@@ -9,6 +10,24 @@ dir=$(dirname "$(readlink -f "$0")")
 	exit 1
 }
 export XCLUSTER
+
+ca() {
+	eval "$("$XCLUSTER" env | grep '^XCLUSTER_WORKSPACE=')"
+	name=${__name:-xcluster}
+	if ! "$XCLUSTER" status --quiet --name="$name" 2> /dev/null; then
+		echo "ERROR: cluster $name is running, and its nodes know each other by the certificates that it has." \
+			"Stop it first: xc stop --name=$name" >&2
+		return 1
+	fi
+	rm -f "$XCLUSTER_WORKSPACE/k8s/$name/secret.json" &&
+		echo "Cluster $name gets other authorities, certificates and keys at its next start."
+}
+
+case ${1:-} in
+ca)
+	ca
+	exit ;;
+esac
 : "${__nvm:=2}" "${__nrouters:=1}"
 # shellcheck disable=SC1091
 . "$("$XCLUSTER" ovld test)/default/usr/lib/xctest" || exit 1

@@ -139,7 +139,7 @@ def _names(kind: str, before: Sequence[str], last: str) -> Iterable[str]:
 
 def _cluster(before: Sequence[str]) -> str:
     """The cluster that the words name."""
-    name = os.environ.get("__name") or "xcluster"
+    name = os.environ.get("XC_NAME") or os.environ.get("__name") or "xcluster"
     for i, word in enumerate(before):
         if word.startswith("--name="):
             name = word.partition("=")[2]

@@ -77,6 +77,7 @@ done
 
 xc_settings=$("$XCLUSTER" env) || exit 1
 eval "$(printf '%s\n' "$xc_settings" | sed 's/^/xc_default_/')"
+: "${xcluster_PREFIX:=fd00:}" # if it was exported, guests get this too
 
 # cmd_env: the settings as variables, where the hook has not set its own.
 cmd_env() {

@@ -33,6 +33,7 @@ ROWS: tuple[Row, ...] = (
     ('k8s_proxy_mode', 'iptables', 'mode of kube-proxy; the variable K8S_PROXY_MODE sets it too', ('iptables', 'ipvs', 'nftables')),  # noqa: E501
     ('wait', 'nodes', 'wait until the nodes answer, or until Kubernetes is ready too', ('nodes', 'ready')),  # noqa: E501
     ('api_base', '7443', 'first port to try for the Kubernetes API', ()),  # noqa: E501
+    ('fakenet', 'no', 'pretend an internet: every name resolves, and answers http', ('yes', 'no')),  # noqa: E501
     ('cold', 'no', 'boot every node; do not clone the golden snapshot', ('yes', 'no')),  # noqa: E501
     ('keep', 'no', 'keep a cluster that did not come up, to look at it', ('yes', 'no')),  # noqa: E501
     ('xterm', 'yes', 'start opens consoles in xterm windows where there is a display', ('yes', 'no')),  # noqa: E501

@@ -3,9 +3,42 @@
 import os
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+
+from tasks.definitions import setting_list
 
 GIVEN = "given-"  # how names of images begin that are files of the user's
+PREFIX = "fd00:"  # what xcluster_PREFIX stands for where it is there and empty
+# Settings that have the names of upstream's variables for something else, and what those are.
+OTHERS = {"timeout": "how long the test library repeats a step"}
+
+
+def own(name: str) -> str:
+    """The variable that is a setting and nothing else: XC_TIMEOUT for timeout."""
+    return f"XC_{name.upper()}"
+
+
+def named_here(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment with settings as __name: those of XC_NAME, and none that upstream means otherwise."""
+    kept = {key: value for key, value in environ.items() if key[2:] not in OTHERS or key[:2] != "__"}
+    return {**kept, **{f"__{name}": value for name, value in _own(environ)}}
+
+
+def _own(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for key, value in environ.items():
+        name = key[3:].lower()
+        if key.startswith("XC_") and value and own(name) == key and setting_list.is_setting(name):
+            yield name, value
+
+
+def unread(environ: Mapping[str, str]) -> list[str]:
+    """A note for each variable that is not the setting of its name."""
+    return [
+        f"note: __{name}={environ[f'__{name}']} is not the setting {name} here, but {meaning}; "
+        f"the setting is {own(name)}, or --{name}"
+        for name, meaning in OTHERS.items()
+        if environ.get(f"__{name}") and not environ.get(own(name))
+    ]
 
 
 def image_name(value: str) -> str:

@@ -14,7 +14,7 @@ from tasks.base.paths import Workspace
 from tasks.definitions import image_chain, upstream_names
 from tasks.definitions.artifact_sources import Source
 from tasks.definitions.schema import Disk, Image
-from tasks.project.definition_files import Definitions
+from tasks.project.catalogue import Definitions
 
 
 class GivenImage(Image):

@@ -1,4 +1,4 @@
-"""Ways to the outside, as packets on the last wire; external addresses, as connections from a tester."""
+"""Ways to the outside, as packets on a wire; external addresses, as connections from a tester."""
 
 from collections.abc import Iterator
 

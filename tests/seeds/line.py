@@ -28,6 +28,8 @@ class Line:
     """The exit status that is right here."""
     instead: str = ""
     """What is typed here, where the document has a place to fill in, or a word that is not here."""
+    later: bool = False
+    """Nothing does this here yet, so nothing is typed."""
 
     @property
     def typed(self) -> str:

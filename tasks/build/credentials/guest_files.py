@@ -20,7 +20,9 @@ CLIENTS = {
     "controller-manager": Subject("system:kube-controller-manager"),
     "scheduler": Subject("system:kube-scheduler"),
     "kube-proxy": Subject("system:kube-proxy"),
+    "metrics-server": Subject("system:metrics-server"),
 }
+METRICS = "metrics-server.kube-system.svc"  # how the API server calls the server of the metrics API
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,9 @@ def layout(shared: Secret, prefix: str, nodes: int, *, ipv6: bool) -> Iterator[F
     yield from _pair("pki/front-proxy-client", proxies.issue("client", Subject("front-proxy-client")))
     yield from _pair(
         "pki/apiserver", authority.issue("apiserver", Subject("kube-apiserver", "", _api_hosts(prefix)))
+    )
+    yield from _pair(
+        "pki/metrics-server", authority.issue("metrics-server serving", Subject(METRICS, "", [METRICS]))
     )
     to_kubelets = Subject("kube-apiserver-kubelet-client", "system:masters")
     yield from _pair("pki/apiserver-kubelet-client", authority.issue("apiserver-kubelet-client", to_kubelets))

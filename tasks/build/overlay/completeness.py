@@ -90,7 +90,7 @@ def _refusal(overlay: Overlay, messages: Sequence[Message], lacking: Sequence[st
 def _warnings(overlay: Overlay, messages: Sequence[Message], lacking: Sequence[str]) -> tuple[str, ...]:
     warnings = []
     if lacking:
-        warnings.append(f"overlay '{overlay.name}' is packed without programs that this host has not: "
+        warnings.append(f"overlay '{overlay.name}' is packed without programs that this host lacks: "
                         f"{', '.join(lacking)}")  # fmt: skip
     others = [each.line for each in messages if each.weight is not Weight.PROGRAM]
     if others:

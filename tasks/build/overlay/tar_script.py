@@ -20,7 +20,15 @@ from tasks.formats import tree, unpack
 from tasks.project.project import ROOT, source_date_epoch
 
 HOST_WORDS = re.compile(r"\b(install_prog|cplib|cploader)\b")
+# $XCLUSTER_WORKSPACE/bin/coredns, with braces and quotes or without.
+WORKSPACE_PROGRAM = re.compile(r"""XCLUSTER_WORKSPACE[}"']*/bin/([\w.+-]+)""")
 KERNEL_TREES = re.compile(r"\b(KERNELDIR|__kobj)\b")
+
+
+def workspace_programs(overlay: Overlay) -> list[str]:
+    """The programs in the workspace's bin/ that the script takes, as far as its text tells."""
+    script = overlay.script
+    return sorted(set(WORKSPACE_PROGRAM.findall(script.read_text(errors="replace")))) if script else []
 
 
 def takes_host_programs(overlay: Overlay) -> bool:
@@ -67,10 +75,20 @@ def run(
     try:
         printed = proc.run([str(script), str(raw)], env=environ, clean_env=True, log=log)
     except CommandError as error:
-        raise UserError(f"the tar script of overlay '{overlay.name}' failed: {error}") from error
+        text = f"the tar script of overlay '{overlay.name}' failed: {error}"
+        raise UserError(text, _hint(str(error), workspace)) from error
     if not raw.is_file():
         raise UserError(no_tar(script, raw) + completeness.listed(printed.splitlines()), f"full log: {log}")
     return printed
+
+
+def _hint(text: str, workspace: Workspace) -> str | None:
+    """Which words make the programs of the workspace that a script speaks of and that are not there."""
+    names = dict.fromkeys(re.findall(re.escape(f"{workspace.bin('x').parent}/") + r"([\w.+-]+)", text))
+    words = [f"`xc artifact:{name}`" for name in names if not workspace.bin(name).exists()]
+    if not words:
+        return None
+    return f"{', '.join(words)} makes what an overlay names as artifact; or put it there yourself"
 
 
 def no_tar(script: Path, raw: Path) -> str:

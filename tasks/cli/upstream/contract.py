@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tasks.base.errors import meant
 from tasks.definitions import quantities
-from tasks.definitions.upstream_names import GIVEN, given_disk, image_name, kernel_name
+from tasks.definitions.upstream_names import GIVEN, given_disk, image_name, kernel_name, named_here
 from tasks.project import plain_file
 from tasks.run.running.raster import Raster
 
@@ -92,6 +92,7 @@ def _defaults(environ: Environ, own: Mapping[str, str], workspace: str) -> dict[
 def _settings(environ: Environ, problems: list[str]) -> dict[str, str]:
     """The settings that are printed: environment, xcluster.yaml, defaults."""
     own = dict(DEFAULTS)
+    environ = named_here(environ)
     own.update({key: value for key, value in _file(problems).items() if key in own})
     own.update({key: environ[f"__{key}"] for key in own if environ.get(f"__{key}")})
     own["kernel"] = kernel_name(environ, ROOT) or own["kernel"]

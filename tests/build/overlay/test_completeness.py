@@ -90,7 +90,7 @@ def test_a_script_in_upstreams_manner(tmp_path: Path, said: Said, name: str) -> 
 def test_a_missing_program_is_one_line(tmp_path: Path, said: Said) -> None:
     pack(tmp_path, Case(OWN + f"{INSTALL} sh no-such-one no-such-two", "warned"))
     assert [line for line in said if "no-such" in line] == [
-        "warning: overlay 's' is packed without programs that this host has not: no-such-one, no-such-two"
+        "warning: overlay 's' is packed without programs that this host lacks: no-such-one, no-such-two"
     ]
 
 

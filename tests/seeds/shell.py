@@ -1,0 +1,82 @@
+"""A terminal with a shell in it, at which lines are typed one after the other."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from tests.seeds.line import Line
+
+MARK = re.compile(r"<<done (\d+)>>\r?\n")
+# What is shown of a typed line differs from what it prints, where the terminal shows it.
+ASK = "printf '<<%s %d>>\\n' done $?"
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+class Shell:
+    """A shell at a terminal of its own; what it starts there (`vm 1`, `xc nsenter 1`) is typed to as well."""
+
+    def __init__(
+        self, place: Path, environment: Mapping[str, str], command: tuple[str, ...] = ("bash",)
+    ) -> None:
+        self._master, slave = pty.openpty()
+        plain = ("--norc", "--noprofile", "--noediting", "-i") if command == ("bash",) else ()
+        self._process = subprocess.Popen(
+            [*command, *plain], stdin=slave, stdout=slave, stderr=slave, cwd=place, start_new_session=True,
+            env={**environment, "PS1": "", "PS2": "", "PROMPT_COMMAND": "", "TERM": "dumb"},
+        )  # fmt: skip
+        os.close(slave)
+        self._read = ""
+        self.typed("stty -echo cols 200")
+
+    def __enter__(self) -> Shell:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.killpg(self._process.pid, signal.SIGHUP)
+        os.close(self._master)
+        self._process.wait(30)
+
+    def typed(self, text: str, seconds: float = 60) -> tuple[int, str]:
+        """Type a line: its exit status, and what it has printed on either stream."""
+        self.send(f"{text}\n{ASK}\n")
+        end = time.monotonic() + seconds
+        while not (mark := MARK.search(self._read)):
+            ready, _, _ = select.select([self._master], [], [], max(end - time.monotonic(), 0))
+            if not ready:
+                raise TimeoutError(f"`{text}` goes on after {seconds} s:\n{self._read}")
+            self._read += self._more()
+        printed, self._read = self._read[: mark.start()], self._read[mark.end() :]
+        return int(mark[1]), ESCAPES.sub("", printed).replace("\r\n", "\n")
+
+    def send(self, text: str) -> None:
+        """Type without waiting for anything."""
+        os.write(self._master, text.encode())
+
+    def answers(self, line: Line, seconds: float = 60) -> str:
+        """Type a line of the documents; it has to do what its row says. What it has printed."""
+        status, output = self.typed(line.typed, seconds)
+        assert not (fault := line.fault(status, output)), fault
+        return output
+
+    def _more(self) -> str:
+        try:
+            return os.read(self._master, 65536).decode(errors="replace")
+        except OSError:  # the shell has ended
+            raise EOFError(f"the shell has ended:\n{self._read}") from None
+
+
+def settled(shell: Shell, name: str = "Envsettings") -> None:
+    """Source the settings, as the documents do first."""
+    status, output = shell.typed(f". ./{name}")
+    assert status == 0, output
