@@ -294,6 +294,46 @@ def test_inject(two: Cluster, tmp_path: Path) -> None:
     assert two.xc("inject", str(folder), ok=False).returncode == 2
 
 
+HOOK = """
+##  start [--nvm=4] [--nrouters=2]
+##    Start nodes and routers one by one
+cmd_start() {
+	cmd_env
+	test -n "$__nvm" || __nvm=4
+	test -n "$__nrouters" || __nrouters=2
+	test -n "$__kbin" -a -n "$__cdrom" || die "no kernel"
+	__quiet=yes cmd_status >/dev/null || cmd_stop
+	rm -rf "$XCLUSTER_TMP/screen" "$XCLUSTER_TMP"/*.img
+	__append1=of-the-hook
+	for n in $(seq 1 $__nvm) $(seq 201 $((200 + __nrouters))); do
+		xopt="-T node-$n" launch_node $n
+	done
+	cmd_no_such_thing
+	echo went on
+}
+launch_node() {
+	if test -n "$DISPLAY"; then cmd_xvm $1; else cmd_svm $1; fi
+}
+"""
+
+
+def test_a_start_of_a_hook_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "hook").write_text(HOOK)
+    cluster = Cluster("t-hook", {"XCLUSTER_HOOK": str(tmp_path / "hook"), "__name": "t-hook"})
+    try:
+        done = subprocess.run(
+            [ROOT / "xc", "start", "--nvm=1", "--nrouters=1"], env=cluster.environment, cwd=ROOT, text=True,
+            capture_output=True, stdin=subprocess.DEVNULL, timeout=600, check=False,
+        )  # fmt: skip
+        assert done.returncode == 127 and done.stdout == "", done.stderr
+        assert "cmd_no_such_thing: the hook has no such function" in done.stderr
+        assert [node["number"] for node in cluster.status()["nodes"]] == [1, 201]
+        assert "of-the-hook" in cluster.rsh(1, "cat /proc/cmdline")
+    finally:
+        cluster.xc("stop")
+    assert_nothing_left("t-hook")
+
+
 def test_svm(two: Cluster) -> None:
     both = [two.spawn("svm", number) for number in ("5", "201")]
     for process in both:

@@ -70,11 +70,11 @@ def judge(
     warnings = _warnings(overlay, messages, lacking)
     if overlay.provides or "stderr" in allow:
         return Completeness(warnings=warnings)
-    return Completeness(_refusal(overlay, messages, lacking, own.is_all_of(tar), tar), "stderr", warnings)
+    return Completeness(_refusal(overlay, messages, lacking, own, tar), "stderr", warnings)
 
 
 def _refusal(
-    overlay: Overlay, messages: Sequence[Message], lacking: Sequence[str], is_only_own: bool, tar: Content
+    overlay: Overlay, messages: Sequence[Message], lacking: Sequence[str], own: "_Own", tar: Content
 ) -> str:
     """Why a tar with files is not complete; "" if it seems to be."""
     losses = [each.line for each in messages if each.weight is Weight.LOSS]
@@ -82,12 +82,13 @@ def _refusal(
         return "it printed errors" + listed(losses)
     if overlay.name in lacking:
         return f"its program {overlay.name} is not on this host"
-    if is_only_own:
+    if own.is_all_of(tar):
         if len(lacking) > 1:
             return f"none of its programs is on this host: {', '.join(lacking)}"
         doubts = [each.line for each in messages if each.weight is Weight.DOUBT]
-        if doubts and tar.hollow:
-            empty = ", ".join(f"{path}/" for path in sorted(tar.hollow)[:LISTED])
+        hollow = sorted(path for path in tar.hollow if not (own.root / "default" / path).is_dir())
+        if doubts and hollow:
+            empty = ", ".join(f"{path}/" for path in hollow[:LISTED])
             return f"it left empty directories ({empty}), and printed errors{listed(doubts)}"
     return ""
 
@@ -140,7 +141,7 @@ class _Own:
         folder, name = os.path.split(os.path.normpath(message.thing))
         if "*" not in name:
             return _count(name, tar.files) > _count(name, self._files())
-        place = Path(os.path.realpath(folder))
+        place = Path(os.path.realpath(self.root / folder))
         if self.root not in place.parents:
             return False
         return not any(place.iterdir()) if place.is_dir() else place.name in self.setup
