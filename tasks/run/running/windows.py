@@ -131,7 +131,7 @@ def _vm(project: Project) -> None:
     if not possible():
         reach.become(command)
     own = project.workspace.cluster(project.settings.name).node(number)
-    reason = login(own, node_name(number), command)
+    reason = login(own, f"{node_name(number)} login", command)
     if reason:
         progress.say(f"warning: {reason}; the login is here instead")
         reach.become(command)
