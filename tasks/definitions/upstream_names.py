@@ -12,6 +12,12 @@ PREFIX = "fd00:"  # what xcluster_PREFIX stands for where it is there and empty
 # Settings that have the names of upstream's variables for something else, and what those are.
 OTHERS = {"timeout": "how long the test library repeats a step"}
 
+# Settings that upstream has too, or that its scripts use in the same sense.
+SAME = (
+    "nvm", "nrouters", "ntesters", "mem", "smp", "nets", "nets_vm", "nets_router", "nets_tester", "mtu",
+    "image", "machine", "kvm_opt", "append", "net_setup", "xterm", "k8sver",
+)  # fmt: skip
+
 
 def own(name: str) -> str:
     """The variable that is a setting and nothing else: XC_TIMEOUT for timeout."""
@@ -31,13 +37,20 @@ def _own(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield name, value
 
 
-def unread(environ: Mapping[str, str]) -> list[str]:
-    """A note for each variable that is not the setting of its name."""
+def otherwise(where: str) -> str:
+    """What helps if a variable with a wrong value is another program's: the end of a message."""
+    if not where.startswith("__") or where[2:].rstrip("0123456789") in SAME:
+        return ""
+    return f"; if {where} is for something else, set {own(where[2:])}, which counts more"
+
+
+def unread(environ: Mapping[str, str], words: Mapping[str, str]) -> list[str]:
+    """A note for each variable that is not the setting of its name, unless the words or another set that."""
     return [
         f"note: __{name}={environ[f'__{name}']} is not the setting {name} here, but {meaning}; "
         f"the setting is {own(name)}, or --{name}"
         for name, meaning in OTHERS.items()
-        if environ.get(f"__{name}") and not environ.get(own(name))
+        if environ.get(f"__{name}") and not environ.get(own(name)) and name not in words
     ]
 
 

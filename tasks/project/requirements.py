@@ -81,10 +81,10 @@ def note_of_topology(sources: Sources, named: choice.Named) -> str:
     near = "" if envsettings(sources.definitions, named.name) else meant(
         named.name, sources.definitions.topologies
     )  # fmt: skip
-    told = ", ".join(exported(sources.environ)) or "nothing"
+    names = ", ".join(exported(sources.environ)) or "nothing"
     return (
         f"note: the topology '{named.name}' ({named.place}) is not defined here, so its nets, nodes and "
-        f"memory are what the environment says ({told}), and no path is checked{near}"
+        f"memory are what the environment says ({names}), and no path is checked{near}"
     )
 
 

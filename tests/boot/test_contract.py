@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.boot.conftest import ROOT, WORKSPACE, Cluster, assert_nothing_left
+from tests.cli.upstream import foreign
 
 pytestmark = pytest.mark.boot
 XC = ROOT / "xc"
@@ -180,6 +181,23 @@ def test_an_overlay_of_upstream_from_start_to_end(tool: Path) -> None:
         assert text in done.stdout
         assert text in done.stderr
     assert_nothing_left("t-tool")
+
+
+def test_a_test_of_upstream_as_it_is_typed(tmp_path: Path) -> None:
+    """Its library starts the usual cluster and uses ssh by itself; overlays and a topology hide ours."""
+    folder = foreign.write(tmp_path)
+    own = {"XCLUSTER_OVLPATH": f"{folder}:{ROOT}/ovl", "__blank_password": "yes", "__fakenet": "on"}
+    environ = {key: value for key, value in environment("", **own).items() if key != "__name"}
+    done = subprocess.run(
+        ["./net.sh"], cwd=folder / "net", capture_output=True, text=True, timeout=800, check=False,
+        env=environ, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    for case in ("Prefix fd00:", "Topology line", "Ping 192.168.3.201", "Ping 192.168.3.1", "An internet"):
+        assert f"TEST CASE: {case}" in done.stdout
+    assert "=== passed" in done.stdout
+    assert "note: __timeout=10 is not the setting timeout here" in done.stderr
+    assert_nothing_left("xcluster")
 
 
 @pytest.fixture(params=["bullseye", "trixie"])
