@@ -89,6 +89,10 @@ test_tools() {
 		netstat net-tools
 		iptables iptables
 		openssl openssl
+		Xvfb xvfb
+		xterm xterm
+		xwininfo x11-utils
+		zsh zsh
 	END
 }
 

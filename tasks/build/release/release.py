@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tasks.base import files, locks, programs, progress
-from tasks.base.errors import UsageError, UserError, unknown
+from tasks.base.errors import UsageError, UserError
 from tasks.build.overlay import ovl
 from tasks.build.release import bill, git, licences, parts, shipped, spdx, wheels
 from tasks.definitions import image_chain, iso_choice
@@ -96,8 +96,7 @@ def tasks(project: Project, chosen: iso_choice.IsoChoice, built: list[kit.Task])
 
 def _names(project: Project, chosen: iso_choice.IsoChoice) -> list[str]:
     """The tasks whose outcome a release brings."""
-    overlays = project.definitions.overlays
-    wrong = [unknown("overlay", word, overlays) for word in project.words.args if word not in overlays]
+    wrong = [line for word in project.words.args for line in project.definitions.lacking("overlay", word)]
     if wrong:
         raise UsageError("release: " + "; ".join(wrong))
     more = [ovl.recipe(project, ovl.resolve(project, word), ovl.plain(chosen)) for word in project.words.args]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks.base import files, interpreter, proc, progress
-from tasks.base.errors import CommandError, UsageError, UserError, unknown
+from tasks.base.errors import CommandError, UsageError, UserError
 from tasks.base.node_names import node_name
 from tasks.project.project import Does, Project
 from tasks.run.running.cluster import Running, running
@@ -65,10 +65,11 @@ def _topologies(project: Project) -> list[str]:
     named = [*project.words.args, *(word for word in option.split(",") if word)]
     if ALL in named:
         return names
-    wrong = [unknown("topology", word, [*names, ALL]) for word in named if word not in names]
+    named = named or [project.settings.topology]
+    wrong = [line for word in named for line in project.definitions.lacking("topology", word)]
     if wrong:
         raise UsageError("; ".join(wrong))
-    return named or [project.settings.topology]
+    return named
 
 
 def _one(it: Verified) -> list[Result]:

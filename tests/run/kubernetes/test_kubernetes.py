@@ -8,7 +8,7 @@ import pytest
 
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
-from tasks.definitions import image_chain, settings, upstream_names
+from tasks.definitions import image_chain, setting_layers, settings, upstream_names
 from tasks.definitions.schema import Image, Overlay
 from tasks.definitions.settings import Settings
 from tasks.formats import elf
@@ -67,7 +67,7 @@ def test_words_count_more_than_the_image() -> None:
 
 
 def test_the_image_counts_more_than_the_topology() -> None:
-    topology = settings.SettingsLayer("topology xnet: ", {"mem": 128, "mem201": 128}, above_file=False)
+    topology = setting_layers.SettingsLayer("topology xnet: ", {"mem": 128, "mem201": 128}, above_file=False)
     layer = image_chain.layer(IMAGES, "k8s")
     assert layer
     chosen, _ = settings.load({}, {}, {}, topology, layer)
