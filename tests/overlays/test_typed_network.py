@@ -7,7 +7,7 @@ import pytest
 
 from tests.boot.conftest import ROOT, Cluster, assert_nothing_left, build
 from tests.seeds.line import Line
-from tests.seeds.network_lines import ENTERS, GUESTS, INNER_RULES, MAKES, OLD_PREFIX, OUTER_RULES, SERVER
+from tests.seeds.network_lines import ENTERS, GUESTS, INNER_RULES, MAKES, OUTER_RULES, SERVER
 from tests.seeds.shell import Shell
 
 pytestmark = [
@@ -50,14 +50,12 @@ def test_names_and_namespaces_as_typed() -> None:
             shell.send(f"{ENTERS[0].typed}\n")  # a shell there
             for line in INNER_RULES:
                 typed(shell, line)
-            for options, guests in (("", GUESTS), (" --prefix=1000::1", OLD_PREFIX)):
-                good(shell, UP + options)
-                good(shell, "xc fakenet start")
-                for line in SERVER:
-                    typed(shell, line)
-                for line in guests:
-                    typed(shell, line, node=True)
-                good(shell, "xc stop")
+            good(shell, UP)
+            good(shell, "xc fakenet start")
+            for line in SERVER:
+                typed(shell, line)
+            for line in GUESTS:
+                typed(shell, line, node=True)
         finally:
             good(shell, "xc stop; exit")
             good(shell, "xc nsdel 1")

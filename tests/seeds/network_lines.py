@@ -47,7 +47,7 @@ SERVER = tuple(
             "namespace",
             r"tcp6 +0 +0 :::10053 .*LISTEN +\d+/(coredns|dnsmasq)[^\n]*\n"
             r"udp6 +0 +0 :::10053 .*\d+/(coredns|dnsmasq)",
-            "dnsmasq, where there is no CoreDNS",
+            "`start` starts it, not Envsettings.k8s; it is dnsmasq where there is no CoreDNS",
         ),
         Line(
             seed,
@@ -87,16 +87,11 @@ GUESTS = tuple(
             "nslookup www.google.se [1000::1:192.168.0.250]:10053",
             "node",
             rf"Address: {OUTSIDE_ADDRESS}",
-            "the prefix is fd00: today; with `xc start --prefix=1000::1` the line is right as it stands",
+            "the prefix is fd00: today; with `--prefix=1000::1` it is right as it stands",
             instead="nslookup www.google.se [fd00::192.168.0.250]:10053",
         ),
         Line(seed, "nslookup www.google.se", "node", rf"Address: {OUTSIDE_ADDRESS}"),
     )
 )
-OLD_PREFIX = (
-    Line(
-        "002", "nslookup www.google.se [1000::1:192.168.0.250]:10053", "node", rf"Address: {OUTSIDE_ADDRESS}",
-    ),
-)  # fmt: skip
 
 NETWORK_LINES = (*MAKES, *ENTERS, *OUTER_RULES, *INNER_RULES, *SERVER, *GUESTS)
