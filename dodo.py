@@ -7,7 +7,7 @@ from tasks.base import output, progress, signals
 from tasks.base.errors import UserError
 from tasks.build.containers import store
 from tasks.build.credentials import pki
-from tasks.build.image import disk
+from tasks.build.image import disk, given
 from tasks.build.overlay import iso
 from tasks.build.release import release, shipped
 from tasks.build.sources import suite
@@ -69,6 +69,7 @@ def _builds() -> kit.Tasks:
 def _from_built(built: list[kit.Task]) -> kit.Tasks:
     yield from release.tasks(project, chosen, built)
     yield from disk.tasks(project)
+    yield from given.tasks(project)
     yield from store.tasks(project, containers)
 
 

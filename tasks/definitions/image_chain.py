@@ -70,9 +70,9 @@ def unread(images: Mapping[str, Image], overlays: Mapping[str, Overlay], name: s
     """A sentence for a self-contained image in which no program would find the container images."""
     if not images[name].self_contained:
         return []
-    used = [overlay for each in chain(images, name) for overlay in each.overlays]
-    known = [overlays[overlay] for overlay in used if overlay in overlays]
-    if len(known) < len(used) or any("oci" in overlay.image_stores for overlay in known):
+    names = [overlay for each in chain(images, name) for overlay in each.overlays]
+    members = [overlays[overlay] for overlay in names if overlay in overlays]
+    if len(members) < len(names) or any("oci" in overlay.image_stores for overlay in members):
         return []  # the others have a fault of their own, which is told
     return [f"images/{name}/image.yaml: 'self_contained' needs an overlay with `image_stores: [oci]`"]
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from tasks.base.errors import unknown
-from tasks.definitions import written
+from tasks.definitions import upstream_names, written
 from tasks.definitions.addresses import v6
 from tasks.definitions.artifact_sources import Name
 from tasks.definitions.complaints import complaint
@@ -232,7 +232,9 @@ def _outdo(merged: dict[str, Any], origin: Mapping[str, str], name: str, where: 
 
 def _problem(detail: Any, origin: Mapping[str, str]) -> str:
     name = str(detail["loc"][0])
-    return f"{origin.get(name, name)}: {complaint(detail)}, got '{shortened(str(detail['input']))}'"
+    where = origin.get(name, name)
+    problem = f"{where}: {complaint(detail)}, got '{shortened(str(detail['input']))}'"
+    return problem + upstream_names.otherwise(where)
 
 
 def _of_single_nodes(

@@ -67,13 +67,13 @@ class Definitions:
     def built(self, extra: Iterable[Overlay] = ()) -> list[Overlay]:
         """The overlays to make tasks of: those by name, `extra`, and what disk and container images take."""
         of_images = [self.own[name] for image in self.images.values() for name in image.overlays]
-        found = [*self.overlays.values(), *extra, *of_images, *map(self.resolved, of_images)]
-        owners = [(each.directory, each.images) for each in found]
+        overlays = [*self.overlays.values(), *extra, *of_images, *map(self.resolved, of_images)]
+        owners = [(each.directory, each.images) for each in overlays]
         owners += [(each.directory, each.images) for each in self.images.values()]
         for directory, images in owners:
             taken = [self.seen_from(directory)[image.overlay] for image in images if image.overlay]
-            found += [*taken, *map(self.resolved, taken)]
-        return list({overlay.directory: overlay for overlay in found}.values())
+            overlays += [*taken, *map(self.resolved, taken)]
+        return list({overlay.directory: overlay for overlay in overlays}.values())
 
     def with_own(self, extra: Iterable[Overlay] = ()) -> list[Overlay]:
         """As `built`, and all of the checkout: scripts count on the programs of its artifacts."""

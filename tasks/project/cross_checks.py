@@ -21,7 +21,7 @@ PATH = "XCLUSTER_OVLPATH"
 
 
 @dataclass
-class Written(Generic[D]):
+class WrittenDefinition(Generic[D]):
     """A definition as a file has it: its content if that makes sense, else what is wrong."""
 
     label: str  # its file, as messages name it
@@ -36,17 +36,17 @@ class Collection:
 
     root: Path
     home: Path  # the overlays of the checkout
-    kernels: dict[str, Written[Kernel]] = field(default_factory=dict)
-    images: dict[str, Written[Image]] = field(default_factory=dict)
-    overlays: dict[str, Written[Overlay]] = field(default_factory=dict)
-    own: dict[str, Written[Overlay]] = field(default_factory=dict)  # as Definitions.own
-    topologies: dict[str, Written[Topology]] = field(default_factory=dict)
+    kernels: dict[str, WrittenDefinition[Kernel]] = field(default_factory=dict)
+    images: dict[str, WrittenDefinition[Image]] = field(default_factory=dict)
+    overlays: dict[str, WrittenDefinition[Overlay]] = field(default_factory=dict)
+    own: dict[str, WrittenDefinition[Overlay]] = field(default_factory=dict)  # as Definitions.own
+    topologies: dict[str, WrittenDefinition[Topology]] = field(default_factory=dict)
 
-    def scope(self, overlay: Overlay) -> Mapping[str, Written[Overlay]]:
+    def scope(self, overlay: Overlay) -> Mapping[str, WrittenDefinition[Overlay]]:
         """The overlays that another one means by their names."""
         return self.own if overlay.directory.parent == self.home else self.overlays
 
-    def every_overlay(self) -> list[Written[Overlay]]:
+    def every_overlay(self) -> list[WrittenDefinition[Overlay]]:
         """Each overlay once."""
         every = (*self.overlays.values(), *self.own.values())
         return list({written.directory: written for written in every}.values())
@@ -63,7 +63,7 @@ def judged(read: Collection) -> Definitions:
         if written.content:
             written.problems += _of_overlay(read, written.label, written.content)
     _same_names(read)
-    every: list[Written[Any]] = [
+    every: list[WrittenDefinition[Any]] = [
         *read.kernels.values(),
         *read.images.values(),
         *read.every_overlay(),
@@ -86,12 +86,12 @@ def judged(read: Collection) -> Definitions:
     )
 
 
-def _sound(table: Mapping[str, Written[D]]) -> dict[str, D]:
+def _sound(table: Mapping[str, WrittenDefinition[D]]) -> dict[str, D]:
     return {name: written.content for name, written in table.items() if written.content}
 
 
 def _usable(
-    kind: str, table: Mapping[str, Written[D]], faults: Mapping[tuple[str, str], list[str]]
+    kind: str, table: Mapping[str, WrittenDefinition[D]], faults: Mapping[tuple[str, str], list[str]]
 ) -> dict[str, D]:
     return {name: content for name, content in _sound(table).items() if not faults[kind, name]}
 
@@ -108,7 +108,7 @@ def _faults(read: Collection) -> dict[tuple[str, str], list[str]]:
     return faults
 
 
-def _of_needed(read: Collection, written: Written[Overlay]) -> list[str]:
+def _of_needed(read: Collection, written: WrittenDefinition[Overlay]) -> list[str]:
     """What is wrong with an overlay, and with those that have to be there for it."""
     problems, seen, left = [], set[Path](), [written]
     while left:
@@ -124,7 +124,7 @@ def _of_needed(read: Collection, written: Written[Overlay]) -> list[str]:
     return problems
 
 
-def _of_chain(read: Collection, name: str, image: Written[Image]) -> list[str]:
+def _of_chain(read: Collection, name: str, image: WrittenDefinition[Image]) -> list[str]:
     """What is wrong with an image, with those that it extends, and with their overlays."""
     chain = image_chain.chain(_sound(read.images), name)
     problems = list(image.problems)
@@ -140,7 +140,7 @@ def _of_chain(read: Collection, name: str, image: Written[Image]) -> list[str]:
     return problems
 
 
-def _hides(read: Collection, name: str, written: Written[Overlay]) -> list[str]:
+def _hides(read: Collection, name: str, written: WrittenDefinition[Overlay]) -> list[str]:
     """That an overlay takes the place of the checkout's, if it does."""
     if written.directory.parent == read.home or not (read.home / name).is_dir():
         return []
@@ -214,7 +214,10 @@ def _returns(read: Collection, overlay: Overlay) -> bool:
 
 
 def _made_of(
-    label: str, directory: Path, images: Iterable[ContainerImage], overlays: Mapping[str, Written[Overlay]]
+    label: str,
+    directory: Path,
+    images: Iterable[ContainerImage],
+    overlays: Mapping[str, WrittenDefinition[Overlay]],
 ) -> list[str]:
     """What container images are made of and is not there."""
     problems = []
@@ -230,7 +233,9 @@ def _same_names(read: Collection) -> None:
     """Artifacts and container images have one name each for all: who gives one another meaning is wrong."""
     first: dict[str, tuple[object, str]] = {}
 
-    def meet(written: Written[D], name: str, meaning: object, problem: Callable[[str], str]) -> None:
+    def meet(
+        written: WrittenDefinition[D], name: str, meaning: object, problem: Callable[[str], str]
+    ) -> None:
         other, label = first.setdefault(name, (meaning, written.label))
         if other != meaning:
             written.problems.append(problem(label))
@@ -249,19 +254,19 @@ def _same_names(read: Collection) -> None:
         for artifact in overlay.content.artifacts if overlay.content else ():
             meaning = (artifact.sources, artifact.sha256)
             meet(overlay, f"artifact {artifact.name}", meaning, _other_sources(overlay, artifact.name))
-    of_containers: list[Written[Any]] = [*ours_first, *read.images.values()]
+    of_containers: list[WrittenDefinition[Any]] = [*ours_first, *read.images.values()]
     for each in of_containers:
         for image in each.content.images if each.content else ():
             if image.is_made_here:
                 meet(each, f"image {image.ref}", (image, each.directory), _two_ways(each, image.ref))
 
 
-def _other_sources(written: Written[D], name: str) -> Callable[[str], str]:
+def _other_sources(written: WrittenDefinition[D], name: str) -> Callable[[str], str]:
     return lambda other: (
         f"{written.label}: the artifact '{name}' has other sources than in {other}: "
         "give both the same `sources` and `sha256`, or one of them another name"
     )
 
 
-def _two_ways(written: Written[D], ref: str) -> Callable[[str], str]:
+def _two_ways(written: WrittenDefinition[D], ref: str) -> Callable[[str], str]:
     return lambda other: f"{written.label}: container image '{ref}' is made in two ways: here, and in {other}"

@@ -14,7 +14,7 @@ from tasks.definitions.schema import Image, Kernel, Overlay
 from tasks.formats import yaml_core
 from tasks.project import cross_checks
 from tasks.project.catalogue import OVERLAYS, Definitions
-from tasks.project.cross_checks import Written
+from tasks.project.cross_checks import WrittenDefinition
 from tasks.topology import check
 from tasks.topology.schema import Topology
 
@@ -44,13 +44,14 @@ def _read_overlays(
     read: cross_checks.Collection, folders: Sequence[Path], k8sver: str, environ: Mapping[str, str]
 ) -> None:
     """The overlays by name; and what the checkout's definitions mean by these names."""
-    versions_file = next(
-        (f / versions.FILE for f in (*folders, read.home) if (f / versions.FILE).is_file()), None
-    )
+    of_kubernetes = [
+        f / versions.FILE for f in (*folders, read.home) if not _is_foreign(read, f / "kubernetes")
+    ]
+    versions_file = next((file for file in of_kubernetes if file.is_file()), None)
     words = _words(read.root, versions_file, k8sver, environ)
-    by_directory: dict[Path, Written[Overlay]] = {}
+    by_directory: dict[Path, WrittenDefinition[Overlay]] = {}
 
-    def of(directory: Path) -> Written[Overlay]:
+    def of(directory: Path) -> WrittenDefinition[Overlay]:
         if directory not in by_directory:
             by_directory[directory] = _overlay(read.root, directory, words)
         return by_directory[directory]
@@ -63,7 +64,7 @@ def _read_overlays(
     read.own.update(read.overlays)
     for directory in ours:
         first = read.overlays.get(directory.name)
-        if first is None or not (first.directory / "ovl.yaml").is_file():
+        if first is None or _is_foreign(read, first.directory):
             read.own[directory.name] = of(directory)
 
 
@@ -100,6 +101,11 @@ def _is_overlay(directory: Path) -> bool:
     return file.is_file() or (directory / "tar").is_file() or (directory / "default").is_dir()
 
 
+def _is_foreign(read: cross_checks.Collection, directory: Path) -> bool:
+    """Whether it is an overlay of upstream's: nothing says that it was written for this project."""
+    return _is_overlay(directory) and directory.parent != read.home and not (directory / "ovl.yaml").is_file()
+
+
 def read_overlay(root: Path, directory: Path, problems: list[str]) -> Overlay | None:
     """The overlay in `directory`; None if there is none, or `problems` tell what is wrong with it."""
     if not _is_overlay(directory):
@@ -109,7 +115,7 @@ def read_overlay(root: Path, directory: Path, problems: list[str]) -> Overlay | 
     return written.content
 
 
-def _overlay(root: Path, directory: Path, words: versions.VersionWords) -> Written[Overlay]:
+def _overlay(root: Path, directory: Path, words: versions.VersionWords) -> WrittenDefinition[Overlay]:
     file = directory / "ovl.yaml"
     return _written(Overlay, root, file, words, name=directory.name, directory=directory)
 
@@ -121,7 +127,7 @@ def read_topologies(root: Path, directory: Path, problems: list[str]) -> list[To
     return [written.content for written in every if written.content]
 
 
-def _topology(root: Path, file: Path) -> Written[Topology]:
+def _topology(root: Path, file: Path) -> WrittenDefinition[Topology]:
     """One of the topologies of an overlay, which is what its directory says."""
     overlay = file.parent.parent
     written = _written(Topology, root, file, name=file.stem, directory=overlay)
@@ -152,11 +158,11 @@ def read_yaml(file: Path, shown: str, problems: list[str]) -> dict[str, Any]:
 
 def _written(
     model: type[D], root: Path, file: Path, words: versions.VersionWords = versions.NONE, **of_place: Any
-) -> Written[D]:
+) -> WrittenDefinition[D]:
     """The definition in a file. What is wrong with it is told by where it is."""
     problems: list[str] = []
     content = _read(model, root, file, problems, words, of_place)
-    return Written(label(root, file), of_place.get("directory", file.parent), content, problems)
+    return WrittenDefinition(label(root, file), of_place.get("directory", file.parent), content, problems)
 
 
 def _read(

@@ -161,7 +161,7 @@ def _prepare(workspace: Workspace, *, writes: bool) -> None:
 
 def _notes(sources: reading.Sources, effective: settings.Settings, environ: Mapping[str, str]) -> None:
     """Say what is taken in place of what upstream's variables name."""
-    for line in upstream_names.unread(environ):
+    for line in upstream_names.unread(environ, sources.words.settings):
         progress.say(line)
     name = sources.environ.get("__kver")
     if name and not upstream_names.kernel_name(sources.environ, str(ROOT)):

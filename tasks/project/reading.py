@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.base.paths import Workspace
 from tasks.definitions import iso_choice, settings, upstream_names
-from tasks.project import catalogue, command_line, definition_files, heeded
+from tasks.project import catalogue, command_line, definition_files, given_images, heeded
 from tasks.project.command_line import Needs
 from tasks.project.heeded import ROOT
 
@@ -35,7 +35,8 @@ def read(words: command_line.Words, environ: Mapping[str, str]) -> Sources:
         return sources
     ovlpath = environ.get("XCLUSTER_OVLPATH", "")
     definitions = definition_files.load(ROOT, ovlpath, sources.raw("k8sver"), environ)
-    return replace(sources, definitions=definitions)
+    image = words.settings.get("image") or environ.get("__image", "")
+    return replace(sources, definitions=given_images.added(definitions, image, sources.workspace))
 
 
 def asked(words: command_line.Words, environ: Mapping[str, str]) -> Sources:
@@ -43,9 +44,11 @@ def asked(words: command_line.Words, environ: Mapping[str, str]) -> Sources:
     problems: list[str] = []
     file: Mapping[str, Any] = definition_files.read_yaml(ROOT / heeded.FILE, heeded.FILE, problems)
     file, environ = heeded.only(words, file, upstream_names.named_here(environ))
-    values = {k: upstream_names.image_name(v) if k == "image" else v for k, v in words.settings.items()}
-    words, translated = replace(words, settings=values), upstream_names.translated(environ, str(ROOT))
     workspace = Workspace.find(ROOT, environ)
+    values = dict(words.settings)
+    if "image" in values:
+        values["image"] = upstream_names.image_of(values["image"], str(workspace.root))
+    words, translated = replace(words, settings=values), upstream_names.translated(environ, str(ROOT))
     packed = iso_choice.recorded(workspace.choice(_raw("name", words, translated, file)))
     if not translated["__k8s_family"] and packed:  # SETUP of the last mkcdrom
         translated["__k8s_family"] = upstream_names.family(packed.env.get("SETUP", ""))

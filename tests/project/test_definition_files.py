@@ -127,6 +127,7 @@ def with_others(folder: Path) -> Definitions:
 def test_an_overlay_of_upstream_hides_ours_from_words_and_not_from_our_images(tmp_path: Path) -> None:
     for name in ("containerd", "kubernetes", "env", "dns", "network-topology", "etcd"):
         upstreams(tmp_path, name)
+    (tmp_path / "kubernetes/versions.yaml").write_text("[\n")
     definitions = with_others(tmp_path)
     assert definitions.problems == () and definitions.faults == {}
     assert definitions.overlays["containerd"].directory == tmp_path / "containerd"

@@ -18,6 +18,7 @@ from tasks.build.overlay import ovl
 from tasks.definitions import iso_choice
 from tasks.definitions.iso_choice import IsoChoice
 from tasks.definitions.schema import Overlay
+from tasks.definitions.setting_forms import PLAIN_TOPOLOGY
 from tasks.definitions.settings import Settings
 from tasks.engine import kit
 from tasks.formats import iso9660, tree
@@ -71,8 +72,8 @@ def _of_overlays_injected(project: Project) -> IsoChoice:
 
 def _of_settings_that_exist(project: Project) -> IsoChoice:
     """The overlays of the settings that there are: a single task is built, of whatever there is."""
-    known = (word for word in _usual(project) if not project.definitions.is_unknown("overlay", word))
-    return IsoChoice(tuple(known), _variables(project))
+    names = (word for word in _usual(project) if not project.definitions.is_unknown("overlay", word))
+    return IsoChoice(tuple(names), _variables(project))
 
 
 def _of_settings(project: Project) -> IsoChoice:
@@ -82,7 +83,10 @@ def _of_settings(project: Project) -> IsoChoice:
 
 
 def _variables(project: Project) -> dict[str, str]:
-    return iso_choice.variables(project.environ, project.settings.prefix)
+    """What overlays see. Upstream's read the topology from TOPOLOGY, also where something else names it."""
+    environ = iso_choice.variables(project.environ, project.settings.prefix)
+    named = project.settings.topology
+    return environ if environ.get("TOPOLOGY") or named == PLAIN_TOPOLOGY else {**environ, "TOPOLOGY": named}
 
 
 def _usual(project: Project) -> tuple[str, ...]:
@@ -265,8 +269,7 @@ def _part(project: Project, word: str, problems: list[str]) -> IsoPart | None:
     if word in overlays:
         return IsoPart(word, overlays[word])
     if path.is_absolute() and path.is_dir():
-        every = (*overlays.values(), *project.definitions.own.values())
-        same = [overlay for overlay in every if overlay.directory.resolve() == path]
+        same = [each for each in project.definitions.with_own() if each.directory.resolve() == path]
         overlay = same[0] if same else definition_files.read_overlay(project.root, path, problems)
         if overlay is None and not problems:
             problems.append(f"{path} is not an overlay: it has no ovl.yaml, no tar and no default/")

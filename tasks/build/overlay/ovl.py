@@ -7,7 +7,7 @@ from pathlib import Path
 from tasks.base import files, locks
 from tasks.base.errors import DefinitionError, UserError
 from tasks.base.paths import Workspace
-from tasks.build.overlay import completeness, host_libraries, tar_script
+from tasks.build.overlay import tar_script
 from tasks.build.sources import apt, requested
 from tasks.build.sources.artifact import content as artifact_of
 from tasks.definitions import image_chain, iso_choice
@@ -155,7 +155,7 @@ def _task(project: Project, build: OverlayBuild) -> kit.Task:
         [build, project.site],
         deps=deps,
         inputs={"tree": [files.tree_manifest(folder) for folder in _folders(build)]} | _capable(build),
-        code=(tree, inside, descent, unpack, capabilities, tar_script, completeness, host_libraries)
+        code=(tree, inside, descent, unpack, capabilities, tar_script, *tar_script.CODE)
         if overlay.script
         else (tree, inside, descent, unpack, requested, apt, capabilities, guest_script),
         packages=[build.packages] if build.packages else [],
@@ -171,11 +171,12 @@ def _task(project: Project, build: OverlayBuild) -> kit.Task:
 def _programs(project: Project, overlay: Overlay) -> list[str]:
     """The artifacts that a script takes as programs of the workspace, less what the user has put there."""
     workspace, every = project.workspace, project.definitions.with_own()
-    made = {each.name for overlay in every for each in overlay.artifacts if each.executable}
+    artifacts = {each.name for overlay in every for each in overlay.artifacts if each.executable}
     return [
         name
         for name in tar_script.workspace_programs(overlay)
-        if name in made and (workspace.stamp("artifact", name).exists() or not workspace.bin(name).exists())
+        if name in artifacts
+        and (workspace.stamp("artifact", name).exists() or not workspace.bin(name).exists())
     ]
 
 
@@ -280,7 +281,7 @@ def _pack_script(build: OverlayBuild, out: Path, workspace: Workspace) -> int:
     with files.scratch(workspace.ovl(build.key).with_suffix(".raw")) as raw:
         printed = tar_script.run(overlay, build.key, raw, build.env, workspace, build.libs)
         count = tree.adopt_tar(raw, out, str(overlay.script), build.epoch, name=build.key, allow_empty=True)
-    tar_script.judge(overlay, printed, out, workspace.log(f"ovl:{build.key}"))
+    tar_script.judge(overlay, printed, out, build.setup, workspace.log(f"ovl:{build.key}"))
     if build.libs:
         tar_script.fit(overlay, out, workspace, build.libs, build.epoch)
     tar_script.mark(workspace, build.key)

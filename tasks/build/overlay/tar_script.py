@@ -6,19 +6,20 @@ Upstream's scripts end well though a part of them failed. So what they print is 
 import os
 import re
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tasks.base import environment, files, proc, progress
 from tasks.base.errors import CommandError, UserError
 from tasks.base.paths import Workspace
-from tasks.build.overlay import completeness, host_libraries
+from tasks.build.overlay import completeness, host_libraries, script_messages
 from tasks.build.overlay.host_files import HOST_FILES
 from tasks.definitions import iso_choice
 from tasks.definitions.schema import Overlay
 from tasks.formats import tree, unpack
 from tasks.project.project import ROOT, source_date_epoch
 
+CODE = (completeness, script_messages, host_libraries)  # what decides about a tar besides this module
 HOST_WORDS = re.compile(r"\b(install_prog|cplib|cploader)\b")
 # $XCLUSTER_WORKSPACE/bin/coredns, with braces and quotes or without.
 WORKSPACE_PROGRAM = re.compile(r"""XCLUSTER_WORKSPACE[}"']*/bin/([\w.+-]+)""")
@@ -97,15 +98,19 @@ def no_tar(script: Path, raw: Path) -> str:
     return f"{script} ended with 0 but " + (f"left {kind} in place of the tar" if kind else "wrote no tar")
 
 
-def judge(overlay: Overlay, printed: str, tar: Path, log: Path) -> None:
+def judge(overlay: Overlay, printed: str, tar: Path, setup: Sequence[str], log: Path) -> None:
     """Raise UserError if a tar is not complete; warn, where the overlay may leave it so."""
-    verdict = completeness.judge(overlay, printed, completeness.content(tar))
-    kind = "empty" if verdict.empty else "stderr"
-    if verdict.refusal and kind not in allowed(overlay, os.environ):
+    content, allow = completeness.content(tar), allowed(overlay, os.environ)
+    verdict = completeness.judge(overlay, printed, content, setup, allow)
+    if verdict.refusal:
+        yaml = overlay.directory / "ovl.yaml"
+        allowing = (
+            f"or, if nothing is, put `allow: [{verdict.leave}]` into {yaml}, or set "
+            f"XC_OVL_ALLOW={overlay.name}:{verdict.leave}"
+        )
         raise UserError(
             f"the tar script of overlay '{overlay.name}' ended with 0, but {verdict.refusal}",
-            f"get what is missing; or, if nothing is, put `allow: [{kind}]` into "
-            f"{overlay.directory}/ovl.yaml, or set XC_OVL_ALLOW={overlay.name}:{kind} (full log: {log})",
+            f"get what is missing; {allowing if verdict.leave else f'or change {yaml}'} (full log: {log})",
         )
     for warning in verdict.warnings:
         progress.say(f"warning: {warning}")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tasks.base.errors import meant
 from tasks.definitions import quantities
-from tasks.definitions.upstream_names import image_name, kernel_name, named_here
+from tasks.definitions.upstream_names import GIVEN, given_disk, image_name, kernel_name, named_here
 from tasks.project import plain_file
 from tasks.run.running.raster import Raster
 
@@ -72,7 +72,8 @@ def _defaults(environ: Environ, own: Mapping[str, str], workspace: str) -> dict[
         "__kobj": os.path.join(workspace, "kbuild", version, "objects"),
         "__kcfg": os.path.join(kernel, "config"),
         "__kbin": os.path.join(kernel, "bzImage"),
-        "__image": os.path.join(workspace, "image", f"{image}.qcow2"),
+        "__image": given_disk(environ.get("__image", ""), workspace)
+        or os.path.join(workspace, "image", f"{image}.qcow2"),
         "__cdrom": os.path.join(workspace, "iso", f"{own['name']}.iso"),
         "__cached": os.path.join(workspace, "ovl"),
         "__base_libs": os.path.join(home, "base-libs.txt"),
@@ -125,6 +126,8 @@ def home(environ: Environ) -> None:
     for folder in (place, settings["XCLUSTER_TMP"]):
         os.makedirs(folder, exist_ok=True)
     for name in _below(os.path.join(workspace, "image"), ".qcow2"):
+        if name.startswith(GIVEN):
+            continue
         _link(f"../image/{name}.qcow2", os.path.join(place, "hd.img" if name == "base" else f"hd-{name}.img"))
     for name in _below(os.path.join(workspace, "kernel"), ".json"):
         _link(f"../kernel/{name}/bzImage", os.path.join(place, f"bzImage-{name}"))
@@ -143,7 +146,8 @@ def _below(folder: str, ending: str) -> list[str]:
 
 
 def _link(target: str, path: str) -> None:
-    if os.path.islink(path) and os.readlink(path) == target:
+    """Make a link, unless there is one already; a file was put there by the user, and stays."""
+    if os.path.lexists(path) and (not os.path.islink(path) or os.readlink(path) == target):
         return
     fresh = f"{path}.{os.getpid()}.tmp"
     os.symlink(target, fresh)

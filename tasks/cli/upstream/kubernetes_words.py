@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tasks.cli.upstream import builds, contract
 from tasks.cli.upstream.contract import ROOT, Does, Environ, Refused, values
+from tasks.definitions.upstream_names import PREFIX
 
 # What upstream gives to such a cluster; memory in MiB.
 TESTED = {"__image": "k8s", "__wait": "ready", "__nvm": "4", "__mem": "1536", "__mem1": "2048"}
@@ -29,6 +30,8 @@ def k8s_test(environ: Environ, args: Sequence[str]) -> None:
         contract.overlay(environ, network)
     overlays = " ".join(word for word in (environ.get("XOVLS", ""), network) if word)
     own = {key: value for key, value in environ.items() if value or key not in TESTED}
+    if own.get("xcluster_PREFIX") == "":
+        own["xcluster_PREFIX"] = PREFIX
     kept = builds.plain({**TESTED, **own, "XOVLS": overlays, "XCLUSTER": os.path.join(ROOT, "xc")})
     how = ["--list"] if environ.get("__list") else args[1:]
     sys.stdout.flush()

@@ -22,13 +22,14 @@ PACKAGES = {"busybox": "busybox-static", "dropbear": "dropbear-bin", "iproute2":
 
 def completion(environ: Environ, args: Sequence[str]) -> None:
     """Print the words that begin with the prefix, or what a shell needs to complete ours."""
-    from tasks.cli import completion_scripts
+    from tasks.cli import completion_scripts, hook
 
     prefix = args[0] if args else ""
     if prefix in completion_scripts.SCRIPTS:
         sys.stdout.write(completion_scripts.SCRIPTS[prefix])
         return
-    names = sorted(row.name for row in table.own() if row.name.startswith(prefix))
+    every = {*(row.name for row in table.own()), *hook.verbs()}
+    names = sorted(name for name in every if name.startswith(prefix))
     sys.stdout.write("".join(f"{name}\n" for name in names))
 
 

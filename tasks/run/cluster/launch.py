@@ -54,7 +54,7 @@ def start(plan: Plan, machines: NodeBackend = qemu.BACKEND, nets: NetBackend | N
     """
     launch = Launch(plan, machines, nets or plan.backend)
     carry_out(BEFORE, launch)
-    contexts = kube_context.joined(plan.workspace, plan.settings.name)
+    contexts = kube_context.wanted(plan.workspace, plan.settings.name)
     with locked(plan.workspace, plan.settings.name):
         began = time.monotonic()
         carry_out(REPLACE, launch)

@@ -79,10 +79,8 @@ def _start(running: Running) -> None:
         fakenet_server.start_here(directory.fakenet, running.backend.inside(directory))
     else:
         _redirect(running, nodes)
-    progress.say(
-        f"every name now resolves to {fakenet_server.ADDRESS}, for {len(nodes)} nodes; "
-        "`xc fakenet stop` ends it"
-    )
+    who = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
+    progress.say(f"every name now resolves to {fakenet_server.ADDRESS}, for {who}; `xc fakenet stop` ends it")
 
 
 def _redirect(running: Running, nodes: list[tuple[Node, NodeDir]]) -> None:
