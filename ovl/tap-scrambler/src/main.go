@@ -128,9 +128,10 @@ func read(tun *os.File, packets chan<- []byte, failed chan<- error) {
 // device makes a TUN device without headers of its own.
 func device(name string) (*os.File, error) {
 	const tunNoHeader, setTun = 0x0001 | 0x1000, 0x400454ca
-	tun, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	// Not os.OpenFile: the runtime would ask for its events before it is a device, and get an error.
+	tun, err := syscall.Open("/dev/net/tun", syscall.O_RDWR|syscall.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("/dev/net/tun: %w", err)
 	}
 	request := struct {
 		name  [16]byte
@@ -138,9 +139,9 @@ func device(name string) (*os.File, error) {
 		_     [22]byte
 	}{flags: tunNoHeader}
 	copy(request.name[:15], name)
-	_, _, code := syscall.Syscall(syscall.SYS_IOCTL, tun.Fd(), setTun, uintptr(unsafe.Pointer(&request)))
+	_, _, code := syscall.Syscall(syscall.SYS_IOCTL, uintptr(tun), setTun, uintptr(unsafe.Pointer(&request)))
 	if code != 0 {
 		return nil, fmt.Errorf("device %s: %w", name, code)
 	}
-	return tun, nil
+	return os.NewFile(uintptr(tun), name), nil
 }
