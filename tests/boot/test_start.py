@@ -72,6 +72,8 @@ def consoles_are_in_windows(cluster: Cluster, screen: Display) -> None:
         assert screen.colours(window)[usual] > 20_000  # one is partly beyond the edge
     cluster.xc("scalein", "221", "5")
     eventually(lambda: sorted(screen.windows()) == names)
+    cluster.xc("vm", "1")
+    eventually(lambda: sorted(screen.windows()) == ["vm-001", "vm-001 login", *names[1:]])
 
 
 def test_rsh_gives_the_remote_exit_code_and_keeps_words(base: Cluster) -> None:

@@ -20,6 +20,7 @@ from tasks.definitions import image_chain, iso_choice
 from tasks.definitions.settings import Settings
 from tasks.engine import kit, record
 from tasks.formats import xztar
+from tasks.project.given_images import GivenImage
 from tasks.project.project import Project, source_date_epoch
 
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}")
@@ -151,6 +152,8 @@ def _refuse(inside: ReleaseTasks, chosen: iso_choice.IsoChoice, checkout: git.Ch
     root, workspace = inside.project.root, inside.project.workspace.root
     tracked = {path for path, _ in checkout.tracked}
     problems = [f"{word} is outside of the checkout" for word in chosen.words if word.startswith("/")]
+    image = inside.project.definitions.images.get(inside.project.settings.image)
+    problems += [f"__image={image.path} is outside of the checkout"] if isinstance(image, GivenImage) else []
     problems += [f"{path} is outside of the checkout" for path in (chosen.cidata, chosen.script) if path]
     problems += [
         f"{k}={v} is a path of this machine" for k, v in chosen.env.items() if v.startswith(("/", "~"))

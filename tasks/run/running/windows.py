@@ -46,9 +46,7 @@ def _raster() -> Raster:
     try:
         return Raster.of(os.environ)
     except ValueError as error:
-        raise UsageError(
-            str(error), "leave it out, or write XCLUSTER_LAYOUT='dx=550;dy=220;sz=80x12'"
-        ) from None
+        raise UsageError(str(error), "the defaults are dx=550;dy=220;sz=80x12 and xo=20;yo=50") from None
 
 
 def _options(name: str) -> list[str]:
@@ -131,7 +129,7 @@ def _vm(project: Project) -> None:
     if not possible():
         reach.become(command)
     own = project.workspace.cluster(project.settings.name).node(number)
-    reason = login(own, node_name(number), command)
+    reason = login(own, f"{node_name(number)} login", command)
     if reason:
         progress.say(f"warning: {reason}; the login is here instead")
         reach.become(command)
