@@ -58,6 +58,13 @@ class Definitions:
         ours = directory.parent in (self.home, self.home.parent / "images")
         return self.own if ours else self.overlays
 
+    def lacks(self, overlay: Overlay) -> list[str]:
+        """What an overlay needs and cannot have, if it was not read with the others."""
+        names = [*overlay.needs, overlay.alias, *(image.overlay for image in overlay.images)]
+        meant, file = self.meant_by(overlay), overlay.directory / "ovl.yaml"
+        missing = [name for name in names if name and name not in meant]
+        return [f"{file}: {line}" for name in missing for line in self.lacking("overlay", name)]
+
     def resolved(self, overlay: Overlay) -> Overlay:
         """The overlay, or the one that it is an alias of."""
         while overlay.alias:  # an alias may be of an alias; never in a circle
