@@ -7,11 +7,11 @@ from tasks.base import output, progress, signals
 from tasks.base.errors import UserError
 from tasks.build.containers import store
 from tasks.build.credentials import pki
-from tasks.build.image import disk
+from tasks.build.image import disk, given
 from tasks.build.overlay import iso
 from tasks.build.release import release, shipped
 from tasks.build.sources import suite
-from tasks.build.stock import inputs
+from tasks.build.stock import inputs, unusable
 from tasks.cli import verb_tasks
 from tasks.cli.table import MADE, VERBS
 from tasks.definitions import iso_choice
@@ -30,7 +30,7 @@ try:
     # A verb that builds nothing needs no definitions: a mistake in one keeps nobody from stopping a cluster.
     builds = project.words.needs is Needs.BUILDS
     chosen = iso.choose(project) if builds else iso_choice.IsoChoice()
-    parts = iso.iso_parts(project, chosen)
+    parts, unfit = iso.parts_if_possible(project, chosen) if builds else ([], [])
     overlays = iso.overlays_of(parts)
     containers = store.contents(project, overlays.values()) if builds else store.StoreContents()
     record.check(project.workspace.db)
@@ -54,7 +54,8 @@ def _builds() -> kit.Tasks:
         *suite.tasks(project, overlays.values()),
         *inputs.recipes(project, chosen, overlays),
         *pki.tasks(project),
-        *iso.tasks(project, chosen, parts),
+        *iso.tasks(project, chosen, parts, unfit),
+        *unusable.tasks(project),
     ]
     location = shipped.Location(project.root, project.workspace)
     yield from shipped.adopted(list(kit.sealed(built, project.workspace.seals)), location)
@@ -68,6 +69,7 @@ def _builds() -> kit.Tasks:
 def _from_built(built: list[kit.Task]) -> kit.Tasks:
     yield from release.tasks(project, chosen, built)
     yield from disk.tasks(project)
+    yield from given.tasks(project)
     yield from store.tasks(project, containers)
 
 

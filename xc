@@ -85,7 +85,14 @@ test_tools() {
 		pasta passt
 		sqfstar squashfs-tools
 		skopeo skopeo
+		dig bind9-dnsutils
+		netstat net-tools
+		iptables iptables
 		openssl openssl
+		Xvfb xvfb
+		xterm xterm
+		xwininfo x11-utils
+		zsh zsh
 	END
 }
 

@@ -41,7 +41,7 @@ def candidates(before: Sequence[str], last: str) -> Iterable[str]:
     if ":" in last:
         return _tasks(last)
     if row is None:
-        return [*table.VERBS, *_nouns(last)]
+        return [*table.VERBS, *_hooked(), *_nouns(last)]
     return _args(row, before, last)
 
 
@@ -67,6 +67,15 @@ def _nouns(last: str) -> list[str]:
     begun = [noun for noun in table.NOUNS if last and noun.startswith(last)]
     fast = [noun for noun in begun if f"{noun}:" not in SLOW]
     return [*table.NOUNS, *(name for noun in fast for name in _tasks(f"{noun}:"))]
+
+
+def _hooked() -> Iterable[str]:
+    """The verbs of the user's hook."""
+    if not os.environ.get("XCLUSTER_HOOK"):
+        return ()
+    from tasks.cli import hook
+
+    return hook.verbs()
 
 
 def _options(row: Verb | None) -> list[str]:
@@ -121,7 +130,7 @@ def _names(kind: str, before: Sequence[str], last: str) -> Iterable[str]:
         "cluster": lambda: [name for name in _below(os.path.join(workspace, "run")) if "." not in name],
         "checkpoint": lambda: _below(os.path.join(workspace, "checkpoint")),
         "interface": lambda: [f"eth{number}" for number in range(4)],
-        "verb": lambda: list(table.VERBS),
+        "verb": lambda: [*table.VERBS, *_hooked()],
         "shell": lambda: ["bash", "zsh", "fish"],
         "task": lambda: _tasks(last) if ":" in last else [*table.NOUNS, *_nouns(last)],
     }
@@ -130,7 +139,7 @@ def _names(kind: str, before: Sequence[str], last: str) -> Iterable[str]:
 
 def _cluster(before: Sequence[str]) -> str:
     """The cluster that the words name."""
-    name = os.environ.get("__name") or "xcluster"
+    name = os.environ.get("XC_NAME") or os.environ.get("__name") or "xcluster"
     for i, word in enumerate(before):
         if word.startswith("--name="):
             name = word.partition("=")[2]

@@ -185,7 +185,8 @@ def _disk(root: Path) -> Finding:
 
 
 def _definitions(project: Project) -> list[Finding]:
-    problems = [*project.definitions.problems, *project.problems]
+    needed = [*project.problems, *_needed(project)]
+    problems = list(dict.fromkeys([*needed, *project.definitions.problems]))
     if not problems:
         counts = (
             len(project.definitions.kernels),
@@ -193,7 +194,15 @@ def _definitions(project: Project) -> list[Finding]:
             len(project.definitions.overlays),
         )
         return [Finding("definitions", "ok", "{} kernels, {} images, {} overlays".format(*counts))]
-    return [Finding("definitions", "missing", problem) for problem in problems]
+    return [Finding("definitions", "missing" if each in needed else "optional", each) for each in problems]
+
+
+def _needed(project: Project) -> list[str]:
+    """What is wrong with definitions that a start with these settings needs."""
+    chosen, faults = project.settings, project.definitions.faults
+    names = [("kernel", chosen.kernel), ("image", chosen.image), ("topology", chosen.topology)]
+    names += [("overlay", word) for word in chosen.ovls.split()]
+    return [problem for name in names for problem in faults.get(name, ())]
 
 
 def _release(project: Project) -> list[Finding]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from tasks.base.errors import UsageError, unknown
-from tasks.cli import table
+from tasks.cli import hook, table
 from tasks.definitions import setting_list
 from tasks.project.command_line import COMMON, EVERYWHERE, SHORT, Reads, Takes, Verb, Words, dashes, usage
 
@@ -19,6 +20,10 @@ words or definitions.
 def help_(words: Words) -> None:
     """Do the verb `help`."""
     name = words.args[0] if words.args else ""
+    hooked = hook.verbs()
+    if name in hooked:
+        sys.stdout.write(hook.help_of(name, hooked[name]))
+        return
     if name and name not in table.VERBS:
         raise UsageError(unknown("verb", name, table.VERBS), "xc help")
     sys.stdout.write(of_verb(table.VERBS[name]) if name else overview())
@@ -29,6 +34,10 @@ def overview() -> str:
     lines = ["xc VERB [OPTIONS] [WORDS]"]
     for title, verbs in table.GROUPS.items():
         lines += ["", f"{title}:", *(f"  {verb.name:<16} {verb.summary}" for verb in verbs)]
+    hooked = hook.verbs()
+    if hooked:
+        lines += ["", f"Verbs of your hook, {os.environ[hook.VARIABLE]}:"]
+        lines += [f"  {name:<16} {hook.summary(name, text)}" for name, text in hooked.items()]
     return "\n".join([*lines, "", TAIL])
 
 

@@ -3,38 +3,91 @@
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from tasks.base.programs import find
 from tasks.cli.upstream.contract import ROOT
 
 RUNNING = "XC_HOOKED"  # the verbs that the hook is doing now: in these, our own are meant
-_FUNCTION = r"^\s*(?:function\s+)?{}\s*\(\)"
+VARIABLE = "XCLUSTER_HOOK"
+COUNTS = {"__nvm": "4", "__nrouters": "2", "__ntesters": "0"}  # which hooks read, and `env` does not print
+_FUNCTION = r"^[ \t]*(?:function[ \t]+)?{}[ \t]*\(\)"
+_VERB = re.compile(r"((?:^#.*\n)*)" + _FUNCTION.format(r"cmd_(\w+)"), re.MULTILINE)
+
+
+def verbs() -> dict[str, str]:
+    """The verbs of the hook, and what the comment above each says; none without a hook that can be read."""
+    try:
+        text = _read(os.environ.get(VARIABLE, ""))
+    except OSError:
+        return {}
+    return {name: _comment(above) for above, name in _VERB.findall(text)}
+
+
+def _comment(lines: str) -> str:
+    text = [line.lstrip("#").strip() for line in lines.splitlines()]
+    return "\n".join(text).strip()
+
+
+def summary(name: str, comment: str) -> str:
+    """One line of a comment for a list of verbs: not the one that repeats the name."""
+    lines = [line for line in comment.splitlines() if line and line.split()[0] != name]
+    return lines[0] if lines else "of your hook"
+
+
+def help_of(name: str, comment: str) -> str:
+    """What `xc help NAME` prints for a verb of the hook."""
+    return f"{comment or f'xc {name}'}\n(a verb of your hook: {os.environ.get(VARIABLE, '')})\n"
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
 
 
 def run(argv: Sequence[str]) -> int | None:
     """Let the hook run these words if it has a command for them. Returns None if it has none."""
-    path = os.environ["XCLUSTER_HOOK"] = os.path.abspath(os.environ["XCLUSTER_HOOK"])
+    path = os.environ[VARIABLE] = os.path.abspath(os.environ[VARIABLE])
     inside = os.environ.get(RUNNING, "").split()
     verb = argv[0] if argv else ""
     if not re.fullmatch(r"[A-Za-z_]\w*", verb) or verb == "help":
         return None
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            text = file.read()
+        text = _read(path)
     except OSError as error:
-        sys.stderr.write(f"ERROR: XCLUSTER_HOOK: {path}: {error.strerror}\n")
-        return 1
+        return _refused(f"{VARIABLE}: {path}: {error.strerror}")
     own = verb not in inside and re.search(_FUNCTION.format(f"cmd_{verb}"), text, re.MULTILINE)
+    if own and argv[1:2] in (["--help"], ["-h"]):
+        sys.stdout.write(help_of(verb, verbs().get(verb, "")))
+        return 0
     prepares = not inside and re.search(_FUNCTION.format("prepare"), text, re.MULTILINE)
     if not (own or prepares):
         return None
+    shell = find("bash")  # it alone tells a function that is not there from one that failed
+    if shell is None:
+        return _refused(f"{VARIABLE}: {path}: a hook is run by bash, and there is none")
     # A user's start may call our stop, and its own status; none calls itself for ever.
     os.environ[RUNNING] = " ".join([*inside, verb])
     os.environ["XCLUSTER"] = os.path.join(ROOT, "xc")
     os.environ["XC_VERBS"] = " ".join(_verbs())
+    os.environ["XC_COUNTS"] = " ".join(f"{name}={value}" for name, value in _counts(os.environ).items())
     script = os.path.join(ROOT, "tasks", "cli", "hook.sh")
     sys.stdout.flush()
-    os.execv("/bin/sh", ["sh", script, "own" if own else "ours", path, *argv])
+    os.execv(shell, ["bash", script, "own" if own else "ours", path, *argv])
+
+
+def _refused(why: str) -> int:
+    sys.stderr.write(f"ERROR: {why}\n")
+    return 1
+
+
+def _counts(environ: Mapping[str, str]) -> dict[str, str]:
+    """How many nodes of each role a start would have, as far as that is said without definitions."""
+    from tasks.project import plain_file
+
+    file = plain_file.read(os.path.join(ROOT, "xcluster.yaml")) or {}
+    chosen = {name: environ.get(name) or file.get(name[2:]) or usual for name, usual in COUNTS.items()}
+    return {name: value if value.isdecimal() else COUNTS[name] for name, value in chosen.items()}
 
 
 def _verbs() -> list[str]:

@@ -92,7 +92,7 @@ VERBS = (
         needs=Needs.DEFINITIONS,
         least=1,
         most=2,
-        upstream="tasks.cli.upstream.build_words",
+        upstream="tasks.cli.upstream.packing_words",
         heeds={"": None, "prune": (*setting_list.names(), "mirrors")},
         actions=("ls", "prune", "export", "import"),
     ),

@@ -12,6 +12,11 @@ FROM = Option("from", "a checkpoint to start from, instead of a boot", "NAME", k
 COUNTS = tuple(
     Option(name, "not needed; for scripts of xcluster", "COUNT") for name in ("nvm", "nrouters", "ntesters")
 )
+# Settings of nodes that are added to a cluster.
+ADDED = (
+    "mem", "smp", "nets_vm", "nets_router", "nets_tester", "append", "cold", "timeout", "keep",
+    "name", "offline",
+)  # fmt: skip
 
 VERBS = (
     Verb(
@@ -72,19 +77,7 @@ VERBS = (
         examples=("xc scaleout 5 6", "xc scaleout 221 --mem=256"),
         needs=Needs.BUILDS,
         takes=Takes.RUNNING,
-        shows=(
-            "mem",
-            "smp",
-            "nets_vm",
-            "nets_router",
-            "nets_tester",
-            "append",
-            "cold",
-            "timeout",
-            "keep",
-            "name",
-            "offline",
-        ),
+        shows=ADDED,
         least=1,
     ),
     Verb(
@@ -133,6 +126,22 @@ VERBS = (
         takes=Takes.SETTINGS,
         least=1,
         kinds=("node", ""),
+    ),
+    *(
+        Verb(
+            name,
+            f"{CLUSTER}.machine",
+            f"boot one node, in the running cluster if there is one, {how}",
+            "N",
+            examples=(f"xc {name} 1", f"xc {name} 202 --mem=256"),
+            needs=Needs.BUILDS,
+            takes=Takes.RUNNING,
+            shows=ADDED,
+            least=1,
+            most=1,
+            kinds=("node",),
+        )
+        for name, how in (("xvm", "with its console in a window"), ("svm", "without a window"))
     ),
     Verb(
         "stop_vm",

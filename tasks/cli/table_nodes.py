@@ -7,18 +7,19 @@ from tasks.project.command_line import JSON, Needs, Option, Reads, Takes, Verb
 INSPECT = "tasks.run.inspect"
 AT_ONCE = f"{INSPECT}.at_once"
 REACH = "tasks.run.running.reach"
+WINDOWS = "tasks.run.running.windows"
 
 VERBS = (
     Verb(
         "rsh",
         REACH,
-        "run a command on a node, and end with its exit code",
-        "N COMMAND...",
+        "run a command on a node, and end with its exit code; without a command, log in",
+        "N [COMMAND...]",
         options=(Option("bg", "in background"),),
         at_once=AT_ONCE,
         examples=("xc rsh 1 uname -a", "xc rsh --bg 2 'sleep 9; reboot'"),
         reads=Reads.COMMAND,
-        least=2,
+        least=1,
         kinds=("node", ""),
     ),
     Verb(
@@ -33,7 +34,7 @@ VERBS = (
     ),
     Verb(
         "vm",
-        REACH,
+        WINDOWS,
         "open a terminal on a node: a window where there is a display, else in place",
         "N",
         examples=("xc vm 1", "xc vm 201 --name=two"),
@@ -105,16 +106,20 @@ VERBS = (
         "tcpdump",
         f"{INSPECT}.capture",
         "capture the frames of a NIC as pcap, to stdout or a file, until Ctrl-C",
-        "N ethX",
+        "N ethX [FILTER...]",
         options=(
             Option("file", "write there instead of to stdout", "FILE"),
             Option("w", "the same", "FILE"),
             Option("count", "end after so many frames", "FRAMES"),
             Option("c", "the same", "FRAMES"),
-            Option("start", "capture in the background, until --get"),
+            Option("start", "capture in the background, until --get; FILTER may have options of tcpdump too"),
             Option("get", "end such captures (N ethX...); files are put into the temporary directory"),
         ),
-        examples=("xc tcpdump 1 eth1 --count=100 --file=eth1.pcap", "xc tcpdump 1 eth1 | tcpdump -r -"),
+        examples=(
+            "xc tcpdump 1 eth1 --count=100 --file=eth1.pcap",
+            "xc tcpdump --start 1 eth1 -s 96 port 80",
+        ),
+        passes=("start", 2),
         least=1,
         kinds=("node", "interface"),
     ),

@@ -1,9 +1,12 @@
 """What pydantic finds wrong with a value, as a sentence for whoever wrote it."""
 
 import re
-from typing import Any
+from typing import Any, get_args
 
-from tasks.base.errors import nearest
+from pydantic import BaseModel, ValidationError
+
+from tasks.base.errors import nearest, unknown
+from tasks.formats import yaml_core
 
 # What a text must look like, by the pattern that it has to match.
 FORMS = {
@@ -51,3 +54,56 @@ def complaint(detail: Any) -> str:
         return KINDS[detail["type"]].format(**context)
     message = str(detail["msg"]).removeprefix("Value error, ")
     return message[0].lower() + message[1:]
+
+
+def causes(error: ValidationError) -> list[Any]:
+    """The errors less those that only follow: a list counts as empty when all its elements are wrong."""
+    details = error.errors()
+    places = [detail["loc"] for detail in details]
+    return [
+        detail
+        for detail in details
+        if detail["type"] != "too_short"
+        or not any(place[:-1][: len(detail["loc"])] == detail["loc"] for place in places)
+    ]
+
+
+def sentence(model: type[BaseModel], detail: Any) -> str:
+    """What is wrong with a definition, with the key; `detail` is one of `causes`."""
+    where = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        owner = _model_at(model, detail["loc"][:-1])
+        valid = [
+            field_.alias or name
+            for name, field_ in owner.model_fields.items()
+            if name not in ("name", "directory") or owner is not model
+        ]
+        parent = ".".join(str(part) for part in detail["loc"][:-1])
+        return (f"{parent}: " if parent else "") + unknown("key", str(detail["loc"][-1]), valid)
+    message = complaint(detail)
+    if detail["type"] == "missing":
+        return f"key '{where}' is missing"
+    value = detail["input"]
+    if detail["type"] == "value_error" and (not isinstance(value, str | int) or str(value) in message):
+        return f"{where}: {message}" if where else message
+    return f"{where}: {message}, got {_shown(value)}"
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else yaml_core.shortened(repr(value))
+
+
+def _model_at(model: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel]:
+    """The model that the keys at `loc` belong to, so that an error can list its valid keys."""
+    for part in loc:
+        if isinstance(part, int) or part not in model.model_fields:  # of a list, or of a mapping
+            continue
+        models = [kind for kind in _kinds(model.model_fields[part].annotation)]
+        model = models[0] if models else model
+    return model
+
+
+def _kinds(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [kind for arg in get_args(annotation) for kind in _kinds(arg)]

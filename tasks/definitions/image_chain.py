@@ -1,12 +1,13 @@
 """What an image says of settings, and what its nodes must have."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from tasks.base.errors import DefinitionError, unknown
 from tasks.base.node_names import node_name
 from tasks.definitions import kubernetes
 from tasks.definitions.schema import Image, Kubernetes, Overlay
-from tasks.definitions.settings import Settings, SettingsLayer
+from tasks.definitions.setting_layers import SettingsLayer
+from tasks.definitions.settings import Settings
 
 # As upstream's Envsettings.k8s; nodes take longer to boot, too.
 USUAL: Mapping[str, int | str | bool] = {
@@ -57,15 +58,6 @@ def too_small(images: Mapping[str, Image], chosen: Settings) -> list[str]:
     ]
 
 
-def without(images: Mapping[str, Image], overlays: Collection[str]) -> dict[str, str]:
-    """Images that are made with overlays which are not there; and which these are."""
-    lacking = {
-        name: dict.fromkeys(o for each in chain(images, name) for o in each.overlays if o not in overlays)
-        for name in images
-    }
-    return {name: ", ".join(missing) for name, missing in lacking.items() if missing}
-
-
 def self_contained(images: Mapping[str, Image], name: str) -> list[Image]:
     """The part of the chain whose container images are in the disk image itself; often none."""
     part = chain(images, name)
@@ -74,19 +66,15 @@ def self_contained(images: Mapping[str, Image], name: str) -> list[Image]:
     return part
 
 
-def unread(images: Mapping[str, Image], overlays: Mapping[str, Overlay]) -> list[str]:
-    """A sentence for each self-contained image in which no program would find the container images."""
-    return [
-        f"images/{name}/image.yaml: 'self_contained' needs an overlay with `image_stores: [oci]`"
-        for name, image in images.items()
-        if image.self_contained
-        and not any(
-            "oci" in overlays[o].image_stores
-            for each in chain(images, name)
-            for o in each.overlays
-            if o in overlays
-        )
-    ]
+def unread(images: Mapping[str, Image], overlays: Mapping[str, Overlay], name: str) -> list[str]:
+    """A sentence for a self-contained image in which no program would find the container images."""
+    if not images[name].self_contained:
+        return []
+    names = [overlay for each in chain(images, name) for overlay in each.overlays]
+    members = [overlays[overlay] for overlay in names if overlay in overlays]
+    if len(members) < len(names) or any("oci" in overlay.image_stores for overlay in members):
+        return []  # the others have a fault of their own, which is told
+    return [f"images/{name}/image.yaml: 'self_contained' needs an overlay with `image_stores: [oci]`"]
 
 
 def base_image(images: Mapping[str, Image], name: str) -> Image:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base import files
-from tasks.definitions.settings import is_setting
+from tasks.definitions import upstream_names
+from tasks.definitions.setting_list import is_setting
 
 COUNTS = ("__nvm", "__nrouters", "__ntesters")
 PREFIXES = ("xcluster_", "__")
@@ -19,6 +20,8 @@ NAMES = (
     "MULTUS_TEST", "BASE_IMAGES", "SYSD", "STRONGSWAN_WORKSPACE", "IPERF_WORKSPACE", "SRIOV_DIR", "OVSD",
     "NODEANNOTATION_DIR", "NFQLBDIR", "NFQLB_DIR", "XCLUSTER_TMP", "XCLUSTER_HOME",
 )  # fmt: skip
+
+WITH_DEFAULT = ("ARCHIVE", "KERNELDIR", "XCLUSTER_TMP", "XCLUSTER_HOME")
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,22 @@ class IsoChoice:
         return tuple(part for part in self.env.get("SETUP", "").split(",") if part)
 
 
-def variables(environ: Mapping[str, str]) -> dict[str, str]:
+def variables(environ: Mapping[str, str], prefix: str = upstream_names.PREFIX) -> dict[str, str]:
     """The variables of an environment that overlays may read.
 
+    `prefix` is what xcluster_PREFIX stands for if it is there and empty; upstream's test library exports it
+    so. An empty variable that has a default with upstream is as if it were not there.
     Of the settings (`__mem` and so on) only the numbers of nodes are among them: a change of another setting
     must not pack overlays again.
     """
-    return {k: v for k, v in environ.items() if k in NAMES or (k.startswith(PREFIXES) and not _is_ours(k))}
+    chosen = {k: v for k, v in environ.items() if _is_read(k) and (v or k not in WITH_DEFAULT)}
+    if "xcluster_PREFIX" in chosen:
+        chosen["xcluster_PREFIX"] = chosen["xcluster_PREFIX"] or prefix
+    return chosen
+
+
+def _is_read(name: str) -> bool:
+    return name in NAMES or (name.startswith(PREFIXES) and not _is_ours(name))
 
 
 def _is_ours(name: str) -> bool:
@@ -52,8 +64,7 @@ def _is_ours(name: str) -> bool:
 
 def without(environ: Mapping[str, str]) -> dict[str, str]:
     """An environment without the variables that a choice records."""
-    chosen = variables(environ)
-    return {k: v for k, v in environ.items() if k not in chosen}
+    return {k: v for k, v in environ.items() if not _is_read(k)}
 
 
 def recorded(path: Path) -> IsoChoice | None:

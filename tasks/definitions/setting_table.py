@@ -33,9 +33,10 @@ ROWS: tuple[Row, ...] = (
     ('k8s_proxy_mode', 'iptables', 'mode of kube-proxy; the variable K8S_PROXY_MODE sets it too', ('iptables', 'ipvs', 'nftables')),  # noqa: E501
     ('wait', 'nodes', 'wait until the nodes answer, or until Kubernetes is ready too', ('nodes', 'ready')),  # noqa: E501
     ('api_base', '7443', 'first port to try for the Kubernetes API', ()),  # noqa: E501
+    ('fakenet', 'no', 'pretend an internet: every name resolves, and answers http', ('yes', 'no')),  # noqa: E501
     ('cold', 'no', 'boot every node; do not clone the golden snapshot', ('yes', 'no')),  # noqa: E501
     ('keep', 'no', 'keep a cluster that did not come up, to look at it', ('yes', 'no')),  # noqa: E501
-    ('xterm', 'yes', 'open consoles in xterm windows where there is a display (start only)', ('yes', 'no')),  # noqa: E501
+    ('xterm', 'yes', 'start opens consoles in xterm windows where there is a display', ('yes', 'no')),  # noqa: E501
     ('telnet', 'no', 'telnet without password, forwarded at 127.0.0.1:12000+N', ('yes', 'no')),  # noqa: E501
     ('blank_password', 'no', 'root logs in by ssh with an empty password', ('yes', 'no')),  # noqa: E501
     ('ssh_base', '12300', 'ssh to node N is at 127.0.0.1 port base+N', ()),  # noqa: E501

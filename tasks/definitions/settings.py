@@ -6,14 +6,13 @@ the topology.
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from tasks.base.errors import unknown
-from tasks.definitions import written
+from tasks.definitions import upstream_names, written
 from tasks.definitions.addresses import v6
 from tasks.definitions.artifact_sources import Name
 from tasks.definitions.complaints import complaint
@@ -36,20 +35,12 @@ from tasks.definitions.setting_forms import (
     Whole,
     topology_name,
 )
+from tasks.definitions.setting_layers import SettingsLayer, layers, place
 from tasks.formats.yaml_core import shortened
 
 # Settings that can be given for one node: --mem201=384, __smp3=1, __nets10=0,3, __append2=debug.
 PER_NODE = ("mem", "smp", "nets", "append")
 _PER_NODE = re.compile(rf"^({'|'.join(PER_NODE)})([1-9][0-9]{{0,2}})$")
-
-
-@dataclass(frozen=True)
-class SettingsLayer:
-    """Settings of a topology or an image; those of one node count less than one for all above it."""
-
-    where: str
-    values: Mapping[str, Any]
-    above_file: bool  # counts more than xcluster.yaml
 
 
 class Settings(BaseModel):
@@ -108,11 +99,10 @@ class Settings(BaseModel):
         "nodes", description="wait until the nodes answer, or until Kubernetes is ready too"
     )
     api_base: Whole = Field(7443, ge=1024, le=65000, description="first port to try for the Kubernetes API")
+    fakenet: Switch = Field(False, description="pretend an internet: every name resolves, and answers http")
     cold: Switch = Field(False, description="boot every node; do not clone the golden snapshot")
     keep: Switch = Field(False, description="keep a cluster that did not come up, to look at it")
-    xterm: Switch = Field(
-        True, description="open consoles in xterm windows where there is a display (start only)"
-    )
+    xterm: Switch = Field(True, description="start opens consoles in xterm windows where there is a display")
     telnet: Switch = Field(False, description="telnet without password, forwarded at 127.0.0.1:12000+N")
     blank_password: Switch = Field(False, description="root logs in by ssh with an empty password")
     ssh_base: Whole = Field(12300, ge=1024, le=65000, description="ssh to node N is at 127.0.0.1 port base+N")
@@ -182,7 +172,7 @@ def load(
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
     problems = []
-    for where, layer in _layers(words, environ, file, others):
+    for where, layer in layers(words, environ, file, others):
         for key, value in layer.items():
             name = str(key).replace("-", "_")
             if not is_setting(name) or (name == "mirrors" and where != "xcluster.yaml: "):
@@ -193,7 +183,7 @@ def load(
             for each in others:
                 if where != each.where:
                     _outdo(merged, origin, name, each.where)
-            origin[name] = where + (name.replace("_", "-") if where == "--" else name)
+            origin[name] = place(where, name, environ)
             try:
                 _put(merged, name, value)
             except ValueError as error:
@@ -213,22 +203,6 @@ def _checked(merged: dict[str, Any], origin: Mapping[str, str]) -> tuple[Setting
     per_node, wrong = _of_single_nodes(settings.per_node, origin)
     settings = settings.model_copy(update={"per_node": per_node})
     return settings, [*problems, *wrong, *_check(settings, origin)]
-
-
-def _layers(
-    words: Mapping[str, str],
-    environ: Mapping[str, str],
-    file: Mapping[str, Any],
-    others: Sequence[SettingsLayer],
-) -> list[tuple[str, dict[str, Any]]]:
-    """What is set at each place, with the place as it is named in problems; the last one counts most."""
-    return [
-        *((each.where, dict(each.values)) for each in others if not each.above_file),
-        ("xcluster.yaml: ", dict(file)),
-        *((each.where, dict(each.values)) for each in others if each.above_file),
-        ("__", {k[2:]: v for k, v in environ.items() if v and k.startswith("__") and is_setting(k[2:])}),
-        ("--", dict(words)),
-    ]
 
 
 def _put(merged: dict[str, Any], name: str, value: Any) -> None:
@@ -258,7 +232,9 @@ def _outdo(merged: dict[str, Any], origin: Mapping[str, str], name: str, where: 
 
 def _problem(detail: Any, origin: Mapping[str, str]) -> str:
     name = str(detail["loc"][0])
-    return f"{origin.get(name, name)}: {complaint(detail)}, got '{shortened(str(detail['input']))}'"
+    where = origin.get(name, name)
+    problem = f"{where}: {complaint(detail)}, got '{shortened(str(detail['input']))}'"
+    return problem + upstream_names.otherwise(where)
 
 
 def _of_single_nodes(

@@ -2,7 +2,56 @@
 
 import os
 import re
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+
+from tasks.definitions import setting_list
+
+GIVEN = "given-"  # how names of images begin that are files of the user's
+PREFIX = "fd00:"  # what xcluster_PREFIX stands for where it is there and empty
+# Settings that have the names of upstream's variables for something else, and what those are.
+OTHERS = {"timeout": "how long the test library repeats a step"}
+
+# Settings that upstream has too, or that its scripts use in the same sense.
+SAME = (
+    "nvm", "nrouters", "ntesters", "mem", "smp", "nets", "nets_vm", "nets_router", "nets_tester", "mtu",
+    "image", "machine", "kvm_opt", "append", "net_setup", "xterm", "k8sver",
+)  # fmt: skip
+
+
+def own(name: str) -> str:
+    """The variable that is a setting and nothing else: XC_TIMEOUT for timeout."""
+    return f"XC_{name.upper()}"
+
+
+def named_here(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment with settings as __name: those of XC_NAME, and none that upstream means otherwise."""
+    kept = {key: value for key, value in environ.items() if key[2:] not in OTHERS or key[:2] != "__"}
+    return {**kept, **{f"__{name}": value for name, value in _own(environ)}}
+
+
+def _own(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for key, value in environ.items():
+        name = key[3:].lower()
+        if key.startswith("XC_") and value and own(name) == key and setting_list.is_setting(name):
+            yield name, value
+
+
+def otherwise(where: str) -> str:
+    """What helps if a variable with a wrong value is another program's: the end of a message."""
+    if not where.startswith("__") or where[2:].rstrip("0123456789") in SAME:
+        return ""
+    return f"; if {where} is for something else, set {own(where[2:])}, which counts more"
+
+
+def unread(environ: Mapping[str, str], words: Mapping[str, str]) -> list[str]:
+    """A note for each variable that is not the setting of its name, unless the words or another set that."""
+    return [
+        f"note: __{name}={environ[f'__{name}']} is not the setting {name} here, but {meaning}; "
+        f"the setting is {own(name)}, or --{name}"
+        for name, meaning in OTHERS.items()
+        if environ.get(f"__{name}") and not environ.get(own(name)) and name not in words
+    ]
 
 
 def image_name(value: str) -> str:
@@ -11,6 +60,27 @@ def image_name(value: str) -> str:
         return value
     stem = re.sub(r"\.(img|qcow2)$", "", os.path.basename(value))
     return "base" if stem == "hd" else stem.removeprefix("hd-")
+
+
+def given_disk(value: str, workspace: str) -> str:
+    """The file that a value of `image` names, if it is one that was not built in this workspace; or ""."""
+    if "/" not in value or not os.path.isfile(value):
+        return ""
+    path = os.path.realpath(value)
+    built = os.path.realpath(os.path.join(workspace, "image"))
+    return "" if os.path.dirname(path) == built else path
+
+
+def given_name(path: str) -> str:
+    """The name of an image that is a file outside of the workspace."""
+    stem = re.sub(r"[^a-z0-9-]+", "-", os.path.splitext(os.path.basename(path))[0].lower()).strip("-")
+    return f"{GIVEN}{stem[:24]}-{zlib.crc32(path.encode(errors='surrogateescape')):08x}"
+
+
+def image_of(value: str, workspace: str) -> str:
+    """The image that a value means, which may be a file that was put somewhere by hand."""
+    given = given_disk(value, workspace)
+    return given_name(given) if given else image_name(value)
 
 
 def kernel_name(environ: Mapping[str, str], root: str) -> str:
@@ -33,7 +103,8 @@ def translated(environ: Mapping[str, str], root: str) -> dict[str, str]:
     if environ.get("K8S_PROXY_MODE") and not environ.get("__k8s_proxy_mode"):
         settings["__k8s_proxy_mode"] = environ["K8S_PROXY_MODE"]
     if environ.get("__image"):
-        settings["__image"] = image_name(environ["__image"])
+        workspace = environ.get("XCLUSTER_WORKSPACE") or os.path.join(root, "workspace")
+        settings["__image"] = image_of(environ["__image"], workspace)
     if kernel_name(environ, root):
         settings["__kernel"] = kernel_name(environ, root)
     if environ.get("xcluster_PREFIX") and not environ.get("__prefix"):

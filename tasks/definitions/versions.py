@@ -42,15 +42,20 @@ class VersionWords:
 
     versions: Mapping[str, str] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()  # with the versions, which matter where their words are used
 
-    def applied(self, artifacts: Any, problems: list[str]) -> Any:
-        """The list `artifacts` of a definition with its words replaced; unknown words go to `problems`."""
+    def applied(self, artifacts: Any, wrong: list[str], of_versions: list[str]) -> Any:
+        """The list `artifacts` of a definition with its words replaced; unknown words go to `wrong`.
+
+        What is wrong with the versions goes to `of_versions`, if a word of theirs is used.
+        """
         if not isinstance(artifacts, list):
             return artifacts
         values = {**{name: text for name, text in self.environ.items() if name.isupper()}, **self.versions}
         words = {word for text in _texts(artifacts) for word in _WORD.findall(text)}
-        wrong = sorted(word for word in words if word not in self.versions and not word.isupper())
-        problems += [unknown("word", word, self.versions) for word in wrong]
+        of_version = sorted(word for word in words if not word.isupper())
+        of_versions += self.problems if of_version else ()
+        wrong += [unknown("word", word, self.versions) for word in of_version if word not in self.versions]
         return [_artifact(each, values) for each in artifacts]
 
 

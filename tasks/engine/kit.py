@@ -12,7 +12,7 @@ from doit.exceptions import TaskFailed
 from doit.tools import config_changed
 
 from tasks.base import files, output, progress
-from tasks.base.errors import UserError
+from tasks.base.errors import DefinitionError, UserError
 from tasks.base.seals import DamagedContent
 from tasks.definitions.artifact_sources import Artifact
 from tasks.definitions.package_request import PackageRequest
@@ -124,6 +124,16 @@ def always(name: str, func: Callable[..., None], args: Iterable[Any], after: Ite
         "verbosity": 2,
         "meta": {"verb": True},
     }
+
+
+def refusing(basename: str, name: str | None, problems: Sequence[str]) -> Task:
+    """A task in the place of one that cannot be made: whoever runs it gets told what is wrong."""
+
+    def tell() -> None:
+        raise DefinitionError(problems)
+
+    names = {"basename": basename} if name is None else {"basename": basename, "name": name}
+    return {**always(basename, tell, []), **names, "doc": f"cannot be made: {problems[0]}"}
 
 
 def verb(

@@ -152,6 +152,21 @@ def names(path: Path) -> list[str]:
     return sorted(name for name in children if name not in ("", ".", ".."))
 
 
+def extract(path: Path, into: Path) -> list[str]:
+    """Write the files in the root directory of an ISO to a directory; their names, sorted."""
+    from pycdlib import PyCdlib
+
+    files = names(path)
+    iso = PyCdlib()
+    iso.open(str(path))
+    try:
+        for name in files:
+            iso.get_file_from_iso(str(into / name), rr_path=f"/{name}")
+    finally:
+        iso.close()
+    return files
+
+
 def contents(path: Path) -> Iterator[tuple[str, int, str | None, bytes]]:
     """Every file, directory and link of an ISO: path, mode, target of a link, content.
 

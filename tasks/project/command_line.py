@@ -71,6 +71,9 @@ class Verb:
     takes: Takes = Takes.NAME
     shows: tuple[str, ...] = ()  # the settings that help lists, of all that it takes; () for all
     reads: Reads = Reads.OPTIONS
+    passes: tuple[str, int] | None = (
+        None  # with this option, words behind so many args are passed on as they are
+    )
     least: int = 0  # how many args at least
     most: int | None = None  # and at most; None: any number, where `args` is set
     defaults: Mapping[str, str] = field(default_factory=dict)  # settings that it has unless words differ
@@ -215,6 +218,8 @@ def _split(verb: Verb, rest: list[str]) -> tuple[list[str], dict[str, str], set[
             return args + (rest if word == "--" else [word, *rest]), options, flags
         if not word.startswith("-"):
             args.append(word)
+            if verb.passes and verb.passes[0] in options and len(args) == verb.passes[1]:
+                return args + rest, options, flags
             continue
         left = len(rest)
         name, value = _option(verb, word, rest)

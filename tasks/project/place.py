@@ -26,7 +26,7 @@ class Place:
 
 def of(words: Words, environ: Mapping[str, str]) -> Place | None:
     """The place; None where xcluster.yaml has to be read as YAML, or something is wrong with the settings."""
-    name = words.settings.get("name") or environ.get("__name")
+    name = words.settings.get("name") or environ.get("XC_NAME") or environ.get("__name")
     if not name:
         file = plain_file.read(os.path.join(ROOT, "xcluster.yaml"))
         if file is None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.base.node_names import node_name
-from tasks.definitions import setting_forms, settings
+from tasks.definitions import setting_forms
+from tasks.definitions.setting_layers import SettingsLayer
 from tasks.definitions.settings import Settings
 from tasks.topology.netplan import ClusterShape
 from tasks.topology.schema import Group, Topology
@@ -50,7 +51,7 @@ def named(
     return Named(setting_forms.topology_name(name), place)
 
 
-def layer(topology: Topology, naming: Named) -> settings.SettingsLayer:
+def layer(topology: Topology, naming: Named) -> SettingsLayer:
     """The settings that a topology asks for: counts, nets and sizes, by role or by node."""
     values: dict[str, Any] = {"topology": topology.name, **topology.node_counts}
     values |= {key: value for key in ("mem", "smp") if (value := getattr(topology, key)) is not None}
@@ -62,7 +63,12 @@ def layer(topology: Topology, naming: Named) -> settings.SettingsLayer:
             if not group.role:
                 values[f"nets{number}"] = nets
             values |= {f"{key}{number}": value for key in ("mem", "smp") if (value := getattr(group, key))}
-    return settings.SettingsLayer(f"topology {topology.name}: ", values, naming.above_file)
+    return SettingsLayer(f"topology {topology.name}: ", values, naming.above_file)
+
+
+def foreign(naming: Named) -> SettingsLayer:
+    """That a cluster has a topology of which no file of ours tells more than the name."""
+    return SettingsLayer(f"topology {naming.name}: ", {"topology": naming.name}, naming.above_file)
 
 
 def _numbers(topology: Topology, name: str, group: Group) -> list[int]:

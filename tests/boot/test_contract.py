@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.boot.conftest import ROOT, WORKSPACE, Cluster, assert_nothing_left
+from tests.cli.upstream import foreign
 
 pytestmark = pytest.mark.boot
 XC = ROOT / "xc"
@@ -182,6 +183,23 @@ def test_an_overlay_of_upstream_from_start_to_end(tool: Path) -> None:
     assert_nothing_left("t-tool")
 
 
+def test_a_test_of_upstream_as_it_is_typed(tmp_path: Path) -> None:
+    """Its library starts the usual cluster and uses ssh by itself; overlays and a topology hide ours."""
+    folder = foreign.write(tmp_path)
+    own = {"XCLUSTER_OVLPATH": f"{folder}:{ROOT}/ovl", "__blank_password": "yes", "__fakenet": "on"}
+    environ = {key: value for key, value in environment("", **own).items() if key != "__name"}
+    done = subprocess.run(
+        ["./net.sh"], cwd=folder / "net", capture_output=True, text=True, timeout=800, check=False,
+        env=environ, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    for case in ("Prefix fd00:", "Topology line", "Ping 192.168.3.201", "Ping 192.168.3.1", "An internet"):
+        assert f"TEST CASE: {case}" in done.stdout
+    assert "=== passed" in done.stdout
+    assert "note: __timeout=10 is not the setting timeout here" in done.stderr
+    assert_nothing_left("xcluster")
+
+
 @pytest.fixture(params=["bullseye", "trixie"])
 def other(request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of an image of another suite, that is: with another C library than the usual one."""
@@ -274,6 +292,59 @@ def test_inject(two: Cluster, tmp_path: Path) -> None:
     )
     assert refused.returncode == 1 and "no-such-sudo" in refused.stderr
     assert two.xc("inject", str(folder), ok=False).returncode == 2
+
+
+HOOK = """
+##  start [--nvm=4] [--nrouters=2]
+##    Start nodes and routers one by one
+cmd_start() {
+	cmd_env
+	test -n "$__nvm" || __nvm=4
+	test -n "$__nrouters" || __nrouters=2
+	test -n "$__kbin" -a -n "$__cdrom" || die "no kernel"
+	__quiet=yes cmd_status >/dev/null || cmd_stop
+	rm -rf "$XCLUSTER_TMP/screen" "$XCLUSTER_TMP"/*.img
+	__append1=of-the-hook
+	for n in $(seq 1 $__nvm) $(seq 201 $((200 + __nrouters))); do
+		xopt="-T node-$n" launch_node $n
+	done
+	cmd_no_such_thing
+	echo went on
+}
+launch_node() {
+	if test -n "$DISPLAY"; then cmd_xvm $1; else cmd_svm $1; fi
+}
+"""
+
+
+def test_a_start_of_a_hook_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "hook").write_text(HOOK)
+    cluster = Cluster("t-hook", {"XCLUSTER_HOOK": str(tmp_path / "hook"), "__name": "t-hook"})
+    try:
+        done = subprocess.run(
+            [ROOT / "xc", "start", "--nvm=1", "--nrouters=1"], env=cluster.environment, cwd=ROOT, text=True,
+            capture_output=True, stdin=subprocess.DEVNULL, timeout=600, check=False,
+        )  # fmt: skip
+        assert done.returncode == 127 and done.stdout == "", done.stderr
+        assert "cmd_no_such_thing: the hook has no such function" in done.stderr
+        assert [node["number"] for node in cluster.status()["nodes"]] == [1, 201]
+        assert "of-the-hook" in cluster.rsh(1, "cat /proc/cmdline")
+    finally:
+        cluster.xc("stop")
+    assert_nothing_left("t-hook")
+
+
+def test_svm(two: Cluster) -> None:
+    both = [two.spawn("svm", number) for number in ("5", "201")]
+    for process in both:
+        errors = process.communicate(timeout=300)[1]
+        assert process.returncode == 0 and "added in" in errors, errors
+    assert {node["number"] for node in two.status()["nodes"]} == {1, 2, 5, 201}
+    again = two.xc("svm", "5", ok=False)
+    assert again.returncode == 1 and "vm-005 is running already" in again.stderr
+    windowless = two.xc("xvm", "6", ok=False)
+    assert windowless.returncode == 1 and "it needs DISPLAY and xterm" in windowless.stderr
+    two.xc("scalein", "5", "201")
 
 
 def test_boot_vm(two: Cluster) -> None:

@@ -3,7 +3,11 @@
 The others take many times as long to compile and are tried in tests/kernels.
 """
 
+import base64
+import shutil
+import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +17,54 @@ from tests.boot.conftest import ROOT, WORKSPACE, Cluster, build, running
 pytestmark = [pytest.mark.boot, pytest.mark.timeout(1800)]
 KERNELS = {path.stem for path in (ROOT / "kernel").glob("*.yaml")}
 QUICK = {"debian", "small"}  # no compilation, and one of a few minutes
+
+
+# As upstream's overlays compile modules; both ways, because each is in use.
+MODULE_TAR = """#! /bin/sh
+dir=$(dirname $0); dir=$(readlink -f $dir)
+tmp=/tmp/$USER/hello-module_$$
+eval $($XCLUSTER env | grep -E '__kver|__kobj|KERNELDIR')
+mkdir -p $tmp/lib/modules
+for way in kobj kerneldir; do
+	mkdir $tmp/$way
+	cp $dir/src/* $tmp/$way
+	if test $way = kobj; then
+		make -C $__kobj M=$tmp/$way modules >&2
+	else
+		make -C $KERNELDIR/$__kver O=$__kobj M=$tmp/$way >&2
+	fi
+	strip -g $tmp/$way/hello.ko
+	mv $tmp/$way/hello.ko $tmp/lib/modules/$way.ko
+done
+cd $tmp
+tar cf "$1" lib
+cd /
+rm -rf $tmp
+"""
+MODULE = """#include <linux/module.h>
+static int __init hello(void) { pr_info("hello-module: loaded\\n"); return 0; }
+static void __exit bye(void) { pr_info("hello-module: unloaded\\n"); }
+module_init(hello);
+module_exit(bye);
+MODULE_LICENSE("GPL");
+"""
+
+
+def module_overlay(place: Path) -> Path:
+    """An overlay hello-module with a `tar` script that compiles a module in two ways."""
+    overlay = place / "hello-module"
+    (overlay / "src").mkdir(parents=True)
+    (overlay / "src/hello.c").write_text(MODULE)
+    (overlay / "src/Makefile").write_text("obj-m := hello.o\n")
+    (overlay / "tar").write_text(MODULE_TAR)
+    (overlay / "tar").chmod(0o755)
+    return overlay
+
+
+def loads(cluster: Cluster, path: str) -> None:
+    """A module can be loaded and unloaded on a node."""
+    cluster.rsh(1, f"dmesg -c >/dev/null; insmod {path} && lsmod | grep '^hello ' && rmmod hello")
+    assert cluster.rsh(1, "dmesg").count("hello-module: ") == 2
 
 
 def draws_from_the_host(cluster: Cluster) -> None:
@@ -37,6 +89,22 @@ def test_debians_kernel(base: Cluster) -> None:
     base.rsh(
         1, "modprobe wireguard && modprobe sch_netem && ip link add v type vrf table 10 && ip link del v"
     )
+
+
+@pytest.mark.skipif(not shutil.which("gcc") or not shutil.which("make"), reason="no compiler")
+def test_a_module_for_debians_kernel(base: Cluster, tmp_path: Path) -> None:
+    overlay = module_overlay(tmp_path)
+    told = (
+        Cluster("t-module", {"XCLUSTER_OVLPATH": f"{tmp_path}:{ROOT}/ovl"}).xc("cache", overlay.name).stderr
+    )
+    assert "headers:debian" in told or (WORKSPACE / "headers/debian.json").is_file()
+    with tarfile.open(WORKSPACE / "ovl/hello-module.tar") as tar:
+        for way in ("kobj", "kerneldir"):
+            module = tar.extractfile(f"lib/modules/{way}.ko")
+            assert module
+            text = base64.b64encode(module.read()).decode()
+            base.rsh(1, f"echo {text} | base64 -d > /tmp/{way}.ko")
+            loads(base, f"/tmp/{way}.ko")
 
 
 @pytest.fixture(scope="module")

@@ -107,6 +107,28 @@ def test_upstreams_words(pair: Cluster) -> None:
     assert again.returncode == 1 and "--start" in again.stderr
 
 
+def test_a_filter_and_options_are_those_of_tcpdump_in_the_guest(pair: Cluster) -> None:
+    target = Path(tempfile.gettempdir()) / "vm-001-eth1.pcap"
+    pair.xc("tcpdump", "--start", "1", "eth1", "-s", "60", "icmp", "and", "src", PEER)
+    twice = pair.xc("tcpdump", "--start", "1", "eth1", "arp", ok=False)
+    assert twice.returncode == 1 and "already" in twice.stderr
+    pair.rsh(1, f"ping -c2 -W5 {PEER}")
+    assert str(target) in pair.xc("tcpdump", "--get", "1", "eth1").stdout
+    captured = target.read_bytes()
+    target.unlink()
+    assert [kind for kind, _ in echoes(captured)] == [0, 0]  # replies only
+    assert struct.unpack_from("=I", captured, 24 + 8) == (60,)
+    assert pair.rsh(1, "ls /tmp; pidof tcpdump || echo none").strip() == "none"
+    wrong = pair.xc("tcpdump", "--start", "1", "eth1", "no", "such", "filter", ok=False)
+    assert wrong.returncode == 1 and "can't parse filter" in wrong.stderr
+    pair.xc("tcpdump", "--start", "1", "lo")  # it is no NIC
+    pair.rsh(1, "ping -c1 127.0.0.1")
+    pair.xc("tcpdump", "--get", "1", "lo")
+    loopback = Path(tempfile.gettempdir()) / "vm-001-lo.pcap"
+    assert len(loopback.read_bytes()) > 24
+    loopback.unlink()
+
+
 def test_a_capture_that_was_killed_is_cleaned_up_by_the_next(pair: Cluster, tmp_path: Path) -> None:
     process = capture(pair, "1", "eth1", f"--file={tmp_path / 'a'}")
     process.kill()

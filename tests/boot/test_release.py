@@ -18,7 +18,7 @@ from tests.conftest import TASK_LINE, temporary
 
 pytestmark = [pytest.mark.boot, pytest.mark.timeout(3000)]
 NOBODY = 65534
-RELEASE = ("release", "--version=1.0-t", "--name=t-rel")
+RELEASE = ("release", "--version=1.0-t", "--name=t-rel", "--dns-server=dnsmasq")
 FILES = ["SHA256SUMS", "hd.img.xz", "provenance.json", "sbom.spdx.json", "xcluster-1.0-t.tar.xz"]
 # All that a user's machine has: the shell, Python, QEMU and the few packages that the README names.
 PROGRAMS = (
@@ -159,7 +159,7 @@ def test_the_same_bytes_by_another_user_elsewhere(project: Path, release: Path) 
 
 
 def test_neither_a_kill_nor_a_full_disk_leaves_half_a_release(project: Path) -> None:
-    words = ["./xc", "release", "--version=2", "--name=t-rel"]
+    words = ["./xc", "release", "--version=2", *RELEASE[2:]]
     folder = project / "workspace/release"
     process = subprocess.Popen(
         words, cwd=project, env=plain_env(), stderr=subprocess.DEVNULL, start_new_session=True

@@ -1,20 +1,33 @@
 """What a user gets from `start`: nodes that answer, a true summary, nothing left after `stop`."""
 
+import itertools
 import re
 import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tasks.definitions.roles import COLOUR, role_of
 from tests.boot.conftest import WORKSPACE, Cluster, assert_nothing_left, interrupt, processes_of
+from tests.conftest import eventually
+from tests.display import Display, display
 
 pytestmark = pytest.mark.boot
 
 
-def test_default_cluster_answers_and_leaves_nothing() -> None:
-    cluster = Cluster("t-default")
+@pytest.fixture
+def screen(tmp_path: Path) -> Iterator[Display]:
+    """A display of our own."""
+    with display(tmp_path) as own:
+        yield own
+
+
+def test_default_cluster_answers_and_leaves_nothing(screen: Display) -> None:
+    cluster = Cluster("t-default", {"DISPLAY": screen.name})
     done = cluster.xc("start")
     summary = done.stderr.strip().splitlines()[-1]
     assert re.match(
@@ -29,15 +42,54 @@ def test_default_cluster_answers_and_leaves_nothing() -> None:
         assert cluster.rsh(number, "hostname").strip() == f"vm-{number:03d}"
     assert sum("qemu-system" in command for command in processes_of("t-default")) == 6
     assert {node["pid"] for node in nodes.values()} != {None} and cluster.status()["dead"] == []
+    consoles_are_in_windows(cluster, screen)
     cluster.xc("stop")
     assert_nothing_left("t-default")
+    eventually(lambda: screen.windows() == {})
     assert "not running" in cluster.xc("stop").stderr
+
+
+def consoles_are_in_windows(cluster: Cluster, screen: Display) -> None:
+    """Each node has a window in the raster, and so has one that is added; a removed one loses it."""
+    names = ["vm-001", "vm-002", "vm-003", "vm-004", "vm-201", "vm-202"]
+    eventually(lambda: sorted(screen.windows()) == names)
+    cluster.xc("scaleout", "221")
+    cluster.xc("xvm", "5")
+    eventually(lambda: len(screen.windows()) == 8)
+    again = cluster.xc("xvm", "5", ok=False)
+    assert again.returncode == 1 and "vm-005 is running already" in again.stderr
+    seen = screen.windows()
+    places = {name: (window.x, window.y) for name, window in seen.items()}
+    assert places == {
+        "vm-001": (20, 50), "vm-002": (20, 270), "vm-003": (20, 490), "vm-004": (20, 710),
+        "vm-201": (570, 50), "vm-202": (570, 270), "vm-221": (1120, 50),
+        "vm-005": (1670, 50),
+    }  # fmt: skip
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(seen.values(), 2))
+    for name, window in seen.items():
+        usual = int(COLOUR[role_of(int(name[3:]))][1:], 16)
+        eventually(lambda: screen.colours(window).get(0, 0) > 200)  # noqa: B023  black: what the node printed
+        assert screen.colours(window)[usual] > 20_000  # one is partly beyond the edge
+    cluster.xc("scalein", "221", "5")
+    eventually(lambda: sorted(screen.windows()) == names)
+    cluster.xc("vm", "1")
+    eventually(lambda: sorted(screen.windows()) == ["vm-001", "vm-001 login", *names[1:]])
 
 
 def test_rsh_gives_the_remote_exit_code_and_keeps_words(base: Cluster) -> None:
     assert base.xc("rsh", "1", "exit 7", ok=False).returncode == 7
     assert base.rsh(2, "A=b=c; echo $A --x=1").strip() == "b=c --x=1"
     assert base.xc("rsh", "vm-001", "hostname").stdout.strip() == "vm-001"
+    shell = subprocess.run(
+        base.command("rsh", "1"),
+        input="echo $0; hostname; exit 5\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (shell.stdout, shell.returncode) == ("-ash\nvm-001\n", 5)
+    nothing = base.xc("rsh", "--bg", "1", ok=False)
+    assert nothing.returncode == 2 and "a command is needed" in nothing.stderr
     missing = base.xc("rsh", "3", "true", ok=False)
     assert missing.returncode == 1
     assert "has no running node 3" in missing.stderr and "1, 2, 201, 202, 221" in missing.stderr

@@ -62,3 +62,14 @@ def test_it_writes_below_the_state_directory_alone(site: Path) -> None:
     assert [
         path for path in sorted(site.rglob("*")) if path not in before and "__pycache__" not in str(path)
     ] == []
+
+
+def test_its_settings_can_be_sourced(site: Path) -> None:
+    script = '. "$PLACE/Envsettings"; printf "%s\\n" "$XCLUSTER" "$XCLUSTER_WORKSPACE"'
+    env = {"PATH": "/usr/bin:/bin", "PLACE": str(site / "xcluster"), "HOME": "/home/me"}
+    done = subprocess.run(
+        ["bash", "-c", script], cwd="/", env=env, capture_output=True, text=True, check=True
+    )
+    state = "/home/me/.local/state/xcluster/workspace"
+    assert (done.stdout, done.stderr) == (f"{site / 'xcluster'}/xc\n{state}\n", "")
+    assert (site / "xcluster" / "Envsettings.k8s").is_file()

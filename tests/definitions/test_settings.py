@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tasks.definitions import roles, settings
-from tasks.definitions.settings import Settings, SettingsLayer
+from tasks.definitions.setting_layers import SettingsLayer
+from tasks.definitions.settings import Settings
 from tasks.topology.choice import Named, named
 from tests.conftest import ROOT
 

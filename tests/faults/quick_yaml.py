@@ -53,7 +53,7 @@ def every_file_is_odd(bench: Bench) -> None:
 
 def broken_beside_good(bench: Bench) -> None:
     """Mistakes in each kind of file."""
-    bench.write("xcluster.yaml", "mem: lots\ntimeout: 1:30\nwait: no\nnvm: [1]\n")
+    bench.write("xcluster.yaml", "ovls: a b\nmem: lots\ntimeout: 1:30\nwait: no\nnvm: [1]\n")
     bench.write("ovl/a/ovl.yaml", "sumary: x\nsummary: y\nsummary: z\n")
     bench.write("ovl/b/ovl.yaml", "needs: [c]\n")
     bench.write("kernel/debian.yaml", "summary: x\nprebuilt: {package: 'a b'}\n")
@@ -181,7 +181,7 @@ CASES = [
         shows=("mem 1536", "mem 512"),
     ),
     Case("a size in the environment", f"__mem=1G __mem201=2g {SEEN}", shows=("mem 1024", "mem 2048")),
-    Case("no duration in the environment", f"__timeout=1:30 {SEEN}", 2, ("__timeout: expected seconds",)),
+    Case("no duration in the environment", f"XC_TIMEOUT=1:30 {SEEN}", 2, ("XC_TIMEOUT: expected seconds",)),
     Case("no size for one node", f"{SEEN} --mem201=1e3", 2, ("--mem201: expected MiB",)),
     Case("a net twice on the command line", f"{SEEN} --nets-vm=0,1,1", 2, ("--nets-vm:", "1 is there twice")),
     Case("a size that scripts ask", "__mem=1G $xc env", shows=("__mem='1024'",)),

@@ -23,6 +23,7 @@ WORDS = {
     "start": "start --dry-run", "starts": "starts --dry-run", "k8s": "k8s --dry-run", "stop": "stop",
     "status": "status -o json", "scaleout": "scaleout 4 --dry-run", "scalein": "scalein 4",
     "checkpoint": "checkpoint list", "kubeconfig": "kubeconfig --print", "boot_vm": "boot_vm 1 --nets=x",
+    "xvm": "xvm 999", "svm": "svm 0",
     "stop_vm": "stop_vm 1", "reset_vm": "reset_vm 1", "rsh": "rsh 1 true", "rcp": "rcp 1 a b", "vm": "vm 1",
     "console": "console 1", "logs": "logs 1", "enter": "enter true",
     "link": "link 1", "netem": "netem 1",

@@ -1,11 +1,14 @@
 """What xcluster's documents type for Kubernetes, at a terminal, as it stands there."""
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
+import requests
 
 from tests.boot.conftest import ROOT, assert_nothing_left
+from tests.containers import workspace_registry
 from tests.k8s.conftest import LONG, PATIENCE, Kubernetes
 from tests.seeds.kubernetes_lines import (
     CERTIFIED,
@@ -21,20 +24,22 @@ from tests.seeds.line import Line
 from tests.seeds.shell import Shell, settled
 
 NAME = "t-k8s-seeds"
-NODE, ROUTER = "4", "201"  # at which lines are typed
+NODE, ROUTER = "2", "201"  # at which lines are typed
+# Smaller than the documents' cluster, by variables as a user would set them.
+SMALL = {"__name": NAME, "__nvm": "2", "__nrouters": "1"}
 
 
 def typed(
     shell: Shell, where: str, lines: Sequence[Line], values: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """Type lines on a node, `values` first, until each has done what its row says; what each has printed."""
-    shell.send(f"vm {where}\n")
+    shell.moved(f"vm {where}")
     try:
         for name, value in (values or {}).items():
             shell.typed(f"{name}={value}")
         return {line.text: patiently(shell, line) for line in lines}
     finally:
-        shell.typed("exit")
+        shell.moved("exit")
 
 
 def patiently(shell: Shell, line: Line) -> str:
@@ -47,6 +52,11 @@ def patiently(shell: Shell, line: Line) -> str:
             return output
         assert time.monotonic() < end, fault
         time.sleep(2)
+
+
+@pytest.fixture(autouse=True)
+def stopped() -> None:
+    """What a line has started is for the next ones: the one of that name stops it after each test."""
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +73,7 @@ def cluster() -> Iterator[Kubernetes]:
 @pytest.fixture(scope="module")
 def shell(cluster: Kubernetes) -> Iterator[Shell]:
     """A terminal at which both files of settings have been sourced."""
-    with Shell(ROOT, {**cluster.environment, "__name": NAME}) as shell:
+    with Shell(ROOT, {**cluster.environment, **SMALL}) as shell:
         settled(shell)
         settled(shell, "Envsettings.k8s")
         yield shell
@@ -76,24 +86,24 @@ def test_a_walk(cluster: Kubernetes, shell: Shell) -> None:
     typed(shell, NODE, [*LOOK, *PODS])
     pod = cluster.pods("alpine")[0]["metadata"]["name"]
     for line in IN_A_POD:
-        shell.send(f"vm {NODE}\n")
+        shell.moved(f"vm {NODE}")
         try:
             shell.typed(f"POD={pod}")
-            shell.send(f"{line.typed}\n")
+            shell.moved(line.typed)
             assert pod in shell.typed("hostname")[1]
             assert (
                 "kubernetes.default.svc.xcluster"
                 in shell.typed("nslookup kubernetes.default.svc.xcluster")[1]
             )
-            shell.typed("exit")
+            shell.moved("exit")
         finally:
-            shell.typed("exit")
+            shell.moved("exit")
 
 
 def test_metrics_of_all(cluster: Kubernetes) -> None:
     """Of nodes and pods, over TLS by the cluster's own authority."""
     nodes = cluster.kubectl("top nodes --no-headers").splitlines()
-    assert {line.split()[0] for line in nodes} == {f"vm-00{number}" for number in (1, 2, 3, 4)}
+    assert {line.split()[0] for line in nodes} == {"vm-001", "vm-002"}
     assert "coredns-" in cluster.kubectl("top pods -n kube-system --no-headers")
     service = cluster.json("get apiservice v1beta1.metrics.k8s.io")
     assert service["spec"]["caBundle"] and not service["spec"].get("insecureSkipTLSVerify")
@@ -108,13 +118,41 @@ def test_certificates_of_a_running_cluster_stay(shell: Shell) -> None:
     assert status == 1 and "is running" in output
 
 
-def test_ipv6_only(shell: Shell) -> None:
+@pytest.fixture
+def internet() -> Iterator[str]:
+    """The private registry, with an image that has the name of one of the internet; the port."""
+    with workspace_registry(Kubernetes(NAME)) as port:
+        Kubernetes(NAME).xc("registry", "cache", "localhost/alpine:1")
+        own, name = f"http://127.0.0.1:{port}/v2/localhost/alpine", "docker.io/library/alpine"
+        there = f"http://127.0.0.1:{port}/v2/{name}"
+        kind = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+        manifest = requests.get(f"{own}/manifests/1", headers=kind, timeout=30)
+        facts = manifest.json()
+        for blob in (facts["config"], *facts["layers"]):
+            mounted = {"mount": blob["digest"], "from": "localhost/alpine"}
+            assert requests.post(f"{there}/blobs/uploads/", params=mounted, timeout=30).status_code == 201
+        headers = {"Content-Type": manifest.headers["Content-Type"]}
+        put = requests.put(f"{there}/manifests/latest", data=manifest.content, headers=headers, timeout=30)
+        assert put.status_code == 201
+        yield str(port)
+        Kubernetes(NAME).xc("registry", "rm", f"{name}:latest", "localhost/alpine:1", ok=False)
+
+
+def test_ipv6_only(cluster: Kubernetes, shell: Shell, internet: str) -> None:
+    """With what stands for the internet: an image that no node has is pulled."""
+    shell.typed(f"export XOVLS=private-reg xcluster_REGISTRY_PORT={internet}")
     for line in IPV6_START:
         assert "failed in the guest" not in shell.answers(line, LONG)
     typed(shell, "1", IPV6_NODE)
     for line in IPV6_ROUTER:
-        shell.send(f"vm {ROUTER}\n")
+        shell.moved(f"vm {ROUTER}")
         try:
             patiently(shell, line)
         finally:
-            shell.typed("exit")
+            shell.moved("exit")
+    pulled = "docker.io/library/alpine:latest"
+    assert pulled not in cluster.rsh(2, "images")
+    there = json.dumps({"spec": {"nodeName": "vm-002"}})
+    cluster.kubectl(f"run pulled --image={pulled} --overrides='{there}' -- tail -f /dev/null")
+    cluster.kubectl(f"wait --for condition=Ready pod/pulled --timeout={PATIENCE:.0f}s")
+    assert pulled in cluster.rsh(2, "images")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.boot.conftest import ROOT, Cluster, assert_nothing_left
-from tests.seeds.cluster_lines import CUSTOM, ENDS, OPTIONS, RANDOMNESS, STARTS, TERMINALS
+from tests.boot.conftest import ROOT, WORKSPACE, Cluster, assert_nothing_left
+from tests.seeds.cluster_lines import CUSTOM, ENDS, FROM_OUTSIDE, OPTIONS, RANDOMNESS, STARTS, TERMINALS
 from tests.seeds.line import Line
 from tests.seeds.shell import Shell, settled
 
@@ -15,12 +15,18 @@ NAME = "t-seeds"
 # Smaller than the documents' clusters, by variables as a user would set them.
 SMALL = {"__name": NAME, "__nvm": "2", "__nrouters": "1"}
 START = 600  # seconds
+NUMBER = 57  # of a namespace
 HOOK = 'cmd_mystart() {\n\techo "mystart: $XCLUSTER"\n}\n'
 NET_SETUP = '#!/bin/sh\necho "-netdev user,id=net$2 -device virtio-net-pci,netdev=net$2"\n'
 
 
 def named(line: Line) -> str:
     return f"{line.seed} {line.text[:60]}"
+
+
+@pytest.fixture(autouse=True)
+def stopped() -> None:
+    """What a line has started is for the next ones: the one of that name stops it after each test."""
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +68,17 @@ def test_a_start(shell: Shell, line: Line) -> None:
         Cluster(NAME).until(1, ". /etc/profile; etcdctl put a b", 60)
 
 
-@pytest.mark.parametrize("line", [each for each in TERMINALS if each.text != "vm 4"], ids=named)
+@pytest.mark.parametrize("line", TERMINALS, ids=named)
 def test_a_terminal_on_a_node(shell: Shell, line: Line) -> None:
-    name = f"vm-{int(line.text.split()[1]):03d}"
-    shell.send(f"{line.typed}\n")
+    number = int(line.text.split()[1])
+    name = f"vm-{number:03d}"
+    if name not in {each["name"] for each in Cluster(NAME).status()["nodes"]}:
+        Cluster(NAME).xc("scaleout", str(number))
+    shell.moved(line.typed)
     try:
         assert name in shell.typed("hostname")[1]
     finally:
-        shell.typed("exit")
+        shell.moved("exit")
     assert name not in shell.typed("hostname")[1], "the terminal is the host's again"
 
 
@@ -103,3 +112,29 @@ def test_a_device_for_randomness(shell: Shell) -> None:
 def test_the_end(shell: Shell, line: Line) -> None:
     shell.answers(line)
     assert not Path(ROOT, "workspace/run", NAME).exists() or os.environ.get("XCLUSTER_WORKSPACE")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes named namespaces")
+def test_ssh_from_a_namespace(tmp_path: Path) -> None:
+    """As the first document does it: enter a namespace, start a cluster there, log in by IPv6."""
+    key, known = WORKSPACE / "keys/id_ed25519", tmp_path / "known"
+    (tmp_path / "config").write_text(
+        f"IdentityFile {key}\nUserKnownHostsFile {known}\nStrictHostKeyChecking accept-new\n"
+    )
+    environment = {**Cluster(NAME).environment, **SMALL, "__nvm": "3", "CONFIG": f"{tmp_path}/config"}
+    with Shell(ROOT, environment) as shell:
+        settled(shell)
+        assert shell.typed(f"xc nsadd {NUMBER}")[0] == 0
+        try:
+            shell.moved(f"xc nsenter {NUMBER}")
+            settled(shell)
+            shell.answers(next(line for line in STARTS if line.text == "xc start"), START)
+            for line in FROM_OUTSIDE:
+                shell.answers(line)
+            for line in ENDS[:1]:
+                shell.answers(line)
+            shell.moved("exit")
+        finally:
+            Cluster(NAME).xc("stop")
+            assert shell.typed(f"xc nsdel {NUMBER}")[0] == 0
+    assert_nothing_left(NAME)

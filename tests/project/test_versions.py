@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tasks.project import definition_files
+from tasks.project.catalogue import Definitions
 from tests.conftest import ROOT
 
 SHA = "a" * 64
@@ -33,7 +34,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def sources(definitions: definition_files.Definitions) -> list[str]:
+def sources(definitions: Definitions) -> list[str]:
     """The sources of the only artifact."""
     assert definitions.problems == ()
     return [source.text for source in definitions.overlays["kubernetes"].artifacts[0].sources]

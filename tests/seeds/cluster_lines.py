@@ -33,6 +33,18 @@ TERMINALS = (
     Line("000", "vm 4", "node", "", "without a display the node is at this terminal, not in a window"),
     Line("000", "vm 201", "router", "", "without a display the node is at this terminal, not in a window"),
 )
+# In a namespace of `xc nsadd 1`. $CONFIG is a file for ssh, with a key that nodes know.
+FROM_OUTSIDE = (
+    Line(
+        "000",
+        "ssh root@2000::3",
+        "namespace",
+        "^vm-003",
+        "the prefix is fd00:, and net 0 is in it; keys are needed, and nodes know those in ~/.ssh",
+        0,
+        "ssh -F $CONFIG root@fd00::192.168.0.3 hostname",
+    ),
+)
 OPTIONS = (
     Line("002", "--nets-vm", "host", "nets 0, 1, 3", "", 0, "xc start --dry-run --nets-vm=0,1,3"),
     Line(
@@ -60,7 +72,7 @@ RANDOMNESS = tuple(
         text,
         "host",
         "^$",
-        "all nodes have such a device anyway; options that are given twice are refused",
+        "all nodes have such a device anyway; this is a second one",
     )
     for text in (
         '__kvm_opt+=" -object rng-random,filename=/dev/urandom,id=rng0"',
@@ -68,4 +80,4 @@ RANDOMNESS = tuple(
         "export __kvm_opt",
     )
 )
-CLUSTER_LINES = (*STARTS, *ENDS, *TERMINALS, *OPTIONS, *CUSTOM, *RANDOMNESS)
+CLUSTER_LINES = (*STARTS, *ENDS, *TERMINALS, *FROM_OUTSIDE, *OPTIONS, *CUSTOM, *RANDOMNESS)

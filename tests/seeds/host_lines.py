@@ -66,15 +66,25 @@ INSTALLATION = (
     Line("000", "ver=v0.1", "host", "", "the version is that of the archive", 0, "ver=$VERSION"),
     Line("000", "cd $HOME", "host", ""),
     Line("000", "tar xf Downloads/xcluster-$ver.tar.xz", "host", "^$"),
-    Line("000", "cd xcluster", "host", "^$"),
+    Line(
+        "000",
+        "cd xcluster",
+        "host",
+        "^$",
+        "the directory has the version in its name, so that two of them can be there",
+        0,
+        "cd xcluster-$ver",
+    ),
     Line("000", ". ./Envsettings", "host", "", "there is no diskim, and no warning about it"),
 )
 
 # In a checkout or in an unpacked release, and again in the namespace.
 SETTINGS = (
-    Line("000", "cd $HOME/xcluster", "host", "^$"),
+    Line(
+        "000", "cd $HOME/xcluster", "host", "^$", "the directory is where you have put it", 0, "cd $CHECKOUT"
+    ),
     Line("000", ". ./Envsettings", "host", "", "there is no diskim, and no warning about it"),
-    Line("001", "cd xcluster", "host", "^$"),
+    Line("001", "cd xcluster", "host", "^$", "the directory is where you have put it", 0, "cd $CHECKOUT"),
     Line("000", ". ./Envsettings.k8s", "host", ""),
     Line(
         "001",

@@ -6,7 +6,6 @@ ARMURL = "images are made here; a file that somebody else serves can be taken as
 NAMED = "the pod has the name that `kubectl get pods` shows"
 MANY = "kubectl of today wants `--` before the command"
 LOCAL = "the container image is localhost/alpine, made of busybox, and every node has it"
-PREFIX = "nodes have the prefix fd00:, and net 0 is in it"
 CERTIFICATES = (
     "they are never in git: each cluster has a secret of its own, which this makes anew for the next start"
 )
@@ -119,9 +118,6 @@ IN_A_POD = (
         "kubectl exec -it $POD -- sh",
     ),
 )
-FROM_HOST = (
-    Line("000", "ssh root@2000::3", "namespace", "^vm-003", PREFIX, 0, "ssh root@fd00::192.168.0.3 hostname"),
-)
 
 # After the overlays externalip and k8s-config, with SETUP=ipv6.
 IPV6_START = (
@@ -160,7 +156,6 @@ KUBERNETES_LINES = (
     *LOOK,
     *PODS,
     *IN_A_POD,
-    *FROM_HOST,
     *IPV6_START,
     *IPV6_NODE,
     *IPV6_ROUTER,

@@ -18,6 +18,7 @@ from tests.seeds.line import Line
 MARK = re.compile(r"<<done (\d+)>>\r?\n")
 # What is shown of a typed line differs from what it prints, where the terminal shows it.
 ASK = "printf '<<%s %d>>\\n' done $?"
+WAIT = 10  # seconds in which nothing comes, after which it is asked again
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
@@ -50,24 +51,49 @@ class Shell:
     def typed(self, text: str, seconds: float = 60) -> tuple[int, str]:
         """Type a line: its exit status, and what it has printed on either stream."""
         self.send(f"{text}\n{ASK}\n")
-        end = time.monotonic() + seconds
+        end, asked = time.monotonic() + seconds, 1
         while not (mark := MARK.search(self._read)):
-            ready, _, _ = select.select([self._master], [], [], max(end - time.monotonic(), 0))
-            if not ready:
+            if time.monotonic() > end:
                 raise TimeoutError(f"`{text}` goes on after {seconds} s:\n{self._read}")
-            self._read += self._more()
-        printed, self._read = self._read[: mark.start()], self._read[mark.end() :]
+            if select.select([self._master], [], [], WAIT)[0]:
+                self._read += self._more()
+            else:  # a program that reads what is typed (ssh) has taken the question
+                self.send(f"{ASK}\n")
+                asked += 1
+        if asked > 1:
+            self._until_quiet(2)
+        printed, self._read = self._read[: mark.start()], ""
         return int(mark[1]), ESCAPES.sub("", printed).replace("\r\n", "\n")
 
     def send(self, text: str) -> None:
         """Type without waiting for anything."""
         os.write(self._master, text.encode())
 
+    def moved(self, text: str, seconds: float = 120) -> None:
+        """Type what gives the terminal to another shell (`vm 1`, `exit`), and wait until that answers.
+
+        What is typed before it is there may be lost, so it is asked until it answers.
+        """
+        self.send(f"{text}\n")
+        end = time.monotonic() + seconds
+        while not MARK.search(self._read):
+            assert time.monotonic() < end, f"no shell after `{text}`:\n{self._read}"
+            self.send(f"{ASK}\n")
+            self._until_quiet(2)
+        self._until_quiet(2)
+        self._read = ""
+        self.typed("stty -echo")
+
     def answers(self, line: Line, seconds: float = 60) -> str:
         """Type a line of the documents; it has to do what its row says. What it has printed."""
         status, output = self.typed(line.typed, seconds)
         assert not (fault := line.fault(status, output)), fault
         return output
+
+    def _until_quiet(self, seconds: float) -> None:
+        """Read until nothing has come for so long."""
+        while select.select([self._master], [], [], seconds)[0]:
+            self._read += self._more()
 
     def _more(self) -> str:
         try:

@@ -40,7 +40,9 @@ def _overlay(project: Project) -> Overlay | None:
 
 def _key(project: Project, overlay: Overlay) -> str:
     return ovl.recipe(
-        project, overlay, ovl.plain(iso_choice.IsoChoice(env=iso_choice.variables(project.environ)))
+        project,
+        overlay,
+        ovl.plain(iso_choice.IsoChoice(env=iso_choice.variables(project.environ, project.settings.prefix))),
     ).key
 
 
@@ -196,10 +198,8 @@ def _layer(project: Project, source: str, tar: Path, epoch: int) -> None:
         _refuse_saved(path)
         tree.adopt_tar(path, tar, source, epoch)
     else:
-        listed = project.definitions.overlays
-        raise UserError(
-            f"{source} is neither a directory nor a tar. As a name: {unknown('overlay', source, listed)}"
-        )
+        listed = project.definitions.lacking("overlay", source)
+        raise UserError(f"{source} is neither a directory nor a tar. As a name: {' '.join(listed)}")
 
 
 def _refuse_saved(path: Path) -> None:

@@ -72,8 +72,7 @@ def every(project: Project, extra: Iterable[Overlay] = ()) -> dict[str, Listed]:
     """Every container image by its full name. DefinitionError when one is made in two ways."""
     images: dict[str, Listed] = {}
     problems: list[str] = []
-    overlays = {o.directory: o for o in (*project.definitions.overlays.values(), *extra)}
-    owners = [(f"ovl:{o.name}", o.directory, o.images) for o in overlays.values()]
+    owners = [(f"ovl:{o.name}", o.directory, o.images) for o in project.definitions.built(extra)]
     owners += [(f"image:{i.name}", i.directory, i.images) for i in project.definitions.images.values()]
     for owner, directory, listed in owners:
         for image in listed:
@@ -197,7 +196,8 @@ def _making(project: Project, listed: Listed, chosen: iso_choice.IsoChoice) -> k
     deps = files.tree_files(folder) if folder else []
     key = ""
     if image.overlay:
-        key = ovl.recipe(project, ovl.resolve(project, image.overlay), ovl.plain(chosen)).key
+        meant = project.definitions.seen_from(listed.directory)
+        key = ovl.recipe(project, project.definitions.resolved(meant[image.overlay]), ovl.plain(chosen)).key
         deps.append(workspace.stamp("ovl", key))
     packages = None
     if image.packages:

@@ -18,6 +18,7 @@ from tasks.definitions.artifact_sources import Source
 from tasks.definitions.schema import Disk, Image
 from tasks.engine import kit
 from tasks.formats import decompress, qcow2
+from tasks.project.given_images import GivenImage
 from tasks.project.project import Project
 from tasks.project.site import Site
 
@@ -79,7 +80,8 @@ def tasks(project: Project) -> kit.Tasks:
 
 def disks(project: Project) -> list[Image]:
     """The images that are made elsewhere."""
-    return [image for image in project.definitions.images.values() if image.disk]
+    images = project.definitions.images.values()
+    return [image for image in images if image.disk and not isinstance(image, GivenImage)]
 
 
 def request(project: Project, image: Image) -> DiskRequest:
@@ -151,7 +153,7 @@ class _Disk:
         source = _member(reader, self._disk.member) if self._disk.member else reader
         first = source.read(BLOCK)
         seen = hashlib.sha256(first) if self._disk.unpacked else None
-        self._foreign = _recognise(first)
+        self._foreign = recognised(first)
         with self._open() as out:
             chunk = first
             while chunk:
@@ -204,7 +206,7 @@ class _Plain:
             self._file.write(data)
 
 
-def _recognise(first: bytes) -> bool:
+def recognised(first: bytes) -> bool:
     """Whether this begins a qcow2. Raises UserError for what is no disk."""
     if first.startswith(qcow2.MAGIC):
         return True

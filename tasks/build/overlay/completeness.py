@@ -38,10 +38,10 @@ class Content:
 
 @dataclass(frozen=True)
 class Completeness:
-    """`refusal` says what is wrong with the tar, "" for nothing; `empty` that it has no files."""
+    """`refusal` says what is wrong with the tar, "" for nothing; `leave` is the word that would allow it."""
 
     refusal: str = ""
-    empty: bool = False
+    leave: str = ""
     warnings: tuple[str, ...] = ()
 
 
@@ -55,34 +55,40 @@ def content(path: Path) -> Content:
     )
 
 
-def judge(overlay: Overlay, printed: str, tar: Content) -> Completeness:
-    """Whether a tar is complete, as far as can be known."""
-    messages = [each for each in script_messages.read(printed) if not _is_there(each, tar, overlay.directory)]
+def judge(
+    overlay: Overlay, printed: str, tar: Content, setup: Sequence[str], allow: Collection[str]
+) -> Completeness:
+    """Whether a tar is complete, as far as can be known. `setup` are the variants that SETUP names."""
+    own = _Own(Path(os.path.realpath(overlay.directory)), setup)
+    messages = [each for each in script_messages.read(printed) if not own.explains(each, tar)]
     absent = [each for each in overlay.provides if not _provided(each, tar)]
     if absent:
         return Completeness(f"there is nothing for {', '.join(absent)} (`provides` in its ovl.yaml)")
-    if not tar.files:
-        return Completeness(_no_files(tar) + listed(each.line for each in messages), empty=True)
+    if not tar.files and "empty" not in allow:
+        return Completeness(_no_files(tar) + listed(each.line for each in messages), "empty")
     lacking = _programs(messages)
     warnings = _warnings(overlay, messages, lacking)
-    if overlay.provides:
+    if overlay.provides or "stderr" in allow:
         return Completeness(warnings=warnings)
-    return Completeness(_refusal(overlay, messages, lacking, tar), warnings=warnings)
+    return Completeness(_refusal(overlay, messages, lacking, own, tar), "stderr", warnings)
 
 
-def _refusal(overlay: Overlay, messages: Sequence[Message], lacking: Sequence[str], tar: Content) -> str:
+def _refusal(
+    overlay: Overlay, messages: Sequence[Message], lacking: Sequence[str], own: "_Own", tar: Content
+) -> str:
     """Why a tar with files is not complete; "" if it seems to be."""
     losses = [each.line for each in messages if each.weight is Weight.LOSS]
     if losses:
         return "it printed errors" + listed(losses)
     if overlay.name in lacking:
         return f"its program {overlay.name} is not on this host"
-    if _is_only_own(tar, overlay.directory):
+    if own.is_all_of(tar):
         if len(lacking) > 1:
             return f"none of its programs is on this host: {', '.join(lacking)}"
         doubts = [each.line for each in messages if each.weight is Weight.DOUBT]
-        if doubts and tar.hollow:
-            empty = ", ".join(f"{path}/" for path in sorted(tar.hollow)[:LISTED])
+        hollow = sorted(path for path in tar.hollow if not (own.root / "default" / path).is_dir())
+        if doubts and hollow:
+            empty = ", ".join(f"{path}/" for path in hollow[:LISTED])
             return f"it left empty directories ({empty}), and printed errors{listed(doubts)}"
     return ""
 
@@ -90,7 +96,7 @@ def _refusal(overlay: Overlay, messages: Sequence[Message], lacking: Sequence[st
 def _warnings(overlay: Overlay, messages: Sequence[Message], lacking: Sequence[str]) -> tuple[str, ...]:
     warnings = []
     if lacking:
-        warnings.append(f"overlay '{overlay.name}' is packed without programs that this host has not: "
+        warnings.append(f"overlay '{overlay.name}' is packed without programs that this host lacks: "
                         f"{', '.join(lacking)}")  # fmt: skip
     others = [each.line for each in messages if each.weight is not Weight.PROGRAM]
     if others:
@@ -117,31 +123,40 @@ def _provided(pattern: str, tar: Content) -> bool:
     return any(fnmatch.fnmatchcase(name, plain) for name in (*tar.files, *(tar.folders - tar.hollow)))
 
 
-def _is_there(message: Message, tar: Content, own: Path) -> bool:
-    """Whether what a message says to be missing is in the tar after all, or was never anything.
+@dataclass(frozen=True)
+class _Own:
+    """The overlay's directory, with all links in its path followed, and the variants that SETUP names."""
 
-    A script may copy a program from one of two places, or all files of a directory of its own that has none.
-    """
-    if not message.thing or not message.replaceable:
-        return False
-    path = Path(os.path.normpath(message.thing))
-    if "*" in message.thing:
-        return own in path.parents and path.parent.is_dir() and not any(path.parent.iterdir())
-    return _count(path.name, tar.files) > _count(path.name, _own_files(own))
+    root: Path
+    setup: Sequence[str]
+
+    def explains(self, message: Message, tar: Content) -> bool:
+        """Whether what a message says to be missing is in the tar after all, or was never anything.
+
+        A script may copy a program from one of two places; or all files of a directory of its own that has
+        none, or of a variant that is for other overlays.
+        """
+        if not message.thing or not message.replaceable:
+            return False
+        folder, name = os.path.split(os.path.normpath(message.thing))
+        if "*" not in name:
+            return _count(name, tar.files) > _count(name, self._files())
+        place = Path(os.path.realpath(self.root / folder))
+        if self.root not in place.parents:
+            return False
+        return not any(place.iterdir()) if place.is_dir() else place.name in self.setup
+
+    def is_all_of(self, tar: Content) -> bool:
+        """Whether a tar has nothing but files that the directory has."""
+        mine = {path.rpartition("/")[2] for path in self._files()}
+        return all(path.rpartition("/")[2] in mine for path in tar.files)
+
+    def _files(self) -> list[str]:
+        return [name for _, _, names in os.walk(self.root) for name in names]
 
 
 def _count(name: str, paths: Collection[str]) -> int:
     return Counter(path.rpartition("/")[2] for path in paths)[name]
-
-
-def _is_only_own(tar: Content, own: Path) -> bool:
-    """Whether a tar has nothing but files that the overlay's directory has."""
-    mine = {path.rpartition("/")[2] for path in _own_files(own)}
-    return all(path.rpartition("/")[2] in mine for path in tar.files)
-
-
-def _own_files(own: Path) -> list[str]:
-    return [name for _, _, names in os.walk(own) for name in names]
 
 
 def listed(lines: Iterable[str]) -> str:

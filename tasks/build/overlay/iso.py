@@ -6,21 +6,24 @@ chosen is recorded beside the ISO; later builds without words make the same choi
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.base import files, progress
-from tasks.base.errors import DefinitionError, UsageError, UserError, unknown
+from tasks.base.errors import DefinitionError, UsageError, UserError
 from tasks.base.paths import Workspace
 from tasks.build.credentials import pki
 from tasks.build.overlay import ovl
 from tasks.definitions import iso_choice
 from tasks.definitions.iso_choice import IsoChoice
 from tasks.definitions.schema import Overlay
+from tasks.definitions.setting_forms import PLAIN_TOPOLOGY
+from tasks.definitions.settings import Settings
 from tasks.engine import kit
 from tasks.formats import iso9660, tree
 from tasks.project import definition_files
+from tasks.project.command_line import Takes
 from tasks.project.project import Project, source_date_epoch
 
 SCRIPT = "script"  # the name of --script on the ISO
@@ -54,7 +57,7 @@ def _of_words(project: Project) -> IsoChoice:
     extra = tuple(project.environ.get("XOVLS", "").split()) if words else ()
     return IsoChoice(
         tuple(dict.fromkeys(_absolute(word, project) for word in (*words, *extra))),
-        iso_choice.variables(project.environ),
+        _variables(project),
         options.get("label") or ("cidata" if options.get("cidata") else "xcluster"),
         _path(options.get("cidata")),
         _path(options.get("script")),
@@ -63,20 +66,36 @@ def _of_words(project: Project) -> IsoChoice:
 
 def _of_overlays_injected(project: Project) -> IsoChoice:
     """The overlays that `inject` names, and nothing else: they go to machines that run."""
-    words = tuple(_absolute(word, project) for word in project.words.args)
-    return IsoChoice(words, iso_choice.variables(project.environ))
+    return IsoChoice(tuple(_absolute(word, project) for word in project.words.args), _variables(project))
 
 
 def _of_settings_that_exist(project: Project) -> IsoChoice:
     """The overlays of the settings that there are: a single task is built, of whatever there is."""
-    words = tuple(word for word in project.settings.ovls.split() if word in project.definitions.overlays)
-    return IsoChoice(words, iso_choice.variables(project.environ))
+    names = (word for word in _usual(project) if not project.definitions.is_unknown("overlay", word))
+    return IsoChoice(tuple(names), _variables(project))
 
 
 def _of_settings(project: Project) -> IsoChoice:
     """The overlays of the settings. A release has nothing of its maker's environment."""
-    env = {} if project.words.verb == "release" else iso_choice.variables(project.environ)
-    return IsoChoice(tuple(project.settings.ovls.split()), env)
+    env = {} if project.words.verb == "release" else _variables(project)
+    return IsoChoice(_usual(project), env)
+
+
+def _variables(project: Project) -> dict[str, str]:
+    """What overlays see. Upstream's read the topology from TOPOLOGY, also where something else names it."""
+    environ = iso_choice.variables(project.environ, project.settings.prefix)
+    named = project.settings.topology
+    return environ if environ.get("TOPOLOGY") or named == PLAIN_TOPOLOGY else {**environ, "TOPOLOGY": named}
+
+
+def _usual(project: Project) -> tuple[str, ...]:
+    """The overlays of the settings. The default means the checkout's own, whatever else has their names."""
+    words = tuple(project.settings.ovls.split())
+    if project.settings.ovls != Settings.model_fields["ovls"].default:
+        return words
+    own = {word: project.definitions.own.get(word) for word in words}
+    named = project.definitions.overlays
+    return tuple(str(o.directory) if o and o is not named.get(word) else word for word, o in own.items())
 
 
 def iso_parts(project: Project, chosen: IsoChoice) -> list[IsoPart]:
@@ -89,12 +108,26 @@ def iso_parts(project: Project, chosen: IsoChoice) -> list[IsoPart]:
             _with_needs(project, part.overlay, parts, ())
         elif part:
             parts.append(part)
+    faults = [line for word in chosen.words for line in project.definitions.faults.get(("overlay", word), ())]
+    if faults:
+        raise DefinitionError(faults)
     problems += _wrong_options(chosen)
     if problems and project.words.verb == "mkcdrom":
         raise UsageError("mkcdrom: " + "; ".join(problems), project.words.usage)
     if problems:
         raise DefinitionError(problems)
     return parts
+
+
+def parts_if_possible(project: Project, chosen: IsoChoice) -> tuple[list[IsoPart], list[str]]:
+    """As `iso_parts`; for a verb or a task that can do without the ISO, with what is wrong in place of it."""
+    words = project.words
+    if words.verb in ("mkcdrom", "inject") or words.takes in (Takes.SETTINGS, Takes.RUNNING):
+        return iso_parts(project, chosen), []
+    try:
+        return iso_parts(project, chosen), []
+    except DefinitionError as error:
+        return [], error.problems
 
 
 def _wrong_options(chosen: IsoChoice) -> list[str]:
@@ -139,8 +172,14 @@ def _files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def tasks(project: Project, chosen: IsoChoice, parts: list[IsoPart]) -> kit.Tasks:
-    """The verb `mkcdrom` and, under the same name, the ISO as a part of every build."""
+def tasks(project: Project, chosen: IsoChoice, parts: list[IsoPart], wrong: Sequence[str] = ()) -> kit.Tasks:
+    """The verb `mkcdrom` and, under the same name, the ISO as a part of every build.
+
+    `wrong` is why there are no parts.
+    """
+    if wrong:
+        yield kit.refusing("mkcdrom", None, wrong)
+        return
     workspace, name = project.workspace, project.settings.name
     private = [workspace.credentials(name)] if pki.is_due(project) else []
     if not chosen.words and not chosen.cidata and not chosen.script and not private:
@@ -229,19 +268,19 @@ def _part(project: Project, word: str, problems: list[str]) -> IsoPart | None:
     if word in overlays:
         return IsoPart(word, overlays[word])
     if path.is_absolute() and path.is_dir():
-        same = [overlay for overlay in overlays.values() if overlay.directory.resolve() == path]
+        same = [each for each in project.definitions.with_own() if each.directory.resolve() == path]
         overlay = same[0] if same else definition_files.read_overlay(project.root, path, problems)
         if overlay is None and not problems:
             problems.append(f"{path} is not an overlay: it has no ovl.yaml, no tar and no default/")
-        return IsoPart(path.name, overlay) if overlay else None
+        problems += project.definitions.lacks(overlay) if overlay else []
+        return IsoPart(path.name, overlay) if overlay and not problems else None
     if path.is_absolute() and path.is_file() and not os.access(path, os.R_OK):
         problems.append(f"{path} cannot be read")
     elif path.is_absolute() and path.is_file():
         return IsoPart(path.name.partition(".")[0], None, path)
     else:
-        problems.append(
-            f"{word} does not exist" if path.is_absolute() else unknown("overlay", word, overlays)
-        )
+        lacking = project.definitions.lacking("overlay", word)
+        problems += [f"{word} does not exist"] if path.is_absolute() else lacking
     return None
 
 
@@ -251,9 +290,10 @@ def _with_needs(project: Project, overlay: Overlay, parts: list[IsoPart], above:
         raise DefinitionError(
             [f"overlay '{overlay.name}' needs itself: {' -> '.join((*above, overlay.name))}"]
         )
+    meant = project.definitions.meant_by(overlay)
     for need in overlay.needs:
-        _with_needs(project, project.definitions.overlays[need], parts, (*above, overlay.name))
-    real = project.definitions.overlays[overlay.alias] if overlay.alias else overlay
+        _with_needs(project, meant[need], parts, (*above, overlay.name))
+    real = meant[overlay.alias] if overlay.alias else overlay
     if real is not overlay:
         _with_needs(project, real, parts, (*above, overlay.name))
     elif all(part.overlay is None or part.overlay.directory != real.directory for part in parts):

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from tasks.base import files, progress
-from tasks.base.errors import UsageError, UserError, unknown
+from tasks.base.errors import DefinitionError, UsageError, UserError, unknown
 from tasks.formats import inside
 from tasks.project import definition_files
 from tasks.project.project import Does, Project
@@ -23,20 +23,26 @@ def _mkovl(project: Project) -> None:
         )
     template = project.words.options.get("template", "template")
     overlays = project.definitions.overlays
-    if template not in overlays:
+    if project.definitions.is_unknown("overlay", template):
         raise UsageError(unknown("template", template, overlays))
+    if template not in overlays:
+        raise DefinitionError(project.definitions.lacking("overlay", template))
     ovldir = project.words.options.get("ovldir")
-    folder = (
-        Path(ovldir)
-        if ovldir
-        else definition_files.ovl_dirs(project.root, project.environ.get("XCLUSTER_OVLPATH", ""))[0]
-    )
+    folder = Path(ovldir) if ovldir else _searched(project)[0]
     target = folder.resolve() / name
     if target.exists():
         raise UserError(f"{target} already exists", "choose another name, or remove it")
     with files.atomic(target, directory=True) as temp:
         copy(overlays[template].directory, temp, name)
-    progress.say(f"{target}: edit its ovl.yaml and default/, then: ./xc mkcdrom {name}; ./xc start")
+    own = [part for part in ("ovl.yaml", "tar", "default/") if (target / part).exists()]
+    listed = " and ".join([", ".join(own[:-1]), own[-1]] if len(own) > 1 else own)
+    word = name if folder.resolve() in map(Path.resolve, _searched(project)) else str(target)
+    progress.say(f"{target}: edit its {listed}, then: xc mkcdrom {word}; xc start")
+
+
+def _searched(project: Project) -> list[Path]:
+    """The directories in which overlays are found by name."""
+    return definition_files.ovl_dirs(project.root, project.environ.get("XCLUSTER_OVLPATH", ""))
 
 
 def copy(template: Path, target: Path, name: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tasks.base import files, locks
 from tasks.base.errors import DefinitionError, UserError
 from tasks.base.paths import Workspace
-from tasks.build.overlay import completeness, host_libraries, tar_script
+from tasks.build.overlay import tar_script
 from tasks.build.sources import apt, requested
 from tasks.build.sources.artifact import content as artifact_of
 from tasks.definitions import image_chain, iso_choice
@@ -18,7 +18,7 @@ from tasks.formats import capabilities, descent, elf, inside, tree, unpack
 from tasks.project import definition_files
 from tasks.project.project import Project, source_date_epoch
 from tasks.project.site import Site
-from tasks.topology import guest_script
+from tasks.topology import envsettings, guest_script
 from tasks.topology.schema import Topology
 
 GUEST_TOPOLOGIES = "usr/lib/network-topology"  # in guests
@@ -42,12 +42,17 @@ class OverlayBuild:
 def tasks(project: Project, chosen: iso_choice.IsoChoice, extra: Mapping[str, Overlay]) -> kit.Tasks:
     """One task for each overlay found, and for those of the command line (`extra`, by directory)."""
     yield kit.group("ovl", "Overlays, packed as tar files")
-    listed = {str(overlay.directory): overlay for overlay in project.definitions.overlays.values()}
-    for overlay in {**listed, **extra}.values():
+    for overlay in project.definitions.built(extra.values()):
         if overlay.alias:
-            yield kit.alias("ovl", overlay.name, f"ovl:{overlay.alias}")
+            real = recipe(project, project.definitions.resolved(overlay), chosen)
+            if project.definitions.overlays.get(overlay.name) is overlay:
+                yield kit.alias("ovl", overlay.name, f"ovl:{real.key}")
             continue
-        builds = [recipe(project, overlay, each) for each in (chosen, plain(chosen))]
+        try:
+            builds = [recipe(project, overlay, each) for each in (chosen, plain(chosen))]
+        except DefinitionError as error:  # with what it stands on
+            yield kit.refusing("ovl", overlay.name, error.problems)
+            continue
         for build in {each.key: each for each in reversed(builds)}.values():
             yield _task(project, build)
 
@@ -59,15 +64,13 @@ def plain(chosen: iso_choice.IsoChoice) -> iso_choice.IsoChoice:
 
 def resolve(project: Project, name: str) -> Overlay:
     """The overlay called `name`, or the one it is an alias of."""
-    overlay = project.definitions.overlays[name]
-    while overlay.alias:  # an alias may be of an alias; never in a circle
-        overlay = project.definitions.overlays[overlay.alias]
-    return overlay
+    return project.definitions.resolved(project.definitions.overlays[name])
 
 
 def of_images(project: Project, images: Iterable[Image]) -> list[Overlay]:
     """The overlays that disk images are made with, in the order in which they are unpacked."""
-    return [resolve(project, name) for image in images for name in image.overlays]
+    definitions = project.definitions
+    return [definitions.resolved(definitions.own[name]) for image in images for name in image.overlays]
 
 
 def recipe(project: Project, overlay: Overlay, chosen: iso_choice.IsoChoice) -> OverlayBuild:
@@ -104,7 +107,11 @@ def _module_kernel(project: Project, overlay: Overlay, chosen: iso_choice.IsoCho
 
 
 def _base(project: Project) -> Image:
-    return image_chain.base_image(project.definitions.images, project.settings.image)
+    images, name = project.definitions.images, project.settings.image
+    if not image_chain.chain(images, name) and "base" not in images:
+        problems = (project.definitions.lacking("image", each) for each in (name, "base"))
+        raise DefinitionError([line for lines in problems for line in lines])
+    return image_chain.base_image(images, name)
 
 
 def _packages(project: Project, overlay: Overlay) -> PackageRequest | None:
@@ -134,6 +141,7 @@ def _task(project: Project, build: OverlayBuild) -> kit.Task:
     overlay, workspace = build.overlay, project.workspace
     deps = [path for folder in _folders(build) for path in files.tree_files(folder)]
     deps += [workspace.stamp("artifact", artifact.name) for artifact in overlay.artifacts]
+    deps += [workspace.stamp("artifact", name) for name in _programs(project, overlay)]
     deps += [Path(name) for name in overlay.reads if Path(name).is_file()]
     if build.packages and build.packages.base:
         deps.append(requested.packages_file(workspace, build.packages.base.name))
@@ -147,7 +155,7 @@ def _task(project: Project, build: OverlayBuild) -> kit.Task:
         [build, project.site],
         deps=deps,
         inputs={"tree": [files.tree_manifest(folder) for folder in _folders(build)]} | _capable(build),
-        code=(tree, inside, descent, unpack, capabilities, tar_script, completeness, host_libraries)
+        code=(tree, inside, descent, unpack, capabilities, tar_script, *tar_script.CODE)
         if overlay.script
         else (tree, inside, descent, unpack, requested, apt, capabilities, guest_script),
         packages=[build.packages] if build.packages else [],
@@ -158,6 +166,18 @@ def _task(project: Project, build: OverlayBuild) -> kit.Task:
     if overlay.script:
         task["uptodate"].append(lambda task, values: _is_fresh(project, build))
     return task
+
+
+def _programs(project: Project, overlay: Overlay) -> list[str]:
+    """The artifacts that a script takes as programs of the workspace, less what the user has put there."""
+    workspace, every = project.workspace, project.definitions.with_own()
+    artifacts = {each.name for overlay in every for each in overlay.artifacts if each.executable}
+    return [
+        name
+        for name in tar_script.workspace_programs(overlay)
+        if name in artifacts
+        and (workspace.stamp("artifact", name).exists() or not workspace.bin(name).exists())
+    ]
 
 
 def _is_fresh(project: Project, build: OverlayBuild) -> bool:
@@ -211,6 +231,7 @@ def _pack_tree(build: OverlayBuild, out: Path, site: Site) -> int:
         capable: dict[str, bytes] = {}
         for folder in _folders(build):
             capable |= tree.lay_over(folder, root)
+        (root / envsettings.FILE).unlink(missing_ok=True)  # is for scripts on the host
         with inside.Root(root) as place:
             _put_artifacts(build.overlay, place, site.workspace)
         tree.put_files(capabilities.carriers(capable, build.key), root)
@@ -260,7 +281,7 @@ def _pack_script(build: OverlayBuild, out: Path, workspace: Workspace) -> int:
     with files.scratch(workspace.ovl(build.key).with_suffix(".raw")) as raw:
         printed = tar_script.run(overlay, build.key, raw, build.env, workspace, build.libs)
         count = tree.adopt_tar(raw, out, str(overlay.script), build.epoch, name=build.key, allow_empty=True)
-    tar_script.judge(overlay, printed, out, workspace.log(f"ovl:{build.key}"))
+    tar_script.judge(overlay, printed, out, build.setup, workspace.log(f"ovl:{build.key}"))
     if build.libs:
         tar_script.fit(overlay, out, workspace, build.libs, build.epoch)
     tar_script.mark(workspace, build.key)

@@ -52,13 +52,14 @@ MOVES = {"cd", "pushd", ".", "source"}  # what follows such a failure works at t
 # What makers say besides: owners and times become ours anyway, and what is there need not be made again.
 HARMLESS = re.compile(
     r"^[Ww]arning\b|\bwarning:|File exists$|preserving|preserve ownership|[Cc]hang\w* ownership"
-    r"|are the same file|newer or same age|already has|specified more than once"
+    r"|Broken pipe|are the same file|newer or same age|already has|specified more than once"
 )
 TALK_OF = {
     "tar": r"^Removing leading|time stamp .* in the future|implausibly old|socket ignored"
     r"|unknown extended header|^Record size|file changed as we read it|lone zero block|file is unchanged",
     "strip": r"not recogni[sz]ed|[Uu]nable to recogni[sz]e",
     "make": r"^(?!.*\*\*\* )|\(ignored\)$",
+    "sudo": r"^unable to resolve host",
     "cpio": r"^File .* grew|^\d+ blocks",
     "go": r"^(downloading|finding|extracting|creating new|added|upgraded|downgraded|removed|found|copying|to"
     r" add|warning)\b",
@@ -70,13 +71,14 @@ LINKED = re.compile(
 FAILED = re.compile(
     r"^ERROR\b|\bERROR \d{3}: |^error(\[\w+\])?: |^[^\s:]+:\d+:(\d+:)? (fatal )?error: "
     r"|^[^\s:]+\.go:\d+(:\d+)?: |undefined reference to|^CMake Error|^configure: error:"
-    r"|^Traceback \(most recent|^Segmentation fault"
-    r"|^FATA\[|^ninja: |^fatal: |^package \S+ is not in |No space left on device|bad interpreter"
+    r"|^Traceback \(most recent|^Segmentation fault|^ninja: (build stopped|error)"
+    r"|^FATA\[|^E: |^fatal: |^package \S+ is not in |No space left on device|bad interpreter"
     r"|^(build \S+: )?cannot load |^no Go files in|^no required module provides|^rsync error: |Syntax error:"
     r"|: syntax error"
 )
 ASKED_GIT = re.compile(
-    r"^fatal: (not a git repository|No names found|No tags can|cannot describe|detected dubious)"
+    r"^fatal: (not a git repository|No names found|No tags can|cannot describe|detected dubious"
+    r"|destination path .* already exists)"
 )
 DOUBTFUL = re.compile(
     r"No such file or directory|[Nn]ot found$|Permission denied|Not a directory|omitting directory"
@@ -100,6 +102,8 @@ def read(printed: str) -> list[Message]:
 
 def _message(line: str) -> Message | None:
     program = NOT_FOUND.match(line)
+    if line.startswith("+ "):  # a shell that tells its commands
+        return None
     if program:
         return Message(line, Weight.PROGRAM, program["name"], True)
     if FAILED.search(line):

@@ -6,21 +6,30 @@ Upstream's scripts end well though a part of them failed. So what they print is 
 import os
 import re
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tasks.base import environment, files, proc, progress
 from tasks.base.errors import CommandError, UserError
 from tasks.base.paths import Workspace
-from tasks.build.overlay import completeness, host_libraries
+from tasks.build.overlay import completeness, host_libraries, script_messages
 from tasks.build.overlay.host_files import HOST_FILES
 from tasks.definitions import iso_choice
 from tasks.definitions.schema import Overlay
 from tasks.formats import tree, unpack
 from tasks.project.project import ROOT, source_date_epoch
 
+CODE = (completeness, script_messages, host_libraries)  # what decides about a tar besides this module
 HOST_WORDS = re.compile(r"\b(install_prog|cplib|cploader)\b")
+# $XCLUSTER_WORKSPACE/bin/coredns, with braces and quotes or without.
+WORKSPACE_PROGRAM = re.compile(r"""XCLUSTER_WORKSPACE[}"']*/bin/([\w.+-]+)""")
 KERNEL_TREES = re.compile(r"\b(KERNELDIR|__kobj)\b")
+
+
+def workspace_programs(overlay: Overlay) -> list[str]:
+    """The programs in the workspace's bin/ that the script takes, as far as its text tells."""
+    script = overlay.script
+    return sorted(set(WORKSPACE_PROGRAM.findall(script.read_text(errors="replace")))) if script else []
 
 
 def takes_host_programs(overlay: Overlay) -> bool:
@@ -67,10 +76,20 @@ def run(
     try:
         printed = proc.run([str(script), str(raw)], env=environ, clean_env=True, log=log)
     except CommandError as error:
-        raise UserError(f"the tar script of overlay '{overlay.name}' failed: {error}") from error
+        text = f"the tar script of overlay '{overlay.name}' failed: {error}"
+        raise UserError(text, _hint(str(error), workspace)) from error
     if not raw.is_file():
         raise UserError(no_tar(script, raw) + completeness.listed(printed.splitlines()), f"full log: {log}")
     return printed
+
+
+def _hint(text: str, workspace: Workspace) -> str | None:
+    """Which words make the programs of the workspace that a script speaks of and that are not there."""
+    names = dict.fromkeys(re.findall(re.escape(f"{workspace.bin('x').parent}/") + r"([\w.+-]+)", text))
+    words = [f"`xc artifact:{name}`" for name in names if not workspace.bin(name).exists()]
+    if not words:
+        return None
+    return f"{', '.join(words)} makes what an overlay names as artifact; or put it there yourself"
 
 
 def no_tar(script: Path, raw: Path) -> str:
@@ -79,15 +98,19 @@ def no_tar(script: Path, raw: Path) -> str:
     return f"{script} ended with 0 but " + (f"left {kind} in place of the tar" if kind else "wrote no tar")
 
 
-def judge(overlay: Overlay, printed: str, tar: Path, log: Path) -> None:
+def judge(overlay: Overlay, printed: str, tar: Path, setup: Sequence[str], log: Path) -> None:
     """Raise UserError if a tar is not complete; warn, where the overlay may leave it so."""
-    verdict = completeness.judge(overlay, printed, completeness.content(tar))
-    kind = "empty" if verdict.empty else "stderr"
-    if verdict.refusal and kind not in allowed(overlay, os.environ):
+    content, allow = completeness.content(tar), allowed(overlay, os.environ)
+    verdict = completeness.judge(overlay, printed, content, setup, allow)
+    if verdict.refusal:
+        yaml = overlay.directory / "ovl.yaml"
+        allowing = (
+            f"or, if nothing is, put `allow: [{verdict.leave}]` into {yaml}, or set "
+            f"XC_OVL_ALLOW={overlay.name}:{verdict.leave}"
+        )
         raise UserError(
             f"the tar script of overlay '{overlay.name}' ended with 0, but {verdict.refusal}",
-            f"get what is missing; or, if nothing is, put `allow: [{kind}]` into "
-            f"{overlay.directory}/ovl.yaml, or set XC_OVL_ALLOW={overlay.name}:{kind} (full log: {log})",
+            f"get what is missing; {allowing if verdict.leave else f'or change {yaml}'} (full log: {log})",
         )
     for warning in verdict.warnings:
         progress.say(f"warning: {warning}")

@@ -103,4 +103,5 @@ def _prefixes(task: str) -> tuple[str, ...]:
         "kernel": (f"workspace/kernel/{name}/",),
         "image": (f"workspace/image/{name}.qcow2",),
         "ovl": (f"workspace/ovl/{name}.tar",),
+        "artifact": (f"workspace/bin/{name}",),
     }.get(noun, ("\0",))

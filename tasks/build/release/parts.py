@@ -30,6 +30,8 @@ def of_task(name: str, tasks: Mapping[str, kit.Task], site: Site) -> list[Compon
     """
     task, noun = tasks[name], name.partition(":")[0]
     recipe = kit.recipe_of(task)
+    if recipe and noun == "artifact":
+        return [_artifact(recipe.args[0], site.workspace, licences.Licence())]
     if recipe is None or noun not in ("kernel", "image", "ovl", "pull"):
         return []
     packages = _of_image(name, recipe, site) if noun == "image" else _of_requests(recipe, site)

@@ -12,19 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tasks.base import files, locks, progress
-from tasks.base.errors import UsageError, UserError, unknown
+from tasks.base import files, locks, programs, progress
+from tasks.base.errors import UsageError, UserError
 from tasks.build.overlay import ovl
 from tasks.build.release import bill, git, licences, parts, shipped, spdx, wheels
 from tasks.definitions import image_chain, iso_choice
 from tasks.definitions.settings import Settings
 from tasks.engine import kit, record
 from tasks.formats import xztar
+from tasks.project.given_images import GivenImage
 from tasks.project.project import Project, source_date_epoch
 
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}")
 # Settings that decide what a start needs; where they are not the default, the release says so.
-DECIDING = ("kernel", "image", "ovls", "suite", "name")
+DECIDING = ("kernel", "image", "ovls", "suite", "name", "dns_server")
+SERVER = "artifact:coredns"
 SUMS, SBOM, PROVENANCE = "SHA256SUMS", "sbom.spdx.json", "provenance.json"
 
 
@@ -68,6 +70,7 @@ def tasks(project: Project, chosen: iso_choice.IsoChoice, built: list[kit.Task])
     names = _names(project, chosen)
     # A container image is not in a release: who starts a cluster of it pulls or makes it.
     shippable = [task for task in built if task["basename"] != "pull"]
+    names += [SERVER] if _has_server(project, built) else []
     inside = ReleaseTasks(project, shipped.closure(shippable, names), built)
     plan = _plan(project, checkout, inside)
     _refuse(inside, chosen, checkout)
@@ -94,14 +97,24 @@ def tasks(project: Project, chosen: iso_choice.IsoChoice, built: list[kit.Task])
 
 def _names(project: Project, chosen: iso_choice.IsoChoice) -> list[str]:
     """The tasks whose outcome a release brings."""
-    overlays = project.definitions.overlays
-    wrong = [unknown("overlay", word, overlays) for word in project.words.args if word not in overlays]
+    wrong = [line for word in project.words.args for line in project.definitions.lacking("overlay", word)]
     if wrong:
         raise UsageError("release: " + "; ".join(wrong))
     more = [ovl.recipe(project, ovl.resolve(project, word), ovl.plain(chosen)) for word in project.words.args]
     names = [f"kernel:{project.settings.kernel}", f"image:{project.settings.image}", "mkcdrom"]
     names += [f"image:{image}" for image in _disks(project).values()]
     return names + [f"ovl:{each.key}" for each in more]
+
+
+def _has_server(project: Project, built: Sequence[kit.Task]) -> bool:
+    """Whether a release brings a CoreDNS: unless it is not to be used, or cannot be made and is no must."""
+    choice, name = project.settings.dns_server, SERVER.partition(":")[2]
+    if choice == "dnsmasq" or SERVER not in map(record.name_of, built):
+        return False
+    if choice == "auto" and not (programs.find("go") or project.workspace.bin(name).is_file()):
+        progress.say("release: Go is not here, so no CoreDNS is in it, and dnsmasq serves there")
+        return False
+    return True
 
 
 def _disks(project: Project) -> dict[str, str]:
@@ -139,6 +152,8 @@ def _refuse(inside: ReleaseTasks, chosen: iso_choice.IsoChoice, checkout: git.Ch
     root, workspace = inside.project.root, inside.project.workspace.root
     tracked = {path for path, _ in checkout.tracked}
     problems = [f"{word} is outside of the checkout" for word in chosen.words if word.startswith("/")]
+    image = inside.project.definitions.images.get(inside.project.settings.image)
+    problems += [f"__image={image.path} is outside of the checkout"] if isinstance(image, GivenImage) else []
     problems += [f"{path} is outside of the checkout" for path in (chosen.cidata, chosen.script) if path]
     problems += [
         f"{k}={v} is a path of this machine" for k, v in chosen.env.items() if v.startswith(("/", "~"))
@@ -243,7 +258,10 @@ def _entries(
     top = f"xcluster-{plan.version}"
     facts = {"version": plan.version, "commit": plan.commit, "environ": plan.environ}
     text = json.dumps({**manifest, **facts}, indent=1, sort_keys=True) + "\n"
-    entries = [xztar.TarEntry(f"{top}/{name}", path) for name, path in contents.items()]
+    entries = [
+        xztar.TarEntry(f"{top}/{name}", path, executable=bool(path.stat().st_mode & 0o100))
+        for name, path in contents.items()
+    ]
     entries.append(xztar.TarEntry(f"{top}/workspace/shipped.json", text.encode()))
     if plan.settings:
         lines = [

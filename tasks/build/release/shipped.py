@@ -45,7 +45,8 @@ class Location:
 def identity(task: kit.Task, location: Location) -> str:
     """All that decides what a task makes, as a digest that is the same in every location."""
     config = json.loads(json.dumps(task["meta"]["recipe"].config, cls=Encoder))
-    config.get("inputs", {}).pop("mirror", None)  # where a thing comes from, not what it is
+    for name in ("mirror", "go"):  # where a thing comes from and what makes it, not what it is
+        config.get("inputs", {}).pop(name, None)
     deps = {location.anywhere(dep): _content(Path(dep)) for dep in task["file_dep"]}
     return files.digest([_anywhere(config, location), deps])
 

@@ -72,7 +72,7 @@ def named(project: Project, extra: Iterable[Overlay] = ()) -> dict[str, tuple[Ar
     Raises UsageError when two definitions give one name to artifacts from different sources.
     """
     kernels = project.definitions.kernels.values()
-    overlays = [*project.definitions.overlays.values(), *extra]
+    overlays = project.definitions.with_own(extra)
     uses = [(each.source, project.root / "kernel" / f"{each.name}.yaml") for each in kernels if each.source]
     uses += [(each, overlay.directory / "ovl.yaml") for overlay in overlays for each in overlay.artifacts]
     first: dict[str, tuple[Artifact, Path]] = {}

@@ -30,7 +30,7 @@ def suites(project: Project, extra: Iterable[Overlay] = ()) -> list[str]:
     """Every suite in use."""
     definitions = project.definitions
     kernels, images = definitions.kernels.values(), definitions.images.values()
-    overlays = [*definitions.overlays.values(), *extra]
+    overlays = definitions.with_own(extra)
     artifacts = [artifact for overlay in overlays for artifact in overlay.artifacts]
     artifacts += [kernel.source for kernel in kernels if kernel.source]
     containers = [container for overlay in overlays for container in overlay.images]

@@ -227,6 +227,8 @@ def _is_open(project: Project, each: Artifact) -> bool:
 
 
 def _lists(project: Project, cluster: list[str]) -> list[str]:
+    if project.words.verb is None:  # the tasks are only listed, or one is built
+        return []
     return [f"suite:{suite}" for suite in suites(project, inputs.overlays(project).values())]
 
 

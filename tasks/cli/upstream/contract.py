@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tasks.base.errors import meant
 from tasks.definitions import quantities
-from tasks.definitions.upstream_names import image_name, kernel_name
+from tasks.definitions.upstream_names import GIVEN, given_disk, image_name, kernel_name, named_here
 from tasks.project import plain_file
+from tasks.run.running.raster import Raster
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 # What lib/settings has as defaults, as far as `env` prints it.
@@ -71,7 +72,8 @@ def _defaults(environ: Environ, own: Mapping[str, str], workspace: str) -> dict[
         "__kobj": os.path.join(workspace, "kbuild", version, "objects"),
         "__kcfg": os.path.join(kernel, "config"),
         "__kbin": os.path.join(kernel, "bzImage"),
-        "__image": os.path.join(workspace, "image", f"{image}.qcow2"),
+        "__image": given_disk(environ.get("__image", ""), workspace)
+        or os.path.join(workspace, "image", f"{image}.qcow2"),
         "__cdrom": os.path.join(workspace, "iso", f"{own['name']}.iso"),
         "__cached": os.path.join(workspace, "ovl"),
         "__base_libs": os.path.join(home, "base-libs.txt"),
@@ -90,6 +92,7 @@ def _defaults(environ: Environ, own: Mapping[str, str], workspace: str) -> dict[
 def _settings(environ: Environ, problems: list[str]) -> dict[str, str]:
     """The settings that are printed: environment, xcluster.yaml, defaults."""
     own = dict(DEFAULTS)
+    environ = named_here(environ)
     own.update({key: value for key, value in _file(problems).items() if key in own})
     own.update({key: environ[f"__{key}"] for key in own if environ.get(f"__{key}")})
     own["kernel"] = kernel_name(environ, ROOT) or own["kernel"]
@@ -123,6 +126,8 @@ def home(environ: Environ) -> None:
     for folder in (place, settings["XCLUSTER_TMP"]):
         os.makedirs(folder, exist_ok=True)
     for name in _below(os.path.join(workspace, "image"), ".qcow2"):
+        if name.startswith(GIVEN):
+            continue
         _link(f"../image/{name}.qcow2", os.path.join(place, "hd.img" if name == "base" else f"hd-{name}.img"))
     for name in _below(os.path.join(workspace, "kernel"), ".json"):
         _link(f"../kernel/{name}/bzImage", os.path.join(place, f"bzImage-{name}"))
@@ -141,7 +146,8 @@ def _below(folder: str, ending: str) -> list[str]:
 
 
 def _link(target: str, path: str) -> None:
-    if os.path.islink(path) and os.readlink(path) == target:
+    """Make a link, unless there is one already; a file was put there by the user, and stays."""
+    if os.path.lexists(path) and (not os.path.islink(path) or os.readlink(path) == target):
         return
     fresh = f"{path}.{os.getpid()}.tmp"
     os.symlink(target, fresh)
@@ -193,18 +199,15 @@ def cached_tar(environ: Environ, args: Sequence[str]) -> None:
 
 def geometry(environ: Environ, args: Sequence[str]) -> None:
     """Print xterm's option for the place of a window in the raster."""
-    layout = {"dx": "550", "dy": "220", "sz": "80x12", "xo": "20", "yo": "50"}
-    for name in ("XCLUSTER_LAYOUT", "XCLUSTER_OFFSET"):
-        parts = environ.get(name, "").split(";")
-        layout.update(
-            {key: value for key, equals, value in (part.partition("=") for part in parts) if equals}
-        )
     try:
-        x, y = (int(word) for word in args)
-        across, down = (int(layout[f"{a}o"]) + n * int(layout[f"d{a}"]) for a, n in (("x", x), ("y", y)))
+        column, row = (int(word) for word in args)
     except ValueError:
-        raise Refused("geometry takes two numbers: column and row") from None
-    sys.stdout.write(f"-geometry {layout['sz']}+{across}+{down}\n")
+        raise Refused("geometry takes two numbers: column and row, counted from 1") from None
+    try:
+        place = Raster.of(environ).geometry((column, row))
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    sys.stdout.write(f"-geometry {place}\n")
 
 
 def ovlindex(environ: Environ, args: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from tasks.run.node import accel, boot, golden, qemu, qemu_trial
 from tasks.run.node.protocol import Boot, NodeBackend
 from tasks.run.node.qemu_options import usual_machine
 from tasks.run.running import ports, state
-from tasks.run.services import dns
+from tasks.run.services import dns, fakenet
 
 LONGEST_CMDLINE = 2047  # characters: COMMAND_LINE_SIZE of x86
 
@@ -44,7 +44,8 @@ def before_builds(
     problems += selection.unused(settings)
     problems += _early_options(settings, workspace, nodes, replaced)
     kernel = boot.kernel(settings, workspace)
-    _refuse(problems + dns.preflight(settings, workspace) + _accel(settings, workspace, kernel))
+    problems += dns.preflight(settings, workspace) + fakenet.preflight(settings)
+    _refuse(problems + _accel(settings, workspace, kernel))
 
 
 def early(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
@@ -53,7 +54,7 @@ def early(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
     _check_place(plan.directory)
     problems = _machines(machines, plan.settings, plan.nodes, plan.predecessor)
     problems += nets.preflight(plan.nodes, plan.ports, plan.held)
-    problems += dns.preflight(plan.settings, plan.workspace)
+    problems += dns.preflight(plan.settings, plan.workspace) + fakenet.preflight(plan.settings)
     problems += boot.missing(plan.settings, plan.workspace, plan.boot)
     problems += _accel(plan.settings, plan.workspace, plan.boot.kernel)
     problems += plan.checkpoint.damage() if plan.checkpoint else []

@@ -21,6 +21,8 @@ def warn(project: Project) -> None:
     shape = choice.shape(project.settings, packed=packed.env if packed else {})
     problems = check.in_cluster(topology, shape) if topology else []
     problems = problems[:WARNINGS] + (_not_packed(project, topology) if topology else [])
+    for line in _passed_over(project):
+        progress.say(f"note: {line}")
     for problem in problems:
         progress.say(f"warning: topology {project.settings.topology}: {problem}")
 
@@ -29,10 +31,21 @@ def _not_packed(project: Project, topology: Topology) -> list[str]:
     """The problem that the ISO lacks the overlay in which guests read about their topology, if it does."""
     if topology.name == PLAIN_TOPOLOGY:
         return []
-    if any(overlay.directory == topology.directory for overlay in _unpacked(project, iso.choose(project))):
+    own = topology.directory.name  # another overlay of the name takes its place
+    if any(overlay.name == own for overlay in _unpacked(project, iso.choose(project))):
         return []
-    own = topology.directory.name
     return [f"its overlay {own} is not on the ISO: xc mkcdrom env network-topology {own}"]
+
+
+def _passed_over(project: Project) -> list[str]:
+    """Where an overlay of the checkout is used, though another one of its name comes first."""
+    unpacked = {overlay.directory: overlay for overlay in _unpacked(project, iso.choose(project))}.values()
+    return [
+        f"{overlay.directory} is used, and not {first}, which is before it in XCLUSTER_OVLPATH and has no "
+        "ovl.yaml: that one is meant by words of mkcdrom only"
+        for overlay in unpacked
+        if (first := project.definitions.passed_over(overlay))
+    ]
 
 
 def _unpacked(project: Project, packed: iso_choice.IsoChoice) -> list[Overlay]:

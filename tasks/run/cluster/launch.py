@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tasks.base import files, process_facts, progress
+from tasks.base import files, progress
 from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir
 from tasks.build.credentials import keys
 from tasks.definitions.schema import Node
-from tasks.run.cluster import checks
+from tasks.run.cluster import checks, summary
 from tasks.run.cluster.ending import stop_running
 from tasks.run.cluster.plan import Plan, with_free_ports
 from tasks.run.cluster.steps import StartStep, carry_out
@@ -28,7 +28,7 @@ from tasks.run.running import state
 from tasks.run.running.cluster import locked, running
 from tasks.run.running.reach import ssh_command
 from tasks.run.running.state import ClusterRecord
-from tasks.run.services import dns
+from tasks.run.services import dns, fakenet
 
 
 @dataclass
@@ -54,12 +54,13 @@ def start(plan: Plan, machines: NodeBackend = qemu.BACKEND, nets: NetBackend | N
     """
     launch = Launch(plan, machines, nets or plan.backend)
     carry_out(BEFORE, launch)
-    contexts = kube_context.joined(plan.workspace, plan.settings.name)
+    contexts = kube_context.wanted(plan.workspace, plan.settings.name)
     with locked(plan.workspace, plan.settings.name):
         began = time.monotonic()
         carry_out(REPLACE, launch)
         carry_out(BRING_UP, launch, keep=plan.settings.keep)
-    progress.say(_summary(launch, time.monotonic() - began))
+    for line in summary.lines(plan, launch.nets, time.monotonic() - began):
+        progress.say(line)
     if plan.settings.kubernetes:
         kube_context.join(plan.workspace, plan.settings.name, contexts)
 
@@ -219,6 +220,10 @@ def _name(launch: Launch) -> None:
     dns.bring_up(launch.plan.settings, launch.plan.workspace)
 
 
+def _pretend(launch: Launch) -> None:
+    fakenet.bring_up(launch.plan.settings, launch.plan.workspace)
+
+
 def _wait(launch: Launch) -> None:
     plan = launch.plan
 
@@ -257,21 +262,6 @@ def _wake(launch: Launch) -> None:
         checkpoint.wake(launch.runs, ssh)
 
 
-def _summary(launch: Launch, seconds: float) -> str:
-    plan = launch.plan
-    of_nets = launch.nets.processes(plan.directory).values()
-    pids = (*running(plan.directory).values(), *of_nets)
-    real = sum(process_facts.real_memory(pid) for pid in pids if pid) / 1024
-    configured = sum(node.mem for node in plan.nodes)
-    nodes = f"{len(plan.nodes)} node{'s' if len(plan.nodes) > 1 else ''}"
-    return (
-        f"{nodes} {'restored ' if plan.checkpoint else ''}in {seconds:.1f} s, "
-        f"accel={plan.boot.accel} ({plan.accel_reason}), net={plan.settings.net} ({plan.net_reason}), "
-        f"{real:.0f} MiB real memory ({configured} MiB configured), "
-        f"{progress.amount(progress.downloaded())} downloaded"
-    )
-
-
 BEFORE = (StartStep("checks", _check), StartStep("golden snapshots", _take_snapshots))
 REPLACE = (
     StartStep("end of the running cluster", _end_predecessor),
@@ -280,6 +270,7 @@ REPLACE = (
 _NODES = (
     StartStep("keys", _bring_keys),
     StartStep("nodes", _start_nodes, _end_nodes),
+    StartStep("fake internet", _pretend),
     StartStep("names", _name),
     StartStep("answers of the nodes", _wait),
     StartStep("time and randomness", _wake),

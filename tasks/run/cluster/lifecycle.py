@@ -1,21 +1,20 @@
 """The verbs that start, change and end a cluster. What they start is built first, by the tasks before."""
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tasks.base import locks, output, proc, progress
+from tasks.base import locks, output, progress
 from tasks.base.errors import UsageError, UserError
 from tasks.base.node_names import node_name, number_of
-from tasks.definitions.roles import COLOUR, role_of
+from tasks.definitions.roles import role_of
 from tasks.definitions.schema import Node
 from tasks.project import command_line
 from tasks.project.project import After, Does, Project
 from tasks.run.cluster import checkpoints, checks, ending, iso_checks, launch, outlook, plan
 from tasks.run.inspect import status
-from tasks.run.running import absent, reach
+from tasks.run.running import absent, reach, windows
 from tasks.run.running.cluster import Running, running
 from tasks.run.services import dns
 from tasks.topology import choice
@@ -36,6 +35,8 @@ def refuse_clean(project: Project, argv: list[str]) -> None:
 
 def _refuse_early(project: Project) -> None:
     """Raise UserError for a start that is going to be refused, before anything is built for it."""
+    if project.settings.xterm and project.words.verb in ("start", "scaleout"):
+        windows.check()
     if project.words.verb == "scaleout":
         checks.before_builds(project.settings, project.workspace, _added(project), adds=True)
     elif project.words.verb in STARTS and "from" not in project.words.options:
@@ -56,8 +57,8 @@ def _start(project: Project) -> None:
         _wait_until_ready(replace(project, settings=start.settings))
     if project.words.json:
         output.as_json(status.facts(project.workspace, start.settings.name))
-    if project.words.verb == "start" and project.settings.xterm:
-        _windows(project)
+    if project.words.verb == "start" and project.settings.xterm and windows.possible():
+        windows.consoles(start.workspace, start.settings.name, [node.number for node in start.nodes])
 
 
 @contextlib.contextmanager
@@ -90,23 +91,12 @@ def _wait_until_ready(project: Project) -> None:
     ready.wait(project)
 
 
-def _windows(project: Project) -> None:
-    """A console window for each node, where there is a display."""
-    if not os.environ.get("DISPLAY") or not proc.find("xterm"):
-        return
-    windows = []
-    for each in project.settings.nodes():
-        own = project.workspace.cluster(project.settings.name).node(each.number)
-        command = reach.console_command(own, terminal=True)
-        windows.append((own, reach.window(own, each.name, command, COLOUR[each.role])))
-    reason = reach.without_windows(windows)
-    if reason:
-        progress.say(f"warning: {reason}; `xc console N` shows a console, --xterm=no opens no windows")
-
-
 def _scaleout(project: Project) -> None:
     settings = project.settings
-    launch.add(plan.to_add(plan.survey(settings, project.workspace), _added(project)))
+    added = plan.to_add(plan.survey(settings, project.workspace), _added(project))
+    launch.add(added)
+    if settings.xterm and windows.possible() and windows.are_used(added.directory):
+        windows.consoles(added.workspace, settings.name, [node.number for node in added.nodes])
     if settings.wait == "ready" and settings.kubernetes:
         _wait_until_ready(project)
     if project.words.json:

@@ -1,14 +1,14 @@
-"""Single machines: boot_vm, stop_vm, reset_vm; and inject, which brings overlays to any machine by ssh."""
+"""Single machines: boot_vm, xvm, svm, stop_vm, reset_vm; and inject: overlays to any machine, by ssh."""
 
 import shlex
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 
-from tasks.base import environment, proc, progress
+from tasks.base import environment, locks, proc, progress
 from tasks.base.errors import UsageError, UserError
 from tasks.base.node_names import node_name, number_of
-from tasks.base.paths import NodeDir
+from tasks.base.paths import ClusterDir, NodeDir
 from tasks.build.overlay import iso, ovl
 from tasks.definitions.roles import role_of
 from tasks.definitions.schema import Node
@@ -16,10 +16,11 @@ from tasks.definitions.settings import Settings
 from tasks.project.project import After, Does, Project
 from tasks.run.cluster import checks, ending, launch, plan
 from tasks.run.node import qmp
-from tasks.run.running import reach
+from tasks.run.running import reach, windows
 from tasks.run.running.cluster import running
 
 LOCAL = ("127.0.0.1", "localhost")
+BOOTS = ("boot_vm", "xvm", "svm")
 SYNC = 10  # seconds for a node to write its buffers; one that is stuck is reset without
 
 
@@ -32,37 +33,56 @@ def injected(project: Project) -> list[ovl.OverlayBuild]:
 
 def _refuse_early(project: Project) -> None:
     """Raise UserError for a node that cannot be booted, before anything is built for it."""
+    if project.words.verb == "xvm":
+        if not windows.possible():
+            raise UserError(
+                "xvm opens a window, and there is none here: it needs DISPLAY and xterm",
+                f"without a window: xc svm {project.words.args[0]}, and then xc console",
+            )
+        windows.check()
     own, node = _settings_and_node(project)
+    _refuse_twice(project.workspace.cluster(own.name), node)
     alive = running(project.workspace.cluster(own.name))
-    if node.number in alive:
-        raise UserError(f"{node.name} is running already", f"remove it first: xc scalein {node.number}")
     checks.before_builds(own, project.workspace, (node,), adds=bool(alive))
 
 
+def _refuse_twice(directory: ClusterDir, node: Node) -> None:
+    if node.number in running(directory):
+        raise UserError(f"{node.name} is running already", f"remove it first: xc scalein {node.number}")
+
+
 def _settings_and_node(project: Project) -> tuple[Settings, Node]:
-    """The node that `boot_vm` names, and the settings with what the words say of it. UsageError."""
-    number = _number(project.words.args[0])
+    """The node that the verb names, and the settings with what the words say of it. UsageError."""
+    number = _number(project)
     nets = project.words.options.get("nets")
     own = {f"append{number}": " ".join(project.words.args[1:]), f"nets{number}": nets}
     per_node = {**project.settings.per_node, **{key: value for key, value in own.items() if value}}
-    settings = project.settings.model_copy(update={"per_node": per_node, "cold": True, "wait": "nodes"})
+    cold = project.settings.cold or project.words.verb == "boot_vm"
+    settings = project.settings.model_copy(update={"per_node": per_node, "cold": cold, "wait": "nodes"})
     try:
         return settings, settings.node(number)
     except ValueError:
         raise UsageError(f"boot_vm: --nets: '{nets}' is not a list of nets such as 0,1,2") from None
 
 
-def _boot_vm(project: Project) -> None:
+def _launch(project: Project) -> Node:
+    """Add the node to the cluster if it runs, and begin one with it otherwise. Several may begin at once."""
     own, node = _settings_and_node(project)
-    survey = plan.survey(own, project.workspace)
     directory = project.workspace.cluster(own.name)
+    with locks.locked(directory.lock.with_name(f".{own.name}.single.lock")):
+        _refuse_twice(directory, node)
+        survey = plan.survey(own, project.workspace)
+        if running(directory):
+            launch.add(plan.to_add(survey, (node,)))
+        else:
+            launch.start(plan.to_start(survey, (node,)))
+    return node
+
+
+def _boot_vm(project: Project) -> None:
+    node, name = _launch(project), project.settings.name
+    directory = project.workspace.cluster(name)
     place = directory.node(node.number)
-    if node.number in running(directory):
-        raise UserError(f"{node.name} is running already", f"remove it first: xc scalein {node.number}")
-    if running(directory):
-        launch.add(plan.to_add(survey, (node,)))
-    else:
-        launch.start(plan.to_start(survey, (node,)))
     try:
         sys.stdout.write(place.console_log.read_text(errors="replace"))
         sys.stdout.flush()
@@ -70,7 +90,16 @@ def _boot_vm(project: Project) -> None:
     finally:
         ending.remove_node(directory, node.number)
         if not running(directory):
-            ending.stop(project.workspace, own.name)
+            ending.stop(project.workspace, name)
+
+
+def _svm(project: Project) -> None:
+    _launch(project)
+
+
+def _xvm(project: Project) -> None:
+    node = _launch(project)
+    windows.consoles(project.workspace, project.settings.name, [node.number])
 
 
 def _console(place: NodeDir) -> list[str]:
@@ -79,12 +108,13 @@ def _console(place: NodeDir) -> list[str]:
     return command if sys.stdin.isatty() else [word.replace("STDIO", "STDIO,ignoreeof") for word in command]
 
 
-def _number(word: str) -> int:
+def _number(project: Project) -> int:
+    word = project.words.args[0]
     try:
         number = number_of(word)
         role_of(number)
     except ValueError as error:
-        raise UsageError(f"boot_vm: '{word}': {error}") from None
+        raise UsageError(f"{project.words.verb}: '{word}': {error}") from None
     return number
 
 
@@ -151,10 +181,13 @@ def _packed(project: Project, cluster: list[str]) -> list[str]:
 
 
 def _built(project: Project, cluster: list[str]) -> list[str]:
-    if project.words.verb == "boot_vm":
+    if project.words.verb in BOOTS:
         _refuse_early(project)
     return cluster
 
 
-DOES: Does = {"boot_vm": _boot_vm, "stop_vm": _stop_vm, "reset_vm": _reset_vm, "inject": _inject}
-AFTER: After = {"boot_vm": _built, "inject": _packed}
+DOES: Does = {
+    "boot_vm": _boot_vm, "xvm": _xvm, "svm": _svm, "stop_vm": _stop_vm, "reset_vm": _reset_vm,
+    "inject": _inject,
+}  # fmt: skip
+AFTER: After = {**dict.fromkeys(BOOTS, _built), "inject": _packed}

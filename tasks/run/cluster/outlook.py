@@ -29,6 +29,7 @@ def of_start(project: Project) -> dict[str, Any]:
             {"name": node.name, "mem": node.mem, "smp": node.smp, "nets": list(node.nets)} for node in nodes
         ],
         "ports": {"ssh": here.ssh, "telnet": here.telnet, "api": here.api},
+        "moved": ports.moved(settings, project.workspace, here),
         "clones": cloned,
         "boots": [node.name for node in nodes if node.name not in cloned],
     }

@@ -9,17 +9,19 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 from tasks.base import files, process_facts, progress, signals
 from tasks.base.errors import UsageError, UserError
+from tasks.base.node_names import node_name
 from tasks.formats import pcap
 from tasks.project import command_line
 from tasks.project.project import Does, Project
-from tasks.run.inspect import nics
+from tasks.run.inspect import guest_capture, nics
 from tasks.run.node import filters, qemu, qmp
+from tasks.run.running import reach
 
 TURN = 0.05  # seconds between two looks
 KEPT = "kept"
@@ -34,18 +36,17 @@ def _tcpdump(project: Project) -> None:
     if "get" in options:
         _only(project, "get")
         for name in (interface, *more):
-            _get(nics.find(project, node, name))
+            _get(project, node, name)
+        return
+    if "start" in options:
+        _only(project, "start")
+        _start(project, node, interface, more)
         return
     if more:
         raise UsageError(
-            f"unexpected words: {' '.join(more)}; "
-            "tcpdump takes no filter, so filter when you read the capture",
-            project.words.usage,
+            f"unexpected words: {' '.join(more)}; a filter, or options of tcpdump, are taken with --start",
+            f"xc tcpdump --start {node} {interface} {' '.join(more)}",
         )
-    if "start" in options:
-        _only(project, "start")
-        _start(nics.find(project, node, interface))
-        return
     count = _count(options.get("count") or options.get("c") or "0")
     target = options.get("file") or options.get("w")
     if not target and sys.stdout.isatty():
@@ -137,41 +138,55 @@ async def _sweep(monitor: qmp.Monitor, nic: nics.Plugged, name: str) -> None:
         (nic.own.root / f"{nic.name}-{owner}.pcap").unlink(missing_ok=True)
 
 
-def _start(nic: nics.Plugged) -> None:
-    name = f"dump-{nic.netdev}-{KEPT}"
-
-    async def begin(monitor: qmp.Monitor) -> bool:
-        if name in await filters.names(monitor):
-            return False
-        await filters.dump(monitor, name, nic.netdev, _kept(nic))
-        return True
-
-    if not nics.ask(nic.own, begin):
+def _start(project: Project, node: str, interface: str, words: Sequence[str]) -> None:
+    """Capture in the background: a whole NIC by QEMU, anything else by tcpdump in the guest."""
+    nic = nics.there(project, node, interface)
+    number = reach.node_number(project, node)
+    text = f"{interface} of {node_name(number)}"
+    if nic and _kept(nic).is_file():
         raise UserError(
-            f"{nic.text} is being captured already",
-            f"end that capture: xc tcpdump --get {nic.node.number} {nic.name}",
+            f"{text} is being captured already", f"end that capture: xc tcpdump --get {number} {interface}"
         )
-    progress.say(f"capturing {nic.text}; `xc tcpdump --get {nic.node.number} {nic.name}` ends it")
+    if nic and not words:
+        _dump(nic)
+    elif nic is None and nics.is_numbered(interface):
+        nics.find(project, node, interface)
+    else:
+        guest_capture.start(project, number, interface, words)
+    progress.say(f"capturing {text}; `xc tcpdump --get {number} {interface}` ends it")
 
 
-def _get(nic: nics.Plugged) -> None:
-    name = f"dump-{nic.netdev}-{KEPT}"
+def _dump(nic: nics.Plugged) -> None:
+    async def begin(monitor: qmp.Monitor) -> None:
+        await filters.dump(monitor, f"dump-{nic.netdev}-{KEPT}", nic.netdev, _kept(nic))
 
+    nics.ask(nic.own, begin)
+
+
+def _get(project: Project, node: str, interface: str) -> None:
+    """End a capture, whoever makes it, and put it into the temporary directory."""
+    nic = nics.there(project, node, interface)
+    number = reach.node_number(project, node)
+    target = Path(tempfile.gettempdir()) / f"{node_name(number)}-{interface}.pcap"
+    if nic and _kept(nic).is_file():
+        _fetch(nic, target)
+    elif not guest_capture.get(project, number, interface, target):
+        raise UserError(
+            f"{interface} of {node_name(number)} is not being captured",
+            f"start a capture: xc tcpdump --start {number} {interface}",
+        )
+    sys.stdout.write(f"wireshark {target} &\n")
+
+
+def _fetch(nic: nics.Plugged, target: Path) -> None:
     async def end(monitor: qmp.Monitor) -> int:
-        await filters.remove(monitor, name)
+        await filters.remove(monitor, f"dump-{nic.netdev}-{KEPT}")
         return await filters.surplus(monitor, nic.netdev)
 
-    if not _kept(nic).is_file():
-        raise UserError(
-            f"{nic.text} is not being captured",
-            f"start a capture: xc tcpdump --start {nic.node.number} {nic.name}",
-        )
     surplus = nics.ask(nic.own, end)
-    target = Path(tempfile.gettempdir()) / f"{nic.node.name}-{nic.name}.pcap"
     with files.atomic(target) as temp, _kept(nic).open("rb") as source, temp.open("wb") as sink:
         pcap.Copy(source, sink, 0, surplus).more()
     _kept(nic).unlink()
-    sys.stdout.write(f"wireshark {target} &\n")
 
 
 def _kept(nic: nics.Plugged) -> Path:

@@ -17,7 +17,7 @@ from tasks.definitions.settings import Settings
 from tasks.project.project import Does, Project, of_topology
 from tasks.run.running import reach
 from tasks.run.running.cluster import Running
-from tasks.topology import choice, drawing, netplan, reachability, web_page
+from tasks.topology import choice, drawing, envsettings, netplan, reachability, web_page
 from tasks.topology.netplan import ClusterShape, NodePlan
 from tasks.topology.schema import Topology
 
@@ -27,8 +27,6 @@ AT_ONCE = 8  # nodes that are asked at the same time
 
 
 def _graph(project: Project) -> None:
-    if project.definitions.problems:
-        raise DefinitionError(project.definitions.problems)
     options = project.words.options
     if options.get("docs"):
         _docs(project, Path(options["docs"]))
@@ -151,15 +149,21 @@ def _plans_json(figure: drawing.Drawing, plans: Mapping[int, NodePlan]) -> str:
 
 
 def _docs(project: Project, folder: Path) -> None:
-    """topologies.md, its part below the mark, and topologies/<name>.svg."""
+    """topologies.md, its part below the mark, topologies/<name>.svg, and what upstream's scripts read."""
     page = folder / "topologies.md"
     if not page.is_file() or web_page.MARK not in page.read_text():
         raise UserError(f"{page} has no line '{web_page.MARK}', which must be above the generated part")
+    if project.definitions.problems:
+        raise DefinitionError(project.definitions.problems)
     shown = sorted(project.definitions.topologies.values(), key=lambda topology: topology.name)
     for topology in shown:
         figure = web_page.drawn(topology)
         with files.atomic(folder.absolute() / "topologies" / f"{topology.name}.svg") as temp:
             temp.write_bytes(rendered(figure, "svg", project))
+    for topology in (each for each in shown if each.directory.parent == project.definitions.home):
+        for place in envsettings.places(topology):
+            with files.atomic(topology.directory / place) as temp:
+                temp.write_text(envsettings.text(topology))
     with files.atomic(page.absolute()) as temp:
         temp.write_text(web_page.page(page.read_text(), shown))
 

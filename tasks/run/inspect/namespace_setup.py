@@ -12,7 +12,7 @@ from tasks.base import files, proc, progress, signals
 from tasks.base.errors import CommandError, UserError
 from tasks.project.project import Does, Project
 from tasks.run.inspect import namespaces
-from tasks.run.net import bridge, masquerade, numbered
+from tasks.run.net import bridge, dns_place, dns_server, masquerade, numbered
 
 BASE, PREFIX = "172.30.0.0/24", "fd00:1723::"
 ALONE = "xcluster"  # the name of rules that belong to no single namespace
@@ -139,12 +139,17 @@ def _ip(*words: str) -> list[dict[str, Any]]:
 
 def _nsdel(project: Project) -> None:
     space = namespaces.existing(project.words.args[0])
-    busy = namespaces.as_root(["ip", "netns", "pids", space.name]).split()
+    dns = dns_place.shared(project.workspace.run, space.name)
+    server = str(dns_server.running(dns))
+    pids = namespaces.as_root(["ip", "netns", "pids", space.name]).split()
+    busy = [pid for pid in pids if pid != server]
     if busy:
         raise UserError(
             f"{len(busy)} processes run in {space.name}: {' '.join(busy[:8])}",
             f"end them first; clusters there: xc nsenter {space.number} ./xc stop",
         )
+    dns.kept.unlink(missing_ok=True)
+    dns_server.down(dns)
     _remove(space)
     progress.say(f"namespace {space.name} is removed")
 

@@ -1,5 +1,6 @@
 """A word like `3 eth1` ──> the NIC of a running node, and its machine's monitor."""
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -48,6 +49,16 @@ def of_node(project: Project, word: str) -> list[Plugged]:
         raise UserError(f"{own.root.name} does not run", "see which nodes run: xc status")
     node = node_state.read(own).node
     return [Plugged(node, own, index) for index in range(len(node.nets))]
+
+
+def there(project: Project, word: str, interface: str) -> Plugged | None:
+    """The NIC `interface` of the node in `word`; None for an interface that is none of its NICs."""
+    return next((nic for nic in of_node(project, word) if nic.name == interface), None)
+
+
+def is_numbered(interface: str) -> bool:
+    """Whether this is what NICs are called."""
+    return re.fullmatch(r"eth\d+", interface) is not None
 
 
 def find(project: Project, word: str, interface: str) -> Plugged:

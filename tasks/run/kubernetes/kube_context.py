@@ -29,9 +29,16 @@ def access(workspace: Workspace, name: str) -> kubeconfig.ApiAccess:
     return guest_files.admin(secret, name, f"https://{at[0]}:{at[1]}")
 
 
-def joined(workspace: Workspace, name: str) -> list[Path]:
-    """The kubeconfigs that have a context of this cluster now."""
-    return kubeconfig.joined(workspace.cluster(name).kubeconfig)
+def wanted(workspace: Workspace, name: str) -> list[Path]:
+    """The kubeconfigs that get a context of this cluster when it starts.
+
+    They are those that have one of its predecessor, and one in the workspace that KUBECONFIG names, as it
+    does after `. ./Envsettings.k8s`.
+    """
+    paths = kubeconfig.joined(workspace.cluster(name).kubeconfig)
+    named = kubeconfig.default(os.environ)
+    own = named.is_relative_to(os.path.realpath(workspace.root)) and named not in paths
+    return [*paths, named] if own else paths
 
 
 def join(workspace: Workspace, name: str, paths: list[Path]) -> None:

@@ -108,13 +108,7 @@ def running(place: DnsServer) -> int | None:
 
 def taken(port: int, own: int | None) -> str | None:
     """Who has the port on this host's loopback, if somebody else than `own` has; None: it is free."""
-    inodes = listening.sockets("self", port)
-    if not inodes or (own and inodes <= listening.inodes_of(own)):
-        return None
-    for path in Path("/proc").glob("[0-9]*"):
-        if path.name != str(own) and inodes & listening.inodes_of(int(path.name)):
-            return f"{(path / 'comm').read_text().strip()} (process {path.name})"
-    return "another program"
+    return listening.owner(port, own)
 
 
 def _configured(place: DnsServer, server: str, zone: Zone) -> tuple[list[str], dict[str, str]]:

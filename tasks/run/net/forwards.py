@@ -4,7 +4,7 @@ import socket
 from collections.abc import Collection, Sequence
 
 from tasks.definitions.schema import Node
-from tasks.run.net import host_support
+from tasks.run.net import host_support, listening
 from tasks.run.net.protocol import Forward, Ports
 
 LAST = 65535
@@ -26,7 +26,8 @@ def taken(nodes: Sequence[Node], ports: Ports, held: Collection[int] = ()) -> li
             problems.append(f"port {port} {lead} is that of {names[port]} too: {OTHERS}")
         elif port not in held and not is_free(port):
             where = f"port 127.0.0.1:{port} {lead}"
-            problems.append(f"{where} is in use by another program: end it, or {OTHERS}")
+            who = listening.owner(port) or "another program"
+            problems.append(f"{where} is in use by {who}: end it, or {OTHERS}")
         names.setdefault(port, name)
     return problems
 

@@ -1,5 +1,6 @@
 """Who listens on a TCP port, as the kernel's tables tell: also in a network namespace that we are not in."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -33,3 +34,15 @@ def inodes_of(pid: int) -> set[str]:
     except OSError:
         pass
     return inodes
+
+
+def owner(port: int, own: int | None = None) -> str | None:
+    """Who listens on a TCP port here, if somebody else than the process `own` does; None: nobody."""
+    inodes = sockets("self", port)
+    if not inodes or (own and inodes <= inodes_of(own)):
+        return None
+    for path in Path("/proc").glob("[0-9]*"):
+        if path.name != str(own) and inodes & inodes_of(int(path.name)):
+            with contextlib.suppress(OSError):  # it has just ended
+                return f"{(path / 'comm').read_text().strip()} (process {path.name})"
+    return "another program"

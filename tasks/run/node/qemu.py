@@ -181,9 +181,10 @@ def _ports(directory: NodeDir, socket: Callable[[Path], Path]) -> list[str]:
 
 
 def _random() -> list[str]:
+    """Not called rng0, as those in __kvm_opt of xcluster's settings are."""
     return [
-        "-object", "rng-random,id=rng0,filename=/dev/urandom",
-        "-device", "virtio-rng-pci,rng=rng0,max-bytes=1024,period=80000",
+        "-object", "rng-random,id=xcrng,filename=/dev/urandom",
+        "-device", "virtio-rng-pci,rng=xcrng,max-bytes=1024,period=80000",
     ]  # fmt: skip
 
 

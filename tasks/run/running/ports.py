@@ -1,12 +1,13 @@
 """Which ports of the host lead to the nodes of a cluster: its own while it runs, else a free range."""
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from tasks.base.paths import Workspace
 from tasks.base.records import Damaged
 from tasks.definitions import kubernetes
 from tasks.definitions.settings import Settings
-from tasks.run.net import forwards, selection
+from tasks.run.net import forwards, listening, selection
 from tasks.run.net.protocol import Ports
 from tasks.run.running.cluster import Running
 
@@ -39,6 +40,38 @@ def moves(settings: Settings) -> bool:
     """Whether the cluster may have other ports than those of the settings, where these are taken."""
     defaults = Settings()
     return settings.name != defaults.name and settings.ssh_base == defaults.ssh_base
+
+
+def moved(settings: Settings, workspace: Workspace, own: Ports) -> list[str]:
+    """One sentence for each port that is not the one of the settings: where it is, and who has that."""
+    every = {each.name: ports for each in Running.every(workspace) if (ports := recorded(each))}
+    others = {name: ports for name, ports in every.items() if name != settings.name}
+    lines = []
+    if own.ssh != settings.ssh_base:
+        clusters = [name for name, ports in others.items() if ports.ssh == settings.ssh_base]
+        forwards_of = replace(own, ssh=settings.ssh_base, api=None)
+        of_nodes = [each.host_port for node in settings.nodes() for each in forwards_of.of(node.number)]
+        who = _holder(clusters, of_nodes)
+        telnet = f", telnet at {own.telnet}+N" if own.telnet else ""
+        lines.append(
+            f"ports have moved: ssh to node N is at 127.0.0.1:{own.ssh}+N{telnet}, "
+            f"since {who} {settings.ssh_base}+N"
+        )
+    if own.api and own.api != settings.api_base:
+        clusters = [name for name, ports in others.items() if ports.api == settings.api_base]
+        who = _holder(clusters, [settings.api_base])
+        lines.append(
+            f"ports have moved: the Kubernetes API is at 127.0.0.1:{own.api}, since {who} {settings.api_base}"
+        )
+    return lines
+
+
+def _holder(clusters: Collection[str], numbers: Collection[int]) -> str:
+    """Who has ports, with the verb that stands before them."""
+    if clusters:
+        return f"cluster '{min(clusters)}' has"
+    owners = (listening.owner(number) for number in numbers)
+    return f"{next(filter(None, owners), 'something else')} {'has' if any(numbers) else 'had'} a port of"
 
 
 def recorded(running: Running) -> Ports | None:

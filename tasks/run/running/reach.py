@@ -1,25 +1,19 @@
-"""Reaching into a running cluster: rsh, rcp, vm, console, logs. Each ends as the program it becomes."""
+"""Reaching into a running cluster: rsh, rcp, console, logs. Each ends as the program it becomes."""
 
 import os
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.base import helper, proc, progress, records, signals, unix_sockets
+from tasks.base import proc, unix_sockets
 from tasks.base.errors import UsageError, UserError
 from tasks.base.node_names import node_name, number_of
 from tasks.base.paths import NodeDir, Workspace
-from tasks.base.records import Mark, ProcessRecord
 from tasks.project.project import Does, Project
 from tasks.run.node import identity
 from tasks.run.running import ssh_words
 from tasks.run.running.cluster import Running
-
-XTERM_LOG = "xterm.log"
-OPENS = 0.5  # seconds in which an xterm has found out that it cannot
 
 
 def ssh_options(workspace: Workspace, cluster: str, number: int) -> list[str]:
@@ -97,20 +91,6 @@ def _rcp(project: Project) -> None:
     become([proc.need("scp"), "-q", *options, f"root@{host}:{remote}", local])
 
 
-def _vm(project: Project) -> None:
-    number = node_number(project, project.words.args[0])
-    command = to_node(project, number)
-    command.insert(1, "-t")
-    if not os.environ.get("DISPLAY") or not proc.find("xterm"):
-        become(command)
-    own = project.workspace.cluster(project.settings.name).node(number)
-    process = window(own, node_name(number), command, "#ffffff")
-    reason = without_windows([(own, process)])
-    if reason:
-        progress.say(f"warning: {reason}; the login is here instead")
-        become(command)
-
-
 def _console(project: Project) -> None:
     number = node_number(project, project.words.args[0])
     own = project.workspace.cluster(project.settings.name).node(number)
@@ -124,27 +104,6 @@ def console_command(own: NodeDir, *, terminal: bool) -> list[str]:
     side = "STDIO,raw,echo=0,escape=0x1d" if terminal else "STDIO"
     socket = unix_sockets.HERE / own.console.name
     return unix_sockets.beside(own.root, [proc.need("socat"), side, f"UNIX-CONNECT:{socket}"])
-
-
-@signals.whole
-def window(own: NodeDir, title: str, command: Sequence[str], colour: str) -> "subprocess.Popen[bytes]":
-    """Open an xterm that lives until `stop`, or until it is closed."""
-    state = own.root / f"{title}-{os.getpid()}-{os.urandom(3).hex()}.window"
-    argv = ["xterm", "-T", title, "-bg", colour, "-fg", "black", "-e", *command]
-    process = proc.spawn(argv, own.root / XTERM_LOG, env=helper.environment(own.root.parent))
-    records.write(state, ProcessRecord.at(Mark.of(process.pid)))
-    return process
-
-
-def without_windows(windows: Sequence[tuple[NodeDir, "subprocess.Popen[bytes]"]]) -> str | None:
-    """Why windows did not open, if one of them did not: its display is gone, or does not let us in."""
-    until = time.monotonic() + OPENS
-    while time.monotonic() < until:
-        for own, process in windows:
-            if process.poll():  # one that was closed ends with 0
-                return f"no window on DISPLAY={os.environ['DISPLAY']}: {helper.end_of(own.root / XTERM_LOG)}"
-        time.sleep(0.02)
-    return None
 
 
 def _logs(project: Project) -> None:
@@ -170,4 +129,4 @@ def become(command: list[str]) -> None:
     os.execv(command[0], command)
 
 
-DOES: Does = {"rsh": _rsh, "rcp": _rcp, "vm": _vm, "console": _console, "logs": _logs}
+DOES: Does = {"rsh": _rsh, "rcp": _rcp, "console": _console, "logs": _logs}

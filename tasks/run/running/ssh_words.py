@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tasks.base.errors import UsageError
+
 BREAKING = frozenset(" \"'\\#")  # what ends a word, or means something else, in an option of ssh
 
 
@@ -34,7 +36,10 @@ def _as_value(path: str) -> str:
 
 
 def background(command: list[str]) -> list[str]:
-    """The command, so that ssh does not wait for its end."""
+    """The command, so that ssh does not wait for its end. UsageError where there is none."""
     import shlex
+
+    if not command:
+        raise UsageError("rsh --bg: a command is needed", "for a shell: xc rsh N")
 
     return [f"sh -c {shlex.quote(' '.join(command))} >/dev/null 2>&1 &"]

@@ -29,6 +29,14 @@ class ClusterRecord(Record):
     started: int  # seconds since the epoch
 
 
+class WindowRecord(ProcessRecord):
+    """The process of a window; its place in the raster, and the role of its node, if it shows a console."""
+
+    column: int = 0
+    row: int = 0
+    role: str = ""
+
+
 # In the directory of a cluster: which files there may be, and what each holds.
 FILES: Mapping[str, type[Record]] = {
     "cluster.json": ClusterRecord,
@@ -42,7 +50,7 @@ FILES: Mapping[str, type[Record]] = {
     "vm-*/node.json": node_state.NodeRecord,
     f"vm-*/{node_state.CABLES}": node_state.Cables,
     f"vm-*/{net_state.WIRE}": net_state.WireRecord,
-    "vm-*/*.window": ProcessRecord,
+    "vm-*/*.window": WindowRecord,
 }
 
 

@@ -40,10 +40,11 @@ def preflight(settings: Settings, workspace: Workspace) -> list[str]:
     if settings.dns == "off":
         return []
     _, problems = _static(settings)
-    if settings.dns == "on":
+    if settings.dns == "on" or settings.fakenet:
         choice = settings.dns_server
         why = _obstacle(workspace, choice) if settings.net == "userspace" else _no_program(workspace, choice)
-        problems += [f"{why}; --dns=off starts without"] if why else []
+        without = "--fakenet=no" if settings.fakenet else "--dns=off"
+        problems += [f"{why}; {without} starts without"] if why else []
     return problems
 
 
@@ -160,7 +161,7 @@ def bring_up(settings: Settings, workspace: Workspace) -> None:
     pairs, _ = _static(settings)  # kept with the cluster: the file may change or go
     kept = workspace.cluster(settings.name).root / "dns.hosts"
     kept.write_text("".join(f"{address} {name}\n" for address, name in pairs))
-    if settings.dns == "on":
+    if settings.dns == "on" or settings.fakenet:
         own = _inner(Running.get(workspace, settings.name))
         refresh(workspace, shared_matters=own is None)
     else:

@@ -5,8 +5,9 @@ import sys
 
 from tasks.base import progress
 from tasks.base.errors import UsageError, UserError, unknown
-from tasks.base.paths import NodeDir
+from tasks.base.paths import NodeDir, Workspace
 from tasks.definitions.schema import Node
+from tasks.definitions.settings import Settings
 from tasks.project.project import Does, Project
 from tasks.run.net import fakenet_server
 from tasks.run.node import filters, qmp
@@ -40,29 +41,46 @@ def _fakenet(project: Project) -> None:
     dns.refresh_if_possible(project.workspace)
 
 
+def preflight(settings: Settings) -> list[str]:
+    """What keeps a cluster from having the pretended internet that its settings ask for."""
+    return [f"fakenet: {why}" for why in _obstacles(settings)] if settings.fakenet else []
+
+
+def _obstacles(settings: Settings) -> list[str]:
+    problems = []
+    if settings.net not in BACKENDS:
+        problems.append(f"it works with --net={' or '.join(BACKENDS)}, and not with --net={settings.net}")
+    if settings.dns == "off":
+        problems.append("it needs a DNS server, and --dns=off is for none")
+    return problems
+
+
+def bring_up(settings: Settings, workspace: Workspace) -> None:
+    """Start it for a cluster whose settings ask for it; and have it for added nodes where it runs already."""
+    directory = workspace.cluster(settings.name)
+    runs = fakenet_server.running(directory.fakenet)
+    if runs and settings.net == "bridge":
+        return  # it is there for all nodes
+    if (settings.fakenet or runs) and _nodes(running := Running(directory)):
+        _start(running)
+
+
 def _start(running: Running) -> None:
     nodes, directory = _nodes(running), running.directory
     if not nodes:
         raise UserError(f"no node with net 0 runs in cluster '{running.name}'", "start it: xc start")
     settings = running.settings
-    if settings.net not in BACKENDS:
+    if problems := _obstacles(settings):
         raise UserError(
-            f"fakenet works with --net={' or '.join(BACKENDS)}, but this cluster has --net={settings.net}"
-        )
-    if settings.dns == "off":
-        raise UserError(
-            "this cluster was started with --dns=off, and fakenet needs a DNS server",
-            "start it with --dns=on",
+            f"fakenet in cluster '{running.name}': {'; '.join(problems)}", "start another cluster"
         )
     _stop(running)
     if settings.net == "bridge":
         fakenet_server.start_here(directory.fakenet, running.backend.inside(directory))
     else:
         _redirect(running, nodes)
-    progress.say(
-        f"every name now resolves to {fakenet_server.ADDRESS}, for {len(nodes)} nodes; "
-        "`xc fakenet stop` ends it"
-    )
+    who = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
+    progress.say(f"every name now resolves to {fakenet_server.ADDRESS}, for {who}; `xc fakenet stop` ends it")
 
 
 def _redirect(running: Running, nodes: list[tuple[Node, NodeDir]]) -> None:

@@ -65,10 +65,17 @@ def _topologies(project: Project) -> list[str]:
     named = [*project.words.args, *(word for word in option.split(",") if word)]
     if ALL in named:
         return names
-    wrong = [unknown("topology", word, [*names, ALL]) for word in named if word not in names]
+    named = named or [project.settings.topology]
+    faults = project.definitions.faults
+    wrong = [line for word in named for line in faults.get(("topology", word), ())]
+    wrong += [
+        unknown("topology", word, [*names, ALL])
+        for word in named
+        if project.definitions.is_unknown("topology", word)
+    ]
     if wrong:
         raise UsageError("; ".join(wrong))
-    return named or [project.settings.topology]
+    return named
 
 
 def _one(it: Verified) -> list[Result]:

@@ -15,6 +15,7 @@ class Case:
     outcome: str  # fine, warned, refused
     says: str = ""
     overlay: str = "s"  # its name
+    setup: tuple[str, ...] = ()  # the variants that SETUP names
 
 
 OWN = "cp -R $dir/default/* $tmp\n"
@@ -52,6 +53,11 @@ FINE = {
     "a kernel file that cannot be read": OWN + "v=$(cat /proc/no_such_file)",
     "directories for later beside files": OWN + "mkdir -p $tmp/var/lib/x $tmp/run $tmp/opt/x",
     "a notice of its own": OWN + "echo 'not found in cache, building' >&2; echo '0 errors'",
+    "a shell that tells its commands": OWN + "(set -x; grep -q 'No such file or directory' $dir/tar)",
+    "a pipe that ends early": OWN + "(trap '' PIPE; seq 100000; cat $dir/tar) | head -1 > $tmp/etc/first",
+    "a clone that is there": OWN + "git init -q $src/r; git init -q $src/c; touch $src/c/x; "
+    "git clone -q $src/r $src/c",
+    "a host that sudo does not know": OWN + "echo 'sudo: unable to resolve host x: Name not known' >&2",
     "a silenced copy": OWN + "cp $none/extra $tmp 2>/dev/null",
 }
 WARNED = {
@@ -115,6 +121,8 @@ REFUSED = {
     "none of its programs": (OWN + f"{INSTALL} no-such-one no-such-two", "none of its programs"),
     "an unreadable list": (OWN + "$XCLUSTER cplib --dest=$tmp --base-libs=$none /bin/sh", "Not readable"),
     "curl from nowhere": (OWN + "curl -sS -o $tmp/etc/x file://$none/x", "curl"),
+    "a Debian package that is not there": (
+        OWN + "echo 'E: Unable to locate package no-such' >&2", "Unable to locate"),
     "objcopy and ar": (OWN + "objcopy -O binary $none/x $tmp/etc/x", "objcopy"),
 }  # fmt: skip
 CASES = {
@@ -124,4 +132,10 @@ CASES = {
     "the program that it is named for": Case(
         OWN + f"{INSTALL} no-such-tool", "refused", "not on this host", overlay="no-such-tool"
     ),
+    "a variant of other overlays": Case(
+        OWN + "for n in $(echo $SETUP | tr , ' '); do cp -R $dir/$n/* $tmp; done",
+        "fine",
+        setup=("ipv6", "test"),
+    ),
+    "a variant that nobody asked for": Case(OWN + "cp -R $dir/ipv6/* $tmp", "refused", "cannot stat"),
 }

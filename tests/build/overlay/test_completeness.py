@@ -64,7 +64,10 @@ def pack(root: Path, case: Case, **keys: object) -> list[str]:
     """The names in the tar of a case."""
     overlay = Overlay.model_validate({"name": case.overlay, "directory": place(root, case), **keys})
     site = Site(Workspace(root / "workspace"), "bookworm")
-    ovl.pack(ovl.OverlayBuild(overlay, case.overlay, (), {}, 0, None, ""), site)
+    ovl.pack(
+        ovl.OverlayBuild(overlay, case.overlay, case.setup, {"SETUP": ",".join(case.setup)}, 0, None, ""),
+        site,
+    )
     with tarfile.open(site.workspace.ovl(case.overlay)) as tar:
         return tar.getnames()
 
@@ -90,7 +93,7 @@ def test_a_script_in_upstreams_manner(tmp_path: Path, said: Said, name: str) -> 
 def test_a_missing_program_is_one_line(tmp_path: Path, said: Said) -> None:
     pack(tmp_path, Case(OWN + f"{INSTALL} sh no-such-one no-such-two", "warned"))
     assert [line for line in said if "no-such" in line] == [
-        "warning: overlay 's' is packed without programs that this host has not: no-such-one, no-such-two"
+        "warning: overlay 's' is packed without programs that this host lacks: no-such-one, no-such-two"
     ]
 
 
@@ -113,6 +116,11 @@ def test_what_may_be(tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
     pack(tmp_path / "d", loss)
     with pytest.raises(UserError):
         pack(tmp_path / "e", hollow)
+    monkeypatch.setitem(os.environ, "XC_OVL_ALLOW", "")
+    both = Case("mkdir $tmp/bin; cp $none/extra $tmp", "refused")
+    with pytest.raises(UserError, match="allow: \\[stderr\\]"):
+        pack(tmp_path / "f", both, allow=("empty",))
+    pack(tmp_path / "g", both, allow=("empty", "stderr"))
 
 
 def test_a_program_that_comes_later(tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,9 +127,12 @@ def test_completion(upstream: Upstream) -> None:
 
 
 def test_geometry(upstream: Upstream) -> None:
-    assert upstream.good("$XCLUSTER geometry 1 2") == "-geometry 80x12+570+490\n"
-    assert upstream.good("$XCLUSTER geometry 0 0", {"XCLUSTER_LAYOUT": "sz=9x9"}) == "-geometry 9x9+20+50\n"
+    assert upstream.good("$XCLUSTER geometry 1 1") == "-geometry 80x12+20+50\n"
+    assert upstream.good("$XCLUSTER geometry 2 3") == "-geometry 80x12+570+490\n"
+    layout = {"XCLUSTER_LAYOUT": "sz=9x9;dy=10", "XCLUSTER_OFFSET": "xo=0;yo=5"}
+    assert upstream.good("$XCLUSTER geometry 1 3", layout) == "-geometry 9x9+0+25\n"
     upstream.bad("$XCLUSTER geometry 1", "two numbers")
+    upstream.bad("XCLUSTER_LAYOUT=dx=far $XCLUSTER geometry 1 1", "XCLUSTER_LAYOUT: dx=far")
 
 
 def test_ovlindex(upstream: Upstream) -> None:

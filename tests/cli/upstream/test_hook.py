@@ -110,3 +110,90 @@ def test_a_hook_by_a_relative_path(upstream: Upstream) -> None:
     assert upstream.good(script) == f"{upstream.ovl}/mine\n"
     upstream.write("ovl/s/tar", "#!/bin/sh\ncd / && $XCLUSTER ovld mine && tar -cf $1 -C /etc hostname\n")
     upstream.good("XCLUSTER_HOOK=my.hook $XCLUSTER cache s")
+
+
+LOST = """
+cmd_plain() { cmd_env; cmd_nosuch 1; echo went on; }
+cmd_program() { no-such-program; echo went on; }
+cmd_piped() { cmd_nosuch | cat; echo went on; }
+cmd_inside() { x=$(cmd_nosuch); echo "went on $x"; }
+cmd_below() { ( cmd_nosuch; echo went on ); echo went on; }
+cmd_asked() { nothing-such || echo "not there"; if no-such; then echo yes; fi; ! no-such; echo end; }
+cmd_failed() { false; ls /no/such/file; echo went on; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("verb", "text"),
+    [
+        ("plain", "line 2: cmd_nosuch: the hook has no such function, and there is no verb nosuch"),
+        ("program", "line 3: no-such-program: no such function or program"),
+        ("piped", "line 4: cmd_nosuch: the hook"),
+        ("inside", "line 5: cmd_nosuch: the hook"),
+        ("below", "line 6: cmd_nosuch: the hook"),
+    ],
+)
+def test_a_function_that_is_not_there_ends_it(hooked: Upstream, verb: str, text: str) -> None:
+    hooked.write("my.hook", LOST)
+    ran = hooked.sh(f"$XCLUSTER {verb}")
+    assert (ran.code, ran.out) == (127, "")
+    assert f"my.hook: {text}" in ran.err
+
+
+def test_a_hook_may_ask_whether_something_is_there(hooked: Upstream) -> None:
+    hooked.write("my.hook", LOST)
+    ran = hooked.sh("$XCLUSTER asked")
+    assert (ran.code, ran.out) == (0, "not there\nend\n")
+    ran = hooked.sh("$XCLUSTER failed")
+    assert (ran.code, ran.out) == (0, "went on\n")
+
+
+OF_SH = """
+cmd_old() {
+	cmd_env
+	echo "a\\tb|$(basename $me)|$prg|$__nvm $__nrouters $__ntesters|$__nets_vm|$__nets_router"
+	test -d $dir/ovl && test -d "$XCLUSTER_TMP" && test -d "$XCLUSTER_HOME" && echo there
+	__quiet=yes cmd_status && echo none runs
+	cmd_status >/dev/null 2>&1 || echo some run
+	local x=1; [ "$x" = 1 ] && echo -n done
+}
+"""
+
+
+def test_what_upstreams_own_commands_use(hooked: Upstream) -> None:
+    hooked.write("my.hook", OF_SH)
+    out = hooked.good("$XCLUSTER old --nrouters=1")
+    assert out == "a\tb|xc|xc|4 1 0|0,1|0,1,2\nthere\nnone runs\ndone"
+
+
+def test_variables_that_change_on_the_way_count_for_the_next_verb(hooked: Upstream) -> None:
+    hooked.write(
+        "my.hook",
+        "cmd_x() { cmd_env; __mem=300; cmd_y; __nets_vm=0,9; cmd_y; }\n"
+        "cmd_y() { cmd_ovld mine; $XCLUSTER env; }\n",
+    )
+    out = hooked.good("$XCLUSTER x")
+    assert out.count("__mem='300'") == 2 and out.count("__nets_vm='0,9'") == 1
+
+
+TOLD = """##  mystart [--nvm=N]
+##    Start my cluster
+##
+cmd_mystart() { :; }
+
+# Look at it
+cmd_look() { :; }
+cmd_bare() { :; }
+"""
+
+
+def test_verbs_of_a_hook_are_told(hooked: Upstream) -> None:
+    hooked.write("my.hook", TOLD)
+    shown = hooked.good("$XCLUSTER help")
+    assert f"Verbs of your hook, {hooked.root}/my.hook:" in shown
+    assert "  mystart          Start my cluster\n  look             Look at it\n  bare " in shown
+    for words in ("help mystart", "mystart --help", "mystart -h"):
+        assert hooked.good(f"$XCLUSTER {words}").startswith("mystart [--nvm=N]\nStart my cluster\n")
+    assert hooked.good("$XCLUSTER completion my") == "mystart\n"
+    assert hooked.good("$XCLUSTER __complete my") == "mystart\n"
+    assert hooked.good("$XCLUSTER __complete help loo") == "look\n"

@@ -29,7 +29,7 @@ def test_the_steps_have_names_in_the_order_that_costs_least() -> None:
     names = [step.name for step in (*launch.BEFORE, *launch.REPLACE, *launch.BRING_UP)]
     assert names == [
         "checks", "golden snapshots", "end of the running cluster", "ports and memory", "record", "nets",
-        "keys", "nodes", "names", "answers of the nodes", "time and randomness",
+        "keys", "nodes", "fake internet", "names", "answers of the nodes", "time and randomness",
     ]  # fmt: skip
     assert [step.name for step in launch.ADD][:2] == ["ports and memory", "nets"]
 
@@ -47,7 +47,8 @@ def test_a_start_replaces_the_cluster_that_runs(
     assert list(running(workspace.cluster("xcluster")).values()) == [
         each.pid for each in machines.new.processes
     ]
-    (summary,) = capsys.readouterr().err.splitlines()
+    moved, summary = capsys.readouterr().err.splitlines()
+    assert moved.startswith("ports have moved: ssh to node N is at 127.0.0.1:21300+N")
     assert (
         summary.startswith("3 nodes in ")
         and "accel=tcg (as asked for), net=userspace (as asked for)" in summary

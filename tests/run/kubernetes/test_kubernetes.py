@@ -8,11 +8,11 @@ import pytest
 
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
-from tasks.definitions import image_chain, settings, upstream_names
+from tasks.definitions import image_chain, setting_layers, settings, upstream_names
 from tasks.definitions.schema import Image, Overlay
 from tasks.definitions.settings import Settings
 from tasks.formats import elf
-from tasks.run.kubernetes import manifests
+from tasks.run.kubernetes import kube_context, manifests
 from tasks.run.net.protocol import Forward, Ports
 from tasks.run.running import ports
 from tests.conftest import Checkout
@@ -67,7 +67,7 @@ def test_words_count_more_than_the_image() -> None:
 
 
 def test_the_image_counts_more_than_the_topology() -> None:
-    topology = settings.SettingsLayer("topology xnet: ", {"mem": 128, "mem201": 128}, above_file=False)
+    topology = setting_layers.SettingsLayer("topology xnet: ", {"mem": 128, "mem201": 128}, above_file=False)
     layer = image_chain.layer(IMAGES, "k8s")
     assert layer
     chosen, _ = settings.load({}, {}, {}, topology, layer)
@@ -233,3 +233,17 @@ def test_a_program_of_another_machine_is_refused(checkout: Checkout) -> None:
     artifact = "{name: kubelet, sources: [{file: kubelet}], dest: usr/bin/kubelet, executable: true}"
     checkout.write("ovl/a/ovl.yaml", f"artifacts:\n  - {artifact}\n")
     checkout.bad("ovl:a", code=1, says=("artifact 'kubelet' is a program for aarch64, guests are x86-64",))
+
+
+def test_a_kubeconfig_in_the_workspace_gets_each_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one of Envsettings.k8s; a file of the user's gets a cluster only where it is asked for."""
+    workspace = Workspace(tmp_path / "workspace")
+    own = workspace.root / "xcluster" / "kubeconfig"
+    monkeypatch.setenv("KUBECONFIG", str(own))
+    assert kube_context.wanted(workspace, "c") == [own]
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    assert kube_context.wanted(workspace, "c") == []
+    monkeypatch.delenv("KUBECONFIG")
+    assert kube_context.wanted(workspace, "c") == []

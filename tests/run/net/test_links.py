@@ -257,7 +257,8 @@ def test_no_more_frames_than_are_wanted(most: int, texts: list[bytes]) -> None:
     [
         (["tcpdump"], 2, "'tcpdump' takes"),
         (["tcpdump", "1"], 2, "no interface is given"),
-        (["tcpdump", "1", "eth1", "port", "80"], 2, "unexpected words: port 80"),
+        (["tcpdump", "1", "eth1", "port", "80"], 2, "xc tcpdump --start 1 eth1 port 80"),
+        (["tcpdump", "--start", "1", "eth1", "-s", "9", "--count=x"], 1, "no running node 1"),
         (["tcpdump", "1", "eth1", "--count=x"], 2, "--count"),
         (["tcpdump", "--start", "--file=x", "1", "eth1"], 2, "--start cannot be combined with --file"),
         (["tcpdump", "1", "eth1", "--file=x"], 1, "no running node 1"),

@@ -59,8 +59,8 @@ def value(words: list[str], option: str) -> str:
 @pytest.mark.parametrize("accel", ["tcg", "kvm"])
 def test_every_node_has_the_random_device(number: int, accel: str) -> None:
     words = argv(number, boot(accel=accel))
-    assert "rng-random,id=rng0,filename=/dev/urandom" in values(words, "-object")
-    assert "virtio-rng-pci,rng=rng0,max-bytes=1024,period=80000" in values(words, "-device")
+    assert "rng-random,id=xcrng,filename=/dev/urandom" in values(words, "-object")
+    assert "virtio-rng-pci,rng=xcrng,max-bytes=1024,period=80000" in values(words, "-device")
 
 
 @pytest.mark.parametrize(
