@@ -24,6 +24,7 @@ import (
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubeadm "k8s.io/kubernetes/cmd/kubeadm/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
@@ -42,8 +43,14 @@ func main() {
 		os.Args = os.Args[1:]
 		name = filepath.Base(os.Args[0])
 	}
-	if name == "kubectl" {
+	switch name {
+	case "kubectl":
 		runKubectl()
+		return
+	case "kubeadm":
+		if kubeadm.Run() != nil {
+			os.Exit(1) // it has said why
+		}
 		return
 	}
 	daemon, ok := daemons[name]
@@ -56,11 +63,11 @@ func main() {
 
 func known(name string) bool {
 	_, ok := daemons[name]
-	return ok || name == "kubectl"
+	return ok || name == "kubectl" || name == "kubeadm"
 }
 
 func names() []string {
-	all := []string{"kubectl"}
+	all := []string{"kubectl", "kubeadm"}
 	for name := range daemons {
 		all = append(all, name)
 	}
