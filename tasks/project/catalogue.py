@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tasks.base.errors import unknown
 from tasks.definitions.schema import Image, Kernel, Overlay
+from tasks.project.replacements import unknown_overlay
 from tasks.topology.schema import Topology
 
 OVERLAYS = "ovl"  # the directory of the checkout's own
@@ -40,7 +41,9 @@ class Definitions:
         }
         if name in tables[kind]:
             return []
-        return list(self.faults.get((kind, name), ())) or [unknown(kind, name, tables[kind])]
+        here = tables[kind]
+        says = unknown_overlay(name, here) if kind == "overlay" else unknown(kind, name, here)
+        return list(self.faults.get((kind, name), ())) or [says]
 
     def is_unknown(self, kind: str, name: str) -> bool:
         """Whether there is no definition of this name, not even one that is wrong."""
