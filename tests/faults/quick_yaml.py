@@ -282,7 +282,7 @@ CASES = [
     ),
     Case(
         "an overlay with a name of two words",
-        SEEN,
+        "$xc mkcdrom 'c d'",
         2,
         ("  ovl/c d: name: ",),
         never=("c d/ovl.yaml",),
