@@ -101,6 +101,9 @@ def wrong(sources: Sources, effective: settings.Settings) -> list[str]:
             problems += [_place(sources, "ovls" if kind == "overlay" else kind) + each for each in lacking]
         elif starts(sources) and kind != "overlay":  # an overlay is needed if it goes on the ISO
             problems += lacking
+    if starts(sources):
+        on_iso = sources.packed.words if sources.packed else effective.ovls.split()
+        problems += [line for word in on_iso for line in definitions.faults.get(("overlay", word), ())]
     if sources.words.settings.get("k8sver") or sources.file.get("k8sver"):
         problems += [each for each in definitions.problems if each.startswith("k8sver: ")]
     return problems + _too_little_memory(effective, definitions)

@@ -53,7 +53,7 @@ def every_file_is_odd(bench: Bench) -> None:
 
 def broken_beside_good(bench: Bench) -> None:
     """Mistakes in each kind of file."""
-    bench.write("xcluster.yaml", "mem: lots\ntimeout: 1:30\nwait: no\nnvm: [1]\n")
+    bench.write("xcluster.yaml", "ovls: a b\nmem: lots\ntimeout: 1:30\nwait: no\nnvm: [1]\n")
     bench.write("ovl/a/ovl.yaml", "sumary: x\nsummary: y\nsummary: z\n")
     bench.write("ovl/b/ovl.yaml", "needs: [c]\n")
     bench.write("kernel/debian.yaml", "summary: x\nprebuilt: {package: 'a b'}\n")

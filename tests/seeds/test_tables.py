@@ -13,8 +13,17 @@ from tests.seeds.host_lines import INSTALLATION, PREPARATION, SETTINGS
 from tests.seeds.kubernetes_lines import CERTIFIED, KUBERNETES_LINES
 from tests.seeds.line import Line
 from tests.seeds.machine_lines import MACHINE_LINES
+from tests.seeds.network_lines import NETWORK_LINES
 
-ALL = (*PREPARATION, *INSTALLATION, *SETTINGS, *MACHINE_LINES, *CLUSTER_LINES, *KUBERNETES_LINES)
+ALL = (
+    *PREPARATION,
+    *INSTALLATION,
+    *SETTINGS,
+    *MACHINE_LINES,
+    *CLUSTER_LINES,
+    *KUBERNETES_LINES,
+    *NETWORK_LINES,
+)
 # What is typed of these neither knows nor changes where it is typed.
 ALONE = tuple(line for line in (*PREPARATION, *MACHINE_LINES) if not line.later)
 

@@ -4,6 +4,7 @@ It runs where we are, as QEMU does, so what it makes (a tap, a port of Open vSwi
 """
 
 import os
+import re
 import shlex
 import socket
 from collections.abc import Collection, Sequence
@@ -18,6 +19,9 @@ from tasks.run.net import host_support
 from tasks.run.net.net_state import CustomLinks
 from tasks.run.net.protocol import Nic, Ports, ScriptNic
 
+# Bridges, and the datapath of Open vSwitch: they are not of the node for which they were made first.
+SHARED = re.compile(r"xcbr[0-9]{1,2}|ovs-(netdev|system)")
+NO_NODE = 0  # in the name of the record of such links
 REMOVE = ("ip", "link", "del", "dev")
 
 
@@ -80,8 +84,12 @@ class Custom:
         except CommandError as error:
             raise UserError(f"net_setup, {node.name} on net {net}: {error}") from error
         finally:
-            links = CustomLinks(links=tuple(sorted(_links() - before)))
-            records.write(cluster.net / f"{node.number}-{net}.json", links)
+            new = _links() - before
+            shared = {name for name in new if SHARED.fullmatch(name)}
+            for whose, links in ((node.number, new - shared), (NO_NODE, shared)):
+                if links or whose:
+                    record = CustomLinks(links=tuple(sorted(links)))
+                    records.write(cluster.net / f"{whose}-{net}.json", record)
         return ScriptNic(net, node.mac(net), _options(proc.quoted(words), text.decode(errors="replace")))
 
     def _forget(self, cluster: ClusterDir, which: str) -> None:

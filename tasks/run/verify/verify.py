@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks.base import files, interpreter, proc, progress
-from tasks.base.errors import CommandError, UsageError, UserError
+from tasks.base.errors import CommandError, UsageError, UserError, unknown
 from tasks.base.node_names import node_name
 from tasks.project.project import Does, Project
 from tasks.run.running.cluster import Running, running
@@ -66,7 +66,13 @@ def _topologies(project: Project) -> list[str]:
     if ALL in named:
         return names
     named = named or [project.settings.topology]
-    wrong = [line for word in named for line in project.definitions.lacking("topology", word)]
+    faults = project.definitions.faults
+    wrong = [line for word in named for line in faults.get(("topology", word), ())]
+    wrong += [
+        unknown("topology", word, [*names, ALL])
+        for word in named
+        if project.definitions.is_unknown("topology", word)
+    ]
     if wrong:
         raise UsageError("; ".join(wrong))
     return named

@@ -1,6 +1,7 @@
 """Overlays with names of ours, topologies that only their files set, and variables of a test library."""
 
 import json
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,7 @@ def test_their_overlay_is_used_where_it_is_named(theirs: Upstream) -> None:
     for image in ("base", "k8s"):
         tasks = theirs.good(f"$XCLUSTER starts --name=t-foreign --image={image} --dry-run")
         assert f"image:{image}" in tasks
+        assert re.search(r"^ovl:network-topology-[0-9a-f]{8} ", tasks, re.MULTILINE)  # the checkout's
 
 
 TAKING = """#!/bin/sh
