@@ -43,7 +43,7 @@ def test_help_is_there_when_definitions_are_wrong(checkout: Checkout) -> None:
         (["start", "--image=bas"], ("bas", "base")),
         (["stop", "now"], ("stop", "now")),
         (["stop", "--name=No Name"], ("name", "No Name")),
-        (["rsh", "1"], ("rsh", "COMMAND")),
+        (["rsh"], ("rsh", "COMMAND")),
         (["rsh", "one", "ls"], ("'one'",)),
         (["status", "-o", "xml"], ("xml", "json")),
         (["ovl:nothing"], ("nothing",)),
