@@ -54,7 +54,7 @@ PREPARATION = (
         "000",
         "sudo usermod -aG kvm <your-user>",
         "host",
-        "^ok +accelerator +(kvm|tcg)",
+        r"^\w+ +accelerator ",
         "without KVM nodes are emulated; `doctor` says which it is, and why",
         0,
         DOCTOR,
