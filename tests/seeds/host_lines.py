@@ -59,6 +59,16 @@ PREPARATION = (
         0,
         DOCTOR,
     ),
+    *(
+        Line(
+            seed,
+            "cat /etc/resolv.conf",
+            "host",
+            "",
+            "nothing of the host has to be disabled to start a cluster",
+        )
+        for seed in ("002", "003")
+    ),
 )
 
 # In order, from an archive of a release in ~/Downloads. $VERSION is the version of that archive.
