@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tasks.base.errors import unknown
 from tasks.definitions.schema import Image, Kernel, Overlay
+from tasks.project.replacements import unknown_overlay
 from tasks.topology.schema import Topology
 
 OVERLAYS = "ovl"  # the directory of the checkout's own
@@ -40,7 +41,9 @@ class Definitions:
         }
         if name in tables[kind]:
             return []
-        return list(self.faults.get((kind, name), ())) or [unknown(kind, name, tables[kind])]
+        here = tables[kind]
+        says = unknown_overlay(name, here) if kind == "overlay" else unknown(kind, name, here)
+        return list(self.faults.get((kind, name), ())) or [says]
 
     def is_unknown(self, kind: str, name: str) -> bool:
         """Whether there is no definition of this name, not even one that is wrong."""
@@ -54,6 +57,13 @@ class Definitions:
         """The overlays that a definition in this directory means by their names."""
         ours = directory.parent in (self.home, self.home.parent / "images")
         return self.own if ours else self.overlays
+
+    def lacks(self, overlay: Overlay) -> list[str]:
+        """What an overlay needs and cannot have, if it was not read with the others."""
+        names = [*overlay.needs, overlay.alias, *(image.overlay for image in overlay.images)]
+        meant, file = self.meant_by(overlay), overlay.directory / "ovl.yaml"
+        missing = [name for name in names if name and name not in meant]
+        return [f"{file}: {line}" for name in missing for line in self.lacking("overlay", name)]
 
     def resolved(self, overlay: Overlay) -> Overlay:
         """The overlay, or the one that it is an alias of."""

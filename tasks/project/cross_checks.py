@@ -13,6 +13,7 @@ from tasks.definitions import image_chain, settings
 from tasks.definitions.schema import ContainerImage, Image, Kernel, Overlay
 from tasks.definitions.setting_layers import SettingsLayer
 from tasks.project.catalogue import Definitions
+from tasks.project.replacements import unknown_overlay
 from tasks.topology.schema import Topology
 
 D = TypeVar("D", Kernel, Image, Overlay, Topology)
@@ -166,7 +167,7 @@ def _of_kernel(read: Collection, kernel: Kernel) -> list[str]:
 def _of_image(read: Collection, images: Mapping[str, Image], image: Image) -> list[str]:
     label = f"images/{image.name}/image.yaml"
     problems = _made_of(label, image.directory, image.images, read.own)
-    problems += [f"{label}: {unknown('overlay', o, read.own)}" for o in image.overlays if o not in read.own]
+    problems += [f"{label}: {unknown_overlay(o, read.own)}" for o in image.overlays if o not in read.own]
     if image.extends and image.extends not in read.images:
         problems.append(f"{label}: {unknown('image', image.extends, images)}")
     elif image.extends and image.extends in images and images[image.extends].disk:
@@ -184,7 +185,7 @@ def _of_image(read: Collection, images: Mapping[str, Image], image: Image) -> li
 def _of_overlay(read: Collection, label: str, overlay: Overlay) -> list[str]:
     scope = read.scope(overlay)
     problems = _made_of(label, overlay.directory, overlay.images, scope)
-    problems += [f"{label}: {unknown('overlay', o, scope)}" for o in _above(overlay) if o not in scope]
+    problems += [f"{label}: {unknown_overlay(o, scope)}" for o in _above(overlay) if o not in scope]
     if _returns(read, overlay):
         problems.append(f"{label}: 'needs' and 'alias' lead in a circle: '{overlay.name}' needs itself")
     return problems
@@ -222,7 +223,7 @@ def _made_of(
     problems = []
     for image in images:
         if image.overlay and image.overlay not in overlays:
-            problems.append(f"{label}: images: {image.ref}: {unknown('overlay', image.overlay, overlays)}")
+            problems.append(f"{label}: images: {image.ref}: {unknown_overlay(image.overlay, overlays)}")
         if image.tree and not (directory / image.tree).is_dir():
             problems.append(f"{label}: images: {image.ref}: there is no directory {directory / image.tree}")
     return problems

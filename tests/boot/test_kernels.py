@@ -92,11 +92,9 @@ def test_debians_kernel(base: Cluster) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("gcc") or not shutil.which("make"), reason="no compiler")
-def test_a_module_for_debians_kernel(base: Cluster, tmp_path: Path) -> None:
-    overlay = module_overlay(tmp_path)
-    told = (
-        Cluster("t-module", {"XCLUSTER_OVLPATH": f"{tmp_path}:{ROOT}/ovl"}).xc("cache", overlay.name).stderr
-    )
+def test_a_module_for_debians_kernel(base: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XCLUSTER_OVLPATH", f"{tmp_path}:{ROOT}/ovl")
+    told = build(f"ovl:{module_overlay(tmp_path).name}")
     assert "headers:debian" in told or (WORKSPACE / "headers/debian.json").is_file()
     with tarfile.open(WORKSPACE / "ovl/hello-module.tar") as tar:
         for way in ("kobj", "kerneldir"):

@@ -33,6 +33,11 @@ MISTYPED = {
     "list --statsu": "'--status'",
     "clean --froget": "'--forget'",
 }
+ELSEWHERE = {
+    "mkcdrom crio": "use 'containerd'",
+    "mkcdrom a podsec": "use 'ipsec'",
+    "release crio": "use 'containerd'",
+}
 UPSTREAM = {
     "ovld aa": "Ovl not found [aa]; did you mean 'a'?",
     "ximage --image=mine aa": "Ovl not found [aa]; did you mean 'a'?",
@@ -48,6 +53,10 @@ CASES = [
     *(
         Case(f"mistyped: {words}", f"$xc {words}", 2, ("id you mean", near))
         for words, near in MISTYPED.items()
+    ),
+    *(
+        Case(f"an overlay that only xcluster has: {words}", f"$xc {words}", 2, ("unknown overlay", near))
+        for words, near in ELSEWHERE.items()
     ),
     *(Case(f"mistyped for scripts: {words}", f"$xc {words}", 1, (says,)) for words, says in UPSTREAM.items()),
     *(

@@ -47,7 +47,6 @@ def test_udhcpc6_calls_a_script_as_busyboxs_does(cluster: Cluster) -> None:
     cluster.until(2, "udhcpc6 -nqf -t 5 -i eth2 -s /tmp/script", 90)
     *_, first, second = cluster.rsh(2, "cat /tmp/events").splitlines()
     assert first == "deconfig eth2" and re.fullmatch(r"bound eth2 fd00:3::1[0-9a-f]{2}", second)
-    assert "fd00:3::1" not in cluster.rsh(2, "ip -6 -o address show dev eth2").replace("fd00:3::1/", "")
     cluster.until(2, "udhcpc6 -nqfo -t 5 -i eth2", 90)
     assert re.search("fd00:3::1[0-9a-f][0-9a-f]/128", cluster.rsh(2, "ip -6 -o address show dev eth2"))
     nobody = cluster.xc("rsh", "2", "udhcpc6 -nqf -t 1 -T 1 -i eth1", ok=False)

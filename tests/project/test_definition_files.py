@@ -177,6 +177,19 @@ def test_what_two_definitions_give_one_name_is_a_fault_of_the_second(tmp_path: P
     assert "made in two ways" in "".join(definitions.lacking("overlay", "other"))
 
 
+@pytest.mark.parametrize(
+    "text", ["needs: [bb]\n", "alias: bb\n", "images: [{ref: 'localhost/x:1', overlay: bb}]\n"]
+)
+def test_an_overlay_of_the_command_line_lacks_something(
+    checkout: Checkout, tmp_path: Path, text: str
+) -> None:
+    folder = tmp_path / "elsewhere/mine"
+    (folder / "default").mkdir(parents=True)
+    (folder / "ovl.yaml").write_text(text)
+    says = (f"{folder}/ovl.yaml: unknown overlay 'bb' (known: a, b)",)
+    checkout.bad("mkcdrom", "b", str(folder), code=2, says=says)
+
+
 def test_what_is_not_needed_stops_nothing(checkout: Checkout) -> None:
     checkout.write("ovl/c/ovl.yaml", "sumary: x\n")
     checkout.write("ovl/d/ovl.yaml", "needs: [c]\n")

@@ -66,8 +66,7 @@ def _of_words(project: Project) -> IsoChoice:
 
 def _of_overlays_injected(project: Project) -> IsoChoice:
     """The overlays that `inject` names, and nothing else: they go to machines that run."""
-    words = tuple(_absolute(word, project) for word in project.words.args)
-    return IsoChoice(words, _variables(project))
+    return IsoChoice(tuple(_absolute(word, project) for word in project.words.args), _variables(project))
 
 
 def _of_settings_that_exist(project: Project) -> IsoChoice:
@@ -273,7 +272,8 @@ def _part(project: Project, word: str, problems: list[str]) -> IsoPart | None:
         overlay = same[0] if same else definition_files.read_overlay(project.root, path, problems)
         if overlay is None and not problems:
             problems.append(f"{path} is not an overlay: it has no ovl.yaml, no tar and no default/")
-        return IsoPart(path.name, overlay) if overlay else None
+        problems += project.definitions.lacks(overlay) if overlay else []
+        return IsoPart(path.name, overlay) if overlay and not problems else None
     if path.is_absolute() and path.is_file() and not os.access(path, os.R_OK):
         problems.append(f"{path} cannot be read")
     elif path.is_absolute() and path.is_file():

@@ -1,0 +1,3 @@
+module scrambler
+
+go 1.19

@@ -1,0 +1,44 @@
+"""The name of an overlay that xcluster has and this project has not -> what serves here instead."""
+
+from collections.abc import Iterable, Mapping
+
+from tasks.base.errors import unknown
+
+# What follows "unknown overlay 'NAME': ". The table in docs/overlays.md has all names of xcluster.
+REPLACEMENTS: Mapping[str, str] = {
+    "apparmor": "not made here; the kernel debian has AppArmor, and Debian's package apparmor the programs",
+    "attic": "what xcluster has given up is not here",
+    "bridge": "its broute of nft needs a newer nft and kernel; use 'iptools', which has nft and ebtables",
+    "cert-manager": "not made here; apply its manifests with kubectl, from images in a registry",
+    "crio": "cri-o is not in Debian, and is not to be had as a Go module; use 'containerd'",
+    "dpdk": "not made here: it needs memory and CPU features that emulated nodes lack",
+    "images": "use the verb: xc images, xc pull, xc registry",
+    "k8s-app-upgrade": "use 'ctraffic' beside Kubernetes",
+    "k8s-base": "images are made with the key 'images' of an overlay",
+    "k8s-cni-antrea": "use 'k8s-cni-bridge' or 'k8s-cni-ptp'",
+    "k8s-cni-calico": "use 'k8s-cni-bridge' or 'k8s-cni-ptp'",
+    "k8s-cni-cilium": "use 'k8s-cni-bridge' or 'k8s-cni-ptp'",
+    "k8s-cni-ovs-cni": "use 'k8s-cni-bridge' or 'k8s-cni-ptp'",
+    "k8s-cni-xcluster": "use 'k8s-cni-bridge' or 'k8s-cni-ptp'",
+    "k8s-pv": "not made here; apply its manifests with kubectl, from images in a registry",
+    "k8s-sctp": "use 'sctp', beside Kubernetes",
+    "kata": "not made here: it needs nested KVM",
+    "kselftest": "not made here: it is compiled from the kernel's source",
+    "mserver": "use 'mconnect' and 'ctraffic'",
+    "multus": "it is not in Debian, and is not to be had as a Go module",
+    "podsec": "use 'ipsec' or 'wireguard'",
+    "qemu-sriov": "not made here: it needs QEMU 8 and a NIC of the kind igb",
+    "spire": "not made here; apply its manifests with kubectl, from images in a registry",
+    "static-kernel": "use the setting kernel: --kernel=linux-6.1 or --kernel=small",
+    "systemtap": "use 'linux-tools', whose perf has tracepoints and probes",
+    "template-k8s": "use 'template', which xc mkovl copies",
+    "usrsctp": "use 'sctp', with the SCTP of the kernel",
+    "virtualbox": "not made here: images have no boot loader",
+}
+
+
+def unknown_overlay(name: str, choices: Iterable[str]) -> str:
+    """One sentence for an overlay that does not exist: what serves instead, or which names are like it."""
+    if name in REPLACEMENTS:
+        return f"unknown overlay '{name}': {REPLACEMENTS[name]}."
+    return unknown("overlay", name, choices)
