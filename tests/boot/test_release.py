@@ -15,6 +15,8 @@ import pytest
 from tasks.base import files
 from tests.boot.conftest import ROOT, with_packages
 from tests.conftest import TASK_LINE, temporary
+from tests.seeds.host_lines import INSTALLATION
+from tests.seeds.shell import Shell
 
 pytestmark = [pytest.mark.boot, pytest.mark.timeout(3000)]
 NOBODY = 65534
@@ -131,6 +133,18 @@ def test_unpacked_it_starts_without_network_and_builds_nothing(release: Path, ho
     assert len(manifest["files"]) > 200
     assert [name for name, (sha, _) in manifest["files"].items() if files.sha256(here / name) != sha] == []
     assert list((here / "workspace/run").iterdir()) == []
+
+
+def test_installed_as_xclusters_readme_does_it(release: Path, home: Path) -> None:
+    """Word for word, at a terminal, from an archive in ~/Downloads."""
+    (home / "Downloads").mkdir()
+    name = "xcluster-1.0-t.tar.xz"
+    (home / "Downloads" / name).symlink_to(release / name)
+    with Shell(home, {**plain_env(), "HOME": str(home), "VERSION": "1.0-t"}) as shell:
+        for line in INSTALLATION:
+            shell.answers(line)
+        status, output = shell.typed("xc env", 120)
+    assert status == 0 and f"XCLUSTER='{home}/xcluster-1.0-t/xc'" in output, output
 
 
 def test_the_same_bytes_by_another_user_elsewhere(project: Path, release: Path) -> None:

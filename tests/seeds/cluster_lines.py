@@ -20,6 +20,7 @@ STARTS = (
         "there is no GNU screen: `console N` and `logs N` show them",
     ),
     Line("002", "xc mkcdrom iptools; xc starts", "host", UP),
+    Line("003", "xc mkcdrom iptools; xc starts", "host", UP),
     Line("003", "xc mkcdrom network-topology iptools; xc start --ntesters=1", "host", UP),
 )
 ENDS = (

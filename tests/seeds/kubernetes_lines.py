@@ -1,6 +1,6 @@
 """Kubernetes: after `. ./Envsettings.k8s`, on a cluster that was started with those settings."""
 
-from tests.seeds.line import Line
+from tests.seeds.line import Line, Where
 
 ARMURL = "images are made here; a file that somebody else serves can be taken as well"
 NAMED = "the pod has the name that `kubectl get pods` shows"
@@ -13,6 +13,7 @@ EXTERNAL = r"^mconnect .*10\.0\.0\.2,1000::2"
 EXTERNAL6 = r"^mconnect .*1000::2"
 CONNECTED = r"^Failed connects; 0\s+Failed reads; 0$"
 
+PLACES: tuple[Where, ...] = ("node", "pod")
 IMAGE = (
     Line(
         "001",
@@ -88,6 +89,17 @@ PODS = (
     Line("000", "images   # docker.io/library/alpine should appear", "node", "^localhost/alpine:1", LOCAL),
     Line("001", "kubectl top pods", "node", r"^mconnect-deployment-\S+ +\d+m +\d+Mi"),
 )
+# On nodes, and in pods.
+NAMED_BY = tuple(
+    Line(
+        seed,
+        "nslookup kubernetes.default.svc.xcluster",
+        where,
+        r"^Name:\s+kubernetes\.default\.svc\.xcluster",
+    )
+    for seed in ("002", "003")
+    for where in PLACES
+)
 # $POD is a pod of alpine. What is typed after the first of these is typed in the pod.
 IN_A_POD = (
     Line(
@@ -155,6 +167,7 @@ KUBERNETES_LINES = (
     *STARTED,
     *LOOK,
     *PODS,
+    *NAMED_BY,
     *IN_A_POD,
     *IPV6_START,
     *IPV6_NODE,
