@@ -41,7 +41,12 @@ WORDS = {
     "install_prog": "install_prog", "cplib": "cplib", "libs": "libs", "cploader": "cploader",
     "completion": "completion bash", "mkimage": "mkimage --image=bse", "ximage": "ximage --image=x aa",
     "kernel_build": "kernel_build --kver=debain", "build_base": "build_base --x=y /",
-    "k8s_build_images": "k8s_build_images", "k8s_test": "k8s_test aa",
+    "k8s_build_images": "k8s_build_images", "k8s_test": "k8s_test aa", "k8s_workspace": "k8s_workspace --x /",
+    "collect_tar": "collect_tar aa", "cat_tar": "cat_tar aa", "cpio_list": "cpio_list ovl",
+    "emit_cpio_list": "emit_cpio_list ovl", "busybox_build": "busybox_build --menuconfig",
+    "dropbear_build": "dropbear_build", "iproute2_build": "iproute2_build", "base_archives": "base_archives",
+    "env_check": "env_check", "mark": "mark --x",
+    "masq": "masq x", "nssetup": "nssetup x", "nsadd_docker": "nsadd_docker x", "docker_net": "docker_net x",
 }  # fmt: skip
 MORE = (
     "--version", "__complete sta", "nosuch", "status --nosuch", "ovl:aa", "ovl:a --dry-run", "list --nosuch",

@@ -117,7 +117,8 @@ def test_wrong_settings_of_an_image_are_found(checkout: Checkout) -> None:
         "images/other/image.yaml: settings: unknown setting 'memory'",
         "images/other/image.yaml: settings: smp",
     )
-    checkout.bad("mkcdrom", "a", code=2, says=says)
+    checkout.bad("image:other", code=2, says=says)
+    checkout.good("mkcdrom", "a")  # which does not need that image
 
 
 @pytest.mark.parametrize(
