@@ -30,6 +30,12 @@ def image_as_before(bench: Bench) -> None:
     assert (bench.root / "images/mine/image.yaml").read_text() == IMAGE
 
 
+def overlay_of_bare(bench: Bench) -> None:
+    """An overlay that needs another one."""
+    bench.write("ovl/c/ovl.yaml", "needs: [bare]\n")
+
+
+BARE = "ovl/bare is not an overlay: it has no ovl.yaml, no tar and no default/"
 IMAGE = "# Made by `xc ximage`; see docs/adding.md.\nsummary: base with a\nextends: base\noverlays: [a]\n"
 MISTYPED = {
     "kernel:debain": "'kernel:debian'",
@@ -126,6 +132,17 @@ CASES = [
         never=("diff: diff",),
     ),
     Case("help of a verb with few settings", "$xc help graph", shows=("--topology=",), never=("--kvm-opt",)),
+    *(
+        Case(f"a directory that is no overlay: {words}", f"mkdir ovl/bare; $xc {words}", 2, (BARE,))
+        for words in ("mkcdrom bare", "mkcdrom a ./ovl/bare", "mkovl --template=bare x", "start --ovls=bare")
+    ),
+    Case(
+        "an overlay that needs a directory which is none",
+        "mkdir ovl/bare; $xc mkcdrom c",
+        2,
+        ("ovl/c/ovl.yaml: ", BARE),
+        prepare=overlay_of_bare,
+    ),
     Case(
         "an image of an overlay that cannot be packed",
         "$xc ximage --image=mine bad",
