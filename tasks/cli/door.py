@@ -150,6 +150,8 @@ def _unknown(word: str) -> str | None:
         return f"unknown option '{word}': only {_common_options()} may stand without a verb"
     if any(sign in word for sign in ":/*=") or word in (*table.VERBS, *table.NOUNS):
         return None
+    if word == "diskim":
+        return "diskim is not here: 'xc mkimage' builds an image, 'xc ximage' extends one with overlays"
     return unknown("verb", word, [*table.VERBS, *table.NOUNS])
 
 

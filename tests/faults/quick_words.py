@@ -68,6 +68,11 @@ ELSEWHERE = {
     "release crio": "use 'containerd'",
 }
 UPSTREAM = {
+    "geometry --foo 1 1": "ERROR: geometry: unknown option '--foo'",
+    "geometry 0 0": "ERROR: geometry takes two numbers: column and row, counted from 1",
+    "busybox_build foo": "ERROR: busybox_build takes no words [foo]",
+    "base_archives x": "ERROR: base_archives takes no words [x]",
+    "ovlindex --src=/nosuch": "ERROR: Not a directory [/nosuch]",
     "ovld aa": "Ovl not found [aa]; did you mean 'a'?",
     "ximage --image=mine aa": "Ovl not found [aa]; did you mean 'a'?",
     "k8s_test aa": "did you mean 'a'?",
@@ -83,6 +88,9 @@ CASES = [
         Case(f"mistyped: {words}", f"$xc {words}", 2, ("id you mean", near))
         for words, near in MISTYPED.items()
     ),
+    Case("no number of a node", "$xc svm x", 2, ("svm: 'x' is not the number of a node",)),
+    Case("a window without a display", "env -u DISPLAY $xc xvm 8", 1, ("xc svm 8, and then xc console 8",)),
+    Case("a program of upstream that is not here", "$xc diskim", 2, ("mkimage", "ximage")),
     *(
         Case(f"an overlay that only xcluster has: {words}", f"$xc {words}", 2, ("unknown overlay", near))
         for words, near in ELSEWHERE.items()

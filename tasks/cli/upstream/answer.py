@@ -3,11 +3,12 @@
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tasks.base.errors import UserError
 from tasks.cli.upstream import contract
 from tasks.cli.upstream.contract import Refused
+from tasks.definitions.setting_list import is_setting
 
 
 def options(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -20,6 +21,29 @@ def options(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     return variables, rest
 
 
+# Words that no `tar` script types: what they do not know is a mistake. Word -> its options, if it has words.
+STRICT: Mapping[str, tuple[tuple[str, ...], bool]] = {
+    "geometry": ((), True),
+    "ovlindex": (("src",), False),
+    "base_archives": ((), False),
+    "busybox_build": (("menuconfig",), False),
+    "dropbear_build": (("menuconfig",), False),
+    "iproute2_build": (("menuconfig",), False),
+}
+
+
+def _refuse_unknown(word: str, variables: Mapping[str, str], args: Sequence[str]) -> None:
+    """Raise Refused for an option or a word that is not known; every setting is."""
+    if word not in STRICT:
+        return
+    own, has_words = STRICT[word]
+    for name in variables:
+        if name[2:] not in own and name not in contract.NAMES and not is_setting(name[2:]):
+            raise Refused(f"{word}: unknown option '--{name[2:].replace('_', '-')}'")
+    if args and not has_words:
+        raise Refused(f"{word} takes no words [{' '.join(args)}]")
+
+
 def answer(module: str, argv: Sequence[str]) -> int:
     """Do the word `argv[0]` of a module; the exit code is 0, or 1 with the reason on stderr."""
     from importlib import import_module
@@ -27,6 +51,7 @@ def answer(module: str, argv: Sequence[str]) -> int:
     variables, args = options(argv[1:])
     environ = {**os.environ, **variables}
     try:
+        _refuse_unknown(argv[0], variables, args)
         if argv[0] != "env":
             with contextlib.suppress(OSError):  # a word that only asks works in anybody's workspace
                 contract.home(environ)

@@ -202,7 +202,9 @@ def geometry(environ: Environ, args: Sequence[str]) -> None:
     try:
         column, row = (int(word) for word in args)
     except ValueError:
-        raise Refused("geometry takes two numbers: column and row, counted from 1") from None
+        column = row = 0
+    if min(column, row) < 1:
+        raise Refused("geometry takes two numbers: column and row, counted from 1")
     try:
         place = Raster.of(environ).geometry((column, row))
     except ValueError as error:

@@ -35,9 +35,10 @@ def _refuse_early(project: Project) -> None:
     """Raise UserError for a node that cannot be booted, before anything is built for it."""
     if project.words.verb == "xvm":
         if not windows.possible():
+            number = _number(project)
             raise UserError(
                 "xvm opens a window, and there is none here: it needs DISPLAY and xterm",
-                f"without a window: xc svm {project.words.args[0]}, and then xc console",
+                f"without a window: xc svm {number}, and then xc console {number}",
             )
         windows.check()
     own, node = _settings_and_node(project)
@@ -114,7 +115,7 @@ def _number(project: Project) -> int:
         number = number_of(word)
         role_of(number)
     except ValueError as error:
-        raise UsageError(f"{project.words.verb}: '{word}': {error}") from None
+        raise UsageError(f"{project.words.verb}: {error}") from None
     return number
 
 
