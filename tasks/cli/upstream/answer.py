@@ -26,9 +26,9 @@ STRICT: Mapping[str, tuple[tuple[str, ...], bool]] = {
     "geometry": ((), True),
     "ovlindex": (("src",), False),
     "base_archives": ((), False),
-    "busybox_build": (("menuconfig",), False),
-    "dropbear_build": (("menuconfig",), False),
-    "iproute2_build": (("menuconfig",), False),
+    "busybox_build": (("menuconfig", "clean"), False),
+    "dropbear_build": (("menuconfig", "clean"), False),
+    "iproute2_build": (("menuconfig", "clean"), False),
 }
 
 

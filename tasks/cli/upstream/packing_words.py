@@ -91,6 +91,9 @@ def _collected(environ: Environ, args: Sequence[str], into: Path) -> list[str]:
 
     if not args:
         raise Refused("No ovls")
+    for word in args:
+        if "/" not in word and not os.path.exists(word):
+            contract.overlay(environ, word)  # what mkcdrom says of it would tell of another word's usage
     cluster = f"collect-{os.getpid()}"
     iso = os.path.join(values(environ)["XCLUSTER_WORKSPACE"], "iso", cluster)
     try:

@@ -42,7 +42,7 @@ def test_all_overlays_as_one_tar(upstream: Upstream) -> None:
     ("words", "says"),
     [
         ("collect_tar mine", "No --dest"), ("collect_tar --dest=d", "No ovls"), ("cat_tar", "No ovls"),
-        ("cat_tar no-such", "unknown overlay"), ("cpio_list", "No dir"),
+        ("cat_tar no-such", "ERROR: Ovl not found [no-such]"), ("cpio_list", "No dir"),
         ("cpio_list /no", "Not a directory [/no]"),
     ],
 )  # fmt: skip
