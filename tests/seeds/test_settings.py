@@ -14,7 +14,7 @@ from tests.seeds.shell import Shell
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """A terminal in which the lines were typed, with $CHECKOUT as a fresh clone that has our Python packages."""
+    """A terminal in which the lines were typed; $CHECKOUT is a fresh clone that has our Python packages."""
     folder = tmp_path_factory.mktemp("clone")
     clone = folder / "xcluster"
     words = ["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(clone)]
