@@ -12,14 +12,19 @@ from pathlib import Path
 from tasks.base import environment, files, proc, progress
 from tasks.base.errors import CommandError, UserError
 from tasks.base.paths import Workspace
-from tasks.build.overlay import completeness, host_libraries, script_messages
+from tasks.build.overlay import allowance, completeness, host_libraries, script_messages
 from tasks.build.overlay.host_files import HOST_FILES
 from tasks.definitions import iso_choice
 from tasks.definitions.schema import Overlay
 from tasks.formats import tree, unpack
 from tasks.project.project import ROOT, source_date_epoch
 
-CODE = (completeness, script_messages, host_libraries)  # what decides about a tar besides this module
+CODE = (
+    allowance,
+    completeness,
+    script_messages,
+    host_libraries,
+)  # what decides about a tar besides this module
 HOST_WORDS = re.compile(r"\b(install_prog|cplib|cploader)\b")
 # $XCLUSTER_WORKSPACE/bin/coredns, with braces and quotes or without.
 WORKSPACE_PROGRAM = re.compile(r"""XCLUSTER_WORKSPACE[}"']*/bin/([\w.+-]+)""")
@@ -42,16 +47,6 @@ def compiles_modules(overlay: Overlay) -> bool:
     """Whether the script reads the trees of a kernel, to compile modules."""
     script = overlay.script
     return bool(script and KERNEL_TREES.search(script.read_text(errors="replace")))
-
-
-def allowed(overlay: Overlay, environ: Mapping[str, str]) -> set[str]:
-    """What the overlay may do: its `allow`, and XC_OVL_ALLOW as in `stderr dhcp:empty`."""
-    kinds = {*overlay.allow, *(("empty",) if overlay.allow_empty else ())}
-    for word in environ.get("XC_OVL_ALLOW", "").replace(",", " ").split():
-        name, colon, kind = word.rpartition(":")
-        if not colon or name == overlay.name:
-            kinds.add(kind)
-    return kinds
 
 
 def run(
@@ -98,9 +93,14 @@ def no_tar(script: Path, raw: Path) -> str:
     return f"{script} ended with 0 but " + (f"left {kind} in place of the tar" if kind else "wrote no tar")
 
 
-def judge(overlay: Overlay, printed: str, tar: Path, setup: Sequence[str], log: Path) -> None:
-    """Raise UserError if a tar is not complete; warn, where the overlay may leave it so."""
-    content, allow = completeness.content(tar), allowed(overlay, os.environ)
+def judge(overlay: Overlay, printed: str, tar: Path, setup: Sequence[str], log: Path) -> bool:
+    """Raise UserError if a tar is not complete; warn, where the overlay may leave it so.
+
+    Returns whether nothing but the user's environment allows it.
+    """
+    content, own = completeness.content(tar), allowance.of_overlay(overlay)
+    strict = completeness.judge(overlay, printed, content, setup, own)
+    allow = own | allowance.of_environment(overlay, os.environ)
     verdict = completeness.judge(overlay, printed, content, setup, allow)
     if verdict.refusal:
         yaml = overlay.directory / "ovl.yaml"
@@ -114,6 +114,11 @@ def judge(overlay: Overlay, printed: str, tar: Path, setup: Sequence[str], log: 
         )
     for warning in verdict.warnings:
         progress.say(f"warning: {warning}")
+    if strict.refusal and not verdict.warnings:
+        progress.say(
+            f"warning: the tar script of overlay '{overlay.name}' ended with 0, but {strict.refusal}"
+        )
+    return bool(strict.refusal)
 
 
 def fit(overlay: Overlay, tar: Path, workspace: Workspace, base: str, epoch: int) -> None:

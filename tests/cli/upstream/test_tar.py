@@ -138,6 +138,38 @@ def test_leave_for_one_is_no_leave_for_another(upstream: Upstream) -> None:
     upstream.bad("$XCLUSTER cache s", "ended with 0", env={"XC_OVL_ALLOW": "t:stderr s:empty"})
 
 
+@pytest.mark.parametrize(
+    ("body", "allow", "warns"),
+    [("cp /no/such $tmp", "stderr", "cannot stat"), ("rm -r $tmp/etc; cd $tmp; set -f", "s:empty", "empty")],
+)
+def test_leave_ends_with_its_variable(upstream: Upstream, body: str, allow: str, warns: str) -> None:
+    tail = TAIL if allow == "stderr" else '\ntar cf "$1" -T /dev/null\n'
+    upstream.write("ovl/s/tar", f"{HEAD}echo x >$tmp/etc/said; {body}{tail}")
+    for _ in range(2):
+        ran = upstream.sh("$XCLUSTER mkcdrom s", {"XC_OVL_ALLOW": allow})
+        assert ran.code == 0, ran.err
+        assert "warning" in ran.err and warns in ran.err
+    for _ in range(2):
+        upstream.bad("$XCLUSTER mkcdrom s", "ended with 0")
+
+
+@pytest.mark.parametrize("word", ["s", "s:foo", ":stderr", "stderr,all", "s=stderr"])
+def test_a_leave_that_means_nothing(upstream: Upstream, word: str) -> None:
+    upstream.write("ovl/s/tar", f"{HEAD}echo x >$tmp/etc/said{TAIL}")
+    upstream.good("$XCLUSTER cache s")
+    env = {"XC_OVL_ALLOW": word}
+    upstream.bad("$XCLUSTER cache s", "the kinds are stderr and empty", code=2, env=env)
+    upstream.bad("$XCLUSTER mkcdrom s", "OVERLAY:KIND", code=2, env=env)
+    assert upstream.sh("$XCLUSTER ovld s", env).code == 0
+
+
+def test_leave_for_an_overlay_that_is_not_there(upstream: Upstream) -> None:
+    upstream.write("ovl/s/tar", f"{HEAD}echo x >$tmp/etc/said{TAIL}")
+    ran = upstream.sh("$XCLUSTER mkcdrom s", {"XC_OVL_ALLOW": "no-such:stderr s:stderr"})
+    assert ran.code == 0, ran.err
+    assert ran.err.count("XC_OVL_ALLOW names overlays that are not there: no-such\n") == 1
+
+
 def test_an_empty_tar(upstream: Upstream) -> None:
     upstream.write("ovl/s/tar", "#!/bin/sh\ntar -cf $1 -T /dev/null\n")
     upstream.bad("$XCLUSTER cache s", "the tar is empty")
