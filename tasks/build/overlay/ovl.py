@@ -104,8 +104,8 @@ def module_kernels(project: Project, chosen: iso_choice.IsoChoice, extra: Mappin
 
 def _module_kernel(project: Project, overlay: Overlay, chosen: iso_choice.IsoChoice) -> str:
     """The cluster's kernel, if the script compiles modules and the user has no kernel trees of his own."""
-    own = chosen.env.get("KERNELDIR") or chosen.env.get("__kobj")
-    return project.settings.kernel if not own and tar_script.compiles_modules(overlay) else ""
+    is_ours = tar_script.compiles_modules(overlay, chosen.env, project.workspace)
+    return project.settings.kernel if is_ours else ""
 
 
 def _base(project: Project) -> Image:

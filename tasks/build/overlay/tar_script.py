@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tasks.base import environment, files, proc, progress
+from tasks.base import environment, files, odd_signs, proc, progress
 from tasks.base.errors import CommandError, UserError
 from tasks.base.paths import Workspace
 from tasks.build.overlay import allowance, completeness, host_libraries, script_messages
@@ -28,7 +28,8 @@ CODE = (
 HOST_WORDS = re.compile(r"\b(install_prog|cplib|cploader)\b")
 # $XCLUSTER_WORKSPACE/bin/coredns, with braces and quotes or without.
 WORKSPACE_PROGRAM = re.compile(r"""XCLUSTER_WORKSPACE[}"']*/bin/([\w.+-]+)""")
-KERNEL_TREES = re.compile(r"\b(KERNELDIR|__kobj)\b")
+# The variables themselves, on lines that are no comment.
+KERNEL_TREES = re.compile(r"^(?!\s*#).*\$\{?(KERNELDIR|__kobj)\b", re.MULTILINE)
 
 
 def workspace_programs(overlay: Overlay) -> list[str]:
@@ -43,10 +44,17 @@ def takes_host_programs(overlay: Overlay) -> bool:
     return bool(script and HOST_WORDS.search(script.read_text(errors="replace")))
 
 
-def compiles_modules(overlay: Overlay) -> bool:
-    """Whether the script reads the trees of a kernel, to compile modules."""
+def compiles_modules(overlay: Overlay, env: Mapping[str, str], workspace: Workspace) -> bool:
+    """Whether the script compiles modules against the trees that we make of a kernel."""
+    return _reads_our_trees(overlay, env) and not odd_signs.are_in(workspace.root, odd_signs.KERNEL)
+
+
+def _reads_our_trees(overlay: Overlay, env: Mapping[str, str]) -> bool:
+    """Whether the script reads the trees of a kernel, and the user names none of his own."""
     script = overlay.script
-    return bool(script and KERNEL_TREES.search(script.read_text(errors="replace")))
+    if not script or env.get("KERNELDIR") or env.get("__kobj"):
+        return False
+    return bool(KERNEL_TREES.search(script.read_text(errors="replace")))
 
 
 def run(
@@ -60,6 +68,11 @@ def run(
     script = overlay.directory / "tar"
     if not os.access(script, os.X_OK):
         raise UserError(f"{script} is not executable", f"chmod +x {script}")
+    if _reads_our_trees(overlay, env) and odd_signs.are_in(workspace.root, odd_signs.KERNEL):
+        progress.say(
+            f"note: overlay '{overlay.name}' is packed without the kernel's trees (KERNELDIR, __kobj): "
+            f"modules cannot be compiled in a directory with such signs in its path: {workspace.root}"
+        )
     log = workspace.log(f"ovl:{key}")
     log.unlink(missing_ok=True)
     record = host_files(workspace, key)

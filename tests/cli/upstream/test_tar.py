@@ -244,6 +244,33 @@ def test_trees_of_the_kernel_are_made_for_scripts_that_read_them(
     assert "headers:" not in upstream.good("$XCLUSTER --dry-run ovl:s", env)
 
 
+@pytest.mark.parametrize(
+    ("body", "is_read"),
+    [
+        ("make -C $KERNELDIR/$__kver M=$tmp", True),
+        ('test -d "${__kobj:-none}" && echo y', True),
+        ("  # make -C $__kobj", False),
+        ("eval $($XCLUSTER env | grep -E '__kobj|KERNELDIR')", False),
+        ("echo KERNELDIR is not read >&2", False),
+        ("echo $KERNELDIRECTORY $__kobjects", False),
+    ],
+)
+def test_a_mention_of_the_trees_is_no_use_of_them(upstream: Upstream, body: str, is_read: bool) -> None:
+    upstream.write("ovl/s/tar", f"{HEAD}{body}{TAIL}")
+    assert ("headers:" in upstream.good("$XCLUSTER --dry-run ovl:s")) == is_read
+
+
+def test_no_trees_where_nobody_can_compile(upstream: Upstream) -> None:
+    upstream.write("ovl/s/tar", f'{HEAD}test -n "$KERNELDIR" || echo none >$tmp/etc/said{TAIL}'.replace(
+        "eval $($XCLUSTER env)\n", ""))  # fmt: skip
+    env = {"XCLUSTER_WORKSPACE": str(upstream.root / "a place")}
+    ran = upstream.sh("$XCLUSTER cache s", env)
+    assert ran.code == 0, ran.err
+    assert "headers:" not in ran.err
+    assert "note: overlay 's' is packed without the kernel's trees" in ran.err
+    assert member(upstream.root / "a place/ovl/s.tar", "etc/said") == "none\n"
+
+
 def test_kernel_trees_of_the_user(upstream: Upstream) -> None:
     content = packed(
         upstream,
