@@ -131,7 +131,20 @@ def judge(overlay: Overlay, printed: str, tar: Path, setup: Sequence[str], log: 
         progress.say(
             f"warning: the tar script of overlay '{overlay.name}' ended with 0, but {strict.refusal}"
         )
+    _tell(overlay, script_messages.remarks(printed), log)
     return bool(strict.refusal)
+
+
+def _tell(overlay: Overlay, remarks: Sequence[str], log: Path) -> None:
+    """Show what the script itself said, which may be that it left something out."""
+    if not remarks:
+        return
+    shown = script_messages.striking_first(remarks, completeness.LISTED)
+    progress.say(f"  overlay '{overlay.name}' said:")
+    for line in shown:
+        progress.say(f"    {line}")
+    if len(remarks) > len(shown):
+        progress.say(f"    ... and {len(remarks) - len(shown)} more lines: {log}")
 
 
 def fit(overlay: Overlay, tar: Path, workspace: Workspace, base: str, epoch: int) -> None:
