@@ -30,6 +30,8 @@ class Definitions:
     # of the checkout there if it has an ovl.yaml. One of upstream, that only has the name, does not.
     own: Mapping[str, Overlay] = field(default_factory=dict)
     home: Path = Path(OVERLAYS)  # the overlays of the checkout
+    # Directories among the overlays that have nothing which makes an overlay of them, by name.
+    hollow: Mapping[str, Path] = field(default_factory=dict)
 
     def lacking(self, kind: str, name: str) -> list[str]:
         """Why there is no such definition to use; nothing if there is one."""
@@ -42,7 +44,8 @@ class Definitions:
         if name in tables[kind]:
             return []
         here = tables[kind]
-        says = unknown_overlay(name, here) if kind == "overlay" else unknown(kind, name, here)
+        is_overlay = kind == "overlay"
+        says = unknown_overlay(name, here, self.hollow) if is_overlay else unknown(kind, name, here)
         return list(self.faults.get((kind, name), ())) or [says]
 
     def is_unknown(self, kind: str, name: str) -> bool:

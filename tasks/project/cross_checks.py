@@ -41,6 +41,7 @@ class Collection:
     overlays: dict[str, WrittenDefinition[Overlay]] = field(default_factory=dict)
     own: dict[str, WrittenDefinition[Overlay]] = field(default_factory=dict)  # as Definitions.own
     topologies: dict[str, WrittenDefinition[Topology]] = field(default_factory=dict)
+    hollow: dict[str, Path] = field(default_factory=dict)  # as Definitions.hollow
 
     def scope(self, overlay: Overlay) -> Mapping[str, WrittenDefinition[Overlay]]:
         """The overlays that another one means by their names."""
@@ -83,6 +84,7 @@ def judged(read: Collection) -> Definitions:
             if written.content and not _of_needed(read, written)
         },
         read.home,
+        read.hollow,
     )
 
 
@@ -166,8 +168,9 @@ def _of_kernel(read: Collection, kernel: Kernel) -> list[str]:
 
 def _of_image(read: Collection, images: Mapping[str, Image], image: Image) -> list[str]:
     label = f"images/{image.name}/image.yaml"
-    problems = _made_of(label, image.directory, image.images, read.own)
-    problems += [f"{label}: {unknown_overlay(o, read.own)}" for o in image.overlays if o not in read.own]
+    problems = _made_of(read, label, image, read.own)
+    missing = [name for name in image.overlays if name not in read.own]
+    problems += [f"{label}: {unknown_overlay(name, read.own, read.hollow)}" for name in missing]
     if image.extends and image.extends not in read.images:
         problems.append(f"{label}: {unknown('image', image.extends, images)}")
     elif image.extends and image.extends in images and images[image.extends].disk:
@@ -184,8 +187,9 @@ def _of_image(read: Collection, images: Mapping[str, Image], image: Image) -> li
 
 def _of_overlay(read: Collection, label: str, overlay: Overlay) -> list[str]:
     scope = read.scope(overlay)
-    problems = _made_of(label, overlay.directory, overlay.images, scope)
-    problems += [f"{label}: {unknown_overlay(o, scope)}" for o in _above(overlay) if o not in scope]
+    problems = _made_of(read, label, overlay, scope)
+    missing = [name for name in _above(overlay) if name not in scope]
+    problems += [f"{label}: {unknown_overlay(name, scope, read.hollow)}" for name in missing]
     if _returns(read, overlay):
         problems.append(f"{label}: 'needs' and 'alias' lead in a circle: '{overlay.name}' needs itself")
     return problems
@@ -214,18 +218,19 @@ def _returns(read: Collection, overlay: Overlay) -> bool:
 
 
 def _made_of(
+    read: Collection,
     label: str,
-    directory: Path,
-    images: Iterable[ContainerImage],
+    owner: Image | Overlay,
     overlays: Mapping[str, WrittenDefinition[Overlay]],
 ) -> list[str]:
     """What container images are made of and is not there."""
     problems = []
-    for image in images:
+    for image in owner.images:
+        where = f"{label}: images: {image.ref}"
         if image.overlay and image.overlay not in overlays:
-            problems.append(f"{label}: images: {image.ref}: {unknown_overlay(image.overlay, overlays)}")
-        if image.tree and not (directory / image.tree).is_dir():
-            problems.append(f"{label}: images: {image.ref}: there is no directory {directory / image.tree}")
+            problems.append(f"{where}: {unknown_overlay(image.overlay, overlays, read.hollow)}")
+        if image.tree and not (owner.directory / image.tree).is_dir():
+            problems.append(f"{where}: there is no directory {owner.directory / image.tree}")
     return problems
 
 

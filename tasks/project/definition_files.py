@@ -60,6 +60,8 @@ def _read_overlays(
         for directory in sorted(folder.iterdir()) if folder.is_dir() else ():
             if directory.name not in read.overlays and _is_overlay(directory):
                 read.overlays[directory.name] = of(directory)
+            elif directory.is_dir() and not _is_overlay(directory):
+                read.hollow.setdefault(directory.name, directory)
     ours = [path for path in sorted(read.home.iterdir()) if _is_overlay(path)] if read.home.is_dir() else []
     read.own.update(read.overlays)
     for directory in ours:

@@ -1,6 +1,7 @@
 """The name of an overlay that xcluster has and this project has not -> what serves here instead."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from tasks.base.errors import unknown
 
@@ -37,8 +38,18 @@ REPLACEMENTS: Mapping[str, str] = {
 }
 
 
-def unknown_overlay(name: str, choices: Iterable[str]) -> str:
-    """One sentence for an overlay that does not exist: what serves instead, or which names are like it."""
+def unknown_overlay(name: str, choices: Iterable[str], hollow: Mapping[str, Path]) -> str:
+    """One sentence for an overlay that does not exist: what serves instead, or which names are like it.
+
+    `hollow` are directories that stand among the overlays and have nothing that makes an overlay of them.
+    """
+    if name in hollow:
+        return not_overlay(hollow[name])
     if name in REPLACEMENTS:
         return f"unknown overlay '{name}': {REPLACEMENTS[name]}."
     return unknown("overlay", name, choices)
+
+
+def not_overlay(directory: Path) -> str:
+    """One sentence for a directory that was named as an overlay and is none."""
+    return f"{directory} is not an overlay: it has no ovl.yaml, no tar and no default/"

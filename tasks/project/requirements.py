@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tasks.base.errors import meant
+from tasks.base.errors import nearest
 from tasks.definitions import image_chain, setting_forms, setting_layers, settings
-from tasks.project import catalogue, heeded
+from tasks.project import catalogue, definition_files, heeded
 from tasks.project.command_line import Takes
 from tasks.project.reading import Sources
 from tasks.topology import choice
@@ -47,7 +47,15 @@ def of_topology(sources: Sources, named: choice.Named) -> list[str]:
     file = envsettings(sources.definitions, named.name)
     if file:
         return [f"{named.place}: the topology '{named.name}' is what {file} sets: . {file}"]
-    return [f"{named.place}: {problem}" for problem in problems]
+    if file := hidden_envsettings(sources, named.name):
+        first = sources.definitions.overlays[file.parent.parent.name].directory
+        return [
+            f"{named.place}: the topology '{named.name}' is what {file} sets, but that overlay is hidden by "
+            f"{first}: put the directory {file.parents[2]} before it in XCLUSTER_OVLPATH, then: . {file}"
+        ]
+    own = f"; one of your own has a file {named.name}/{ENVSETTINGS} in an overlay"
+    more = own if exported(sources.environ, _SAYS) else ""
+    return [f"{named.place}: {problem.removesuffix('.') if more else problem}{more}" for problem in problems]
 
 
 def is_of_environment(sources: Sources, named: choice.Named) -> bool:
@@ -60,7 +68,10 @@ def is_of_environment(sources: Sources, named: choice.Named) -> bool:
         return False
     file = envsettings(sources.definitions, named.name)
     if file is None:
-        return bool(exported(sources.environ, _SAYS))
+        # A name like that of a known one, which no file bears out, is a mistake in typing.
+        mistyped = nearest(named.name, sources.definitions.topologies)
+        is_meant = not mistyped or hidden_envsettings(sources, named.name)
+        return bool(is_meant and exported(sources.environ, _SAYS))
     needed = _SETS.search(file.read_text(errors="replace"))
     return needed is None or bool(exported(sources.environ, _SETS))
 
@@ -76,15 +87,23 @@ def envsettings(definitions: catalogue.Definitions, name: str) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
+def hidden_envsettings(sources: Sources, name: str) -> Path | None:
+    """As `envsettings`, of an overlay in whose place another one of its name is used."""
+    if "/" in name:
+        return None
+    definitions = sources.definitions
+    ovlpath = sources.environ.get("XCLUSTER_OVLPATH", "")
+    folders = definition_files.ovl_dirs(definitions.home.parent, ovlpath)
+    places = (folder / own / name / ENVSETTINGS for folder in folders for own in definitions.overlays)
+    return next((place for place in places if place.is_file()), None)
+
+
 def note_of_topology(sources: Sources, named: choice.Named) -> str:
     """What is said of a topology of which only the environment tells."""
-    near = "" if envsettings(sources.definitions, named.name) else meant(
-        named.name, sources.definitions.topologies
-    )  # fmt: skip
     names = ", ".join(exported(sources.environ)) or "nothing"
     return (
         f"note: the topology '{named.name}' ({named.place}) is not defined here, so its nets, nodes and "
-        f"memory are what the environment says ({names}), and no path is checked{near}"
+        f"memory are what the environment says ({names}), and no path is checked"
     )
 
 

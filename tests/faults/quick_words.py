@@ -8,6 +8,35 @@ def two_runs(bench: Bench) -> None:
     (bench.workspace / "run" / "two").mkdir(parents=True)
 
 
+def overlay_that_breaks(bench: Bench) -> None:
+    """An overlay that cannot be packed."""
+    bench.write("ovl/bad/tar", "#! /bin/sh\necho no luck >&2\nexit 3\n", 0o755)
+
+
+def image_of_ours(bench: Bench) -> None:
+    """And an image that ximage made before, of another overlay."""
+    overlay_that_breaks(bench)
+    bench.write("images/mine/image.yaml", IMAGE)
+
+
+def no_image_left(bench: Bench) -> None:
+    """Nothing is there of the image that could not be built."""
+    assert not (bench.root / "images/mine").exists()
+
+
+def image_as_before(bench: Bench) -> None:
+    """The definition of the image says what it said."""
+    assert [each.name for each in (bench.root / "images/mine").iterdir()] == ["image.yaml"]
+    assert (bench.root / "images/mine/image.yaml").read_text() == IMAGE
+
+
+def overlay_of_bare(bench: Bench) -> None:
+    """An overlay that needs another one."""
+    bench.write("ovl/c/ovl.yaml", "needs: [bare]\n")
+
+
+BARE = "ovl/bare is not an overlay: it has no ovl.yaml, no tar and no default/"
+IMAGE = "# Made by `xc ximage`; see docs/adding.md.\nsummary: base with a\nextends: base\noverlays: [a]\n"
 MISTYPED = {
     "kernel:debain": "'kernel:debian'",
     "info image:bse": "'image:base'",
@@ -103,4 +132,31 @@ CASES = [
         never=("diff: diff",),
     ),
     Case("help of a verb with few settings", "$xc help graph", shows=("--topology=",), never=("--kvm-opt",)),
+    *(
+        Case(f"a directory that is no overlay: {words}", f"mkdir ovl/bare; $xc {words}", 2, (BARE,))
+        for words in ("mkcdrom bare", "mkcdrom a ./ovl/bare", "mkovl --template=bare x", "start --ovls=bare")
+    ),
+    Case(
+        "an overlay that needs a directory which is none",
+        "mkdir ovl/bare; $xc mkcdrom c",
+        2,
+        ("ovl/c/ovl.yaml: ", BARE),
+        prepare=overlay_of_bare,
+    ),
+    Case(
+        "an image of an overlay that cannot be packed",
+        "$xc ximage --image=mine bad",
+        1,
+        ("ERROR: image:mine was not built",),
+        prepare=overlay_that_breaks,
+        left=no_image_left,
+    ),
+    Case(
+        "an image with one more overlay that cannot be packed",
+        "$xc ximage --image=mine bad",
+        1,
+        ("ERROR: image:mine was not built",),
+        prepare=image_of_ours,
+        left=image_as_before,
+    ),
 ]

@@ -46,5 +46,5 @@ def test_what_serves_instead_is_there_and_what_is_there_needs_none() -> None:
 
 
 def test_what_is_said() -> None:
-    assert unknown_overlay("crio", HERE).endswith("use 'containerd'.")
-    assert "Did you mean 'etcd'" in unknown_overlay("etc", HERE)
+    assert unknown_overlay("crio", HERE, {}).endswith("use 'containerd'.")
+    assert "Did you mean 'etcd'" in unknown_overlay("etc", HERE, {})

@@ -22,7 +22,7 @@ from tasks.definitions.setting_forms import PLAIN_TOPOLOGY
 from tasks.definitions.settings import Settings
 from tasks.engine import kit
 from tasks.formats import iso9660, tree
-from tasks.project import definition_files
+from tasks.project import definition_files, replacements
 from tasks.project.command_line import Takes
 from tasks.project.project import Project, source_date_epoch
 
@@ -271,7 +271,7 @@ def _part(project: Project, word: str, problems: list[str]) -> IsoPart | None:
         same = [each for each in project.definitions.with_own() if each.directory.resolve() == path]
         overlay = same[0] if same else definition_files.read_overlay(project.root, path, problems)
         if overlay is None and not problems:
-            problems.append(f"{path} is not an overlay: it has no ovl.yaml, no tar and no default/")
+            problems.append(replacements.not_overlay(path))
         problems += project.definitions.lacks(overlay) if overlay else []
         return IsoPart(path.name, overlay) if overlay and not problems else None
     if path.is_absolute() and path.is_file() and not os.access(path, os.R_OK):

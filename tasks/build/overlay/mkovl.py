@@ -13,6 +13,7 @@ from tasks.base.errors import DefinitionError, UsageError, UserError, unknown
 from tasks.formats import inside
 from tasks.project import definition_files
 from tasks.project.project import Does, Project
+from tasks.project.replacements import not_overlay
 
 
 def _mkovl(project: Project) -> None:
@@ -24,7 +25,8 @@ def _mkovl(project: Project) -> None:
     template = project.words.options.get("template", "template")
     overlays = project.definitions.overlays
     if project.definitions.is_unknown("overlay", template):
-        raise UsageError(unknown("template", template, overlays))
+        hollow = project.definitions.hollow.get(template)
+        raise UsageError(not_overlay(hollow) if hollow else unknown("template", template, overlays))
     if template not in overlays:
         raise DefinitionError(project.definitions.lacking("overlay", template))
     ovldir = project.words.options.get("ovldir")

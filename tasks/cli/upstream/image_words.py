@@ -1,8 +1,9 @@
 """Upstream's words for disk images and kernels, in terms of our tasks: mkimage, ximage, kernel_build."""
 
+import contextlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tasks.base.errors import meant
 from tasks.cli.upstream import builds, contract
@@ -63,12 +64,37 @@ def ximage(environ: Environ, args: Sequence[str]) -> None:
                 raise Refused(f"{path} is not ours to change: extend it with --image=NEW, or edit it")
             old = re.search(r"^overlays: \[(.*)\]$", file.read(), re.MULTILINE)
             overlays = [*(old.group(1).split(", ") if old else ()), *overlays]
-    os.makedirs(os.path.dirname(path), exist_ok=True)
     listed = ", ".join(dict.fromkeys(overlays))
+    with _defined(path, f"{MADE}summary: base with {listed}\nextends: base\noverlays: [{listed}]\n"):
+        builds.build([f"image:{name}"], {**environ, "__image": name})
+
+
+@contextlib.contextmanager
+def _defined(path: str, text: str) -> Iterator[None]:
+    """A definition that stays when what is done with it succeeds; else there is what was there before."""
+    folder = os.path.dirname(path)
+    fresh, before = not os.path.isdir(folder), None
+    if os.path.isfile(path):
+        with open(path, encoding="utf-8") as file:
+            before = file.read()
+    os.makedirs(folder, exist_ok=True)
+    _replace(path, text)
+    try:
+        yield
+    except BaseException:
+        if before is not None:
+            _replace(path, before)
+        else:
+            os.unlink(path)
+        if fresh:
+            os.rmdir(folder)
+        raise
+
+
+def _replace(path: str, text: str) -> None:
     with open(f"{path}.tmp", "w", encoding="utf-8") as file:
-        file.write(f"{MADE}summary: base with {listed}\nextends: base\noverlays: [{listed}]\n")
+        file.write(text)
     os.replace(f"{path}.tmp", path)
-    builds.become([f"image:{name}"], {**environ, "__image": name})
 
 
 def _overlay_name(environ: Environ, word: str) -> str:

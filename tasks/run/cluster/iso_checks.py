@@ -1,5 +1,8 @@
 """What is on a cluster's ISO, against what its topology and its pods need of it"""
 
+import re
+from collections.abc import Iterable
+
 from tasks.base import progress
 from tasks.build.containers import store
 from tasks.build.overlay import iso, ovl
@@ -12,6 +15,9 @@ from tasks.topology import check, choice
 from tasks.topology.schema import Topology
 
 WARNINGS = 5  # of one topology
+DNS_OVERLAYS = ("dns", "coredns")
+# What the packages or the script of another overlay with a DNS server speak of.
+DNS_WORDS = re.compile(r"coredns|dnsmasq|resolv\.conf")
 
 
 def warn(project: Project) -> None:
@@ -25,6 +31,25 @@ def warn(project: Project) -> None:
         progress.say(f"note: {line}")
     for problem in problems:
         progress.say(f"warning: topology {project.settings.topology}: {problem}")
+    if project.settings.fakenet:
+        for line in nameless(_unpacked(project, iso.choose(project))):
+            progress.say(f"warning: fakenet: {line}")
+
+
+def nameless(overlays: Iterable[Overlay]) -> list[str]:
+    """Why nodes with these overlays cannot ask for the names of a pretended internet, if that is so."""
+    if any(_has_dns(overlay) for overlay in overlays):
+        return []
+    return [
+        "no overlay of this ISO gives nodes a DNS server (ours is `dns`), so names may not resolve there: "
+        "add it to the words of mkcdrom"
+    ]
+
+
+def _has_dns(overlay: Overlay) -> bool:
+    script = overlay.directory / "tar"
+    says = script.read_text(errors="replace") if script.is_file() else ""
+    return overlay.name in DNS_OVERLAYS or bool(DNS_WORDS.search(" ".join([says, *overlay.packages])))
 
 
 def _not_packed(project: Project, topology: Topology) -> list[str]:

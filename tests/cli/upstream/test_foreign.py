@@ -69,11 +69,30 @@ def test_a_topology_that_only_the_environment_tells(theirs: Upstream) -> None:
     theirs.bad(PLAN.removesuffix(" -o json"), f". {file}", 2, {"TOPOLOGY": "line"})
 
 
-@pytest.mark.parametrize(("nets", "code"), [("", 2), ("0,1", 0)])
-def test_a_topology_that_nobody_knows(theirs: Upstream, nets: str, code: int) -> None:
-    ran = theirs.sh(PLAN, {"TOPOLOGY": "diamnd", "__nets_vm": nets, "__nrouters": "2"})
+@pytest.mark.parametrize(
+    ("name", "nets", "code", "says"),
+    [
+        ("diamnd", "", 2, "Did you mean 'diamond'"),
+        ("diamnd", "0,1", 2, "; one of your own has a file diamnd/Envsettings in an overlay"),
+        ("ours7", "0,1", 0, "note: the topology 'ours7' (TOPOLOGY) is not defined here"),
+    ],
+)
+def test_a_topology_that_nobody_knows(theirs: Upstream, name: str, nets: str, code: int, says: str) -> None:
+    ran = theirs.sh(PLAN, {"TOPOLOGY": name, "__nets_vm": nets, "__nrouters": "2"})
     assert ran.code == code
-    assert "diamnd" in ran.out + ran.err and "'diamond'" in ran.out + ran.err
+    assert says in ran.out + ran.err
+
+
+@pytest.mark.parametrize("name", ["line", "diamnd"])  # the second is like the name of a known one
+def test_a_topology_of_an_overlay_that_ours_hides(theirs: Upstream, name: str) -> None:
+    file = theirs.write(f"ovl/network-topology/{name}/Envsettings", foreign.LINE_ENVSETTINGS, 0o644)
+    env = {"TOPOLOGY": name, "XCLUSTER_OVLPATH": f"{ROOT}/ovl:{theirs.ovl}"}
+    ran = theirs.sh(PLAN, env)
+    assert ran.code == 2
+    for says in (str(file), f"hidden by {ROOT}/ovl/network-topology", f"{theirs.ovl} before it in XCLUSTER_"):
+        assert says in ran.out + ran.err
+    told = theirs.sh(PLAN, {**env, "__nets_vm": "0,3"})
+    assert told.code == 0, told.err
 
 
 @pytest.mark.parametrize("name", [*sorted(TOPOLOGIES), "default"])
