@@ -24,6 +24,11 @@ def refuse(path: Path, pattern: re.Pattern[str], who: str) -> None:
         )
 
 
+def are_in(path: Path, pattern: re.Pattern[str]) -> bool:
+    """Whether something in `path` matches."""
+    return bool(pattern.search(str(path)))
+
+
 def blamed(path: Path, what: str) -> UserError:
     """The error for something that went wrong below `path` without a reason: it may be a sign in it."""
     signs = " ".join(sorted(set(re.sub(r"[\w./-]", "", str(path)))))

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from pathlib import Path
 
 from tasks.base import environment
 from tasks.base.errors import UserError
@@ -28,12 +27,11 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=f"{environment.path()}:{environment.SYSTEM}")
 
 
-def of_go(program: str) -> Path | None:
+def of_go(program: str) -> str | None:
     """The path of a program that the user has installed with Go: in GOBIN, or in bin/ of GOPATH; or None."""
-    paths = (os.environ.get("GOPATH") or str(Path.home() / "go")).split(os.pathsep)
+    paths = (os.environ.get("GOPATH") or os.path.expanduser("~/go")).split(os.pathsep)
     places = [os.environ.get("GOBIN", ""), *(os.path.join(path, "bin") for path in paths if path)]
-    path = shutil.which(program, path=os.pathsep.join(place for place in places if os.path.isabs(place)))
-    return Path(path) if path else None
+    return shutil.which(program, path=os.pathsep.join(place for place in places if os.path.isabs(place)))
 
 
 def need(program: str) -> str:

@@ -30,19 +30,20 @@ def write(out: Path, fill: Callable[[tarfile.TarFile], None], epoch: int) -> Non
             env=environment.of_programs(),
         )  # fmt: skip
         assert process.stdin
-        broken = False
+        filled = False
         try:
             with tarfile.open(fileobj=process.stdin, mode="w|", format=tarfile.PAX_FORMAT) as tar:
                 fill(tar)
+                filled = True
             process.stdin.close()
         except BrokenPipeError:
-            broken = True
+            pass  # sqfstar may end at the tar's end mark, before it has read the padding behind that
         except BaseException:
             process.kill()
             raise
         finally:
             code = process.wait()
-        if code or broken:
+        if code or not filled:
             log.seek(0)
             lines = log.read().decode(errors="replace").strip().splitlines()[-5:]
             raise CommandError(f"'{proc.quoted(command)}' failed with exit code {code}: {' '.join(lines)}")

@@ -14,7 +14,7 @@ from tests.seeds.shell import Shell
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """A terminal, with $CHECKOUT as a fresh clone that has our Python packages."""
+    """A terminal in which the lines were typed; $CHECKOUT is a fresh clone that has our Python packages."""
     folder = tmp_path_factory.mktemp("clone")
     clone = folder / "xcluster"
     words = ["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(clone)]
@@ -23,12 +23,18 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     environment = {**Cluster("").environment, "CHECKOUT": str(clone)}
     environment.pop("XCLUSTER_WORKSPACE", None)
     with Shell(folder, environment) as shell:
+        typed_lines(shell)
         yield shell
 
 
-def test_the_lines(shell: Shell) -> None:
+def typed_lines(shell: Shell) -> None:
     for line in SETTINGS:
         shell.answers(line)
+
+
+def test_the_lines_may_be_typed_twice(shell: Shell) -> None:
+    shell.typed("cd")
+    typed_lines(shell)
 
 
 @pytest.mark.parametrize("word", ["xc", "vm", "images"])

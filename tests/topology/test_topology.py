@@ -295,7 +295,8 @@ def test_unknown_names_and_broken_topologies_end_before_anything_is_made(checkou
     checkout.bad("start", code=2, says=("xcluster.yaml: unknown topology 'tinny'",))
     checkout.write("xcluster.yaml", "ovls: a b\n")
     checkout.write("ovl/a/topology/other.yaml", "summary: x\nnets: {1: a}\ngroups: {vm: {nodes: vms}}\n")
-    checkout.bad("mkcdrom", "a", code=2, says=("ovl/a/topology/other.yaml: groups.vm.nodes", "'vms'"))
+    wrong = ("ovl/a/topology/other.yaml: groups.vm.nodes", "'vms'")
+    checkout.bad("start", "--topology=other", code=2, says=wrong)
     assert not checkout.iso.exists()
 
 

@@ -1,5 +1,6 @@
 """ovl/<name>/ (default/, variants, packages, or a `tar` script) ──ovl:<name>──> ovl/<name>.tar + .json"""
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from tasks.base import files, locks
 from tasks.base.errors import DefinitionError, UserError
 from tasks.base.paths import Workspace
-from tasks.build.overlay import tar_script
+from tasks.build.overlay import allowance, tar_script
 from tasks.build.sources import apt, requested
 from tasks.build.sources.artifact import content as artifact_of
 from tasks.definitions import image_chain, iso_choice
@@ -22,6 +23,7 @@ from tasks.topology import envsettings, guest_script
 from tasks.topology.schema import Topology
 
 GUEST_TOPOLOGIES = "usr/lib/network-topology"  # in guests
+LET_PASS = "let_pass"  # in the stamp: nothing but XC_OVL_ALLOW allows this tar
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def tasks(project: Project, chosen: iso_choice.IsoChoice, extra: Mapping[str, Ov
             yield kit.refusing("ovl", overlay.name, error.problems)
             continue
         for build in {each.key: each for each in reversed(builds)}.values():
-            yield _task(project, build)
+            yield _task(project, build, extra)
 
 
 def plain(chosen: iso_choice.IsoChoice) -> iso_choice.IsoChoice:
@@ -102,8 +104,8 @@ def module_kernels(project: Project, chosen: iso_choice.IsoChoice, extra: Mappin
 
 def _module_kernel(project: Project, overlay: Overlay, chosen: iso_choice.IsoChoice) -> str:
     """The cluster's kernel, if the script compiles modules and the user has no kernel trees of his own."""
-    own = chosen.env.get("KERNELDIR") or chosen.env.get("__kobj")
-    return project.settings.kernel if not own and tar_script.compiles_modules(overlay) else ""
+    is_ours = tar_script.compiles_modules(overlay, chosen.env, project.workspace)
+    return project.settings.kernel if is_ours else ""
 
 
 def _base(project: Project) -> Image:
@@ -137,7 +139,7 @@ def _topologies(project: Project, overlay: Overlay, is_listed: bool) -> tuple[To
     return tuple(topologies)
 
 
-def _task(project: Project, build: OverlayBuild) -> kit.Task:
+def _task(project: Project, build: OverlayBuild, extra: Mapping[str, Overlay]) -> kit.Task:
     overlay, workspace = build.overlay, project.workspace
     deps = [path for folder in _folders(build) for path in files.tree_files(folder)]
     deps += [workspace.stamp("artifact", artifact.name) for artifact in overlay.artifacts]
@@ -164,7 +166,7 @@ def _task(project: Project, build: OverlayBuild) -> kit.Task:
     )
     task = kit.task("ovl", build.key, what, [workspace.ovl(build.key), workspace.stamp("ovl", build.key)])
     if overlay.script:
-        task["uptodate"].append(lambda task, values: _is_fresh(project, build))
+        task["uptodate"].append(lambda task, values: _is_fresh(project, build, extra))
     return task
 
 
@@ -180,9 +182,17 @@ def _programs(project: Project, overlay: Overlay) -> list[str]:
     ]
 
 
-def _is_fresh(project: Project, build: OverlayBuild) -> bool:
-    """Whether what a script read of the host is as it was. XC_OVL_CACHE=no: nobody can know."""
-    if project.environ.get("XC_OVL_CACHE") == "no":
+def _is_fresh(project: Project, build: OverlayBuild, extra: Mapping[str, Overlay]) -> bool:
+    """Whether what a script read of the host is as it was. XC_OVL_CACHE=no: nobody can know.
+
+    A tar that nothing but XC_OVL_ALLOW allows is judged each time anew: the variable may be gone.
+    """
+    allowance.note_unknown(
+        project.environ, [each.name for each in project.definitions.with_own(extra.values())]
+    )
+    if project.environ.get("XC_OVL_CACHE") == "no" or allowance.is_wrong(project.environ):
+        return False
+    if LET_PASS in files.read_json(project.workspace.stamp("ovl", build.key)):
         return False
     return tar_script.unchanged(project.workspace, build.key)
 
@@ -212,15 +222,15 @@ def pack(build: OverlayBuild, site: Site) -> None:
     out = workspace.ovl(build.key)
     with locks.locked(out.with_suffix(".lock")):
         with files.atomic(out) as temp:
-            entries = (
+            facts = (
                 _pack_script(build, temp, workspace)
                 if build.overlay.script
                 else _pack_tree(build, temp, site)
             )
-        files.write_stamp(workspace.stamp("ovl", build.key), {"tar": out}, entries=entries)
+        files.write_stamp(workspace.stamp("ovl", build.key), {"tar": out}, **facts)
 
 
-def _pack_tree(build: OverlayBuild, out: Path, site: Site) -> int:
+def _pack_tree(build: OverlayBuild, out: Path, site: Site) -> dict[str, int]:
     with files.atomic(out.with_name(f"{build.key}.tree"), directory=True) as root:
         if build.packages and build.packages.base:
             installed = requested.built_with(site.workspace, build.packages.base.name)
@@ -242,7 +252,7 @@ def _pack_tree(build: OverlayBuild, out: Path, site: Site) -> int:
             f"overlay '{build.overlay.name}' is empty",
             f"put files into {build.overlay.directory / 'default'}, or `allow_empty: true` into its ovl.yaml",
         )
-    return entries
+    return {"entries": entries}
 
 
 def _put_artifacts(overlay: Overlay, root: inside.Root, workspace: Workspace) -> None:
@@ -275,14 +285,15 @@ def _write_topologies(build: OverlayBuild, root: Path) -> None:
     tree.put_files(scripts, root)
 
 
-def _pack_script(build: OverlayBuild, out: Path, workspace: Workspace) -> int:
+def _pack_script(build: OverlayBuild, out: Path, workspace: Workspace) -> dict[str, int]:
     """What the `tar` script wrote, rewritten as ours, and made to fit the guest."""
     overlay = build.overlay
+    allowance.refuse_wrong(os.environ)
     with files.scratch(workspace.ovl(build.key).with_suffix(".raw")) as raw:
         printed = tar_script.run(overlay, build.key, raw, build.env, workspace, build.libs)
         count = tree.adopt_tar(raw, out, str(overlay.script), build.epoch, name=build.key, allow_empty=True)
-    tar_script.judge(overlay, printed, out, build.setup, workspace.log(f"ovl:{build.key}"))
+    is_let_pass = tar_script.judge(overlay, printed, out, build.setup, workspace.log(f"ovl:{build.key}"))
     if build.libs:
         tar_script.fit(overlay, out, workspace, build.libs, build.epoch)
     tar_script.mark(workspace, build.key)
-    return count
+    return {"entries": count, **({LET_PASS: 1} if is_let_pass else {})}

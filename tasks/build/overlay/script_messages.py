@@ -6,6 +6,7 @@ is one that nobody wants there.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -91,6 +92,9 @@ MISSING = re.compile(r"^(?P<name>\S+): (command not found|not found)$")
 OF_PROGRAM = re.compile(r"^(?:\S*/)?(?P<name>[A-Za-z][\w.+-]*|\[)(?:\[\d+\])?: (?P<text>.+)$")
 QUOTED = re.compile(r"""(?:^|[\s(])['‘"`](?P<thing>[^'’"`]+)['’"]""")
 NAMED = re.compile(r"^(?:can't (?:open|read|stat) |cannot (?:open|create) )?(?P<thing>[^\s:]+): ")
+STRIKING = re.compile(
+    r"warning|error|fail|missing|not? (found|there|included|such)|skip|without", re.IGNORECASE
+)
 KERNELS = ("/proc/", "/sys/")  # what is asked for there is no content
 
 
@@ -98,6 +102,26 @@ def read(printed: str) -> list[Message]:
     """The messages in a script's output that tell, or may tell, that something is missing."""
     messages = (_message(line.rstrip()) for line in printed.splitlines() if line.strip())
     return [message for message in messages if message and not message.thing.startswith(KERNELS)]
+
+
+def remarks(printed: str) -> list[str]:
+    """The lines that no program is known to print and that are no message: what the script itself says."""
+    lines = [line.rstrip() for line in printed.splitlines() if line.strip()]
+    return [line for line in lines if not _of_somebody(line) and not _message(line)]
+
+
+def striking_first(lines: Sequence[str], most: int) -> list[str]:
+    """At most so many of `lines`, in their order: before all others those that sound like trouble."""
+    ranked = sorted(range(len(lines)), key=lambda index: not STRIKING.search(lines[index]))
+    return [lines[index] for index in sorted(ranked[:most])]
+
+
+def _of_somebody(line: str) -> bool:
+    """Whether a shell or a known program says this line."""
+    match = OF_PROGRAM.match(line)
+    name = match["name"] if match else ""
+    is_known = name in ASKERS | MAKERS | MOVES or name in TALK_OF or COMPILERS.match(name)
+    return bool(line.startswith("+ ") or OF_SHELL.match(line) or ASKED_GIT.match(line) or is_known)
 
 
 def _message(line: str) -> Message | None:

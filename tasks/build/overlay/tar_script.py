@@ -9,21 +9,27 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tasks.base import environment, files, proc, progress
+from tasks.base import environment, files, odd_signs, proc, progress
 from tasks.base.errors import CommandError, UserError
 from tasks.base.paths import Workspace
-from tasks.build.overlay import completeness, host_libraries, script_messages
+from tasks.build.overlay import allowance, completeness, host_libraries, script_messages
 from tasks.build.overlay.host_files import HOST_FILES
 from tasks.definitions import iso_choice
 from tasks.definitions.schema import Overlay
 from tasks.formats import tree, unpack
 from tasks.project.project import ROOT, source_date_epoch
 
-CODE = (completeness, script_messages, host_libraries)  # what decides about a tar besides this module
+CODE = (
+    allowance,
+    completeness,
+    script_messages,
+    host_libraries,
+)  # what decides about a tar besides this module
 HOST_WORDS = re.compile(r"\b(install_prog|cplib|cploader)\b")
 # $XCLUSTER_WORKSPACE/bin/coredns, with braces and quotes or without.
 WORKSPACE_PROGRAM = re.compile(r"""XCLUSTER_WORKSPACE[}"']*/bin/([\w.+-]+)""")
-KERNEL_TREES = re.compile(r"\b(KERNELDIR|__kobj)\b")
+# The variables themselves, on lines that are no comment.
+KERNEL_TREES = re.compile(r"^(?!\s*#).*\$\{?(KERNELDIR|__kobj)\b", re.MULTILINE)
 
 
 def workspace_programs(overlay: Overlay) -> list[str]:
@@ -38,20 +44,17 @@ def takes_host_programs(overlay: Overlay) -> bool:
     return bool(script and HOST_WORDS.search(script.read_text(errors="replace")))
 
 
-def compiles_modules(overlay: Overlay) -> bool:
-    """Whether the script reads the trees of a kernel, to compile modules."""
+def compiles_modules(overlay: Overlay, env: Mapping[str, str], workspace: Workspace) -> bool:
+    """Whether the script compiles modules against the trees that we make of a kernel."""
+    return _reads_our_trees(overlay, env) and not odd_signs.are_in(workspace.root, odd_signs.KERNEL)
+
+
+def _reads_our_trees(overlay: Overlay, env: Mapping[str, str]) -> bool:
+    """Whether the script reads the trees of a kernel, and the user names none of his own."""
     script = overlay.script
-    return bool(script and KERNEL_TREES.search(script.read_text(errors="replace")))
-
-
-def allowed(overlay: Overlay, environ: Mapping[str, str]) -> set[str]:
-    """What the overlay may do: its `allow`, and XC_OVL_ALLOW as in `stderr dhcp:empty`."""
-    kinds = {*overlay.allow, *(("empty",) if overlay.allow_empty else ())}
-    for word in environ.get("XC_OVL_ALLOW", "").replace(",", " ").split():
-        name, colon, kind = word.rpartition(":")
-        if not colon or name == overlay.name:
-            kinds.add(kind)
-    return kinds
+    if not script or env.get("KERNELDIR") or env.get("__kobj"):
+        return False
+    return bool(KERNEL_TREES.search(script.read_text(errors="replace")))
 
 
 def run(
@@ -65,6 +68,11 @@ def run(
     script = overlay.directory / "tar"
     if not os.access(script, os.X_OK):
         raise UserError(f"{script} is not executable", f"chmod +x {script}")
+    if _reads_our_trees(overlay, env) and odd_signs.are_in(workspace.root, odd_signs.KERNEL):
+        progress.say(
+            f"note: overlay '{overlay.name}' is packed without the kernel's trees (KERNELDIR, __kobj): "
+            f"modules cannot be compiled in a directory with such signs in its path: {workspace.root}"
+        )
     log = workspace.log(f"ovl:{key}")
     log.unlink(missing_ok=True)
     record = host_files(workspace, key)
@@ -98,9 +106,14 @@ def no_tar(script: Path, raw: Path) -> str:
     return f"{script} ended with 0 but " + (f"left {kind} in place of the tar" if kind else "wrote no tar")
 
 
-def judge(overlay: Overlay, printed: str, tar: Path, setup: Sequence[str], log: Path) -> None:
-    """Raise UserError if a tar is not complete; warn, where the overlay may leave it so."""
-    content, allow = completeness.content(tar), allowed(overlay, os.environ)
+def judge(overlay: Overlay, printed: str, tar: Path, setup: Sequence[str], log: Path) -> bool:
+    """Raise UserError if a tar is not complete; warn, where the overlay may leave it so.
+
+    Returns whether nothing but the user's environment allows it.
+    """
+    content, own = completeness.content(tar), allowance.of_overlay(overlay)
+    strict = completeness.judge(overlay, printed, content, setup, own)
+    allow = own | allowance.of_environment(overlay, os.environ)
     verdict = completeness.judge(overlay, printed, content, setup, allow)
     if verdict.refusal:
         yaml = overlay.directory / "ovl.yaml"
@@ -114,6 +127,24 @@ def judge(overlay: Overlay, printed: str, tar: Path, setup: Sequence[str], log: 
         )
     for warning in verdict.warnings:
         progress.say(f"warning: {warning}")
+    if strict.refusal and not verdict.warnings:
+        progress.say(
+            f"warning: the tar script of overlay '{overlay.name}' ended with 0, but {strict.refusal}"
+        )
+    _tell(overlay, script_messages.remarks(printed), log)
+    return bool(strict.refusal)
+
+
+def _tell(overlay: Overlay, remarks: Sequence[str], log: Path) -> None:
+    """Show what the script itself said, which may be that it left something out."""
+    if not remarks:
+        return
+    shown = script_messages.striking_first(remarks, completeness.LISTED)
+    progress.say(f"  overlay '{overlay.name}' said:")
+    for line in shown:
+        progress.say(f"    {line}")
+    if len(remarks) > len(shown):
+        progress.say(f"    ... and {len(remarks) - len(shown)} more lines: {log}")
 
 
 def fit(overlay: Overlay, tar: Path, workspace: Workspace, base: str, epoch: int) -> None:

@@ -66,8 +66,8 @@ def tasks(project: Project, chosen: iso_choice.IsoChoice, built: list[kit.Task])
     if project.words.verb != "release":
         yield kit.group("release", "Archives that start a cluster elsewhere")
         return
-    checkout = git.look(project.root)
     names = _names(project, chosen)
+    checkout = git.look(project.root)
     # A container image is not in a release: who starts a cluster of it pulls or makes it.
     shippable = [task for task in built if task["basename"] != "pull"]
     names += [SERVER] if _has_server(project, built) else []

@@ -91,7 +91,7 @@ def _installed(name: str) -> Path:
     path = programs.of_go(name)
     if path is None:
         raise UserError(f"no program {name} in $GOPATH/bin")
-    return path
+    return Path(path)
 
 
 def _keep_file(path: Path, artifact: Artifact, site: Site) -> Path:

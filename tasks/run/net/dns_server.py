@@ -38,7 +38,7 @@ def program(workspace_bin: Path, choice: str = "auto") -> str | None:
     bundled = workspace_bin / "coredns"
     if choice != "dnsmasq":
         if own := programs.of_go("coredns"):
-            return str(own)
+            return own
         if bundled.is_file() and os.access(bundled, os.X_OK):
             return str(bundled)
         if path := proc.find("coredns"):

@@ -123,6 +123,33 @@ def test_what_may_be(tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
     pack(tmp_path / "g", both, allow=("empty", "stderr"))
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("echo 'WARNING: no archive x' >&2", ["WARNING: no archive x"]),
+        ("echo 'opt1 not found, not included' >&2", ["opt1 not found, not included"]),
+        ("echo 'skipping: the tests' >&2; echo built 3", ["skipping: the tests", "built 3"]),
+        (
+            "(set -x; true); rm $none/x; mkdir $tmp/etc; tar cf - $dir/tar | cat >/dev/null; strip $dir/tar",
+            [],
+        ),
+        ("(cd $src; git describe)", []),
+        ("(PATH=/nowhere; strip x)", []),
+        (":", []),
+    ],
+)
+def test_what_a_script_itself_says_is_shown(tmp_path: Path, said: Said, body: str, told: list[str]) -> None:
+    pack(tmp_path, Case(OWN + body, "fine"))
+    assert said == (["  overlay 's' said:", *(f"    {line}" for line in told)] if told else [])
+
+
+def test_a_script_that_says_much(tmp_path: Path, said: Said) -> None:
+    pack(tmp_path, Case(OWN + "seq 30; echo 'skipped the tests' >&2; echo end", "fine"))
+    assert said[1:-1] == [*(f"    {number}" for number in range(1, 10)), "    skipped the tests"]
+    assert said[-1].startswith("    ... and 22 more lines: ")
+    assert "skipped the tests" in Path(said[-1].rpartition(": ")[2]).read_text()
+
+
 def test_a_program_that_comes_later(tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     pack(tmp_path, Case(OWN + f"{INSTALL} sh later-program", "warned"))
     workspace = Workspace(tmp_path / "workspace")

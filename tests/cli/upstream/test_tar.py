@@ -138,6 +138,38 @@ def test_leave_for_one_is_no_leave_for_another(upstream: Upstream) -> None:
     upstream.bad("$XCLUSTER cache s", "ended with 0", env={"XC_OVL_ALLOW": "t:stderr s:empty"})
 
 
+@pytest.mark.parametrize(
+    ("body", "allow", "warns"),
+    [("cp /no/such $tmp", "stderr", "cannot stat"), ("rm -r $tmp/etc; cd $tmp; set -f", "s:empty", "empty")],
+)
+def test_leave_ends_with_its_variable(upstream: Upstream, body: str, allow: str, warns: str) -> None:
+    tail = TAIL if allow == "stderr" else '\ntar cf "$1" -T /dev/null\n'
+    upstream.write("ovl/s/tar", f"{HEAD}echo x >$tmp/etc/said; {body}{tail}")
+    for _ in range(2):
+        ran = upstream.sh("$XCLUSTER mkcdrom s", {"XC_OVL_ALLOW": allow})
+        assert ran.code == 0, ran.err
+        assert "warning" in ran.err and warns in ran.err
+    for _ in range(2):
+        upstream.bad("$XCLUSTER mkcdrom s", "ended with 0")
+
+
+@pytest.mark.parametrize("word", ["s", "s:foo", ":stderr", "stderr,all", "s=stderr"])
+def test_a_leave_that_means_nothing(upstream: Upstream, word: str) -> None:
+    upstream.write("ovl/s/tar", f"{HEAD}echo x >$tmp/etc/said{TAIL}")
+    upstream.good("$XCLUSTER cache s")
+    env = {"XC_OVL_ALLOW": word}
+    upstream.bad("$XCLUSTER cache s", "the kinds are stderr and empty", code=2, env=env)
+    upstream.bad("$XCLUSTER mkcdrom s", "OVERLAY:KIND", code=2, env=env)
+    assert upstream.sh("$XCLUSTER ovld s", env).code == 0
+
+
+def test_leave_for_an_overlay_that_is_not_there(upstream: Upstream) -> None:
+    upstream.write("ovl/s/tar", f"{HEAD}echo x >$tmp/etc/said{TAIL}")
+    ran = upstream.sh("$XCLUSTER mkcdrom s", {"XC_OVL_ALLOW": "no-such:stderr s:stderr"})
+    assert ran.code == 0, ran.err
+    assert ran.err.count("XC_OVL_ALLOW names overlays that are not there: no-such\n") == 1
+
+
 def test_an_empty_tar(upstream: Upstream) -> None:
     upstream.write("ovl/s/tar", "#!/bin/sh\ntar -cf $1 -T /dev/null\n")
     upstream.bad("$XCLUSTER cache s", "the tar is empty")
@@ -210,6 +242,33 @@ def test_trees_of_the_kernel_are_made_for_scripts_that_read_them(
     assert re.findall(r"headers:[\w.-]+", plan) == headers
     upstream.write("ovl/s/tar", f"{HEAD}echo x >$tmp/etc/said{TAIL}")
     assert "headers:" not in upstream.good("$XCLUSTER --dry-run ovl:s", env)
+
+
+@pytest.mark.parametrize(
+    ("body", "is_read"),
+    [
+        ("make -C $KERNELDIR/$__kver M=$tmp", True),
+        ('test -d "${__kobj:-none}" && echo y', True),
+        ("  # make -C $__kobj", False),
+        ("eval $($XCLUSTER env | grep -E '__kobj|KERNELDIR')", False),
+        ("echo KERNELDIR is not read >&2", False),
+        ("echo $KERNELDIRECTORY $__kobjects", False),
+    ],
+)
+def test_a_mention_of_the_trees_is_no_use_of_them(upstream: Upstream, body: str, is_read: bool) -> None:
+    upstream.write("ovl/s/tar", f"{HEAD}{body}{TAIL}")
+    assert ("headers:" in upstream.good("$XCLUSTER --dry-run ovl:s")) == is_read
+
+
+def test_no_trees_where_nobody_can_compile(upstream: Upstream) -> None:
+    upstream.write("ovl/s/tar", f'{HEAD}test -n "$KERNELDIR" || echo none >$tmp/etc/said{TAIL}'.replace(
+        "eval $($XCLUSTER env)\n", ""))  # fmt: skip
+    env = {"XCLUSTER_WORKSPACE": str(upstream.root / "a place")}
+    ran = upstream.sh("$XCLUSTER cache s", env)
+    assert ran.code == 0, ran.err
+    assert "headers:" not in ran.err
+    assert "note: overlay 's' is packed without the kernel's trees" in ran.err
+    assert member(upstream.root / "a place/ovl/s.tar", "etc/said") == "none\n"
 
 
 def test_kernel_trees_of_the_user(upstream: Upstream) -> None:
