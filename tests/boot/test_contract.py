@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.base.paths import Workspace
 from tests.boot.conftest import ROOT, WORKSPACE, Cluster, assert_nothing_left
 from tests.cli.upstream import foreign
 
@@ -183,6 +184,18 @@ def test_an_overlay_of_upstream_from_start_to_end(tool: Path) -> None:
     assert_nothing_left("t-tool")
 
 
+@pytest.fixture
+def usual_choice() -> Iterator[None]:
+    """Whoever uses this checkout has chosen overlays for the usual cluster, or none: that stays."""
+    choice = Workspace(WORKSPACE).choice("xcluster")
+    before = choice.read_bytes() if choice.exists() else None
+    yield
+    choice.unlink(missing_ok=True)
+    if before is not None:
+        choice.write_bytes(before)
+
+
+@pytest.mark.usefixtures("usual_choice")
 def test_a_test_of_upstream_as_it_is_typed(tmp_path: Path) -> None:
     """Its library starts the usual cluster and uses ssh by itself; overlays and a topology hide ours."""
     folder = foreign.write(tmp_path)
