@@ -99,10 +99,14 @@ def _compile(command: list[str], place: Path, site: Site, own: Mapping[str, str]
     name = command[-1] if "@" in command[-1] else str(place)
     log = site.workspace.log(f"go:{name.partition('@')[0].rpartition('/')[2]}")
     log.unlink(missing_ok=True)
-    try:
-        proc.run(command, env={**environment(site), **own}, cwd=place, log=log, wait=_wait(site))
-    except CommandError as error:
-        raise _explained(name, str(error), site) from error
+    # Go leaves its scratch files, up to gigabytes, when it is ended by a signal: here they go with ours.
+    with files.scratch(site.workspace.go / "tmp" / log.stem) as temp:
+        temp.mkdir()
+        environ = {**environment(site), "GOTMPDIR": str(temp), **own}
+        try:
+            proc.run(command, env=environ, cwd=place, log=log, wait=_wait(site))
+        except CommandError as error:
+            raise _explained(name, str(error), site) from error
 
 
 def _wait(site: Site) -> Patience:

@@ -80,6 +80,15 @@ def test_a_command(site: Site, proxy: Path, tmp_path: Path) -> None:
     assert str(tmp_path).encode() not in program.read_bytes(), "no path of the builder"
 
 
+def test_scratch_files_are_in_the_workspace(
+    site: Site, proxy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Go leaves them behind when it is killed, so they must be where we remove them."""
+    monkeypatch.setenv("TMPDIR", "/nowhere")
+    artifact.get(greeter(), tmp_path, site)
+    assert list((site.workspace.go / "tmp").iterdir()) == []
+
+
 def test_a_command_below(site: Site, proxy: Path, tmp_path: Path) -> None:
     artifact.get(greeter(command="cmd/other"), tmp_path, site)
     program = site.workspace.bin("greet")
