@@ -35,6 +35,7 @@ done
 """
 END = """[ -f "$f" ] || exit 3
 if [ -n "$pid" ]; then
+	sleep 1.2 # the kernel gives tcpdump what it has every second
 	kill $pid
 	n=0
 	while [ -d /proc/$pid ] && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done
