@@ -4,7 +4,7 @@ A word is `KIND`, for all overlays, or `OVERLAY:KIND`.
 """
 
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from tasks.base import progress
 from tasks.base.errors import UsageError
@@ -41,10 +41,10 @@ def refuse_wrong(environ: Mapping[str, str]) -> None:
         )
 
 
-def note_unknown(environ: Mapping[str, str], overlays: Collection[str]) -> None:
+def note_unknown(environ: Mapping[str, str], overlays: Callable[[], Iterable[Overlay]]) -> None:
     """Say once which names in the variable are of no overlay."""
     names = {word.rpartition(":")[0] for word in _words(environ) if ":" in word}
-    unknown = sorted(names - set(overlays))
+    unknown = sorted(names - {each.name for each in overlays()}) if names else []
     if unknown:
         _note(f"note: {VARIABLE} names overlays that are not there: {', '.join(unknown)}")
 

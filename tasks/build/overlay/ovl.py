@@ -172,11 +172,12 @@ def _task(project: Project, build: OverlayBuild, extra: Mapping[str, Overlay]) -
 
 def _programs(project: Project, overlay: Overlay) -> list[str]:
     """The artifacts that a script takes as programs of the workspace, less what the user has put there."""
-    workspace, every = project.workspace, project.definitions.with_own()
+    workspace, taken = project.workspace, tar_script.workspace_programs(overlay)
+    every = project.definitions.with_own() if taken else ()  # most overlays take none
     artifacts = {each.name for overlay in every for each in overlay.artifacts if each.executable}
     return [
         name
-        for name in tar_script.workspace_programs(overlay)
+        for name in taken
         if name in artifacts
         and (workspace.stamp("artifact", name).exists() or not workspace.bin(name).exists())
     ]
@@ -187,9 +188,7 @@ def _is_fresh(project: Project, build: OverlayBuild, extra: Mapping[str, Overlay
 
     A tar that nothing but XC_OVL_ALLOW allows is judged each time anew: the variable may be gone.
     """
-    allowance.note_unknown(
-        project.environ, [each.name for each in project.definitions.with_own(extra.values())]
-    )
+    allowance.note_unknown(project.environ, lambda: project.definitions.with_own(extra.values()))
     if project.environ.get("XC_OVL_CACHE") == "no" or allowance.is_wrong(project.environ):
         return False
     if LET_PASS in files.read_json(project.workspace.stamp("ovl", build.key)):

@@ -101,7 +101,7 @@ def env_check(environ: Environ, args: Sequence[str]) -> None:
         sys.stdout.write(f"{each['state']:<9} {each['what']:<20} {each['text']}\n")
     if code or any(each["state"] == "missing" for each in lacking):
         sys.stdout.flush()
-        raise Refused("start needs something that this host has not")
+        raise Refused("start needs something that this host lacks")
 
 
 def mark(environ: Environ, args: Sequence[str]) -> None:

@@ -26,13 +26,14 @@ def warn(project: Project) -> None:
     packed = iso_choice.recorded(project.workspace.choice(project.settings.name))
     shape = choice.shape(project.settings, packed=packed.env if packed else {})
     problems = check.in_cluster(topology, shape) if topology else []
-    problems = problems[:WARNINGS] + (_not_packed(project, topology) if topology else [])
-    for line in _passed_over(project):
+    unpacked = _unpacked(project, iso.choose(project))
+    problems = problems[:WARNINGS] + (_not_packed(unpacked, topology) if topology else [])
+    for line in _passed_over(project, unpacked):
         progress.say(f"note: {line}")
     for problem in problems:
         progress.say(f"warning: topology {project.settings.topology}: {problem}")
     if project.settings.fakenet:
-        for line in nameless(_unpacked(project, iso.choose(project))):
+        for line in nameless(unpacked):
             progress.say(f"warning: fakenet: {line}")
 
 
@@ -52,23 +53,23 @@ def _has_dns(overlay: Overlay) -> bool:
     return overlay.name in DNS_OVERLAYS or bool(DNS_WORDS.search(" ".join([says, *overlay.packages])))
 
 
-def _not_packed(project: Project, topology: Topology) -> list[str]:
+def _not_packed(unpacked: Iterable[Overlay], topology: Topology) -> list[str]:
     """The problem that the ISO lacks the overlay in which guests read about their topology, if it does."""
     if topology.name == PLAIN_TOPOLOGY:
         return []
     own = topology.directory.name  # another overlay of the name takes its place
-    if any(overlay.name == own for overlay in _unpacked(project, iso.choose(project))):
+    if any(overlay.name == own for overlay in unpacked):
         return []
     return [f"its overlay {own} is not on the ISO: xc mkcdrom env network-topology {own}"]
 
 
-def _passed_over(project: Project) -> list[str]:
+def _passed_over(project: Project, unpacked: Iterable[Overlay]) -> list[str]:
     """Where an overlay of the checkout is used, though another one of its name comes first."""
-    unpacked = {overlay.directory: overlay for overlay in _unpacked(project, iso.choose(project))}.values()
+    once = {overlay.directory: overlay for overlay in unpacked}.values()
     return [
         f"{overlay.directory} is used, and not {first}, which is before it in XCLUSTER_OVLPATH and has no "
         "ovl.yaml: that one is meant by words of mkcdrom only"
-        for overlay in unpacked
+        for overlay in once
         if (first := project.definitions.passed_over(overlay))
     ]
 

@@ -21,7 +21,7 @@ def choose(settings: Settings, workspace: Workspace) -> Ports:
 
     A cluster by another name than the usual one moves on to a range that nobody uses.
     """
-    every = {each.name: ports for each in Running.every(workspace) if (ports := recorded(each))}
+    every = _of_all(workspace)
     own = every.pop(settings.name, None)
     api = _api(settings, own.api if own else None, {ports.api for ports in every.values()})
     if own:
@@ -44,8 +44,7 @@ def moves(settings: Settings) -> bool:
 
 def moved(settings: Settings, workspace: Workspace, own: Ports) -> list[str]:
     """One sentence for each port that is not the one of the settings: where it is, and who has that."""
-    every = {each.name: ports for each in Running.every(workspace) if (ports := recorded(each))}
-    others = {name: ports for name, ports in every.items() if name != settings.name}
+    others = {name: ports for name, ports in _of_all(workspace).items() if name != settings.name}
     lines = []
     if own.ssh != settings.ssh_base:
         clusters = [name for name, ports in others.items() if ports.ssh == settings.ssh_base]
@@ -64,6 +63,11 @@ def moved(settings: Settings, workspace: Workspace, own: Ports) -> list[str]:
             f"ports have moved: the Kubernetes API is at 127.0.0.1:{own.api}, since {who} {settings.api_base}"
         )
     return lines
+
+
+def _of_all(workspace: Workspace) -> dict[str, Ports]:
+    """The ports of each running cluster, by its name."""
+    return {each.name: ports for each in Running.every(workspace) if (ports := recorded(each))}
 
 
 def _holder(clusters: Collection[str], numbers: Collection[int]) -> str:
