@@ -80,4 +80,5 @@ def test_a_list_for_gen_init_cpio(upstream: Upstream, word: str) -> None:
         listing = subprocess.run(
             ["cpio", "-t"], stdin=(upstream.root / "fs.cpio").open(), capture_output=True, text=True
         )
-        assert listing.stdout.split() == ["/bin", "/bin/run", "/conf", "/link", "/queue"]
+        # The kernel's program leaves out the slash that a name begins with.
+        assert listing.stdout.split() == ["bin", "bin/run", "conf", "link", "queue"]
