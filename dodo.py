@@ -18,7 +18,7 @@ from tasks.definitions import iso_choice
 from tasks.engine import kit, record, run
 from tasks.project.command_line import Needs, parse
 from tasks.project.project import environment, load
-from tasks.run.cluster import lifecycle
+from tasks.run.cluster import foundations, lifecycle
 from tasks.run.node import golden
 
 signals.install(output.last_line)
@@ -39,8 +39,7 @@ except UserError as error:
     output.error(error)
     sys.exit(error.exit_code)
 
-BUILDS = [f"kernel:{project.settings.kernel}", f"image:{project.settings.image}", "mkcdrom"]
-BUILDS += [*(["store"] if store.is_due(project, containers) else []), "golden"]
+BUILDS = foundations.tasks(project, stored=store.is_due(project, containers))
 DOIT_CONFIG = run.config(project.workspace.db, BUILDS if builds else [])
 
 

@@ -25,6 +25,7 @@ def bare(kernel: str) -> None:
     """Boot six guests at once, and wait until the last one has powered off."""
     workspace = Workspace(WORKSPACE)
     start = plan.to_start(plan.survey(Settings(kernel=kernel, name=CLUSTER), workspace))
+    assert start.boot, "its nodes are virtual machines"
     accel.tiny_initramfs(workspace.probe_guest)
     words = qemu.cmdline(start.boot, start.nodes[0]).replace("root=/dev/vda rw init=/init ", "")
     command = [

@@ -128,14 +128,20 @@ def keep(path: Path, link: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a tree, if it is there. Directories that are not writable are made writable first."""
+    """Remove a file or a tree, if it is there. Directories without rights for us are given them first."""
     if path.is_dir() and not path.is_symlink():
-        for folder, _, _ in os.walk(path):
-            if not os.access(folder, os.W_OK | os.X_OK):
-                os.chmod(folder, 0o700)
+        _open(path)
+        for folder, folders, _ in os.walk(path):  # it goes into them when we have seen them
+            for name in folders:
+                _open(Path(folder, name))
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _open(folder: Path) -> None:
+    if not folder.is_symlink() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        os.chmod(folder, 0o700)
 
 
 def forget_old(folder: Path, keep: int, recent: float, counts: Callable[[Path], bool] = Path.is_dir) -> None:

@@ -117,6 +117,10 @@ class Workspace:
         """A disk image; all nodes share it as their backing file."""
         return self.root / "image" / f"{name}.qcow2"
 
+    def rootfs(self, name: str) -> Path:
+        """The files of images as directories, for containers; one directory for each content."""
+        return self.root / "rootfs" / name
+
     def image_libs(self, name: str) -> Path:
         """The libraries in an image, and the version of its glibc, for programs that come from the host."""
         return self.root / "image" / f"{name}.libs"

@@ -17,6 +17,7 @@ from tasks.definitions.artifact_sources import Artifact, Definition, Name, Sha25
 from tasks.definitions.roles import Role
 
 Fragment = Name
+NodeKind = Literal["vm", "container"]  # a virtual machine with a kernel of its own, or a container
 Mode = Annotated[str, StringConstraints(pattern=r"^[0-7]{3,4}$")]
 # Of memory; 512, 512M and 0.5G are the same. No text: a file's number in quotes is one too.
 Mebibytes = Annotated[
@@ -258,6 +259,7 @@ class Node(Value):
     nets: tuple[int, ...]  # eth0 is on nets[0], and so on
     mtu: int
     append: str = ""  # added to the kernel command line
+    kind: NodeKind = "vm"
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tasks.definitions.setting_table import ROWS
 
 # Settings that can be given for one node: --mem201=384, __smp3=1, __nets10=0,3, __append2=debug.
-PER_NODE = ("mem", "smp", "nets", "append")
+PER_NODE = ("mem", "smp", "nets", "append", "node")
 HIDDEN = ("per_node", "mirrors")  # settings that only xcluster.yaml has
 
 

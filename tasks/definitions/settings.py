@@ -7,7 +7,7 @@ the topology.
 import ipaddress
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -17,7 +17,7 @@ from tasks.definitions.addresses import v6
 from tasks.definitions.artifact_sources import Name
 from tasks.definitions.complaints import complaint
 from tasks.definitions.roles import FIRST, Role, role_of
-from tasks.definitions.schema import Node
+from tasks.definitions.schema import Node, NodeKind
 from tasks.definitions.setting_forms import (
     LISTS,
     PLAIN_TOPOLOGY,
@@ -39,7 +39,7 @@ from tasks.definitions.setting_layers import SettingsLayer, layers, place
 from tasks.formats.yaml_core import shortened
 
 # Settings that can be given for one node: --mem201=384, __smp3=1, __nets10=0,3, __append2=debug.
-PER_NODE = ("mem", "smp", "nets", "append")
+PER_NODE = ("mem", "smp", "nets", "append", "node")
 _PER_NODE = re.compile(rf"^({'|'.join(PER_NODE)})([1-9][0-9]{{0,2}})$")
 
 
@@ -55,6 +55,9 @@ class Settings(BaseModel):
         128, ge=32, le=65536, description="memory of a node: MiB, or a size as 512M or 1.5G"
     )
     smp: Whole = Field(2, ge=1, le=8, description="CPUs of a node")
+    node: NodeKind = Field(
+        "vm", description="what a node is: a virtual machine, or a container with the host's kernel"
+    )
     topology: Annotated[Name, BeforeValidator(topology_name)] = Field(
         PLAIN_TOPOLOGY, description="nets, routers and routes; it sets nets, counts and memory (see xc graph)"
     )
@@ -124,14 +127,14 @@ class Settings(BaseModel):
     def nodes(self) -> tuple[Node, ...]:
         """All nodes that these settings ask for."""
         counts: dict[Role, int] = {"vm": self.nvm, "router": self.nrouters, "tester": self.ntesters}
-        return tuple(self.node(FIRST[role] + i) for role, count in counts.items() for i in range(count))
+        return tuple(self.node_of(FIRST[role] + i) for role, count in counts.items() for i in range(count))
 
     def plain_node(self, number: int) -> Node:
         """Node `number` as it is without settings of its own, but for its nets."""
         kept = {key: value for key, value in self.per_node.items() if key.startswith("nets")}
-        return self.model_copy(update={"per_node": kept}).node(number)
+        return self.model_copy(update={"per_node": kept}).node_of(number)
 
-    def node(self, number: int) -> Node:
+    def node_of(self, number: int) -> Node:
         """Node `number`, its own settings (mem201) applied."""
         role = role_of(number)
         nets = {"vm": self.nets_vm, "router": self.nets_router, "tester": self.nets_tester}[role]
@@ -144,6 +147,7 @@ class Settings(BaseModel):
             nets=tuple(int(net) for net in (own["nets"] or nets).split(",")),
             mtu=self.mtu,
             append=" ".join(part for part in (self.append, own["append"]) if part),
+            kind=cast(NodeKind, own["node"] or self.node),
         )
 
 

@@ -183,30 +183,30 @@ def with_topology(
 def test_a_topology_asks_for_counts_nets_and_sizes() -> None:
     effective = with_topology({}, {}, {}, above=True)
     assert (effective.nrouters, effective.nets_vm, effective.smp) == (4, "0,1,4", 3)
-    assert (effective.node(201).mem, effective.node(203).mem) == (192, 128)
-    assert (effective.node(201).nets, effective.node(202).nets) == ((0, 1, 3), (0, 1, 2))
+    assert (effective.node_of(201).mem, effective.node_of(203).mem) == (192, 128)
+    assert (effective.node_of(201).nets, effective.node_of(202).nets) == ((0, 1, 3), (0, 1, 2))
 
 
 def test_where_a_topology_stands_among_settings() -> None:
     file = {"nrouters": 1, "mem201": 64, "nvm": 3}
     above, below = (with_topology({}, {}, file, above=each) for each in (True, False))
-    assert (above.nrouters, above.node(201).mem, above.nvm) == (4, 192, 3)
-    assert (below.nrouters, below.node(201).mem, below.nvm) == (1, 64, 3)
+    assert (above.nrouters, above.node_of(201).mem, above.nvm) == (4, 192, 3)
+    assert (below.nrouters, below.node_of(201).mem, below.nvm) == (1, 64, 3)
     environ = {"__nrouters": "5", "__mem201": "256", "__nets201": "0,9"}
     effective = with_topology({"nrouters": "6"}, environ, file, above=True)
-    assert (effective.nrouters, effective.node(201).mem, effective.node(201).nets) == (6, 256, (0, 9))
+    assert (effective.nrouters, effective.node_of(201).mem, effective.node_of(201).nets) == (6, 256, (0, 9))
 
 
 def test_a_setting_for_all_nodes_counts_more_than_a_topology_for_one() -> None:
     effective = with_topology({"mem": "512"}, {}, {}, above=True)
-    assert (effective.node(201).mem, effective.node(1).mem) == (512, 512)
+    assert (effective.node_of(201).mem, effective.node_of(1).mem) == (512, 512)
     effective = with_topology({}, {"__nets_router": "0,7"}, {}, above=True)
-    assert (effective.node(201).nets, effective.node(1).nets) == ((0, 7), (0, 1, 4))
+    assert (effective.node_of(201).nets, effective.node_of(1).nets) == ((0, 7), (0, 1, 4))
     effective = with_topology({"nets_vm": "0"}, {}, {"mem": 96}, above=True)
-    assert (effective.node(201).nets, effective.node(1).nets) == ((0, 1, 3), (0,))
-    assert (effective.node(201).mem, effective.node(1).mem) == (192, 96)
+    assert (effective.node_of(201).nets, effective.node_of(1).nets) == ((0, 1, 3), (0,))
+    assert (effective.node_of(201).mem, effective.node_of(1).mem) == (192, 96)
     effective = with_topology({"mem": "512", "mem202": "64"}, {}, {}, above=True)
-    assert (effective.node(201).mem, effective.node(202).mem) == (512, 64)
+    assert (effective.node_of(201).mem, effective.node_of(202).mem) == (512, 64)
 
 
 def test_who_names_the_topology() -> None:

@@ -27,13 +27,13 @@ def running(workspace: Path, **changed: object) -> None:
 def test_nodes_are_added_as_the_running_cluster_was_started(tmp_path: Path) -> None:
     running(tmp_path)
     added = load(tmp_path, "scaleout", "5")
-    assert (added.kernel, added.mem, added.node(5).mem) == ("linux-6.1", 200, 300)
+    assert (added.kernel, added.mem, added.node_of(5).mem) == ("linux-6.1", 200, 300)
 
 
 def test_what_the_command_line_says_of_an_added_node_goes_first(tmp_path: Path) -> None:
     running(tmp_path)
     added = load(tmp_path, "scaleout", "--mem=100", "5", "6", __mem6="150")
-    assert [added.node(n).mem for n in (5, 6, 7)] == [300, 150, 100]
+    assert [added.node_of(n).mem for n in (5, 6, 7)] == [300, 150, 100]
 
 
 def test_a_new_start_forgets_the_old_one(tmp_path: Path) -> None:

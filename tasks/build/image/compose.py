@@ -7,9 +7,10 @@ device. A base image has a second stamp, <name>.packages.json, so that only its 
 import contextlib
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from tasks.base import files, locks, proc
 from tasks.base.errors import UserError
@@ -48,40 +49,39 @@ def tasks(project: Project, chosen: iso_choice.IsoChoice) -> kit.Tasks:
     for image in project.definitions.images.values():
         if image.disk:
             continue
-        build, rootfs = _recipe(project, image, chosen)
         workspace = project.workspace
-        deps = [path for folder in rootfs for path in files.tree_files(folder)]
-        deps += [workspace.stamp("ovl", key) for key in build.overlays]
-        deps += [workspace.pulled(ref) for ref in build.refs]
-        deps.append(workspace.stamp("suite", build.packages.suite))
         targets = [workspace.image(image.name), workspace.stamp("image", image.name)]
         targets.append(workspace.image_libs(image.name))
         if not image.extends:
             targets.append(requested.packages_file(workspace, image.name))
-        recipe = kit.Recipe(
-            compose,
-            [build, rootfs, project.site],
-            deps=deps,
-            inputs={"rootfs": [files.tree_manifest(folder) for folder in rootfs]},
-            code=(
-                tree,
-                inside,
-                descent,
-                unpack,
-                ext4,
-                requested,
-                apt,
-                tiny_programs,
-                host_libraries,
-                *((store, oci_archive) if build.refs else ()),
-            ),
-            packages=[build.packages, build.picks],
-        )
+        recipe = recipe_of(compose, project, image, chosen, (ext4, host_libraries))
         yield kit.task("image", image.name, recipe, targets)
 
 
-def _recipe(project: Project, image: Image, chosen: iso_choice.IsoChoice) -> tuple[ImageBuild, list[Path]]:
-    """The recipe, and the rootfs trees from the base image up."""
+def recipe_of(
+    func: Callable[..., None], project: Project, image: Image, chosen: iso_choice.IsoChoice,
+    code: Sequence[ModuleType],
+) -> kit.Recipe:  # fmt: skip
+    """The recipe of what `func(build, rootfs, site)` makes of an image's files, with `code` of its own."""
+    build, rootfs = _of_image(project, image, chosen)
+    workspace = project.workspace
+    deps = [path for folder in rootfs for path in files.tree_files(folder)]
+    deps += [workspace.stamp("ovl", key) for key in build.overlays]
+    deps += [workspace.pulled(ref) for ref in build.refs]
+    deps.append(workspace.stamp("suite", build.packages.suite))
+    usual = (tree, inside, descent, unpack, requested, apt, tiny_programs)
+    return kit.Recipe(
+        func,
+        [build, rootfs, project.site],
+        deps=deps,
+        inputs={"rootfs": [files.tree_manifest(folder) for folder in rootfs]},
+        code=(*usual, *code, *((store, oci_archive) if build.refs else ())),
+        packages=[build.packages, build.picks],
+    )
+
+
+def _of_image(project: Project, image: Image, chosen: iso_choice.IsoChoice) -> tuple[ImageBuild, list[Path]]:
+    """The image as it is built, and the rootfs trees from the base image up."""
     chain = image_chain.chain(project.definitions.images, image.name)
     overlays = ovl.of_images(project, chain)
     keys = [ovl.recipe(project, overlay, ovl.plain(chosen)).key for overlay in overlays]
@@ -108,22 +108,12 @@ def compose(build: ImageBuild, rootfs: list[Path], site: Site) -> None:
     """Compose the disk image from Debian packages"""
     workspace = site.workspace
     out = workspace.image(build.name)
-    packages, picked = requested.fetch(build.packages, site), requested.fetch(build.picks, site)
     with locks.locked(out.with_suffix(".lock")), files.atomic(out) as temp:
         raw, root = temp.with_suffix(".raw.tmp"), temp.with_suffix(".tree.tmp")
         try:
             files.remove(root)
             root.mkdir()
-            root.chmod(0o755)
-            _compose(build.base, packages, picked, rootfs, root)
-            devices: unpack.Devices = {}
-            for key in build.overlays:
-                devices |= unpack.tar(workspace.ovl(key), root)
-            if build.refs:
-                store.put_inside(workspace, build.refs, root, build.epoch)
-            with inside.Root(root) as place:
-                _finish(build, place, root)
-                devices = {path: device for path, device in devices.items() if not place.is_taken(path)}
+            packages, picked, devices = put_together(build, rootfs, site, root)
             host_libraries.write_list(root, workspace.image_libs(build.name))
             ext4.make(
                 root,
@@ -142,6 +132,24 @@ def compose(build: ImageBuild, rootfs: list[Path], site: Site) -> None:
     files.write_stamp(
         workspace.stamp("image", build.name), {"qcow2": out}, packages=apt.facts([*packages, *picked])
     )
+
+
+def put_together(
+    build: ImageBuild, rootfs: list[Path], site: Site, root: Path
+) -> tuple[list[apt.Package], list[apt.Package], unpack.Devices]:
+    """Put the files of an image into a directory: its packages, those of single files, and the devices."""
+    packages, picked = requested.fetch(build.packages, site), requested.fetch(build.picks, site)
+    root.chmod(0o755)
+    _compose(build.base, packages, picked, rootfs, root)
+    devices: unpack.Devices = {}
+    for key in build.overlays:
+        devices |= unpack.tar(site.workspace.ovl(key), root)
+    if build.refs:
+        store.put_inside(site.workspace, build.refs, root, build.epoch)
+    with inside.Root(root) as place:
+        _finish(build, place, root)
+        devices = {path: device for path, device in devices.items() if not place.is_taken(path)}
+    return packages, picked, devices
 
 
 def _compose(

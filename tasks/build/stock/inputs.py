@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from tasks.base.errors import DefinitionError
 from tasks.build.containers import pull
-from tasks.build.image import compose
+from tasks.build.image import compose, rootfs
 from tasks.build.kernel import headers, kernel
 from tasks.build.overlay import iso, ovl
 from tasks.build.sources import artifact
@@ -27,6 +27,7 @@ def recipes(project: Project, chosen: IsoChoice, extra: Mapping[str, Overlay]) -
     yield from kernel.tasks(project)
     yield from headers.tasks(project, ovl.module_kernels(project, chosen, extra))
     yield from compose.tasks(project, chosen)
+    yield from rootfs.tasks(project, chosen)
     yield from ovl.tasks(project, chosen, extra)
     yield from pull.tasks(project, chosen, extra)
 

@@ -15,7 +15,7 @@ from tasks.definitions.settings import Settings
 from tasks.run.cluster.plan import Plan, Predecessor, held, predecessor
 from tasks.run.net import selection, surroundings
 from tasks.run.net.protocol import NetBackend
-from tasks.run.node import accel, boot, golden, qemu, qemu_trial
+from tasks.run.node import accel, boot, container_layers, container_node, golden, kinds, qemu, qemu_trial
 from tasks.run.node.protocol import Boot, NodeBackend
 from tasks.run.node.qemu_options import usual_machine
 from tasks.run.running import ports, state
@@ -39,13 +39,14 @@ def before_builds(
     nodes = nodes or settings.nodes()
     _warn(settings, nodes)
     replaced = None if adds else predecessor(directory)
-    problems = _machines(qemu.BACKEND, settings, nodes, replaced)
+    problems = _machines(kinds.BACKEND, settings, nodes, replaced)
     problems += selection.of(settings).preflight(nodes, own, held(replaced, own))
     problems += selection.unused(settings)
     problems += _early_options(settings, workspace, nodes, replaced)
-    kernel = boot.kernel(settings, workspace)
     problems += dns.preflight(settings, workspace) + fakenet.preflight(settings)
-    _refuse(problems + _accel(settings, workspace, kernel))
+    if kinds.machines(nodes):
+        problems += _accel(settings, workspace, boot.kernel(settings, workspace))
+    _refuse(problems)
 
 
 def early(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
@@ -55,10 +56,13 @@ def early(plan: Plan, machines: NodeBackend, nets: NetBackend) -> None:
     problems = _machines(machines, plan.settings, plan.nodes, plan.predecessor)
     problems += nets.preflight(plan.nodes, plan.ports, plan.held)
     problems += dns.preflight(plan.settings, plan.workspace) + fakenet.preflight(plan.settings)
-    problems += boot.missing(plan.settings, plan.workspace, plan.boot)
-    problems += _accel(plan.settings, plan.workspace, plan.boot.kernel)
     problems += plan.checkpoint.damage() if plan.checkpoint else []
-    problems += _options(plan.boot, plan.settings, plan.nodes, plan.predecessor)
+    if plan.boot:
+        problems += boot.missing(plan.settings, plan.workspace, plan.boot)
+        problems += _accel(plan.settings, plan.workspace, plan.boot.kernel)
+        problems += _options(plan.boot, plan.settings, plan.nodes, plan.predecessor)
+    if kinds.containers(plan.nodes):
+        problems += container_layers.missing(plan.settings, plan.workspace)
     _refuse(problems)
 
 
@@ -67,6 +71,8 @@ def _early_options(
 ) -> list[str]:
     """As `_options`, if what nodes are started from is there from an earlier build."""
     if not settings.kvm_opt and not settings.append and not settings.per_node and usual_machine(settings):
+        return []
+    if not kinds.machines(nodes):
         return []
     try:
         plain, _ = golden.ordinary(settings, workspace)
@@ -79,8 +85,9 @@ def _options(
     plain: Boot, settings: Settings, nodes: Sequence[Node], predecessor: Predecessor | None
 ) -> list[str]:
     """What only the kernel or QEMU can say of options that the user sets for them."""
-    problems = qemu_trial.complaints(plain, settings, nodes[0], replaces=predecessor is not None)
-    lengths = {each.name: len(qemu.cmdline(plain, each)) for each in nodes}
+    machines = kinds.machines(nodes)
+    problems = qemu_trial.complaints(plain, settings, machines[0], replaces=predecessor is not None)
+    lengths = {each.name: len(qemu.cmdline(plain, each)) for each in machines}
     longest = max(lengths, key=lambda name: lengths[name])
     if lengths[longest] > LONGEST_CMDLINE:
         text = f"the kernel command line of {longest} has {lengths[longest]} characters"
@@ -97,6 +104,8 @@ def _warn(settings: Settings, nodes: Sequence[Node]) -> None:
     """Say what hinders nobody from starting."""
     for line in surroundings.warnings(nodes, settings.net):
         progress.say(f"warning: {line}")
+    for line in container_node.notes(settings, nodes):
+        progress.say(line)
     if settings.net_setup and settings.net != "custom":
         progress.say(f"net_setup is not used with net={settings.net}: {settings.net_setup}")
 

@@ -18,7 +18,7 @@ from tasks.base.records import Damaged
 from tasks.build.credentials import kubeconfig
 from tasks.project.project import Does, Project
 from tasks.run.net.protocol import Ports
-from tasks.run.node import qemu
+from tasks.run.node import kinds
 from tasks.run.running import absent, processes, state
 from tasks.run.running.cluster import Running, locked, running
 from tasks.run.services import dns
@@ -118,7 +118,7 @@ def _take_down(cluster: Running) -> None:
 def _remove(own: NodeDir) -> None:
     for pidfile in (*own.root.glob("*.window"), *own.root.glob("*.helper")):
         records.end(pidfile)
-    qemu.BACKEND.stop(own)
+    kinds.BACKEND.stop(own)
     files.remove(own.root)
 
 

@@ -22,8 +22,8 @@ from tasks.run.cluster.plan import Plan, with_free_ports
 from tasks.run.cluster.steps import StartStep, carry_out
 from tasks.run.kubernetes import kube_context
 from tasks.run.net.protocol import NetBackend
-from tasks.run.node import boot, checkpoint, golden, identity, qemu, snapshot, watch
-from tasks.run.node.protocol import Boot, NodeBackend, NodeRun
+from tasks.run.node import boot, checkpoint, container_layers, golden, identity, kinds, snapshot, watch
+from tasks.run.node.protocol import Boot, Layers, NodeBackend, NodeRun
 from tasks.run.running import state
 from tasks.run.running.cluster import locked, running
 from tasks.run.running.reach import ssh_command
@@ -39,15 +39,16 @@ class Launch:
     machines: NodeBackend
     nets: NetBackend
     snapshots: Mapping[snapshot.Shape, Path] = field(default_factory=dict)
+    layers: Layers | None = None  # what containers are made from, if there are any
     runs: Sequence[NodeRun] = ()
     authorized: str = ""  # the public keys that may log in, one a line
 
 
-def start(plan: Plan, machines: NodeBackend = qemu.BACKEND, nets: NetBackend | None = None) -> None:
+def start(plan: Plan, machines: NodeBackend = kinds.BACKEND, nets: NetBackend | None = None) -> None:
     """Replace the cluster of this name by a new one and wait until every node answers.
 
     Kubeconfigs that had a context of the old one get one of the new one. `machines` and `nets` carry the plan
-    out: by default QEMU, and the backend that the plan names.
+    out: by default those of each node's kind, and the backend that the plan names.
 
     Raises UserError with what keeps the cluster from starting, then the old one runs on; or with the nodes
     that did not come up, then nothing is left running unless `keep` is set.
@@ -65,7 +66,7 @@ def start(plan: Plan, machines: NodeBackend = qemu.BACKEND, nets: NetBackend | N
         kube_context.join(plan.workspace, plan.settings.name, contexts)
 
 
-def add(plan: Plan, machines: NodeBackend = qemu.BACKEND, nets: NetBackend | None = None) -> None:
+def add(plan: Plan, machines: NodeBackend = kinds.BACKEND, nets: NetBackend | None = None) -> None:
     """Add the plan's nodes to the running cluster. UserError as of `start`; the other nodes run on."""
     launch = Launch(plan, machines, nets or plan.backend)
     carry_out(BEFORE, launch)
@@ -83,7 +84,14 @@ def _check(launch: Launch) -> None:
 
 def _take_snapshots(launch: Launch) -> None:
     plan = launch.plan
-    launch.snapshots = golden.prepare(plan.settings, plan.workspace, plan.boot, plan.shapes)
+    if plan.boot:
+        launch.snapshots = golden.prepare(plan.settings, plan.workspace, plan.boot, plan.shapes)
+
+
+def _take_layers(launch: Launch) -> None:
+    plan = launch.plan
+    if kinds.containers(plan.nodes):
+        launch.layers = container_layers.prepare(plan.settings, plan.workspace)
 
 
 def _end_predecessor(launch: Launch) -> None:
@@ -105,8 +113,8 @@ def _record(launch: Launch) -> None:
     record = ClusterRecord(
         settings=plan.settings,
         ports=plan.ports,
-        accel=plan.boot.accel,
-        made_of=boot.artifact_hashes(plan.settings, plan.workspace),
+        accel=plan.accel,
+        made_of=boot.artifact_hashes(plan.settings, plan.workspace) if plan.boot else {},
         started=int(time.time()),
     )
     state.write(plan.directory, record)
@@ -176,9 +184,13 @@ def _start_node(launch: Launch, node: Node) -> NodeRun:
     return launch.machines.start(own, node, nics, plan.directory.node(node.number))
 
 
-def _boot_of(launch: Launch, node: Node) -> Boot:
-    """The node of a checkpoint; a clone where there is a snapshot of its shape; else a boot of its own."""
+def _boot_of(launch: Launch, node: Node) -> Boot | Layers:
+    """What a container is made from. Of a machine the node of a checkpoint, a clone, or a boot of its own."""
     plan, held = launch.plan, launch.plan.directory.held
+    if node.kind == "container":
+        assert launch.layers, "a step before has made them"
+        return launch.layers
+    assert plan.boot, "a node is a virtual machine"
     if plan.checkpoint:
         return plan.checkpoint.boot(plan.boot, node, held)
     disk = plan.boot.containers
@@ -240,7 +252,7 @@ def _wait(launch: Launch) -> None:
             progress.say(f"warning: {outcome.name}: failed in the guest: {', '.join(outcome.failed_rc)}")
     lost = [outcome for outcome in outcomes if outcome.seconds is None]
     if lost:
-        ended = [outcome for outcome in lost if "QEMU ended" in outcome.why] or lost
+        ended = [outcome for outcome in lost if watch.ENDED in outcome.why] or lost
         hint = (
             "the cluster is kept; `xc stop` ends it"
             if plan.settings.keep
@@ -262,7 +274,11 @@ def _wake(launch: Launch) -> None:
         checkpoint.wake(launch.runs, ssh)
 
 
-BEFORE = (StartStep("checks", _check), StartStep("golden snapshots", _take_snapshots))
+BEFORE = (
+    StartStep("checks", _check),
+    StartStep("golden snapshots", _take_snapshots),
+    StartStep("layers of containers", _take_layers),
+)
 REPLACE = (
     StartStep("end of the running cluster", _end_predecessor),
     StartStep("ports and memory", _move_and_check),

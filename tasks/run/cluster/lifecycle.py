@@ -12,7 +12,7 @@ from tasks.definitions.roles import role_of
 from tasks.definitions.schema import Node
 from tasks.project import command_line
 from tasks.project.project import After, Does, Project
-from tasks.run.cluster import checkpoints, checks, ending, iso_checks, launch, outlook, plan
+from tasks.run.cluster import checkpoints, checks, ending, foundations, iso_checks, launch, outlook, plan
 from tasks.run.inspect import status
 from tasks.run.running import absent, reach, windows
 from tasks.run.running.cluster import Running, running
@@ -37,6 +37,8 @@ def _refuse_early(project: Project) -> None:
     """Raise UserError for a start that is going to be refused, before anything is built for it."""
     if project.settings.xterm and project.words.verb in ("start", "scaleout"):
         windows.check()
+    if "from" not in project.words.options:
+        foundations.refuse_foreign(project)
     if project.words.verb == "scaleout":
         checks.before_builds(project.settings, project.workspace, _added(project), adds=True)
     elif project.words.verb in STARTS and "from" not in project.words.options:
@@ -93,7 +95,8 @@ def _wait_until_ready(project: Project) -> None:
 
 def _scaleout(project: Project) -> None:
     settings = project.settings
-    added = plan.to_add(plan.survey(settings, project.workspace), _added(project))
+    nodes = _added(project)
+    added = plan.to_add(plan.survey(settings, project.workspace, nodes), nodes)
     launch.add(added)
     if settings.xterm and windows.possible() and windows.are_used(added.directory):
         windows.consoles(added.workspace, settings.name, [node.number for node in added.nodes])
@@ -120,7 +123,7 @@ def _added(project: Project) -> tuple[Node, ...]:
     lost = choice.homeless(topology, settings, tuple(numbers)) if topology else []
     if lost:
         raise UsageError(f"scaleout: {'; '.join(lost)}")
-    return tuple(settings.node(number) for number in numbers)
+    return tuple(settings.node_of(number) for number in numbers)
 
 
 def _scalein(project: Project) -> None:

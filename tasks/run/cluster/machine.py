@@ -61,7 +61,7 @@ def _settings_and_node(project: Project) -> tuple[Settings, Node]:
     cold = project.settings.cold or project.words.verb == "boot_vm"
     settings = project.settings.model_copy(update={"per_node": per_node, "cold": cold, "wait": "nodes"})
     try:
-        return settings, settings.node(number)
+        return settings, settings.node_of(number)
     except ValueError:
         raise UsageError(f"boot_vm: --nets: '{nets}' is not a list of nets such as 0,1,2") from None
 
@@ -72,7 +72,7 @@ def _launch(project: Project) -> Node:
     directory = project.workspace.cluster(own.name)
     with locks.locked(directory.lock.with_name(f".{own.name}.single.lock")):
         _refuse_twice(directory, node)
-        survey = plan.survey(own, project.workspace)
+        survey = plan.survey(own, project.workspace, (node,))
         if running(directory):
             launch.add(plan.to_add(survey, (node,)))
         else:

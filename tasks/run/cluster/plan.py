@@ -13,12 +13,14 @@ from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.run.net import selection
 from tasks.run.net.protocol import NetBackend, Ports
-from tasks.run.node import golden
+from tasks.run.node import golden, kinds
 from tasks.run.node.checkpoint import Checkpoint
 from tasks.run.node.protocol import Boot
 from tasks.run.node.snapshot import Shape
 from tasks.run.running import ports
 from tasks.run.running.cluster import Running
+
+NO_ACCEL = "none"  # of clusters without virtual machines
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Survey:
     settings: Settings  # the network backend by name
     workspace: Workspace
     net_reason: str
-    boot: Boot  # an ordinary one
+    boot: Boot | None  # an ordinary one; None if no node is a virtual machine
     accel_reason: str
     ports: Ports
     predecessor: Predecessor | None
@@ -51,7 +53,7 @@ class Plan:
     settings: Settings
     workspace: Workspace
     net_reason: str
-    boot: Boot  # an ordinary one
+    boot: Boot | None  # an ordinary one; None if no node is a virtual machine
     accel_reason: str
     shapes: tuple[Shape, ...]  # of the golden snapshots that nodes are to be cloned from
     nodes: tuple[Node, ...]
@@ -70,21 +72,32 @@ class Plan:
         return self.workspace.cluster(self.settings.name)
 
     @property
+    def accel(self) -> str:
+        """What runs the nodes: kvm or tcg, or none."""
+        return self.boot.accel if self.boot else NO_ACCEL
+
+    @property
     def held(self) -> frozenset[int]:
         """The ports of the host that are free when the predecessor has ended."""
         return held(self.predecessor, self.ports)
 
 
-def survey(settings: Settings, workspace: Workspace) -> Survey:
-    """Look at the artifacts, the host and what runs. UserError when kernel or image were not built."""
+def survey(settings: Settings, workspace: Workspace, nodes: Iterable[Node] | None = None) -> Survey:
+    """Look at the artifacts, the host and what runs, for `nodes` or those of the settings.
+
+    UserError when kernel or image of virtual machines were not built.
+    """
     net_reason, settings = selection.decide(settings)[1], selection.decided(settings)
-    boot, accel = golden.ordinary(settings, workspace)
+    boot, why = None, "containers"
+    if kinds.machines(settings.nodes() if nodes is None else nodes):
+        boot, accel = golden.ordinary(settings, workspace)
+        why = accel.why
     return Survey(
         settings,
         workspace,
         net_reason,
         boot,
-        accel.why,
+        why,
         ports.choose(settings, workspace),
         predecessor(workspace.cluster(settings.name)),
         limits.processors(),
@@ -123,8 +136,8 @@ def to_add(survey: Survey, nodes: tuple[Node, ...]) -> Plan:
 def to_restore(survey: Survey, checkpoint: Checkpoint) -> Plan:
     """The start of a cluster from a checkpoint; the survey is of its settings."""
     restored = replace(_of(survey, checkpoint.nodes), predecessor=survey.predecessor, net_reason="as saved")
-    crowded = _is_crowded(checkpoint.nodes, survey.processors)
-    return replace(restored, boot=replace(survey.boot, crowded=crowded), shapes=(), checkpoint=checkpoint)
+    boot = _crowded(survey, checkpoint.nodes)
+    return replace(restored, boot=boot, shapes=(), checkpoint=checkpoint)
 
 
 def with_free_ports(plan: Plan, nets: NetBackend) -> Plan:
@@ -136,12 +149,11 @@ def with_free_ports(plan: Plan, nets: NetBackend) -> Plan:
 
 def _of(survey: Survey, nodes: tuple[Node, ...]) -> Plan:
     settings = survey.settings
-    crowded = _is_crowded({*nodes, *settings.nodes()}, survey.processors)
     return Plan(
         settings=settings,
         workspace=survey.workspace,
         net_reason=survey.net_reason,
-        boot=replace(survey.boot, crowded=crowded),
+        boot=_crowded(survey, {*nodes, *settings.nodes()}),
         accel_reason=survey.accel_reason,
         shapes=() if settings.cold else tuple(golden.shapes(settings, nodes)),
         nodes=nodes,
@@ -149,5 +161,7 @@ def _of(survey: Survey, nodes: tuple[Node, ...]) -> Plan:
     )
 
 
-def _is_crowded(nodes: Iterable[Node], processors: int) -> bool:
-    return sum(node.smp for node in nodes) > processors
+def _crowded(survey: Survey, nodes: Iterable[Node]) -> Boot | None:
+    """The ordinary boot, which knows whether machines have more CPUs than there are processors."""
+    crowded = sum(node.smp for node in kinds.machines(nodes)) > survey.processors
+    return replace(survey.boot, crowded=crowded) if survey.boot else None

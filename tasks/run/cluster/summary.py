@@ -27,7 +27,7 @@ def _of_nodes(plan: Plan, nets: NetBackend, seconds: float) -> str:
     nodes = f"{len(plan.nodes)} node{'s' if len(plan.nodes) > 1 else ''}"
     return (
         f"{nodes} {'restored ' if plan.checkpoint else ''}in {seconds:.1f} s, "
-        f"accel={plan.boot.accel} ({plan.accel_reason}), net={plan.settings.net} ({plan.net_reason}), "
+        f"accel={plan.accel} ({plan.accel_reason}), net={plan.settings.net} ({plan.net_reason}), "
         f"{real:.0f} MiB real memory ({configured} MiB configured), "
         f"{progress.amount(progress.downloaded())} downloaded"
     )

@@ -19,7 +19,7 @@ from tasks.definitions.addresses import BITS4, BITS6, HOST, v4, v6
 from tasks.definitions.schema import Node
 from tasks.run.net import forwards, host_support, namespace, net_state, obstacles
 from tasks.run.net.net_state import NetPlace, Taps
-from tasks.run.net.protocol import Nic, Ports, TapNic
+from tasks.run.net.protocol import Nic, Ports, TapNic, VethNic
 
 LINKS = Path(__file__).parent / "programs" / "links.py"
 LARGEST_MTU = 65521  # of a tap
@@ -44,7 +44,8 @@ class BridgeNet:
         if not place:
             place = _settle_here(cluster) if host_support.here() else namespace.make(cluster)
         links = plan(nodes, prefix)
-        taps = {*net_state.taps(cluster), *(name for name, _, _ in links["taps"])}
+        own = (tap_name(net, node.number) for node in nodes for net in node.nets)
+        taps = {*net_state.taps(cluster), *own}
         records.write(cluster.net / net_state.TAPS, Taps(taps=tuple(sorted(taps))))
         self._links(cluster, links)
         if place.own:
@@ -71,8 +72,11 @@ class BridgeNet:
         files.remove(cluster.net)
 
     def nics(self, cluster: ClusterDir, node: Node, prefix: str, ports: Ports) -> list[Nic]:
-        """A tap on every net."""
-        return [TapNic(net, node.mac(net), tap_name(net, node.number)) for net in node.nets]
+        """A tap on every net; for a container a cable of that name, which it makes itself."""
+        names = {net: tap_name(net, node.number) for net in node.nets}
+        if node.kind == "container":
+            return [VethNic(net, node.mac(net), name, f"xcbr{net}") for net, name in names.items()]
+        return [TapNic(net, node.mac(net), name) for net, name in names.items()]
 
     def inside(self, cluster: ClusterDir | None) -> list[str]:
         """nsenter, or unshare for machines that are connected to nothing."""
@@ -164,7 +168,12 @@ def plan(nodes: Sequence[Node], prefix: str) -> dict[str, Any]:
     nets = sorted({net for node in nodes for net in node.nets})
     return {
         "bridges": bridges(nets, prefix, max(node.mtu for node in nodes)),
-        "taps": [[tap_name(net, node.number), f"xcbr{net}", node.mtu] for node in nodes for net in node.nets],
+        "taps": [
+            [tap_name(net, node.number), f"xcbr{net}", node.mtu]
+            for node in nodes
+            if node.kind == "vm"
+            for net in node.nets
+        ],
     }
 
 

@@ -17,7 +17,7 @@ from tasks.definitions import addresses
 from tasks.definitions.schema import Node
 from tasks.run.net import host_support
 from tasks.run.net.net_state import CustomLinks
-from tasks.run.net.protocol import Nic, Ports, ScriptNic
+from tasks.run.net.protocol import Nic, Ports, ScriptNic, without_bridges
 
 # Bridges, and the datapath of Open vSwitch: they are not of the node for which they were made first.
 SHARED = re.compile(r"xcbr[0-9]{1,2}|ovs-(netdev|system)")
@@ -32,7 +32,10 @@ class Custom:
         self._script = script
 
     def preflight(self, nodes: Sequence[Node], ports: Ports, held: Collection[int] = ()) -> list[str]:
-        """Whether there is a program."""
+        """Whether there is a program, and all nodes can have what it makes."""
+        return without_bridges(nodes, "custom") + self._program()
+
+    def _program(self) -> list[str]:
         if not self._script:
             return ["net=custom needs a program: --net-setup=PROGRAM, or __net_setup in the environment"]
         if not os.access(self._script, os.X_OK) or not Path(self._script).is_file():

@@ -53,6 +53,16 @@ class TapNic:
 
 
 @dataclass(frozen=True)
+class VethNic:
+    """A NIC that is one end of a cable; the other is at a bridge of the namespace that the node runs in."""
+
+    net: int
+    mac: str
+    name: str  # of the end at the bridge
+    bridge: str
+
+
+@dataclass(frozen=True)
 class ScriptNic:
     """A NIC as a user's script says it."""
 
@@ -74,7 +84,7 @@ class LooseNic:
     tap: str = ""
 
 
-Nic = UserNic | SwitchNic | TapNic | ScriptNic | LooseNic
+Nic = UserNic | SwitchNic | TapNic | VethNic | ScriptNic | LooseNic
 
 
 def loose(net: int, mac: str, *, tap: bool) -> LooseNic:
@@ -95,6 +105,15 @@ class Ports:
         telnet = (Forward(self.telnet + number, 23),) if self.telnet else ()
         api = (Forward(self.api, kubernetes.PORT),) if self.api and number == kubernetes.CONTROL else ()
         return (Forward(self.ssh + number, 22), *telnet, *api)
+
+
+def without_bridges(nodes: Sequence[Node], net: str) -> list[str]:
+    """Why these nodes cannot have the backend `net`, which has no bridges: containers need some."""
+    names = [node.name for node in nodes if node.kind == "container"]
+    if not names:
+        return []
+    some = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+    return [f"containers ({some}) need bridges: use --net=bridge instead of --net={net}, or --node=vm"]
 
 
 class NetBackend(Protocol):

@@ -31,6 +31,8 @@ def decide(settings: Settings) -> tuple[str, str]:
         return settings.net, "as asked for"
     if settings.net_setup:
         return "custom", "net_setup is set"
+    if any(node.kind == "container" for node in settings.nodes()) and _best()[0] != "bridge":
+        return "bridge", "containers need it"  # which says what is missing
     return _best()
 
 

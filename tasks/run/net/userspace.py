@@ -16,7 +16,7 @@ from tasks.base.records import ProcessRecord
 from tasks.definitions.addresses import HOST, v4, v6
 from tasks.definitions.schema import Node
 from tasks.run.net import forwards, net_state
-from tasks.run.net.protocol import Nic, Ports, SwitchNic, UserNic
+from tasks.run.net.protocol import Nic, Ports, SwitchNic, UserNic, without_bridges
 
 PROGRAM = Path(__file__).parent / "programs" / "switch.py"
 
@@ -25,8 +25,8 @@ class Userspace:
     """The backend `userspace`."""
 
     def preflight(self, nodes: Sequence[Node], ports: Ports, held: Collection[int] = ()) -> list[str]:
-        """Ports of the host that somebody else has."""
-        return forwards.taken(nodes, ports, held)
+        """Ports of the host that somebody else has, and containers."""
+        return without_bridges(nodes, "userspace") + forwards.taken(nodes, ports, held)
 
     def up(self, cluster: ClusterDir, nodes: Sequence[Node], prefix: str, ports: Ports) -> None:
         """Start a switch for the nets that have none yet."""

@@ -21,7 +21,7 @@ from tasks.engine import kit
 from tasks.project.project import Project
 from tasks.run.net import selection
 from tasks.run.net.protocol import Ports
-from tasks.run.node import accel, boot, nic_options, qemu, qmp, snapshot
+from tasks.run.node import accel, boot, kinds, nic_options, qemu, qmp, snapshot
 from tasks.run.node.protocol import Boot
 from tasks.run.node.snapshot import Shape
 
@@ -66,7 +66,7 @@ def shapes(settings: Settings, nodes: Iterable[Node]) -> list[Shape]:
     """
     if settings.net == "custom":
         return []
-    of_nodes = [(node, snapshot.shape_of(node)) for node in nodes]
+    of_nodes = [(node, snapshot.shape_of(node)) for node in kinds.machines(nodes)]
     plain = {shape for node, shape in of_nodes if node == settings.plain_node(node.number)}
     counts = Counter(shape for _, shape in of_nodes)
     return [shape for shape in counts if settings.kubernetes or shape in plain or counts[shape] > 1]

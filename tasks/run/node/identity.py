@@ -115,6 +115,7 @@ def message(workspace: Workspace, settings: Settings, node: Node, authorized: st
     """What the launcher tells a node on its first boot: `go`, shell assignments, one a line, then `end`."""
     values = {
         "xc_node": str(node.number),
+        "xc_kind": node.kind,
         "xc_macs": " ".join(node.mac(net) for net in node.nets),
         "xc_time": str(int(time.time())),
         "xc_seed": base64.b64encode(secrets.token_bytes(64)).decode(),

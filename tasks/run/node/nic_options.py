@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tasks.definitions import addresses
-from tasks.run.net.protocol import LooseNic, Nic, ScriptNic, SwitchNic, TapNic, UserNic
+from tasks.run.net.protocol import LooseNic, Nic, ScriptNic, SwitchNic, TapNic, UserNic, VethNic
 
 
 def escaped(path: Path) -> str:
@@ -16,6 +16,7 @@ def of(index: int, nic: Nic, mtu: int, socket: Callable[[Path], Path]) -> list[s
     """QEMU's options for a NIC; `socket` gives the name by which QEMU knows a socket."""
     if isinstance(nic, ScriptNic):
         return list(nic.options)
+    assert not isinstance(nic, VethNic), "containers have these"
     own = f",host_mtu={mtu}" if mtu != 1500 else ""  # else a guest has that anyway
     # A clone has not moved, so there is nothing to announce (and QEMU's announcer crashes when told so).
     return [

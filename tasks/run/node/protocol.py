@@ -48,6 +48,16 @@ class Boot:
 
 
 @dataclass(frozen=True)
+class Layers:
+    """What all containers of a cluster are started from."""
+
+    image: Path  # directory with the files of the image
+    overlays: Path | None  # directory with what the overlays change in it
+    events: tuple[str, ...] = ()  # the lines that were sent while they were unpacked
+    inside: tuple[str, ...] = ()  # what stands before a node's command line: where its nets are
+
+
+@dataclass(frozen=True)
 class NodeRun:
     """A node that was started."""
 
@@ -55,10 +65,11 @@ class NodeRun:
     directory: NodeDir
     process: "subprocess.Popen[bytes]"
     frozen: Frozen | None = None  # the snapshot of a clone, which has asked for its identity already
+    events: tuple[str, ...] = ()  # the lines of its boot that were sent before it was started
 
 
 class NodeBackend(Protocol):
-    """What a node backend has to do."""
+    """What a node backend has to do; the one of `kinds` does it for nodes of all kinds."""
 
     def preflight(self, settings: Settings, nodes: Sequence[Node], freed: int = 0) -> list[str]:
         """Everything that is missing on this host; nothing is changed.
@@ -66,7 +77,7 @@ class NodeBackend(Protocol):
         `freed` is the memory in MiB that a cluster gives back which will end before these nodes start.
         """
 
-    def start(self, boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir) -> NodeRun:
+    def start(self, boot: Boot | Layers, node: Node, nics: Sequence[Nic], directory: NodeDir) -> NodeRun:
         """Start one node; its directory exists and is empty."""
 
     def stop(self, directory: NodeDir) -> None:

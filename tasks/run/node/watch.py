@@ -22,6 +22,7 @@ SILENT = 15.0  # seconds after which ssh is tried with a guest that says nothing
 RETRY = 0.1  # seconds between two tries of ssh
 PATIENT = 10.0  # seconds for one of them: QEMU connects at once, and the guest later
 CONSOLE_LINES = 15
+ENDED = "ended with exit code"
 EVENTS = (control_port.PHASE, control_port.HELLO, control_port.OVERLAY, control_port.RC)  # that are noted
 
 
@@ -39,10 +40,23 @@ class Watched:
     next_try: float = 0.0  # while ssh is tried: when to give that up
     heard: bytes = b""  # from the ssh port, when it was not what it should be
     events: list[str] = field(default_factory=list)
+    identity_sent: bool = False
 
     def __post_init__(self) -> None:
         if self.run.frozen and self.run.frozen.booted:
             self.phase = control_port.READY
+        for event in self.run.events:
+            self.note(control_port.parse(event.encode()))
+
+    def note(self, line: control_port.Line) -> None:
+        """Take notice of a result or a phase."""
+        if line.word == control_port.PHASE:
+            self.phase = line.rest
+        elif line.word in (control_port.OVERLAY, control_port.RC):
+            name, code = line.result
+            self.phase = f"{line.word} {name}"
+            if code != "0":
+                self.failed_rc.append(f"{name} ({code})")
 
 
 @dataclass(frozen=True)
@@ -136,19 +150,14 @@ class Watch:
     def _hear(self, node: Watched, line: control_port.Line) -> None:
         if line.word in EVENTS:
             node.events.append(f"{self._now():.3f} {line}")
-        if line.word == control_port.PHASE:
-            node.phase = line.rest
-        elif line.word in (control_port.OVERLAY, control_port.RC):
-            name, code = line.result
-            node.phase = f"{line.word} {name}"
-            if code != "0":
-                node.failed_rc.append(f"{name} ({code})")
-        elif line.word == control_port.HELLO and node.link:
+        node.note(line)
+        if line.word in (control_port.HELLO, control_port.WHO) and node.link and not node.identity_sent:
             self._tell(node)
 
     def _tell(self, node: Watched) -> None:
         """Answer who the node is."""
         assert node.link
+        node.identity_sent = True
         node.link.settimeout(ANSWER)
         with contextlib.suppress(OSError):  # if the node has died, its process shows that
             node.link.sendall(self._identity(node.run))
@@ -196,7 +205,8 @@ class Watch:
         code = node.run.process.poll()
         if code is not None:
             log = _tail(directory.qemu_log, 5, skip="$ ")
-            return f"QEMU ended with exit code {code} in phase '{node.phase}'\n{log}{self._console(node)}"
+            what = "its container" if node.run.node.kind == "container" else "QEMU"
+            return f"{what} {ENDED} {code} in phase '{node.phase}'\n{log}{self._console(node)}"
         text = f"no answer after {self._now():.0f} s, in phase '{node.phase}'\n"
         if node.phase == control_port.READY:
             text += f"    its ssh port says {node.heard.decode(errors='replace')!r}\n"
@@ -218,8 +228,9 @@ class Watch:
 
 
 def _before(run: NodeRun) -> list[str]:
-    """The phases before a clone was thawed, which took it no time."""
-    return [f"0.000 {event} (in the snapshot)" for event in run.frozen.events] if run.frozen else []
+    """The phases before a clone was thawed or a container started, which took it no time."""
+    thawed = [f"0.000 {event} (in the snapshot)" for event in run.frozen.events] if run.frozen else []
+    return thawed + [f"0.000 {event} (in the layer of the overlays)" for event in run.events]
 
 
 def _tail(path: Path, count: int, skip: str | None = None) -> str:

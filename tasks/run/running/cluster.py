@@ -17,7 +17,7 @@ from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.run.net import net_state, selection
 from tasks.run.net.protocol import NetBackend, Ports
-from tasks.run.node import node_state, qemu
+from tasks.run.node import kinds, node_state
 from tasks.run.running import absent, processes, state
 from tasks.run.running.state import ClusterRecord
 
@@ -124,7 +124,7 @@ class Running:
 
     def alive(self) -> dict[int, int]:
         """The nodes that run: number -> pid. One whose file is damaged is found by its process."""
-        pids = {number: qemu.BACKEND.pid(self.node(number)) for number in self.numbers}
+        pids = {number: kinds.BACKEND.pid(self.node(number)) for number in self.numbers}
         machines = {} if all(pids.values()) else processes.nodes(self.directory)
         return {number: running for number, pid in pids.items() if (running := pid or machines.get(number))}
 
@@ -134,7 +134,7 @@ class Running:
 
     def pid(self, number: int) -> int | None:
         """The machine of one node; None when it does not run."""
-        return qemu.BACKEND.pid(self.node(number)) or processes.nodes(self.directory).get(number)
+        return kinds.BACKEND.pid(self.node(number)) or processes.nodes(self.directory).get(number)
 
     def at(self, number: int) -> tuple[str, int]:
         """Address and port of a node's ssh server. Raises Damaged, or UserError if it cannot be reached."""

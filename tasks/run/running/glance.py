@@ -24,7 +24,16 @@ MOST = 1 << 20  # bytes of an environment to look at
 CLUSTER = {"settings": dict, "ports": dict, "accel": str, "made_of": dict, "started": int}
 NODE = {"pid": int, "start": int, "number": int, "node": dict, "image": str}
 # What a node.json says of the node itself; tests hold it and the model together.
-SELF = {"number": int, "role": str, "mem": int, "smp": int, "nets": list, "mtu": int, "append": str}
+SELF = {
+    "number": int,
+    "role": str,
+    "mem": int,
+    "smp": int,
+    "nets": list,
+    "mtu": int,
+    "append": str,
+    "kind": str,
+}
 FILES = {"held", "net", "cluster.json", "dns", "ready.json"}  # in a cluster's directory, besides nodes
 
 

@@ -24,7 +24,9 @@ ROUNDS = 3
 _MACHINE = re.compile(r"qemu-system-[a-z0-9_]+")
 _SERVER = re.compile(r"dnsmasq|coredns")
 # The scripts of ours that Python runs, where they are and where they were before they had a folder.
-_SCRIPT = re.compile(r".*/tasks/(run/)?(net|node)/(programs/)?(switch|holder|wire|pretend|guard)\.py")
+_SCRIPT = re.compile(
+    r".*/tasks/(run/)?(net|node)/(programs/)?(switch|holder|wire|pretend|guard|container)\.py"
+)
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def nodes(cluster: ClusterDir) -> dict[int, int]:
     machines = {}
     for process in of(cluster):
         names = [word.partition(",process=")[2] for word in process.argv if ",process=" in word]
+        names += [Path(word).parent.name for word in process.argv if word.endswith("/container.json")]
         for number in filter(None, map(number_in, names)):
             machines[number] = process.mark.pid
     return machines

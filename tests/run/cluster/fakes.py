@@ -15,7 +15,7 @@ from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.run.net.protocol import Nic, Ports, loose
 from tasks.run.node.node_state import NodeRecord
-from tasks.run.node.protocol import Boot, Frozen, NodeRun
+from tasks.run.node.protocol import Boot, Frozen, Layers, NodeRun
 from tasks.run.running import state
 from tasks.run.running.state import ClusterRecord
 
@@ -110,7 +110,7 @@ class Machines:
         self.events.append(f"machines, old {'alive' if self.old.alive else 'gone'}")
         return list(self.missing if self.old.alive else self.missing_later)
 
-    def start(self, boot: Boot, node: Node, nics: Sequence[Nic], directory: NodeDir) -> NodeRun:
+    def start(self, boot: Boot | Layers, node: Node, nics: Sequence[Nic], directory: NodeDir) -> NodeRun:
         """A process that does nothing, of a node that is ready."""
         self.events.append(f"start {node.number}")
         process = self.new.node(directory, node)

@@ -28,8 +28,9 @@ def start_of(workspace: Workspace, settings: Settings = COLD) -> Plan:
 def test_the_steps_have_names_in_the_order_that_costs_least() -> None:
     names = [step.name for step in (*launch.BEFORE, *launch.REPLACE, *launch.BRING_UP)]
     assert names == [
-        "checks", "golden snapshots", "end of the running cluster", "ports and memory", "record", "nets",
-        "keys", "nodes", "fake internet", "names", "answers of the nodes", "time and randomness",
+        "checks", "golden snapshots", "layers of containers", "end of the running cluster",
+        "ports and memory", "record", "nets", "keys", "nodes", "fake internet", "names",
+        "answers of the nodes", "time and randomness",
     ]  # fmt: skip
     assert [step.name for step in launch.ADD][:2] == ["ports and memory", "nets"]
 
@@ -154,7 +155,7 @@ def test_nodes_are_added_beside_those_that_run(
     workspace: Workspace, old: Sleepers, machines: Machines, nets: Nets, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old.cluster(workspace, COLD)
-    launch.add(plan.to_add(plan.survey(COLD, workspace), (COLD.node(7), COLD.node(8))), machines, nets)
+    launch.add(plan.to_add(plan.survey(COLD, workspace), (COLD.node_of(7), COLD.node_of(8))), machines, nets)
     assert old.alive and sorted(running(workspace.cluster("xcluster"))) == [1, 2, 7, 8, 201]
     assert machines.events[4:] == ["up", "start 7", "start 8"]
     assert capsys.readouterr().err.startswith("vm-007, vm-008 added in ")
@@ -166,7 +167,9 @@ def test_nodes_that_cannot_be_added_cost_the_others_nothing(
     old.cluster(workspace, COLD)
     machines.fails_at = 8
     with pytest.raises(UserError, match="it does not start"):
-        launch.add(plan.to_add(plan.survey(COLD, workspace), (COLD.node(7), COLD.node(8))), machines, nets)
+        launch.add(
+            plan.to_add(plan.survey(COLD, workspace), (COLD.node_of(7), COLD.node_of(8))), machines, nets
+        )
     assert old.alive and sorted(running(workspace.cluster("xcluster"))) == [1, 2, 201]
     assert sorted(machines.events[7:9]) == ["stop vm-007", "stop vm-008"]
     assert machines.events[9:] == ["unplug 7", "unplug 8"]

@@ -63,7 +63,7 @@ def test_planning_opens_nothing_starts_nothing_and_says_nothing(
     _noted = []
     try:
         plan.to_start(seen)
-        plan.to_add(seen, (PLAIN.node(7),))
+        plan.to_add(seen, (PLAIN.node_of(7),))
         plan.to_restore(seen, saved)
         events, _noted = _noted, None
         assert events == []
@@ -107,8 +107,8 @@ def test_shapes_are_said_not_made(workspace: Workspace) -> None:
 
 def test_a_plan_has_what_was_found_out(workspace: Workspace) -> None:
     start = plan.to_start(survey(workspace))
-    assert (start.boot.accel, start.accel_reason, start.net_reason) == ("tcg", "as asked for", "as asked for")
-    assert start.boot.kernel == workspace.kernel("debian") / "bzImage"
+    assert (start.accel, start.accel_reason, start.net_reason) == ("tcg", "as asked for", "as asked for")
+    assert start.boot and start.boot.kernel == workspace.kernel("debian") / "bzImage"
     assert [node.number for node in start.nodes] == [1, 2, 201]
     assert start.directory == workspace.cluster("xcluster")
     assert start.checkpoint is None and start.predecessor is None and start.held == frozenset()
@@ -118,7 +118,7 @@ def test_auto_is_decided_in_the_plan(workspace: Workspace, monkeypatch: pytest.M
     monkeypatch.setattr(accel, "recall", lambda _: accel.Verdict("tcg", "as it was"))
     start = plan.to_start(plan.survey(Settings(net="auto", accel="auto"), workspace))
     assert start.settings.net in ("userspace", "bridge") and start.net_reason
-    assert (start.boot.accel, start.accel_reason) == ("tcg", "as it was")
+    assert (start.accel, start.accel_reason) == ("tcg", "as it was")
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_nodes_that_run_already_count_for_the_processors(
 ) -> None:
     """Three nodes of two CPUs each, of which one is added."""
     seen = replace(survey(workspace), processors=processors)
-    add = plan.to_add(seen, tuple(PLAIN.node(number) for number in numbers))
-    assert add.boot.crowded is crowded
+    add = plan.to_add(seen, tuple(PLAIN.node_of(number) for number in numbers))
+    assert add.boot and add.boot.crowded is crowded
 
 
 def test_a_predecessor_gives_its_ports_back(workspace: Workspace, old: Sleepers) -> None:
@@ -139,7 +139,7 @@ def test_a_predecessor_gives_its_ports_back(workspace: Workspace, old: Sleepers)
     assert start.ports == PORTS
     assert start.held == {21301, 21302, 21501}
     assert start.predecessor and len(start.predecessor.pids) == 3
-    assert plan.to_add(survey(workspace), (PLAIN.node(3),)).predecessor is None
+    assert plan.to_add(survey(workspace), (PLAIN.node_of(3),)).predecessor is None
 
 
 def test_a_predecessor_whose_record_is_damaged_is_thought_to_have_the_usual_ports(

@@ -17,7 +17,7 @@ from tasks.run.cluster import checkpoints, checks, launch, plan
 from tasks.run.cluster.plan import Plan
 from tasks.run.net import bridge, userspace
 from tasks.run.net.protocol import Ports
-from tasks.run.node import accel, checkpoint, qemu
+from tasks.run.node import accel, checkpoint, kinds, qemu
 from tests.conftest import Fakes, content
 from tests.ports import free_port
 from tests.run.cluster.fakes import Machines, Nets, Sleepers
@@ -73,6 +73,7 @@ def test_a_file_of_an_artifact_that_is_gone(
     workspace: Workspace, machines: Machines, nets: Nets, noun: str, task: str
 ) -> None:
     start = planned(workspace)
+    assert start.boot
     {"kernel": start.boot.kernel, "image": start.boot.image}[noun].unlink()
     refused(start, f"is not there: `{task}` builds it", machines, nets)
 
@@ -98,7 +99,7 @@ def test_a_missing_program(
     start = planned(workspace)
     monkeypatch.setenv("PATH", str(fakes.folder))
     with pytest.raises(UserError, match="'qemu-system-x86_64' is missing: apt-get install"):
-        launch.start(start, qemu.BACKEND, nets)
+        launch.start(start, kinds.BACKEND, nets)
 
 
 @pytest.mark.usefixtures("running")
@@ -117,7 +118,7 @@ def test_what_qemu_would_not_take(
     fakes.program("qemu-img")
     fakes.program("ssh")
     with pytest.raises(UserError, match=says):
-        launch.start(planned(workspace, **settings), qemu.BACKEND, nets)
+        launch.start(planned(workspace, **settings), kinds.BACKEND, nets)
 
 
 @pytest.mark.usefixtures("running")
@@ -152,9 +153,9 @@ def test_a_port_that_the_old_cluster_has_is_no_obstacle(workspace: Workspace, ol
     old.cluster(workspace, SETTINGS, Ports(free_port() - 1, None))
     start = planned(workspace)
     with socket.create_server(("127.0.0.1", start.ports.ssh + 1)):
-        checks.early(start, qemu.BACKEND, userspace.BACKEND)
+        checks.early(start, kinds.BACKEND, userspace.BACKEND)
         with pytest.raises(UserError, match="of vm-001"):
-            checks.late(start, qemu.BACKEND, userspace.BACKEND)
+            checks.late(start, kinds.BACKEND, userspace.BACKEND)
 
 
 @pytest.mark.usefixtures("running")
@@ -189,12 +190,12 @@ def test_memory_that_the_old_cluster_gives_back(
     old.cluster(workspace, SETTINGS)
     monkeypatch.setattr(limits, "memory", lambda: limits.Memory(10, "the host"))
     monkeypatch.setattr(process_facts, "real_memory", lambda pid: 120 << 10)
-    checks.early(planned(workspace), qemu.BACKEND, nets)
+    checks.early(planned(workspace), kinds.BACKEND, nets)
     with pytest.raises(UserError, match="256 MiB in all take about 248 MiB, but the host has 10 MiB free"):
-        checks.late(planned(workspace), qemu.BACKEND, nets)
+        checks.late(planned(workspace), kinds.BACKEND, nets)
     monkeypatch.setattr(process_facts, "real_memory", lambda pid: 110 << 10)
     with pytest.raises(UserError, match="256 MiB in all take about 248 MiB, but the host has 230 MiB free"):
-        checks.early(planned(workspace), qemu.BACKEND, nets)
+        checks.early(planned(workspace), kinds.BACKEND, nets)
 
 
 # Nodes that are added, and checkpoints.
@@ -204,8 +205,8 @@ def test_memory_that_the_old_cluster_gives_back(
 def test_nodes_that_cannot_be_added(workspace: Workspace, machines: Machines, nets: Nets) -> None:
     machines.missing = ["no QEMU"]
     with pytest.raises(UserError, match="no QEMU"):
-        launch.add(plan.to_add(plan.survey(SETTINGS, workspace), (SETTINGS.node(7),)), machines, nets)
-    add = plan.to_add(plan.survey(SETTINGS, workspace), (SETTINGS.node(1),))
+        launch.add(plan.to_add(plan.survey(SETTINGS, workspace), (SETTINGS.node_of(7),)), machines, nets)
+    add = plan.to_add(plan.survey(SETTINGS, workspace), (SETTINGS.node_of(1),))
     with socket.create_server(("127.0.0.1", 21301)):  # nothing ends for it, so nothing gives a port back
         with pytest.raises(UserError, match="21301"):
             launch.add(add, Machines(machines.old, machines.new), userspace.BACKEND)

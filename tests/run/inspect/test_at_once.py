@@ -38,7 +38,7 @@ def root(tmp_path: Path) -> Path:
 def node(root: Path, number: int, more: dict[str, Any]) -> None:
     folder = root / f"vm-{number:03d}"
     folder.mkdir(exist_ok=True)
-    own = Settings().node(number).model_dump(mode="json")
+    own = Settings().node_of(number).model_dump(mode="json")
     facts = {"pid": os.getpid(), "start": 1, "number": number, "node": own, "image": "/i", **more}
     (folder / "node.json").write_text(json.dumps(facts))
     (folder / "console.log").write_bytes(b"booted\xff\n")

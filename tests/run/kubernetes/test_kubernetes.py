@@ -48,7 +48,7 @@ def effective(name: str, **words: str) -> Settings:
 def test_an_image_says_what_its_nodes_need() -> None:
     chosen = effective("k8s")
     assert chosen.kubernetes
-    assert [chosen.node(n).mem for n in (1, 2, 201, 202, 203, 221)] == [1024, 768, 384, 384, 768, 768]
+    assert [chosen.node_of(n).mem for n in (1, 2, 201, 202, 203, 221)] == [1024, 768, 384, 384, 768, 768]
     assert not effective("base").kubernetes
     assert effective("base").mem == Settings().mem
 
@@ -57,13 +57,13 @@ def test_an_image_that_extends_it_is_one_too_and_can_say_more() -> None:
     chosen = effective("mine")
     assert chosen.kubernetes
     assert chosen.smp == 3
-    assert chosen.node(2).mem == 2048
+    assert chosen.node_of(2).mem == 2048
 
 
 def test_words_count_more_than_the_image() -> None:
     chosen = effective("k8s", mem="4096")
-    assert [chosen.node(n).mem for n in (1, 2, 201)] == [4096] * 3
-    assert effective("k8s", mem1="2048").node(1).mem == 2048
+    assert [chosen.node_of(n).mem for n in (1, 2, 201)] == [4096] * 3
+    assert effective("k8s", mem1="2048").node_of(1).mem == 2048
 
 
 def test_the_image_counts_more_than_the_topology() -> None:
@@ -71,9 +71,9 @@ def test_the_image_counts_more_than_the_topology() -> None:
     layer = image_chain.layer(IMAGES, "k8s")
     assert layer
     chosen, _ = settings.load({}, {}, {}, topology, layer)
-    assert [chosen.node(n).mem for n in (1, 2, 201)] == [1024, 768, 384]
+    assert [chosen.node_of(n).mem for n in (1, 2, 201)] == [1024, 768, 384]
     chosen, _ = settings.load({}, {}, {"mem": 900}, topology, layer)
-    assert [chosen.node(n).mem for n in (1, 2, 201)] == [900, 900, 900]
+    assert [chosen.node_of(n).mem for n in (1, 2, 201)] == [900, 900, 900]
 
 
 def test_a_chain_that_leads_back_ends() -> None:

@@ -23,7 +23,7 @@ PATIENCE = 60.0  # seconds: a machine with other work may hold up a switch
 
 def up(cluster: ClusterDir, *nets: int) -> None:
     """The nets of one node."""
-    node = Settings(nvm=1, nets_vm=",".join(map(str, nets))).node(1)
+    node = Settings(nvm=1, nets_vm=",".join(map(str, nets))).node_of(1)
     userspace.BACKEND.up(cluster, [node], "fd00:", Ports(12300, None))
 
 

@@ -198,7 +198,7 @@ def test_a_restored_node_has_names_of_its_own_for_the_files(saved: Saved, fakes:
 
 def runs(*names: int) -> list[NodeRun]:
     """Restored nodes, as far as waking looks at them."""
-    return [NodeRun(SETTINGS.node(number), NodeDir(Path(f"/n{number}")), None) for number in names]  # type: ignore[arg-type]
+    return [NodeRun(SETTINGS.node_of(number), NodeDir(Path(f"/n{number}")), None) for number in names]  # type: ignore[arg-type]
 
 
 def test_each_node_gets_randomness_of_its_own(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tasks.definitions.settings import Settings
 from tasks.run.node import identity
 
 pytestmark = pytest.mark.skipif(not proc.find("ssh-keygen"), reason="ssh-keygen is not installed")
-NODE = Settings().node(201)
+NODE = Settings().node_of(201)
 RSA = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQAB"  # the beginning of one is enough to be known as one
 
 
@@ -68,7 +68,7 @@ def test_dropbear_reads_it(workspace: Workspace, tmp_path: Path) -> None:
 
 
 def test_known_hosts(workspace: Workspace) -> None:
-    keys = [identity.host_key(workspace, "c", Settings().node(number)) for number in (1, 201)]
+    keys = [identity.host_key(workspace, "c", Settings().node_of(number)) for number in (1, 201)]
     identity.host_key(workspace, "other", NODE)
     identity.write_known_hosts(workspace, "c")
     lines = [line.split() for line in identity.known_hosts(workspace, "c").read_text().splitlines()]

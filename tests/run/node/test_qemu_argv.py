@@ -39,7 +39,7 @@ def argv(
 ) -> list[str]:
     """The command line of one node of a cluster with the settings `changed`."""
     settings = Settings(**changed)
-    node = settings.node(number)
+    node = settings.node_of(number)
     cluster = ClusterDir(Path(root))
     nics = userspace.BACKEND.nics(cluster, node, settings.prefix, Ports(settings.ssh_base, telnet))
     return qemu.argv(how, node, nics, cluster.node(number))
@@ -105,7 +105,7 @@ def test_net_0_is_the_users_others_are_switches() -> None:
 
 
 def test_taps_are_there_already_or_made_by_the_machine_itself() -> None:
-    node = Settings().node(201)
+    node = Settings().node_of(201)
     nics = bridge.BACKEND.nics(ClusterDir(Path("/w")), node, "fd00:", Ports(12300, None))
     words = qemu.argv(BOOT, node, nics, NodeDir(Path("/w")))
     named = [
@@ -123,7 +123,7 @@ def test_taps_are_there_already_or_made_by_the_machine_itself() -> None:
 
 def test_a_users_options_are_taken_as_they_are() -> None:
     nic = ScriptNic(1, "m", ("-netdev", "x", "-device", "y"))
-    words = qemu.argv(BOOT, Settings(mtu=9000).node(1), [nic], NodeDir(Path("/w")))
+    words = qemu.argv(BOOT, Settings(mtu=9000).node_of(1), [nic], NodeDir(Path("/w")))
     assert values(words, "-netdev") == ["x"] and "y" in values(words, "-device")
 
 

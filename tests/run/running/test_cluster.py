@@ -44,7 +44,7 @@ def test_what_a_cluster_tells(workspace: Workspace) -> None:
     cluster = live(workspace)
     assert cluster.name == "two" and cluster.settings == TWO and cluster.ports == Ports(12300, None)
     assert cluster.numbers == [1, 2, 201]
-    assert cluster.nodes() == {number: TWO.node(number) for number in (1, 2, 201)}
+    assert cluster.nodes() == {number: TWO.node_of(number) for number in (1, 2, 201)}
     assert cluster.alive() == dict.fromkeys((1, 2, 201), os.getpid())
     assert cluster.at(201) == ("127.0.0.1", 12501)
     assert isinstance(cluster.backend, Userspace)

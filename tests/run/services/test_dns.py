@@ -67,11 +67,11 @@ def test_all_that_is_wrong_with_a_hosts_file() -> None:
 
 def test_nodes_are_known_by_their_first_net_beyond_net_0() -> None:
     settings = Settings(ntesters=1, per_node={"nets10": "0,3", "nets2": "0"})
-    assert policy.addresses_of(settings.node(1), "fd00:") == ("192.168.1.1", "fd00::192.168.1.1")
-    assert policy.addresses_of(settings.node(201), "fd00:")[0] == "192.168.1.201"
-    assert policy.addresses_of(settings.node(221), "fd01:") == ("192.168.2.221", "fd01::192.168.2.221")
-    assert policy.addresses_of(settings.node(10), "fd00:")[0] == "192.168.3.10"
-    assert policy.addresses_of(settings.node(2), "fd00:")[0] == "192.168.0.2"
+    assert policy.addresses_of(settings.node_of(1), "fd00:") == ("192.168.1.1", "fd00::192.168.1.1")
+    assert policy.addresses_of(settings.node_of(201), "fd00:")[0] == "192.168.1.201"
+    assert policy.addresses_of(settings.node_of(221), "fd01:") == ("192.168.2.221", "fd01::192.168.2.221")
+    assert policy.addresses_of(settings.node_of(10), "fd00:")[0] == "192.168.3.10"
+    assert policy.addresses_of(settings.node_of(2), "fd00:")[0] == "192.168.0.2"
 
 
 def test_your_own_coredns_comes_first_and_then_ours(
