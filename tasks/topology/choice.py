@@ -15,6 +15,7 @@ from tasks.definitions.settings import Settings
 from tasks.topology.netplan import ClusterShape
 from tasks.topology.schema import Group, Topology
 
+OF_NODES = ("mem", "smp", "node")  # settings of single nodes that a topology, or a group of it, may have
 VARIABLE = "xcluster_TOPOLOGY"  # upstream's, which overlay env hands to guests as TOPOLOGY
 
 
@@ -54,7 +55,7 @@ def named(
 def layer(topology: Topology, naming: Named) -> SettingsLayer:
     """The settings that a topology asks for: counts, nets and sizes, by role or by node."""
     values: dict[str, Any] = {"topology": topology.name, **topology.node_counts}
-    values |= {key: value for key in ("mem", "smp") if (value := getattr(topology, key)) is not None}
+    values |= {key: value for key in OF_NODES if (value := getattr(topology, key)) is not None}
     for name, group in topology.groups.items():
         nets = ",".join(["0", *(str(link.net) for link in group.links)])
         if group.role:
@@ -62,7 +63,7 @@ def layer(topology: Topology, naming: Named) -> SettingsLayer:
         for number in _numbers(topology, name, group):
             if not group.role:
                 values[f"nets{number}"] = nets
-            values |= {f"{key}{number}": value for key in ("mem", "smp") if (value := getattr(group, key))}
+            values |= {f"{key}{number}": value for key in OF_NODES if (value := getattr(group, key))}
     return SettingsLayer(f"topology {topology.name}: ", values, naming.above_file)
 
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 
 from tasks.definitions.artifact_sources import Definition, Name
 from tasks.definitions.roles import FIRST, LAST, RANGES
-from tasks.definitions.schema import Mebibytes
+from tasks.definitions.schema import Mebibytes, NodeKind
 
 Net = Annotated[int, Field(ge=1, le=99)]
 Number = Annotated[int, Field(ge=1, le=LAST)]
@@ -119,6 +119,7 @@ class Group(Definition):
     routes: Annotated[tuple[Route, ...], Field(strict=False)] = ()
     mem: Annotated[Mebibytes, Field(ge=32, le=65536)] | None = None  # MiB
     smp: Annotated[int, Field(ge=1, le=8)] | None = None
+    node: NodeKind | None = None  # virtual machines or containers
 
     @property
     def role(self) -> str | None:
@@ -168,6 +169,7 @@ class Topology(Definition):
     counts: Counts = Counts()
     mem: Annotated[Mebibytes, Field(ge=32, le=65536)] | None = None  # MiB of a node whose group does not say
     smp: Annotated[int, Field(ge=1, le=8)] | None = None
+    node: NodeKind | None = None  # virtual machines or containers
     # Nodes beyond the counts that it has a place for; `xc scaleout` starts them.
     scaleout: Annotated[tuple[Number, ...], Field(strict=False)] = ()
     variables: dict[Variable, str] = {}  # variables of guests that it uses, each with an example

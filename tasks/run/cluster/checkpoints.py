@@ -98,11 +98,10 @@ def _running(workspace: Workspace, name: str) -> tuple[Settings, list[Node]]:
             f"remove them first: xc scalein --name={name} {' '.join(map(str, dead))}",
         )
     record = cluster.record
+    checkpoint.refuse_containers(cluster.nodes().values())
     settings = Settings(**{**record.settings.model_dump(), "accel": record.accel})
     if settings.net == "custom":
-        raise UserError(
-            "a cluster with --net=custom cannot be saved", "start it with --net=bridge or --net=userspace"
-        )
+        raise UserError("a cluster with --net=custom cannot be saved", "start it with --net=bridge")
     now = boot.artifact_hashes(settings, workspace)
     changed = [part for part in now if record.made_of.get(part) != now[part]]
     if changed:

@@ -15,7 +15,7 @@ from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.project.project import After, Does, Project
 from tasks.run.cluster import checks, ending, launch, plan
-from tasks.run.node import qmp
+from tasks.run.node import node_state, qmp
 from tasks.run.running import reach, windows
 from tasks.run.running.cluster import running
 
@@ -137,6 +137,7 @@ def _reset_vm(project: Project) -> None:
 def _do(project: Project, action: Callable[[int, qmp.Monitor], Awaitable[None]]) -> None:
     """Have the node write its buffers, then talk to its monitor."""
     number = reach.node_number(project, project.words.args[0])
+    node_state.refuse_container(project.workspace.cluster(project.settings.name).node(number))
     command = reach.to_node(project, number, ["sync"])
     try:
         subprocess.run(

@@ -96,6 +96,7 @@ def _facts(cluster: ClusterView) -> dict[str, object]:
             "role": _role(node.number),
             "pid": node.pid,
             "state": "alive" if node.pid else "dead",
+            "kind": node.kind,
             "host": node.host,
             "ssh": node.ssh,
         }
@@ -110,7 +111,7 @@ def _text(cluster: ClusterView) -> str:
     lines += [f"  nets: the {name} has died: xc stop, or xc start\n" for name in cluster.dead]
     for node in cluster.nodes:
         state = "alive" if node.pid else "dead"
-        where = f"ssh {node.host}:{node.ssh}  pid {node.pid}"
+        where = f"ssh {node.host}:{node.ssh}  pid {node.pid}{'  container' * (node.kind == 'container')}"
         lines.append(f"  {node.name}  {_role(node.number):<7} {state:<5} {where}\n")
     return "".join(lines)
 

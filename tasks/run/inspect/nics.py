@@ -72,5 +72,6 @@ def find(project: Project, word: str, interface: str) -> Plugged:
 
 
 def ask(own: NodeDir, action: Callable[[qmp.Monitor], Awaitable[T]]) -> T:
-    """Let `action` talk to the monitor of one node."""
+    """Let `action` talk to the monitor of one node. UserError for a container, which has none."""
+    node_state.refuse_container(own)
     return qmp.each([own.qmp], lambda _, monitor: action(monitor))[0]

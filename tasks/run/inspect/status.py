@@ -11,6 +11,7 @@ from tasks.base.records import Damaged
 from tasks.definitions.roles import role_of
 from tasks.engine.exit_code import EXIT
 from tasks.project.project import Does, Project
+from tasks.run.node import node_state
 from tasks.run.running import absent
 from tasks.run.running.cluster import Running, running
 
@@ -24,13 +25,15 @@ class NodeStatus:
     role: str
     pid: int | None
     state: str  # alive, dead
+    kind: str | None  # vm, container; None if that is no longer known
     host: str | None  # where its ssh server is reached; None if that is no longer known
     ssh: int | None
 
     def text(self) -> str:
         """One line."""
         where = f"ssh {self.host}:{self.ssh}  " if self.host else ""
-        return f"  {self.name}  {self.role:<7} {self.state:<5} {where}pid {self.pid}\n"
+        kind = "  container" if self.kind == "container" else ""
+        return f"  {self.name}  {self.role:<7} {self.state:<5} {where}pid {self.pid}{kind}\n"
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,16 @@ def _node(cluster: Running, number: int, pid: int | None) -> NodeStatus:
         host, port = cluster.address(number)
     except Damaged:
         pass
-    return NodeStatus(node_name(number), number, _role(number), pid, state, host, port)
+    return NodeStatus(
+        node_name(number), number, _role(number), pid, state, _kind(cluster, number), host, port
+    )
+
+
+def _kind(cluster: Running, number: int) -> str | None:
+    try:
+        return node_state.read(cluster.node(number)).node.kind
+    except Damaged:
+        return None
 
 
 def _role(number: int) -> str:

@@ -12,7 +12,7 @@ import concurrent.futures
 import secrets
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -69,6 +69,16 @@ class CheckpointRecord(BaseModel):
         if (size, mtime_ns) == (info.st_size, info.st_mtime_ns):
             return True
         return size == info.st_size and digest == seals.sparse_digest(path)
+
+
+def refuse_containers(nodes: Iterable[Node]) -> None:
+    """Raise UserError when one of these is a container: what is in its memory is the host kernel's."""
+    names = [node.name for node in nodes if node.kind == "container"]
+    if names:
+        raise UserError(
+            f"a checkpoint has virtual machines only, and these are containers: {', '.join(names)}",
+            "start it with --node=vm to save it; containers start in a second, so they need none",
+        )
 
 
 @dataclass(frozen=True)

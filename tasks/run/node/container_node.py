@@ -88,10 +88,14 @@ class ContainerNode:
         missing = (
             [] if proc.find("ssh") else [f"'ssh' is missing: {proc.INSTALL} {proc.DEBIAN_PACKAGE['ssh']}"]
         )
-        if not Path("/proc/self/ns/user").exists() or MOST_USERS.read_text().strip() == "0":
+        if not MOST_USERS.exists() or MOST_USERS.read_text().strip() == "0":
             missing.append(
                 "containers need user namespaces, which this kernel does not give: "
                 "sysctl user.max_user_namespaces=10000"
+            )
+        if host_support.here() and not host_support.capable(host_support.SYS_ADMIN):
+            missing.append(
+                "containers in a namespace with bridges of yours need CAP_SYS_ADMIN: leave it first"
             )
         if subids.first() == subids.BASE and host_support.uplink() == "pasta":
             missing.append(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from tasks.base import records
+from tasks.base.errors import UserError
 from tasks.base.node_names import number_in
 from tasks.base.paths import ClusterDir, NodeDir
 from tasks.base.records import ProcessRecord, Record
@@ -40,6 +41,15 @@ def numbers(cluster: ClusterDir) -> list[int]:
 def read(own: NodeDir) -> NodeRecord:
     """What a node was started as. Raises Damaged."""
     return records.read(own.state, NodeRecord, _advice(own))
+
+
+def refuse_container(own: NodeDir) -> None:
+    """Raise UserError when the node is a container: what is asked for is done by QEMU."""
+    if read(own).node.kind == "container":
+        raise UserError(
+            f"{own.root.name} is a container, and this is possible with virtual machines only",
+            "what each kind of node can: docs/nodes.md",
+        )
 
 
 def cables(own: NodeDir) -> Cables:

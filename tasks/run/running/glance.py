@@ -47,6 +47,7 @@ class NodeView:
 
     number: int
     pid: int | None
+    kind: str
     host: str
     ssh: int
 
@@ -86,7 +87,8 @@ def look(run: str, name: str) -> ClusterView | None:
         raise Unsure
     records = {number: _node(f"{root}/{node_name(number)}/node.json") for number in numbers(root)}
     nodes = tuple(
-        NodeView(number, _alive(each), HOST, ports["ssh"] + number) for number, each in records.items()
+        NodeView(number, _alive(each), each["node"]["kind"], HOST, ports["ssh"] + number)
+        for number, each in records.items()
     )
     facts = (settings["kernel"], settings["image"], record["accel"], settings["net"], record["started"])
     return ClusterView(name, *facts, NETS[settings["net"]](root), nodes)

@@ -205,19 +205,16 @@ def _end(*_: object) -> None:
     raise SystemExit(0)
 
 
-def ids(first: int) -> tuple[list[list[int]], bool]:
-    """The ids of the node: [its, ours, how many]; and whether there are groups, more than one id.
+def ids(first: int, own: Path = Path("/proc/self/uid_map")) -> tuple[list[list[int]], bool]:
+    """The ids of the node: [its, ours, how many]; and whether it has those of groups and other users.
 
-    `first` is the id of the host's that is root there. A user namespace that we are in has its own ids: those
-    begin with 0.
+    `first` is the id of the host's that is root there. In a user namespace that we are in, the node has the
+    same ids as we.
     """
-    rows = [
-        [int(word) for word in line.split()] for line in Path("/proc/self/uid_map").read_text().splitlines()
-    ]
+    rows = [[int(word) for word in line.split()] for line in own.read_text().splitlines()]
     if any(start <= first and first + COUNT <= start + count for start, _, count in rows):
         return [[0, first, COUNT]], True
-    count = next((count for start, _, count in rows if start == 0), 1)
-    return [[0, 0, min(count, COUNT)]], count >= COUNT
+    return [[start, start, count] for start, _, count in rows], sum(count for *_, count in rows) >= COUNT
 
 
 def main(spec: dict[str, Any]) -> int:

@@ -1,0 +1,223 @@
+"""Nodes that are containers, beside a virtual machine of the same image on the same nets."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.boot.conftest import ROOT, Cluster, assert_nothing_left, build, processes_of, running
+
+pytestmark = pytest.mark.boot
+SHELL = "find / -xdev ! -path '/proc/*' ! -path '/sys/*' ! -path '/dev/*' ! -path '/run/*' ! -path '/tmp/*'"
+# Of a kernel, a machine, or the one node.
+OWN = (
+    "/lib/modules",
+    "/var/",
+    "/root/.ash_history",
+    "/etc/xcluster_node",
+    "/initialboot",
+    "/lost+found",
+    "/mnt",
+)
+
+
+@pytest.fixture(scope="module")
+def mixed() -> Iterator[Cluster]:
+    """vm-001 is a virtual machine, vm-002 and the router are containers."""
+    yield from running(
+        "t-mixed", ["--net=bridge", "--nvm=2", "--nrouters=1", "--node=container", "--node1=vm", "--dns=off"]
+    )
+
+
+@pytest.fixture(scope="module")
+def host() -> dict[str, str]:
+    """What a container must not change."""
+    return _host()
+
+
+def _host() -> dict[str, str]:
+    names = ("kernel/core_pattern", "kernel/hostname", "kernel/panic", "net/ipv4/ip_forward")
+    values = {name: Path("/proc/sys", name).read_text() for name in names}
+    mounts = [line.split(" ", 5)[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return {
+        **values,
+        "mounts": " ".join(sorted(mounts)),
+        "links": " ".join(sorted(os.listdir("/sys/class/net"))),
+    }
+
+
+def test_both_kinds_are_one_cluster(host: dict[str, str], mixed: Cluster) -> None:
+    kinds = {node["number"]: node["kind"] for node in mixed.status()["nodes"]}
+    assert kinds == {1: "vm", 2: "container", 201: "container"}
+    for number, kind in kinds.items():
+        assert mixed.rsh(number, ". /etc/profile; hostname; echo $NODE_KIND").split() == [
+            f"vm-{number:03d}",
+            kind,
+        ]
+    for number, others in ((1, (2, 201)), (2, (1, 201))):
+        for other in others:
+            for address in (f"192.168.1.{other}", f"fd00::192.168.1.{other}", f"192.168.0.{other}"):
+                mixed.rsh(number, f"ping -c1 -W5 -s 1400 {address}")
+    assert _host() == host
+
+
+@pytest.mark.parametrize(("server", "client"), [(1, 2), (2, 1), (2, 201)])
+def test_much_data_arrives_whole(mixed: Cluster, server: int, client: int) -> None:
+    """Segments larger than a frame, and checksums that are left to the other side."""
+    mixed.rsh(server, "rm -f /tmp/got; nc -l -p 7000 > /tmp/got 2>/dev/null </dev/null & sleep 0.5")
+    sent = mixed.rsh(
+        client,
+        "head -c 3000000 /dev/urandom > /tmp/sent;"
+        f" nc -w 10 192.168.1.{server} 7000 < /tmp/sent; sha256sum < /tmp/sent",
+    )
+    assert (
+        mixed.until(server, f'[ "$(sha256sum < /tmp/got)" = "{sent.strip()}" ] && echo same').strip()
+        == "same"
+    )
+    mixed.rsh(server, "rm -f /tmp/udp; nc -u -l -p 7001 > /tmp/udp 2>/dev/null </dev/null & sleep 0.5")
+    mixed.rsh(client, f"echo datagram | nc -u -w 1 192.168.1.{server} 7001 || true")
+    assert mixed.until(server, "grep datagram /tmp/udp").strip() == "datagram"
+
+
+def test_the_files_are_those_of_a_virtual_machine(mixed: Cluster) -> None:
+    """Image and overlays, whatever the layers are that they come from."""
+    listings = {}
+    for number in (1, 2):
+        lines = mixed.rsh(number, f"{SHELL} -exec stat -c '%n %A %u:%g %N' {{}} +").splitlines()
+        listings[number] = {line for line in lines if not line.startswith(OWN)}
+    assert len(listings[1]) > 500
+    assert listings[1] ^ listings[2] == set()
+    for name in ("/etc/profile.d", "/usr/bin", "/etc/init.d"):
+        sums = [
+            mixed.rsh(number, f"cd {name} 2>/dev/null && cat * 2>/dev/null | sha256sum") for number in (1, 2)
+        ]
+        assert sums[0] == sums[1], name
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "echo 5 > /proc/sys/kernel/panic",
+        "echo x > /proc/sys/kernel/core_pattern",
+        "echo b > /proc/sysrq-trigger",
+        "echo 1 > /sys/kernel/mm/ksm/run || echo mem > /sys/power/state",
+        "mount -t devtmpfs none /mnt",
+        "mknod /tmp/disk b 254 0",
+        "dmesg",
+        "date -s 2020-01-01",
+        "head -c 1 /proc/kcore | grep -q .",
+        "chroot /proc/1/root/../.. ls /work",
+    ],
+)  # fmt: skip
+def test_root_in_a_container_is_nobody_on_the_host(mixed: Cluster, command: str) -> None:
+    done = mixed.xc("rsh", "2", command, ok=False)
+    assert done.returncode not in (0, 255), done.stdout
+
+
+def test_the_hosts_kernel_files_are_not_there(mixed: Cluster) -> None:
+    assert mixed.rsh(2, "ls -A /boot /lib/modules").split() == ["/boot:", "/lib/modules:"]
+    assert mixed.rsh(2, "ls / | wc -l") == mixed.rsh(201, "ls / | wc -l")
+    assert "/layers" not in mixed.rsh(2, "ls -d /layers /old /stage 2>/dev/null || true")
+
+
+def test_the_console_and_its_log(mixed: Cluster) -> None:
+    done = mixed.xc("console", "2", ok=False, timeout=20) if False else mixed.xc("logs", "2")
+    assert "built-in shell" in done.stdout
+    events = mixed.xc("logs", "--events", "2").stdout
+    assert "overlay 01network-topology 0 (in the layer of the overlays)" in events and "phase ready" in events
+
+
+def test_reboot_keeps_the_files_and_poweroff_ends(mixed: Cluster) -> None:
+    mixed.xc("scaleout", "3")
+    mixed.rsh(3, "echo kept > /root/kept; cat /proc/sys/kernel/random/boot_id > /dev/null; touch /run/lost")
+    mixed.rsh(3, "(sleep 0.3; reboot) >/dev/null 2>&1 &")
+    time.sleep(1)
+    assert mixed.until(3, "[ ! -e /run/lost ] && cat /root/kept").strip() == "kept"
+    mixed.rsh(3, "ping -c1 -W5 192.168.1.1")
+    mixed.rsh(3, "(sleep 0.3; poweroff) >/dev/null 2>&1 &")
+    end = time.monotonic() + 20
+    while _state(mixed, 3) == "alive" and time.monotonic() < end:
+        time.sleep(0.2)
+    assert _state(mixed, 3) == "dead"
+    mixed.xc("scalein", "3")
+
+
+def _state(cluster: Cluster, number: int) -> str:
+    return next(str(node["state"]) for node in cluster.status()["nodes"] if node["number"] == number)
+
+
+def _processes_in(cluster: Cluster, number: int) -> set[int]:
+    """The pids of a container: all that have its network namespace."""
+    keeper = json.loads((cluster.directory / f"vm-{number:03d}" / "node.json").read_text())["pid"]
+    tree, pids = [keeper], set()
+    while tree:
+        pid = tree.pop()
+        pids.add(pid)
+        tree += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return pids
+
+
+@pytest.mark.parametrize("which", ["keeper", "room", "first"])
+def test_whatever_is_killed_nothing_is_left(mixed: Cluster, which: str) -> None:
+    mixed.xc("scaleout", "4")
+    keeper, room, first = sorted(_processes_in(mixed, 4))[:3]
+    everyone = _processes_in(mixed, 4)
+    assert len(everyone) > 5
+    os.kill({"keeper": keeper, "room": room, "first": first}[which], signal.SIGKILL)
+    end = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in everyone) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert [pid for pid in everyone if Path(f"/proc/{pid}").exists()] == []
+    assert "xcbr1_t4" not in mixed.xc("enter", "ip", "-o", "link").stdout
+    mixed.xc("scalein", "4")
+
+
+@pytest.mark.parametrize(
+    "words", [("checkpoint", "save", "t-mixed"), ("reset_vm", "2"), ("stop_vm", "2")]
+)  # fmt: skip
+def test_what_needs_a_machine_is_refused(mixed: Cluster, words: tuple[str, ...]) -> None:
+    done = mixed.xc(*words, ok=False)
+    assert done.returncode == 1 and "container" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_containers_alone_need_no_machine(tmp_path: Path) -> None:
+    """Neither a kernel nor QEMU: both are out of reach here."""
+    build("rootfs:base")
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for program in ("qemu-system-x86_64", "qemu-img"):
+        (folder / program).write_text("#!/bin/sh\necho it must not be asked >&2; exit 1\n")
+        (folder / program).chmod(0o755)
+    cluster = Cluster("t-bare", {"PATH": f"{folder}:{os.environ['PATH']}"})
+    try:
+        done = cluster.xc("starts", "--node=container", "--mtu=9000", "--dns=off", "--kernel=linux-6.1")
+        assert "accel=none" in done.stderr and "this has no effect: kernel=linux-6.1" in done.stderr
+        cluster.rsh(1, "ping -c1 -W5 -s 8000 192.168.1.201")
+        assert cluster.xc("starts", "--node=container", "--mtu=9000", "--dns=off").returncode == 0
+        pid = json.loads((cluster.directory / "net/place.json").read_text())["holder"]["pid"]
+        os.kill(pid, signal.SIGKILL)
+        end = time.monotonic() + 10
+        while processes_of("t-bare") and time.monotonic() < end:
+            time.sleep(0.05)
+        assert processes_of("t-bare") == []
+    finally:
+        cluster.xc("stop")
+    assert_nothing_left("t-bare")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--net=userspace",), "need bridges: use --net=bridge instead of --net=userspace"),
+        (("--node=jail",), "node: expected 'vm' or 'container', got 'jail'"),
+        (("--node=vm", "--node7x=container"), "node7x"),
+    ],
+)
+def test_what_containers_cannot_have(words: tuple[str, ...], said: str) -> None:
+    done = Cluster("t-refused").xc("starts", "--node=container", *words, ok=False)
+    assert done.returncode in (1, 2) and said in done.stderr, done.stderr
+    assert not (ROOT / "workspace/run/t-refused").exists()
