@@ -14,6 +14,7 @@ from types import ModuleType
 
 from tasks.base import files, locks, proc
 from tasks.base.errors import UserError
+from tasks.base.paths import Workspace
 from tasks.build.containers import oci_archive, store
 from tasks.build.overlay import host_libraries, ovl
 from tasks.build.sources import apt, requested
@@ -51,11 +52,20 @@ def tasks(project: Project, chosen: iso_choice.IsoChoice) -> kit.Tasks:
             continue
         workspace = project.workspace
         targets = [workspace.image(image.name), workspace.stamp("image", image.name)]
-        targets.append(workspace.image_libs(image.name))
-        if not image.extends:
-            targets.append(requested.packages_file(workspace, image.name))
-        recipe = recipe_of(compose, project, image, chosen, (ext4, host_libraries))
+        targets += [] if in_directories(project) else descriptions(workspace, image)
+        recipe = recipe_of(compose, project, image, chosen, (ext4,))
         yield kit.task("image", image.name, recipe, targets)
+
+
+def in_directories(project: Project) -> bool:
+    """Whether all nodes are containers: then overlays learn from their files what is in an image."""
+    return all(node.kind == "container" for node in project.settings.nodes())
+
+
+def descriptions(workspace: Workspace, image: Image) -> list[Path]:
+    """What overlays read of an image: its libraries, and if it is a base image its packages."""
+    packages = [] if image.extends else [requested.packages_file(workspace, image.name)]
+    return [workspace.image_libs(image.name), *packages]
 
 
 def recipe_of(
@@ -69,7 +79,7 @@ def recipe_of(
     deps += [workspace.stamp("ovl", key) for key in build.overlays]
     deps += [workspace.pulled(ref) for ref in build.refs]
     deps.append(workspace.stamp("suite", build.packages.suite))
-    usual = (tree, inside, descent, unpack, requested, apt, tiny_programs)
+    usual = (tree, inside, descent, unpack, requested, apt, tiny_programs, host_libraries)
     return kit.Recipe(
         func,
         [build, rootfs, project.site],
@@ -114,7 +124,6 @@ def compose(build: ImageBuild, rootfs: list[Path], site: Site) -> None:
             files.remove(root)
             root.mkdir()
             packages, picked, devices = put_together(build, rootfs, site, root)
-            host_libraries.write_list(root, workspace.image_libs(build.name))
             ext4.make(
                 root,
                 raw,
@@ -127,8 +136,6 @@ def compose(build: ImageBuild, rootfs: list[Path], site: Site) -> None:
         finally:
             raw.unlink(missing_ok=True)
             files.remove(root)
-    if build.name == build.base.name:
-        files.write_json(requested.packages_file(workspace, build.name), {"packages": apt.facts(packages)})
     files.write_stamp(
         workspace.stamp("image", build.name), {"qcow2": out}, packages=apt.facts([*packages, *picked])
     )
@@ -137,7 +144,10 @@ def compose(build: ImageBuild, rootfs: list[Path], site: Site) -> None:
 def put_together(
     build: ImageBuild, rootfs: list[Path], site: Site, root: Path
 ) -> tuple[list[apt.Package], list[apt.Package], unpack.Devices]:
-    """Put the files of an image into a directory: its packages, those of single files, and the devices."""
+    """Put the files of an image into a directory, and describe it for overlays.
+
+    Returns its packages, those of single files, and the devices that cannot be in a directory.
+    """
     packages, picked = requested.fetch(build.packages, site), requested.fetch(build.picks, site)
     root.chmod(0o755)
     _compose(build.base, packages, picked, rootfs, root)
@@ -149,6 +159,10 @@ def put_together(
     with inside.Root(root) as place:
         _finish(build, place, root)
         devices = {path: device for path, device in devices.items() if not place.is_taken(path)}
+    host_libraries.write_list(root, site.workspace.image_libs(build.name))
+    if build.name == build.base.name:
+        packages_file = requested.packages_file(site.workspace, build.name)
+        files.write_json(packages_file, {"packages": apt.facts(packages)})
     return packages, picked, devices
 
 

@@ -35,7 +35,8 @@ def tasks(project: Project, chosen: iso_choice.IsoChoice) -> kit.Tasks:
         recipe = compose.recipe_of(extract, project, image, chosen, (compose, subids))
         recipe = dataclasses.replace(recipe, inputs={**recipe.inputs, "first id": subids.first()})
         stamp, folder = workspace.stamp("rootfs", image.name), workspace.rootfs(image.name)
-        task = kit.task("rootfs", image.name, recipe, [stamp], [folder])
+        described = compose.descriptions(workspace, image) if compose.in_directories(project) else []
+        task = kit.task("rootfs", image.name, recipe, [stamp, *described], [folder])
         there = not stamp.is_file() or directory(workspace, image.name) is not None
         yield {**task, "uptodate": [*task["uptodate"], there]}
 
