@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.boot.conftest import ROOT, Cluster, assert_nothing_left, build, processes_of, running
+from tests.boot.conftest import ROOT, WORKSPACE, Cluster, assert_nothing_left, build, processes_of, running
 
 pytestmark = pytest.mark.boot
 SHELL = "find / -xdev ! -path '/proc/*' ! -path '/sys/*' ! -path '/dev/*' ! -path '/run/*' ! -path '/tmp/*'"
@@ -217,6 +217,26 @@ def test_containers_alone_need_no_machine(tmp_path: Path) -> None:
     finally:
         cluster.xc("stop")
     assert_nothing_left("t-bare")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts an overlayfs")
+def test_without_overlayfs_each_container_has_a_copy(tmp_path: Path) -> None:
+    """As in a container of Docker: the workspace is on an overlayfs, over which there can be no other one."""
+    build("rootfs:base")
+    script = f"""
+    mount -t tmpfs none {tmp_path}; mkdir {tmp_path}/u {tmp_path}/w
+    mount -t overlay none -o lowerdir={WORKSPACE},upperdir={tmp_path}/u,workdir={tmp_path}/w {WORKSPACE}
+    ./xc starts --name=t-copy --node=container --nvm=2 --nrouters=0 --dns=off || exit
+    ./xc rsh --name=t-copy 2 'mount | head -1; cat /etc/passwd; ls -ld /tmp /etc/shadow; ping -c1 192.168.1.1'
+    ./xc rsh --name=t-copy 2 'touch /bin/mine'; ./xc rsh --name=t-copy 1 'ls /bin/mine' && echo shared
+    ./xc stop --name=t-copy; ls -A {WORKSPACE}/run"""
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "each container has a copy of its files" in done.stderr, done.stderr
+    assert "1 packets received" in done.stdout and "drwxrwxrwt" in done.stdout and "-rw-------" in done.stdout
+    assert "shared" not in done.stdout and "t-copy" not in done.stdout.splitlines()[-1]
+    assert processes_of("t-copy") == []
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,31 @@ def test_start_and_stop_without_root(checkout: Path) -> None:
     assert list((checkout / "workspace" / "run").iterdir()) == []
 
 
+def test_containers_without_root(checkout: Path) -> None:
+    """A user has one id, so an ssh server that gives up groups, and logins on a terminal, are not matters of
+    course."""
+
+    def xc(*words: str, ok: bool = True) -> str:
+        tun = "mknod /dev/net/tun c 10 200; chmod 666 /dev/net/tun;"
+        done = as_nobody(checkout, words[0], "--name=t-nobody", *words[1:], tun=tun)
+        assert (done.returncode == 0) == ok, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    try:
+        output = xc("starts", "--node=container", "--ssh-base=31000", "--mtu=9000")
+        assert "6 nodes in" in output and "net=bridge (in a user namespace, uplink by " in output
+        xc("rsh", "1", "ping -c1 -W5 -s 8000 192.168.1.202 && ping -c1 -W5 fd00::192.168.1.4")
+        xc("rsh", "1", "touch /tmp/f; chown 12:34 /tmp/f; tar -C / -cf - etc | tar -C /tmp -xf -")
+        assert "uid=0(root)" in xc("rsh", "1", "su root -c id; script -qc tty /dev/null || true")
+        xc("rsh", "1", "mount -t devtmpfs none /mnt", ok=False)
+        xc("scaleout", "9")
+        xc("scalein", "9")
+    finally:
+        xc("stop")
+    assert list((checkout / "workspace" / "run").iterdir()) == []
+    assert processes_of("t-nobody") == []
+
+
 def test_bridges_without_root(checkout: Path) -> None:
     """As on most hosts: everybody may open /dev/net/tun, and have a user namespace."""
 

@@ -8,7 +8,7 @@ import os
 import time
 from pathlib import Path
 
-from tasks.base import files, helper, locks, proc, process_facts, subids
+from tasks.base import files, helper, locks, proc, process_facts, progress, subids
 from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir, Workspace
 from tasks.build.image import rootfs
@@ -43,12 +43,15 @@ def prepare(settings: Settings, workspace: Workspace) -> Layers:
         return Layers(image, None, ())
     place = workspace.rootfs("overlays") / files.digest([image.name, files.sha256(iso)])[:16]
     with locks.locked(place.with_suffix(".lock")):
-        if not (place / EVENTS).is_file():
+        if "whole" not in files.read_json(place / EVENTS):
             _unpack(image, iso, place)
         os.utime(place)
         rootfs.forget_old(place.parent, place)
-    events = tuple(files.read_json(place / EVENTS)["events"])
-    return Layers(image, place / "layer" / "upper", events)
+    made = files.read_json(place / EVENTS)
+    if made["whole"]:
+        progress.say("this kernel gives users no overlayfs here: each container has a copy of its files")
+        return Layers(place / "layer" / "upper", None, tuple(made["events"]))
+    return Layers(image, place / "layer" / "upper", tuple(made["events"]))
 
 
 def _unpack(image: Path, iso: Path, place: Path) -> None:
@@ -70,10 +73,11 @@ def _unpack(image: Path, iso: Path, place: Path) -> None:
         heard = (temp / "control.log").read_text(errors="replace")
         if f"{control_port.PHASE} overlays" not in heard:
             raise UserError(f"the overlays cannot be unpacked for containers: {_last_words(own)}")
+        whole = (temp / "layer/work/copied").is_dir()  # as programs/container_files.py names it
         for name in ("tars", "stage", "layer/work"):
             files.remove(temp / name)
         lines = [line for line in heard.splitlines() if not line.startswith(control_port.HELLO)]
-        files.write_json(temp / EVENTS, {"events": lines})
+        files.write_json(temp / EVENTS, {"events": lines, "whole": whole})
 
 
 def _run(own: NodeDir) -> None:
