@@ -75,16 +75,28 @@ def settle(tree: Path, epoch: int, first: int, owners: Mapping[str, tuple[int, i
         name = str(path.relative_to(tree))
         info = path.lstat()
         user, group = owners.get(name, (0, 0))
-        if gives and not stat.S_ISLNK(info.st_mode):
-            os.chown(path, first + user, first + group)
-            os.chmod(path, stat.S_IMODE(info.st_mode))  # the change of the owner takes rights from a program
-        elif gives:
-            os.chown(path, first + user, first + group, follow_symlinks=False)
+        if gives:
+            _give(path, info.st_mode, first + user, first + group)
         link = os.readlink(path) if stat.S_ISLNK(info.st_mode) else ""
         data = files.sha256(path) if stat.S_ISREG(info.st_mode) else ""
         seen.update(f"{name}\0{info.st_mode:o}\0{user}:{group}\0{link}\0{data}\n".encode())
         os.utime(path, (epoch, epoch), follow_symlinks=False)
     return seen.hexdigest()[:16]
+
+
+def give_all(tree: Path, first: int) -> None:
+    """Give a tree that root has unpacked to the ids of containers: its id 0 is `first` of the host."""
+    if first != subids.BASE:
+        return
+    for path in [tree, *tree.rglob("*")]:
+        info = path.lstat()
+        _give(path, info.st_mode, first + info.st_uid, first + info.st_gid)
+
+
+def _give(path: Path, mode: int, user: int, group: int) -> None:
+    os.chown(path, user, group, follow_symlinks=False)
+    if not stat.S_ISLNK(mode):
+        os.chmod(path, stat.S_IMODE(mode))  # the change of the owner takes rights from a program
 
 
 def forget_old(folder: Path, current: Path) -> None:

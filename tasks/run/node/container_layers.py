@@ -15,7 +15,7 @@ from tasks.build.image import rootfs
 from tasks.definitions.settings import Settings
 from tasks.formats import iso9660
 from tasks.run.net import host_support
-from tasks.run.node import container_node, control_port
+from tasks.run.node import container_node, control_port, image_directory
 from tasks.run.node.protocol import Layers
 
 PATIENCE = 180.0  # seconds for the overlays to be unpacked
@@ -38,9 +38,9 @@ def prepare(settings: Settings, workspace: Workspace) -> Layers:
     image = rootfs.directory(workspace, settings.image)
     if image is None:
         raise UserError(missing(settings, workspace)[0])
-    iso = workspace.iso(settings.name)
+    iso, images = workspace.iso(settings.name), image_directory.prepare(settings, workspace)
     if not iso.is_file():
-        return Layers(image, None, ())
+        return Layers(image, None, (), images)
     place = workspace.rootfs("overlays") / files.digest([image.name, files.sha256(iso)])[:16]
     with locks.locked(place.with_suffix(".lock")):
         if "whole" not in files.read_json(place / EVENTS):
@@ -50,8 +50,8 @@ def prepare(settings: Settings, workspace: Workspace) -> Layers:
     made = files.read_json(place / EVENTS)
     if made["whole"]:
         progress.say("this kernel gives users no overlayfs here: each container has a copy of its files")
-        return Layers(place / "layer" / "upper", None, tuple(made["events"]))
-    return Layers(image, place / "layer" / "upper", tuple(made["events"]))
+        return Layers(place / "layer" / "upper", None, tuple(made["events"]), images)
+    return Layers(image, place / "layer" / "upper", tuple(made["events"]), images)
 
 
 def _unpack(image: Path, iso: Path, place: Path) -> None:

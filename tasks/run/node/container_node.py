@@ -16,6 +16,7 @@ from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.run.net import host_support
 from tasks.run.net.protocol import Nic, VethNic
+from tasks.run.node import image_directory
 from tasks.run.node.node_state import NodeRecord
 from tasks.run.node.protocol import Layers, NodeRun
 
@@ -69,7 +70,7 @@ def spec(name: str, lower: Sequence[Path], own: Path, init: str) -> dict[str, ob
 def make_folders(own: Path) -> None:
     """The directories that container.py works on."""
     (own / "stage").mkdir()
-    for name in ("upper", "work"):
+    for name in ("upper", "work", "plain"):
         (own / "layer" / name).mkdir(parents=True)
         if subids.first() == subids.BASE:
             os.chown(own / "layer" / name, subids.BASE, subids.BASE)
@@ -110,12 +111,19 @@ class ContainerNode:
         make_folders(directory.root)
         lower = [path for path in (layers.overlays, layers.image) if path]
         cables = [[nic.name, nic.bridge, nic.mac, node.mtu] for nic in nics if isinstance(nic, VethNic)]
-        more = {"nics": cables, "cmdline": cmdline(node)}
+        binds = [[str(layers.containers), image_directory.PLACE]] if layers.containers else []
+        more = {"nics": cables, "binds": binds, "cmdline": cmdline(node)}
         files.write_json(directory.root / SPEC, {**spec(node.name, lower, directory.root, "node"), **more})
         words = command(directory.root, layers.inside)
         directory.qemu_log.write_text(f"$ {proc.quoted(words)}\n")
         process = proc.spawn(words, directory.qemu_log, env=helper.environment(directory.root.parent))
-        record = NodeRecord.at(Mark.of(process.pid), number=node.number, node=node, image=layers.image)
+        record = NodeRecord.at(
+            Mark.of(process.pid),
+            number=node.number,
+            node=node,
+            image=layers.image,
+            containers=layers.containers,
+        )
         records.write(directory.state, record)
         return NodeRun(node, directory, process, events=layers.events)
 

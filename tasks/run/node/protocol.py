@@ -54,6 +54,7 @@ class Layers:
     image: Path  # directory with the files of the image
     overlays: Path | None  # directory with what the overlays change in it
     events: tuple[str, ...] = ()  # the lines that were sent while they were unpacked
+    containers: Path | None = None  # directory with container images
     inside: tuple[str, ...] = ()  # what stands before a node's command line: where its nets are
 
 

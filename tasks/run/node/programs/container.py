@@ -220,7 +220,7 @@ def ids(first: int, own: Path = Path("/proc/self/uid_map")) -> tuple[list[list[i
 def main(spec: dict[str, Any]) -> int:
     """Run the node until it is switched off."""
     spec["ids"], spec["groups"] = ids(spec["first id"])
-    held = [os.open(path, os.O_RDONLY) for path in spec["lower"]]
+    held = [os.open(path, os.O_RDONLY) for path in (*spec["lower"], *(path for path, _ in spec["binds"]))]
     for layer in held:  # who removes old layers sees that this one is in use
         fcntl.flock(layer, fcntl.LOCK_SH)
     selector = selectors.DefaultSelector()

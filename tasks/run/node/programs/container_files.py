@@ -28,6 +28,7 @@ MASKED = (
 )  # fmt: skip
 LINKS = {"ptmx": "pts/ptmx"}  # in /dev; what else belongs there, the image brings
 CONSOLE = "ttyS0"  # of `lines`, what the first process speaks to
+PLAIN = ("var/lib/containers", "var/lib/containerd")  # where programs in the node put layers of their own
 COPIED = "/layers/own/work/copied"  # is there when the node's own layer has all of its files
 NO_OVERLAYFS = (
     errno.EPERM,
@@ -62,6 +63,7 @@ def leave_host(spec: dict[str, Any], lines: dict[str, str]) -> None:
 def mount_root(spec: dict[str, Any], lines: dict[str, str]) -> None:
     """The root of the node, with what its fstab has, and the host's root gone."""
     _mount_layers(spec)
+    _mount_plain()
     mount("proc", "/new/proc", "proc", NOSUID | NODEV | NOEXEC)
     mount("sysfs", "/new/sys", "sysfs", NOSUID | NODEV | NOEXEC)
     mount("tmpfs", "/new/run", "tmpfs", NOSUID | NODEV, "mode=0755")
@@ -90,6 +92,17 @@ def _mount_layers(spec: dict[str, Any]) -> None:
         _copy("/layers/0", "/layers/own/upper")
         os.mkdir(COPIED)
     bind("/layers/own/upper", "/new")
+
+
+def _mount_plain() -> None:
+    """Directories of the node that are no overlayfs, since over one there can be no other."""
+    for name in PLAIN:
+        own = f"/layers/own/plain/{os.path.basename(name)}"
+        os.makedirs(f"/new/{name}", exist_ok=True)
+        if not os.path.isdir(own):
+            os.mkdir(own)
+            _copy(f"/new/{name}", own)
+        bind(own, f"/new/{name}")
 
 
 def _copy(source: str, target: str) -> None:
