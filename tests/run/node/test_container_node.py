@@ -193,7 +193,7 @@ def test_what_the_program_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(proc, "spawn", spawn)
     node = MIXED.node_of(2)
-    layers = Layers(Path("/image"), Path("/overlays"), ("overlay a 0",), ("enter",))
+    layers = Layers(Path("/image"), Path("/overlays"), ("overlay a 0",), inside=("enter",))
     nics = bridge.BACKEND.nics(Workspace(tmp_path).cluster("c"), node, "fd00:", Ports(1, None))
     run = container_node.BACKEND.start(layers, node, nics, NodeDir(tmp_path / "vm-002"))
     assert commands[0][0] == "enter" and commands[0][-1] == str(tmp_path / "vm-002/container.json")

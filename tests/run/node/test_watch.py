@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -232,3 +232,33 @@ def test_a_guest_that_hangs_up_in_the_middle(guests: Guests) -> None:
         guests.add(hang_up, alive="0.5", code=1)
     outcomes = guests.wait(10)
     assert all(outcome.seconds is None for outcome in outcomes)
+
+
+def asks_at_once(link: socket.socket) -> None:
+    """A container: its overlays were unpacked before, so it only asks who it is."""
+    link.sendall(b"phase init\nphase overlays\nwho\n")
+    assert link.recv(65536) == WHO
+    link.sendall(b"phase rc\nrc 10net.rc 0\nphase ready\n")
+
+
+def asks_twice(link: socket.socket) -> None:
+    """A machine says both words, and is told once."""
+    link.sendall(b"phase init\nhello 2\n")
+    assert link.recv(65536) == WHO
+    link.sendall(b"who\nphase ready\n")
+
+
+def test_a_container_is_told_when_it_asks(guests: Guests) -> None:
+    run = guests.add(asks_at_once)
+    guests.runs[0] = replace(run, events=("phase overlays", "overlay 00env 0", "overlay 01bad 2"))
+    (outcome,) = guests.wait(20)
+    assert outcome.seconds is not None and outcome.failed_rc == ("01bad (2)",)
+    events = run.directory.events.read_text()
+    assert "0.000 overlay 01bad 2 (in the layer of the overlays)" in events
+
+
+def test_who_is_told_is_not_told_again(guests: Guests) -> None:
+    guests.add(asks_twice)
+    (outcome,) = guests.wait(20)
+    assert outcome.seconds is not None
+    assert guests.heard.get(1, b"") == b""
