@@ -47,11 +47,11 @@ def prepare(settings: Settings, workspace: Workspace) -> Layers:
             _unpack(image, iso, place)
         os.utime(place)
         rootfs.forget_old(place.parent, place)
-    made = files.read_json(place / EVENTS)
-    if made["whole"]:
+    facts = files.read_json(place / EVENTS)
+    if facts["whole"]:
         progress.say("this kernel gives users no overlayfs here: each container has a copy of its files")
-        return Layers(place / "layer" / "upper", None, tuple(made["events"]), images)
-    return Layers(image, place / "layer" / "upper", tuple(made["events"]), images)
+        return Layers(place / "layer" / "upper", None, tuple(facts["events"]), images)
+    return Layers(image, place / "layer" / "upper", tuple(facts["events"]), images)
 
 
 def _unpack(image: Path, iso: Path, place: Path) -> None:
