@@ -3,7 +3,8 @@
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,6 +32,7 @@ OURS = ("xcbr", "xct", "xcup")  # names of links begin so; namespaces end with t
 SERVER = Path(__file__).parents[1] / "net" / "programs" / "outside.py"
 OUTSIDE = "198.51.100.1"  # RFC 5737: nobody's
 PORT = 8080
+PATIENCE = 10.0  # seconds for that server to come up
 
 
 def nodes(project: Project, only: int | None = None) -> Iterator[Finding]:
@@ -135,6 +137,7 @@ def outside(project: Project) -> Iterator[Finding]:
     inside = running.backend.inside(running.directory)
     server = proc.spawn([*inside, *words], log, env=helper.environment(running.directory.root))
     try:
+        _until_ready(server.poll, log)
         for number in _one_of_each(plans, hidden):
             ask = Probe("http", f"http://{OUTSIDE}:{PORT}/", want="translated")
             output = _run(project, number, probe.script([ask]))
@@ -143,6 +146,13 @@ def outside(project: Project) -> Iterator[Finding]:
     finally:
         server.terminate()
         server.wait()
+
+
+def _until_ready(ended: Callable[[], object], log: Path) -> None:
+    """Wait for the server: until it has its address, a node would ask somebody else."""
+    until = time.monotonic() + PATIENCE
+    while b"ready" not in log.read_bytes() and ended() is None and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def _one_of_each(plans: Mapping[int, NodePlan], hidden: Mapping[int, int]) -> list[int]:

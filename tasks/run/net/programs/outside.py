@@ -3,7 +3,7 @@
     python outside.py ADDRESS PORT NEIGHBOUR...
 
 It gives the loopback interface of the namespace that it runs in the address, and answers every HTTP request
-with "translated" if it comes from one of the neighbours, else with where it comes from.
+with "translated" if it comes from one of the neighbours, else with where it comes from. It prints "ready".
 """
 
 import http.server
@@ -30,7 +30,9 @@ def main(address: str, port: int, neighbours: list[str]) -> None:
             """Say nothing."""
 
     subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=False)
-    http.server.ThreadingHTTPServer((address, port), Answer).serve_forever()
+    server = http.server.ThreadingHTTPServer((address, port), Answer)
+    print("ready", flush=True)
+    server.serve_forever()
 
 
 if __name__ == "__main__":
