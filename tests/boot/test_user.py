@@ -1,7 +1,9 @@
 """All of it as an ordinary user, in a checkout of their own."""
 
+import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -74,12 +76,22 @@ def test_start_and_stop_without_root(checkout: Path) -> None:
     assert list((checkout / "workspace" / "run").iterdir()) == []
 
 
-def test_containers_without_root(checkout: Path) -> None:
-    """A user has one id, so an ssh server that gives up groups, and logins on a terminal, are not matters of
-    course."""
+MANY = Path("/etc/subuid").is_file() and Path("/etc/subgid").is_file() and shutil.which("newuidmap")
+
+
+@pytest.mark.parametrize(
+    "many", [False, pytest.param(True, marks=pytest.mark.skipif(not MANY, reason="there is no uidmap"))]
+)
+def test_containers_without_root(checkout: Path, many: bool) -> None:
+    """With one id, an ssh server that gives up groups has to be told that it has; with subordinate ids files
+    belong to others, whom nobody else may remove.
+    """
+    ids = checkout.parent / "ids"
+    ids.write_text("nobody:1000000:65536\n" if many else "")
+    given = f"mount --bind {ids} /etc/subuid; mount --bind {ids} /etc/subgid;" if MANY else ""
 
     def xc(*words: str, ok: bool = True) -> str:
-        tun = "mknod /dev/net/tun c 10 200; chmod 666 /dev/net/tun;"
+        tun = f"mknod /dev/net/tun c 10 200; chmod 666 /dev/net/tun; {given}"
         done = as_nobody(checkout, words[0], "--name=t-nobody", *words[1:], tun=tun)
         assert (done.returncode == 0) == ok, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -88,11 +100,16 @@ def test_containers_without_root(checkout: Path) -> None:
         output = xc("starts", "--node=container", "--ssh-base=31000", "--mtu=9000")
         assert "6 nodes in" in output and "net=bridge (in a user namespace, uplink by " in output
         xc("rsh", "1", "ping -c1 -W5 -s 8000 192.168.1.202 && ping -c1 -W5 fd00::192.168.1.4")
-        xc("rsh", "1", "touch /tmp/f; chown 12:34 /tmp/f; tar -C / -cf - etc | tar -C /tmp -xf -")
-        assert "uid=0(root)" in xc("rsh", "1", "su root -c id; script -qc tty /dev/null || true")
+        for number in ("1", "2"):
+            xc("rsh", number, "mkdir /opt/d; echo x > /opt/d/f; chown -R 12:34 /opt/d; chmod 700 /opt/d")
+        owner = xc("rsh", "1", "stat -c %u:%g /opt/d/f").strip()
+        assert owner == ("12:34" if many else "0:0")
+        assert "uid=65534" in xc("rsh", "1", "su nobody -s /bin/sh -c id") or not many
         xc("rsh", "1", "mount -t devtmpfs none /mnt", ok=False)
+        record = json.loads((checkout / "workspace/run/t-nobody/vm-002/node.json").read_text())
+        os.kill(record["pid"], signal.SIGKILL)
+        xc("scalein", "2")
         xc("scaleout", "9")
-        xc("scalein", "9")
     finally:
         xc("stop")
     assert list((checkout / "workspace" / "run").iterdir()) == []

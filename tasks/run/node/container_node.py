@@ -128,8 +128,13 @@ class ContainerNode:
         return NodeRun(node, directory, process, events=layers.events)
 
     def stop(self, directory: NodeDir) -> None:
-        """End it: its files are thrown away."""
+        """End it, and throw its files away: those of subordinate ids too, if it was killed."""
         records.end(directory.state)
+        layer = directory.root / "layer"
+        try:
+            files.remove(layer)
+        except PermissionError:
+            proc.output(["unshare", "--user", "--map-root-user", "--map-auto", "rm", "-rf", str(layer)])
 
     def pid(self, directory: NodeDir) -> int | None:
         """The program that keeps it."""

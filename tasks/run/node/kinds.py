@@ -42,8 +42,11 @@ class EveryKind:
         return qemu.BACKEND.start(boot, node, nics, directory)
 
     def stop(self, directory: NodeDir) -> None:
-        """End a node; its file says which process it is."""
-        qemu.BACKEND.stop(directory)
+        """End a node; its file says which process it is, and its files of what kind it was."""
+        if (directory.root / container_node.SPEC).is_file():
+            container_node.BACKEND.stop(directory)
+        else:
+            qemu.BACKEND.stop(directory)
 
     def pid(self, directory: NodeDir) -> int | None:
         """The process of a node."""

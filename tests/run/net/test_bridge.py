@@ -19,6 +19,7 @@ from tasks.base.errors import UsageError, UserError
 from tasks.base.paths import ClusterDir
 from tasks.definitions.settings import Settings
 from tasks.run.net import bridge, custom, host_support, numbered, obstacles
+from tasks.run.net.programs import holder
 from tasks.run.net.protocol import Ports
 from tasks.run.net.selection import decide, decided
 from tests.conftest import ROOT, Fakes
@@ -583,3 +584,20 @@ def test_links_of_a_users_program_go_with_the_cluster(tmp_path: Path, space: Spa
     program = script(tmp_path, 'ip tuntap add dev own$1_$2 mode tap && echo "-netdev tap,ifname=own$1_$2"')
     words = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-c", CUSTOM, program, str(tmp_path / "c")]
     assert space.run(*words).split() == ["5", "3", "1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", None),
+        ("other:100000:65536\n", None),
+        ("me:100000:65536\n", (100000, 65536)),
+        ("other:1:65536\nme:5:10\n1000:300000:131072\n", (300000, 65536)),
+        ("me:many\nme:7\nme:2:65536", (2, 65536)),
+        ("\xff:::\n", None),
+    ],
+)
+def test_subordinate_ids(tmp_path: Path, text: str, expected: tuple[int, int] | None) -> None:
+    (tmp_path / "subuid").write_text(text)
+    assert holder.subordinate(tmp_path / "subuid", {"me", "1000"}) == expected
+    assert holder.subordinate(tmp_path / "none", {"me"}) is None

@@ -5,7 +5,8 @@
 Two processes: the outer one is where it was started, listens on ports of the loopback there, and takes orders
 on the socket DIRECTORY/holder; the inner one is in the new namespace and connects. UPLINK is a command line
 with {pid} for the inner one's. When one of the two ends, however, the other ends everything in the namespace.
-`user` makes a user namespace first, where the caller is root. Orders are a JSON object and a line feed:
+`user` makes a user namespace first, where the caller is root, with their subordinate ids if there are some.
+Orders are a JSON object and a line feed:
 
     {"open": [[PORT, HOST, ITS-PORT], ...]}  {"close": [PORT, ...]}
 
@@ -14,9 +15,12 @@ and the answer is {"inner": PID, "uplink": PID} or {"error": TEXT}. Runs by itse
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
+import pwd
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,16 +33,23 @@ from typing import Any
 NEW_USER, NEW_NET, PR_SET_PDEATHSIG = 0x10000000, 0x40000000, 1
 PATIENCE = 5.0  # seconds for a node to take a connection
 BLOCK = 1 << 16
+COUNT = 1 << 16  # ids of a user namespace besides the user's own
+ETC = Path("/etc")
 LARGEST = 1 << 12  # bytes of an order to the inner process
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def unshare(kind: str) -> None:
-    """Go to a new network namespace. Raises OSError."""
+def unshare(kind: str, outer: socket.socket) -> None:
+    """Go to a new network namespace. Raises OSError.
+
+    The outer process gives a user namespace more ids than one, if its user has subordinate ones.
+    """
     own_user, own_group = os.geteuid(), os.getegid()
     if libc.unshare(NEW_NET | (NEW_USER if kind == "user" else 0)):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "unshare")
     if kind == "user":
+        outer.send(b"user:")
+    if kind == "user" and outer.recv(LARGEST) != b"mapped":
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"0 {own_user} 1")
         Path("/proc/self/gid_map").write_text(f"0 {own_group} 1")
@@ -47,6 +58,43 @@ def unshare(kind: str) -> None:
         Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
         for kind in ("all", "default"):  # the host may have switched it off for itself
             Path(f"/proc/sys/net/ipv6/conf/{kind}/disable_ipv6").write_text("0")
+
+
+def subordinate(file: Path, names: set[str]) -> tuple[int, int] | None:
+    """The first range of ids, at least COUNT of them, that a file (subuid(5)) gives one of these names."""
+    lines = file.read_text(errors="replace").splitlines() if file.is_file() else []
+    for name, *numbers in (line.split(":") for line in lines):
+        if (
+            name in names
+            and len(numbers) == 2
+            and all(map(str.isdigit, numbers))
+            and int(numbers[1]) >= COUNT
+        ):
+            return int(numbers[0]), COUNT
+    return None
+
+
+def map_ids(pid: int) -> bool:
+    """Have newuidmap and newgidmap give a user namespace our id as 0, and our subordinate ids from 1 on.
+
+    Returns whether there are some. Raises OSError where one of the two programs does it, and the other not.
+    """
+    names = {str(os.geteuid())}
+    with contextlib.suppress(KeyError):  # an id without a name
+        names.add(pwd.getpwuid(os.geteuid()).pw_name)
+    ranges = [subordinate(ETC / name, names) for name in ("subuid", "subgid")]
+    programs = [shutil.which(name) for name in ("newuidmap", "newgidmap")]
+    if os.geteuid() == 0 or not all(ranges) or not all(programs):
+        return False
+    for number, (program, own) in enumerate(zip(programs, (os.geteuid(), os.getegid()), strict=True)):
+        start, count = ranges[number] or (0, 0)
+        words = [str(program), str(pid), "0", str(own), "1", "1", str(start), str(count)]
+        done = subprocess.run(words, check=False, capture_output=True, stdin=subprocess.DEVNULL)
+        if done.returncode:
+            if number == 0:
+                return False
+            raise OSError(errno.EPERM, done.stderr.decode(errors="replace").strip() or f"{program} failed")
+    return True
 
 
 def end_all(namespace: str) -> None:
@@ -144,6 +192,9 @@ class Outer:
             inside(theirs, kind)
         theirs.close()
         answer = self.inner.recv(LARGEST).decode()
+        if answer == "user:":
+            self.inner.send(b"mapped" if map_ids(self.pids["inner"]) else b"single")
+            answer = self.inner.recv(LARGEST).decode()
         if not answer.startswith("net:"):
             raise OSError(answer or "the inner process has ended")
         self.namespace = answer
@@ -202,7 +253,7 @@ def inside(outer: socket.socket, kind: str) -> None:
     """Run the inner process."""
     try:
         before = os.readlink("/proc/self/ns/net")
-        unshare(kind)
+        unshare(kind, outer)
         namespace = os.readlink("/proc/self/ns/net")
         assert namespace != before
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # who wants to end it ends the outer one

@@ -16,6 +16,7 @@ import fcntl
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -250,6 +251,8 @@ def main(spec: dict[str, Any]) -> int:
     finally:
         if node:
             node.end()
+        if spec["groups"]:  # outside of our user namespace nobody may remove what others than root have
+            shutil.rmtree(spec["layer"], ignore_errors=True)
 
 
 if __name__ == "__main__":
