@@ -50,6 +50,7 @@ class Drawing:
     shape: ClusterShape
     boxes: tuple[Box, ...]
     state: State | None = None
+    containers: frozenset[int] = frozenset()  # the nodes that are containers
 
     @property
     def nets(self) -> list[int]:
@@ -162,6 +163,18 @@ def _alive(picture: Drawing, box: Box) -> bool | None:
 
 
 def _count(picture: Drawing, box: Box) -> list[str]:
+    return [*_number(picture, box), *_kind(picture, box)]
+
+
+def _kind(picture: Drawing, box: Box) -> list[str]:
+    """How many of the nodes are containers, if there are some."""
+    own = sum(node.number in picture.containers for node in box.nodes)
+    if len(box.nodes) == 1:
+        return ["container"] if own else []
+    return [f"{'' if own == len(box.nodes) else f'{own} '}containers"] if own else []
+
+
+def _number(picture: Drawing, box: Box) -> list[str]:
     if picture.state is None:
         return [f"{len(box.nodes)} nodes"] if len(box.nodes) > 1 else []
     running = sum(node.number in picture.state.alive for node in box.nodes)

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -87,6 +88,16 @@ def test_planned_dead_and_cut() -> None:
     assert 'vm201 -.-|"eth2 (down)<br/>192.168.3.201"| net3' in text
     many = drawing.dot(drawn("xnet", ClusterShape(10, 1, 0), State(frozenset({1, 2}), {})))
     assert "2 of 10 alive" in many
+
+
+def test_containers_are_told() -> None:
+    few = replace(drawn("diamond", ClusterShape(1, 4, 1)), containers=frozenset({201}))
+    assert re.search(r'"vm-201" \[label="vm-201\\n.*container"', drawing.dot(few))
+    assert drawing.dot(few).count("container") == 1
+    many = replace(drawn("xnet", ClusterShape(50, 2, 1)), containers=frozenset({1, 2}))
+    assert "50 nodes\\n2 containers" in drawing.dot(many)
+    every = replace(many, containers=frozenset(range(1, 51)))
+    assert "50 nodes<br/>containers" in drawing.mermaid(every)
 
 
 def test_nodes_on_no_net_are_drawn_too() -> None:

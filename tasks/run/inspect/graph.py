@@ -58,14 +58,17 @@ def _picture(project: Project) -> tuple[drawing.Drawing, dict[int, NodePlan]]:
     topology = project.definitions.topologies[chosen.topology]
     shape = choice.shape(chosen, topology.scaleout, project.environ)
     plans = _plans(topology, shape)
-    return drawing.drawing(topology, shape, plans), plans
+    own = frozenset(number for number in plans if chosen.node_of(number).kind == "container")
+    return dataclasses.replace(drawing.drawing(topology, shape, plans), containers=own), plans
 
 
 def _running(project: Project, chosen: Settings) -> tuple[drawing.Drawing, dict[int, NodePlan]]:
     topology, shape, plans = standing(project, chosen)
     alive = frozenset(Running(project.workspace.cluster(chosen.name)).alive())
     state = drawing.State(alive, link_states(project, alive))
-    return drawing.drawing(topology, shape, plans, state), plans
+    nodes = Running(project.workspace.cluster(chosen.name)).nodes()
+    own = frozenset(number for number, node in nodes.items() if node.kind == "container")
+    return dataclasses.replace(drawing.drawing(topology, shape, plans, state), containers=own), plans
 
 
 def standing(project: Project, chosen: Settings) -> tuple[Topology, ClusterShape, dict[int, NodePlan]]:
@@ -134,6 +137,7 @@ def _plans_json(figure: drawing.Drawing, plans: Mapping[int, NodePlan]) -> str:
                 "nodes": [
                     {
                         "name": node.name,
+                        "kind": "container" if node.number in figure.containers else "vm",
                         **dataclasses.asdict(node),
                         "bridges": node.bridges,
                         "sysctls": node.sysctls,

@@ -8,7 +8,7 @@ import os
 import time
 from pathlib import Path
 
-from tasks.base import files, helper, locks, proc, process_facts, progress, subids
+from tasks.base import files, helper, locks, proc, process_facts, progress
 from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir, Workspace
 from tasks.build.image import rootfs
@@ -57,7 +57,7 @@ def prepare(settings: Settings, workspace: Workspace) -> Layers:
 def _unpack(image: Path, iso: Path, place: Path) -> None:
     """Make the layer: the container's own one when its /init has unpacked the tars."""
     with files.atomic(place, directory=True) as temp:
-        temp.chmod(0o711 if subids.first() == subids.BASE else 0o700)  # overlays may have keys in them
+        temp.chmod(0o700)  # overlays may have keys in them
         own = NodeDir(temp)
         container_node.make_folders(temp)
         (temp / "tars").mkdir()
