@@ -203,9 +203,17 @@ def test_containers_alone_need_no_machine(tmp_path: Path) -> None:
         (folder / program).write_text("#!/bin/sh\necho it must not be asked >&2; exit 1\n")
         (folder / program).chmod(0o755)
     cluster = Cluster("t-bare", {"PATH": f"{folder}:{os.environ['PATH']}"})
+    overlays = {"good": "opt/stamp", "wrong": "usr/bin"}  # a file in the place of a directory that has some
+    for name, path in overlays.items():
+        (tmp_path / name / "default" / path).parent.mkdir(parents=True)
+        (tmp_path / name / "default" / path).write_text(f"{tmp_path}\n")  # so it was not unpacked before
+        (tmp_path / name / "ovl.yaml").touch()
     try:
+        cluster.xc("mkcdrom", "env", "network-topology", *(str(tmp_path / name) for name in overlays))
         done = cluster.xc("starts", "--node=container", "--mtu=9000", "--dns=off", "--kernel=linux-6.1")
         assert "accel=none" in done.stderr and "this has no effect: kernel=linux-6.1" in done.stderr
+        assert "vm-004: failed in the guest: 04wrong (1)" in done.stderr, done.stderr
+        assert cluster.rsh(2, "cat /opt/stamp; ls -d /usr/bin/env").split() == [str(tmp_path), "/usr/bin/env"]
         cluster.rsh(1, "ping -c1 -W5 -s 8000 192.168.1.201")
         assert cluster.xc("starts", "--node=container", "--mtu=9000", "--dns=off").returncode == 0
         pid = json.loads((cluster.directory / "net/place.json").read_text())["holder"]["pid"]
@@ -216,6 +224,7 @@ def test_containers_alone_need_no_machine(tmp_path: Path) -> None:
         assert processes_of("t-bare") == []
     finally:
         cluster.xc("stop")
+        cluster.xc("mkcdrom")
     assert_nothing_left("t-bare")
 
 

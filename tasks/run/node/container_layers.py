@@ -41,9 +41,10 @@ def prepare(settings: Settings, workspace: Workspace) -> Layers:
     iso, images = workspace.iso(settings.name), image_directory.prepare(settings, workspace)
     if not iso.is_file():
         return Layers(image, None, (), images)
-    place = workspace.rootfs("overlays") / files.digest([image.name, files.sha256(iso)])[:16]
+    disk = workspace.root.stat().st_dev  # over another one there may be no overlayfs
+    place = workspace.rootfs("overlays") / files.digest([image.name, files.sha256(iso), disk])[:16]
     with locks.locked(place.with_suffix(".lock")):
-        if "whole" not in files.read_json(place / EVENTS):
+        if not ((place / "layer" / "upper").is_dir() and "whole" in files.read_json(place / EVENTS)):
             _unpack(image, iso, place)
         os.utime(place)
         rootfs.forget_old(place.parent, place)

@@ -59,6 +59,7 @@ def spec(name: str, lower: Sequence[Path], own: Path, init: str) -> dict[str, ob
         "lower": [str(path) for path in lower],
         "layer": str(own / "layer"),
         "stage": str(own / "stage"),
+        "thrown away": init == "node",
         "binds": [],
         "nics": [],
         "cmdline": "",
