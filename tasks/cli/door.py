@@ -78,6 +78,7 @@ def _main(argv: list[str]) -> int:
     if os.environ.get("XCLUSTER_HOOK"):
         from tasks.cli import hook
 
+        form_of_errors.choose(argv, table.VERBS)
         code = hook.run(argv)
     return _verb_or_task(argv) if code is None else code
 
@@ -152,7 +153,9 @@ def _unknown(word: str) -> str | None:
         return None
     if word == "diskim":
         return "diskim is not here: 'xc mkimage' builds an image, 'xc ximage' extends one with overlays"
-    return unknown("verb", word, [*table.VERBS, *table.NOUNS])
+    from tasks.cli import hook
+
+    return unknown("verb", word, [*table.VERBS, *table.NOUNS, *hook.verbs()])
 
 
 def _common_options() -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from tasks.definitions import setting_list
 
+TYPED = "XC_TYPED"  # in the environment of a verb of ours: the word of xcluster's that came to it
 GIVEN = "given-"  # how names of images begin that are files of the user's
 PREFIX = "fd00:"  # what xcluster_PREFIX stands for where it is there and empty
 # Settings that have the names of upstream's variables for something else, and what those are.

@@ -112,8 +112,8 @@ def iso_parts(project: Project, chosen: IsoChoice) -> list[IsoPart]:
     if faults:
         raise DefinitionError(faults)
     problems += _wrong_options(chosen)
-    if problems and project.words.verb == "mkcdrom":
-        raise UsageError("mkcdrom: " + "; ".join(problems), project.words.usage)
+    if problems and project.words.row and project.words.verb == "mkcdrom":
+        raise UsageError(f"{project.words.row.told.name}: {'; '.join(problems)}", project.words.usage)
     if problems:
         raise DefinitionError(problems)
     return parts

@@ -9,6 +9,7 @@ from tasks.base.errors import UserError
 from tasks.cli.upstream import contract
 from tasks.cli.upstream.contract import Refused
 from tasks.definitions.setting_list import is_setting
+from tasks.definitions.upstream_names import TYPED
 
 
 def options(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -49,7 +50,7 @@ def answer(module: str, argv: Sequence[str]) -> int:
     from importlib import import_module
 
     variables, args = options(argv[1:])
-    environ = {**os.environ, **variables}
+    environ = {**os.environ, **variables, TYPED: argv[0]}
     try:
         _refuse_unknown(argv[0], variables, args)
         if argv[0] != "env":

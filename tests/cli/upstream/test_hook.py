@@ -1,5 +1,7 @@
 """XCLUSTER_HOOK: verbs of a user's own, and ours replaced."""
 
+import json
+
 import pytest
 
 from tests.cli.upstream.conftest import XC, Upstream
@@ -97,6 +99,25 @@ def test_a_broken_hook(hooked: Upstream) -> None:
     ran = hooked.sh("$XCLUSTER x")
     assert ran.code != 0
     assert "my.hook" in ran.err
+    told = f"warning: XCLUSTER_HOOK: {hooked.root}/my.hook: line 2: syntax error"
+    for words in ("status", "help", "ovld mine", "ovl:mine"):
+        ran = hooked.sh(f"$XCLUSTER {words}")
+        assert ran.code == 0 and ran.err.count(told) == 1, ran.err
+    stream = hooked.sh("$XCLUSTER status --progress=json").err.splitlines()
+    assert told in "".join(json.loads(line).get("text", "") for line in stream)
+
+
+def test_a_hook_that_is_told_once(hooked: Upstream) -> None:
+    """Scripts call us many times, and what they print is judged."""
+    hooked.write("my.hook", "fi\n")
+    hooked.write("ovl/asks/tar", '#! /bin/sh\n$XCLUSTER ovld mine >asked; tar -cf "$1" asked; rm asked\n')
+    ran = hooked.sh("$XCLUSTER ovl:asks")
+    assert ran.code == 0 and ran.err.count("syntax error") == 1, ran.err
+
+
+def test_a_mistyped_verb_of_the_hook(hooked: Upstream) -> None:
+    for words in ("mystrat", "help mystrat"):
+        hooked.bad(f"$XCLUSTER {words}", "Did you mean 'mystart'", code=2)
 
 
 def test_what_is_in_xcluster_is_our_xc(hooked: Upstream) -> None:
