@@ -10,6 +10,7 @@ from tasks.base import files, limits, odd_signs, output, proc, progress
 from tasks.base.errors import UsageError, UserError
 from tasks.build.kernel import kbuild
 from tasks.build.release import shipped
+from tasks.definitions import overlay_path
 from tasks.project.project import Does, Project
 from tasks.run.cluster import leftovers
 from tasks.run.net import host_support, obstacles, selection, surroundings
@@ -104,6 +105,7 @@ def findings(project: Project) -> list[Finding]:
         _memory(),
         _disk(project.workspace.root),
         *_definitions(project),
+        *(Finding("overlays", "optional", line) for line in overlay_path.faults(project.environ)),
         *_release(project),
         *_clusters(project),
     ]

@@ -72,6 +72,16 @@ def given_disk(value: str, workspace: str) -> str:
     return "" if os.path.dirname(path) == built else path
 
 
+def lost_disk(value: str, workspace: str) -> list[str]:
+    """A sentence if a value of `image` is the path of a file that is not there. Those that scripts take from
+    the workspace are names of what is built in it.
+    """
+    path = os.path.abspath(value)
+    if "/" not in value or os.path.isfile(path) or path.startswith(f"{os.path.abspath(workspace)}/"):
+        return []
+    return [f"there is no file {path} (image)"]
+
+
 def given_name(path: str) -> str:
     """The name of an image that is a file outside of the workspace."""
     stem = re.sub(r"[^a-z0-9-]+", "-", os.path.splitext(os.path.basename(path))[0].lower()).strip("-")

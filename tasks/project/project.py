@@ -11,7 +11,7 @@ from tasks.base import files, odd_signs, progress
 from tasks.base.errors import DefinitionError, UsageError, UserError
 from tasks.base.files import explained
 from tasks.base.paths import Workspace
-from tasks.definitions import image_chain, lockfile, settings, upstream_names
+from tasks.definitions import image_chain, lockfile, overlay_path, settings, upstream_names
 from tasks.definitions.setting_layers import SettingsLayer
 from tasks.project import catalogue, command_line, heeded, reading, requirements
 from tasks.project.command_line import Needs, Takes
@@ -51,6 +51,9 @@ Does = Mapping[str, Callable[[Project], None]]  # the verbs of a module: name ->
 # Name of a verb -> the tasks that come before it, from the tasks that make all that a cluster needs.
 After = Mapping[str, Callable[[Project, list[str]], list[str]]]
 
+# Verbs that do not warn of directories of overlays: one lists what is wrong, one makes what is missing.
+SILENT = ("doctor", "mkovl")
+
 
 def load(words: command_line.Words, environ: Mapping[str, str], started_with: StartedWith) -> Project:
     """Read everything, settle what counts, and make the workspace.
@@ -63,8 +66,15 @@ def load(words: command_line.Words, environ: Mapping[str, str], started_with: St
     name = sources.raw("name")
     running = started_with(sources.workspace, name) if sources.words.takes is Takes.RUNNING else None
     effective, problems = settled(sources, running)
+    if words.needs in (Needs.DEFINITIONS, Needs.BUILDS) and words.verb not in SILENT:
+        for line in overlay_path.faults(environ):
+            progress.say(f"warning: {line}")
     if requirements.starts(sources):
         _notes(sources, effective, environ)
+        for line in upstream_names.lost_disk(
+            words.settings.get("image") or environ.get("__image", ""), str(sources.workspace.root)
+        ):
+            progress.say(f"note: {line}; the image '{effective.image}' is used")
     validate(sources, effective, problems)
     _prepare(sources.workspace, writes=words.needs is Needs.BUILDS)
     ignored = (*sources.problems, *problems)
