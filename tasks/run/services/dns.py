@@ -203,6 +203,7 @@ def place_here(workspace: Workspace) -> dns_place.DnsServer:
 
 
 def no_program(workspace: Workspace, choice: str) -> str | None:
+    """Why this program cannot be the server; None: it is there."""
     return None if dns_server.program(workspace.root / "bin", choice) else MISSING[choice]
 
 

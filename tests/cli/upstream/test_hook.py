@@ -107,6 +107,19 @@ def test_a_broken_hook(hooked: Upstream) -> None:
     assert told in "".join(json.loads(line).get("text", "") for line in stream)
 
 
+def test_a_hook_that_stops_a_cluster_and_goes_on(hooked: Upstream) -> None:
+    hooked.write(
+        "my.hook",
+        """cmd_again() {
+        cmd_env; touch "$XCLUSTER_TMP/old"; cmd_stop
+        [ ! -e "$XCLUSTER_TMP/old" ] && touch "$XCLUSTER_TMP/new" && echo there
+        }""",
+    )
+    assert hooked.good("$XCLUSTER again") == "there\n"
+    hooked.good("$XCLUSTER stop")
+    assert not (hooked.workspace / "tmp/xcluster").exists()
+
+
 def test_a_hook_that_is_told_once(hooked: Upstream) -> None:
     """Scripts call us many times, and what they print is judged."""
     hooked.write("my.hook", "fi\n")
