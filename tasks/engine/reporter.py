@@ -32,6 +32,11 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]
         if task.actions and not _is_quiet(task):
             progress.done(_name(task), took)
 
+    def add_failure(self, task: Any, fail: Any) -> None:
+        """A task failed: told as doit does."""
+        progress.ended(_name(task))
+        super().add_failure(task, fail)
+
     def skip_uptodate(self, task: Any) -> None:
         """Nothing to do is nothing to say."""
 
