@@ -220,14 +220,16 @@ def test_a_failing_rc_script_is_told(tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("bad") / "broken"
     script = folder / "default" / "etc" / "init.d" / "50broken.rc"
     script.parent.mkdir(parents=True)
-    script.write_text("#!/bin/sh\nexit 3\n")
+    script.write_text("#!/bin/sh\necho 1 >/proc/version\nexit 3\n")
     script.chmod(0o755)
     cluster = Cluster("t-rc")
     cluster.xc("mkcdrom", str(folder))
     done = cluster.xc("starts", "--nvm=1", "--nrouters=0")
     cluster.xc("stop")
     cluster.xc("mkcdrom")
-    assert "vm-001: failed in the guest: 50broken.rc (3)" in done.stderr
+    assert (
+        "vm-001: failed in the guest: 50broken.rc (3)\n    | /etc/init.d/50broken.rc: line 2: " in done.stderr
+    )
 
 
 @pytest.mark.parametrize(

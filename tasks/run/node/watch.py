@@ -22,6 +22,7 @@ SILENT = 15.0  # seconds after which ssh is tried with a guest that says nothing
 RETRY = 0.1  # seconds between two tries of ssh
 PATIENT = 10.0  # seconds for one of them: QEMU connects at once, and the guest later
 CONSOLE_LINES = 15
+SAID_LINES = 5  # at most, of scripts that failed
 EVENTS = (control_port.PHASE, control_port.HELLO, control_port.OVERLAY, control_port.RC)  # that are noted
 
 
@@ -54,6 +55,7 @@ class Outcome:
     phase: str
     failed_rc: tuple[str, ...]
     why: str = ""  # what went wrong, with the last lines of the console
+    complaints: str = ""  # lines of the console that name the scripts which failed, indented
 
 
 class Watch:
@@ -189,7 +191,13 @@ class Watch:
 
     def _outcome(self, node: Watched) -> Outcome:
         why = "" if node.answered is not None else self._why(node)
-        return Outcome(node.run.node.name, node.answered, node.phase, tuple(node.failed_rc), why)
+        failed_rc = tuple(node.failed_rc)
+        return Outcome(node.run.node.name, node.answered, node.phase, failed_rc, why, self._complaints(node))
+
+    def _complaints(self, node: Watched) -> str:
+        """The shell begins a line about an error in a script with its path."""
+        names = [f"/{failure.partition(' ')[0]}: " for failure in node.failed_rc]
+        return _tail(node.run.directory.console_log, SAID_LINES, of=names) if names else ""
 
     def _why(self, node: Watched) -> str:
         directory = node.run.directory
@@ -222,11 +230,12 @@ def _before(run: NodeRun) -> list[str]:
     return [f"0.000 {event} (in the snapshot)" for event in run.frozen.events] if run.frozen else []
 
 
-def _tail(path: Path, count: int, skip: str | None = None) -> str:
-    """The last lines of a file, indented; empty when there is none."""
+def _tail(path: Path, count: int, skip: str | None = None, of: Sequence[str] = ("",)) -> str:
+    """The last lines of a file that have one of the words `of`, indented; empty when there is none."""
     try:
         text = path.read_bytes().decode(errors="replace").replace("\r", "")
     except OSError:
         return ""
     lines = [line for line in text.splitlines() if line.strip() and not (skip and line.startswith(skip))]
+    lines = [line for line in lines if any(word in line for word in of)]
     return "".join(f"    | {line}\n" for line in lines[-count:])
