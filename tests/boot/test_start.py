@@ -228,7 +228,8 @@ def test_a_failing_rc_script_is_told(tmp_path_factory: pytest.TempPathFactory) -
     cluster.xc("stop")
     cluster.xc("mkcdrom")
     assert (
-        "vm-001: failed in the guest: 50broken.rc (3)\n    | /etc/init.d/50broken.rc: line 2: " in done.stderr
+        "vm-001: failed in the guest: 50broken.rc (3)\n    | sh: write error: Input/output error\n"
+        in done.stderr
     )
 
 

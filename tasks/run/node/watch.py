@@ -6,6 +6,7 @@ A node is up when its ssh server says what it is through the forwarded port: "SS
 """
 
 import contextlib
+import re
 import selectors
 import socket
 import time
@@ -22,7 +23,7 @@ SILENT = 15.0  # seconds after which ssh is tried with a guest that says nothing
 RETRY = 0.1  # seconds between two tries of ssh
 PATIENT = 10.0  # seconds for one of them: QEMU connects at once, and the guest later
 CONSOLE_LINES = 15
-SAID_LINES = 5  # at most, of scripts that failed
+COMPLAINTS = 5  # at most, of scripts that failed
 EVENTS = (control_port.PHASE, control_port.HELLO, control_port.OVERLAY, control_port.RC)  # that are noted
 
 
@@ -195,9 +196,10 @@ class Watch:
         return Outcome(node.run.node.name, node.answered, node.phase, failed_rc, why, self._complaints(node))
 
     def _complaints(self, node: Watched) -> str:
-        """The shell begins a line about an error in a script with its path."""
-        names = [f"/{failure.partition(' ')[0]}: " for failure in node.failed_rc]
-        return _tail(node.run.directory.console_log, SAID_LINES, of=names) if names else ""
+        """Errors begin with the path of the script; or with its shell's, if a builtin could not write."""
+        names = [re.escape(f"/{failure.partition(' ')[0]}: ") for failure in node.failed_rc]
+        pattern = "|".join([*names, r"^(a|ba)?sh: "])
+        return _tail(node.run.directory.console_log, COMPLAINTS, pattern=pattern) if names else ""
 
     def _why(self, node: Watched) -> str:
         directory = node.run.directory
@@ -230,12 +232,12 @@ def _before(run: NodeRun) -> list[str]:
     return [f"0.000 {event} (in the snapshot)" for event in run.frozen.events] if run.frozen else []
 
 
-def _tail(path: Path, count: int, skip: str | None = None, of: Sequence[str] = ("",)) -> str:
-    """The last lines of a file that have one of the words `of`, indented; empty when there is none."""
+def _tail(path: Path, count: int, skip: str | None = None, pattern: str = "") -> str:
+    """The last lines of a file in which the expression `pattern` is found, indented; empty for none."""
     try:
         text = path.read_bytes().decode(errors="replace").replace("\r", "")
     except OSError:
         return ""
     lines = [line for line in text.splitlines() if line.strip() and not (skip and line.startswith(skip))]
-    lines = [line for line in lines if any(word in line for word in of)]
+    lines = [line for line in lines if re.search(pattern, line)]
     return "".join(f"    | {line}\n" for line in lines[-count:])

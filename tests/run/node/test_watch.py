@@ -154,13 +154,13 @@ def test_all_come_up(guests: Guests) -> None:
 
 def test_a_guest_that_does_not_get_ready(guests: Guests) -> None:
     run = guests.add(stuck)
-    said = "/etc/init.d/10net.rc: line 2: write error: I/O error\r\n/etc/init.d/20ok.rc: line 1: x\r\n"
+    said = "/etc/init.d/10net.rc: line 2: no x\r\n/etc/init.d/20ok.rc: line 1: x\r\nsh: write error\r\n"
     run.directory.console_log.write_text(f"one\r\n{said}" + "".join(f"line {i}\n" for i in range(40)))
     (outcome,) = guests.wait(0.5)
     assert outcome.seconds is None
     assert outcome.phase == "rc 10net.rc"
     assert outcome.failed_rc == ("10net.rc (3)",)
-    assert outcome.complaints == "    | /etc/init.d/10net.rc: line 2: write error: I/O error\n"
+    assert outcome.complaints == "    | /etc/init.d/10net.rc: line 2: no x\n    | sh: write error\n"
     assert "no answer" in outcome.why and "rc 10net.rc" in outcome.why
     assert "line 39" in outcome.why and "line 3\n" not in outcome.why
 
