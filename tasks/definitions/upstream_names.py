@@ -82,6 +82,14 @@ def lost_disk(value: str, workspace: str) -> list[str]:
     return [f"there is no file {path} (image)"]
 
 
+def unused_kernel(environ: Mapping[str, str], workspace: str) -> list[str]:
+    """A sentence if __kbin names a kernel of the user's: no file is taken, but a definition by its name."""
+    path = os.path.abspath(environ.get("__kbin") or workspace)
+    if path == os.path.abspath(workspace) or path.startswith(f"{os.path.abspath(workspace)}/"):
+        return []
+    return [f"the kernel {path} (__kbin) is not used: a kernel is a file kernel/NAME.yaml, and --kernel=NAME"]
+
+
 def given_name(path: str) -> str:
     """The name of an image that is a file outside of the workspace."""
     stem = re.sub(r"[^a-z0-9-]+", "-", os.path.splitext(os.path.basename(path))[0].lower()).strip("-")

@@ -71,10 +71,7 @@ def load(words: command_line.Words, environ: Mapping[str, str], started_with: St
             progress.say(f"warning: {line}")
     if requirements.starts(sources):
         _notes(sources, effective, environ)
-        for line in upstream_names.lost_disk(
-            words.settings.get("image") or environ.get("__image", ""), str(sources.workspace.root)
-        ):
-            progress.say(f"note: {line}; the image '{effective.image}' is used")
+        _notes_of_paths(sources, effective, words.settings.get("image") or environ.get("__image", ""))
     validate(sources, effective, problems)
     _prepare(sources.workspace, writes=words.needs is Needs.BUILDS)
     ignored = (*sources.problems, *problems)
@@ -179,6 +176,16 @@ def _notes(sources: reading.Sources, effective: settings.Settings, environ: Mapp
     named = requirements.topology(sources)
     if effective.topology == named.name and requirements.is_of_environment(sources, named):
         progress.say(requirements.note_of_topology(sources, named))
+
+
+def _notes_of_paths(sources: reading.Sources, effective: settings.Settings, image: str) -> None:
+    """The same for paths of files; `image` as it was typed."""
+    root = str(sources.workspace.root)
+    if effective.image in sources.definitions.images:
+        for line in upstream_names.lost_disk(image, root):
+            progress.say(f"note: {line}; the image '{effective.image}' is used")
+    for line in upstream_names.unused_kernel(sources.environ, root):
+        progress.say(f"note: {line}")
 
 
 def of_topology(project: Project, name: str) -> Project:

@@ -81,6 +81,19 @@ CASES = [
         "__image=/no/such/hd.img $xc start --dry-run",
         says=("note: there is no file /no/such/hd.img (image); the image 'base' is used",),
     ),
+    Case(
+        "a disk image that is not there, with the name of no image",
+        "__image=/no/such/mine.img $xc start --dry-run",
+        2,
+        ("unknown image 'mine'",),
+        never=("is used",),
+    ),
+    Case(
+        "a kernel of the user's by its path",
+        "__kbin=/boot/vmlinuz $xc start --dry-run; eval $($xc env); export __kbin; $xc start --dry-run",
+        says=("note: the kernel /boot/vmlinuz (__kbin) is not used: a kernel is a file kernel/NAME.yaml",),
+        never=("bzImage (__kbin)",),
+    ),
     _same("tar's own options", "export TAR_OPTIONS='--exclude=* --owner=nobody'"),
     _same("compressors' options", "export XZ_DEFAULTS=-0 XZ_OPT=--check=none GZIP=-1 ZSTD_CLEVEL=19"),
     _same(
