@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from tasks.base.programs import find
 from tasks.cli.upstream.contract import ROOT
+from tasks.definitions.upstream_names import of_hook
 
 RUNNING = "XC_HOOKED"  # the verbs that the hook is doing now: in these, our own are meant
 VARIABLE = "XCLUSTER_HOOK"
@@ -67,13 +68,14 @@ def run(argv: Sequence[str]) -> int | None:
     if shell is None:
         return _refused(f"{VARIABLE}: {path}: a hook is run by bash, and there is none")
     # A user's start may call our stop, and its own status; none calls itself for ever.
-    os.environ[RUNNING] = " ".join([*inside, verb])
-    os.environ["XCLUSTER"] = os.path.join(ROOT, "xc")
-    os.environ["XC_VERBS"] = " ".join(_verbs())
-    os.environ["XC_COUNTS"] = " ".join(f"{name}={value}" for name, value in _counts(os.environ).items())
+    environ = of_hook(os.environ)
+    environ[RUNNING] = " ".join([*inside, verb])
+    environ["XCLUSTER"] = os.path.join(ROOT, "xc")
+    environ["XC_VERBS"] = " ".join(_verbs())
+    environ["XC_COUNTS"] = " ".join(f"{name}={value}" for name, value in _counts(environ).items())
     script = os.path.join(ROOT, "tasks", "cli", "hook.sh")
     sys.stdout.flush()
-    os.execv(shell, ["bash", script, "own" if own else "ours", path, *argv])
+    os.execve(shell, ["bash", script, "own" if own else "ours", path, *argv], environ)
 
 
 def _refused(why: str) -> int:
