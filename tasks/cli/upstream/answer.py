@@ -37,9 +37,9 @@ def _refuse_unknown(word: str, variables: Mapping[str, str], args: Sequence[str]
     """Raise Refused for an option or a word that is not known; every setting is."""
     if word not in STRICT:
         return
-    known, has_words = STRICT[word]
+    own_options, has_words = STRICT[word]
     for name in variables:
-        if name[2:] not in known and name not in contract.NAMES and not is_setting(name[2:]):
+        if name[2:] not in own_options and name not in contract.NAMES and not is_setting(name[2:]):
             raise Refused(f"{word}: unknown option '--{name[2:].replace('_', '-')}'")
     if args and not has_words:
         raise Refused(f"{word} takes no words [{' '.join(args)}]")
