@@ -73,7 +73,12 @@ def consoles_are_in_windows(cluster: Cluster, screen: Display) -> None:
     cluster.xc("scalein", "221", "5")
     eventually(lambda: sorted(screen.windows()) == names)
     cluster.xc("vm", "1")
-    eventually(lambda: sorted(screen.windows()) == ["vm-001", "vm-001 login", *names[1:]])
+    cluster.xc("vm", "4")
+    eventually(lambda: sorted(screen.windows()) == sorted([*names, "vm-001 login", "vm-004 login"]))
+    seen = screen.windows()
+    logins = {name: (window.x, window.y) for name, window in seen.items() if name.endswith("login")}
+    assert logins == {"vm-001 login": (1120, 50), "vm-004 login": (1120, 270)}
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(seen.values(), 2))
 
 
 def test_rsh_gives_the_remote_exit_code_and_keeps_words(base: Cluster) -> None:

@@ -1,4 +1,4 @@
-"""A command -> an xterm window; the consoles of nodes -> windows in a raster, by role; the verb `vm`.
+"""A command -> an xterm window; the consoles of nodes, and logins -> windows in a raster, by role; the verb `vm`.
 
 A window lives until `stop`, until its node is removed, or until it is closed.
 """
@@ -26,6 +26,7 @@ LOG = "xterm.log"
 # would answer now.
 BEGIN = r"""sed "s/$(printf '\033')\[6n//g" "$1"; shift; exec "$@" """
 OPENS = 0.5  # seconds in which an xterm has found out that it cannot
+LOGIN = "login"  # in place of a node's role, in the record of a window that shows no console
 OPTIONS = ("xopt", "xtermopt")  # variables with options of xterm, which count more than ours
 
 
@@ -77,7 +78,7 @@ def consoles(workspace: Workspace, name: str, numbers: Sequence[int]) -> None:
 
 
 def _taken(clusters: Sequence[Running]) -> dict[Cell, str]:
-    """The cells that have a window, with the role of its node. Other clusters have windows too."""
+    """The cells that have a window, with the role of its node, or LOGIN. Other clusters have windows too."""
     every = [each for cluster in clusters for each in _records(cluster)]
     open_ = [record for path, record in every if record.column and records.process(path)]
     return {(record.column, record.row): record.role for record in open_}
@@ -91,12 +92,16 @@ def _records(cluster: Running) -> list[tuple[Path, WindowRecord]]:
 
 def are_used(cluster: ClusterDir) -> bool:
     """Whether consoles of the cluster were opened in windows; they may be closed by now."""
-    return any(record.column for _, record in _records(Running(cluster)))
+    return any(record.column and record.role != LOGIN for _, record in _records(Running(cluster)))
 
 
-def login(own: NodeDir, title: str, command: Sequence[str]) -> str | None:
-    """Open a window in which a command runs; why it did not open."""
-    return without([(own, _opened(own, title, command, ["-bg", "#ffffff"], {}))])
+def login(workspace: Workspace, own: NodeDir, title: str, command: Sequence[str]) -> str | None:
+    """Open a window in which a command runs, in a column of such windows; why it did not open."""
+    raster = _raster()
+    (cell,) = places(_taken(Running.every(workspace)), [LOGIN], raster.rows)
+    options = ["-geometry", raster.geometry(cell), "-bg", "#ffffff"]
+    record = {"column": cell[0], "row": cell[1], "role": LOGIN}
+    return without([(own, _opened(own, title, command, options, record))])
 
 
 @signals.whole
@@ -129,7 +134,7 @@ def _vm(project: Project) -> None:
     if not possible():
         reach.become(command)
     own = project.workspace.cluster(project.settings.name).node(number)
-    reason = login(own, f"{node_name(number)} login", command)
+    reason = login(project.workspace, own, f"{node_name(number)} login", command)
     if reason:
         progress.say(f"warning: {reason}; the login is here instead")
         reach.become(command)
