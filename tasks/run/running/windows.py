@@ -1,4 +1,4 @@
-"""A command -> an xterm window; the consoles of nodes, and logins -> windows in a raster, by role; the verb `vm`.
+"""A command -> an xterm window: consoles of nodes and logins, in a raster, by role; the verb `vm`.
 
 A window lives until `stop`, until its node is removed, or until it is closed.
 """
