@@ -31,6 +31,7 @@ def opened(own: NodeDir) -> proc.Process:
 def test_a_display_that_is_gone(own: NodeDir, fakes: Fakes) -> None:
     fakes.program("xterm", 'echo "xterm: Xt error: Can\'t open display: $DISPLAY" >&2; exit 1')
     process = opened(own)
+    eventually(lambda: process.poll() is not None)
     reason = windows.without([(own, process)])
     assert reason and "no window on DISPLAY=:77" in reason and "Can't open display: :77" in reason
 
