@@ -7,9 +7,10 @@ import os
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tasks.base import helper, proc, progress, records, signals
+from tasks.base import helper, locks, proc, progress, records, signals
 from tasks.base.errors import UsageError
 from tasks.base.node_names import node_name
 from tasks.base.paths import ClusterDir, NodeDir, Workspace
@@ -63,18 +64,24 @@ def consoles(workspace: Workspace, name: str, numbers: Sequence[int]) -> None:
     """Open a window with the console of each node. What keeps them from opening is told as a warning."""
     cluster, raster = workspace.cluster(name), _raster()
     roles = [role_of(number) for number in numbers]
-    cells = places(_taken(Running.every(workspace)), roles, raster.rows)
     windows = []
-    for number, role, cell in zip(numbers, roles, cells, strict=True):
-        own = cluster.node(number)
-        console = reach.console_command(own, terminal=True)
-        command = ["sh", "-c", BEGIN, "sh", str(own.console_log), *console]
-        record = {"column": cell[0], "row": cell[1], "role": role}
-        place = ["-geometry", raster.geometry(cell)]
-        windows.append((own, _opened(own, node_name(number), command, [*place, "-bg", COLOUR[role]], record)))
+    with _raster_locked(cluster):
+        cells = places(_taken(Running.every(workspace)), roles, raster.rows)
+        for number, role, cell in zip(numbers, roles, cells, strict=True):
+            own = cluster.node(number)
+            console = reach.console_command(own, terminal=True)
+            command = ["sh", "-c", BEGIN, "sh", str(own.console_log), *console]
+            record = {"column": cell[0], "row": cell[1], "role": role}
+            options = ["-geometry", raster.geometry(cell), "-bg", COLOUR[role]]
+            windows.append((own, _opened(own, node_name(number), command, options, record)))
     reason = without(windows)
     if reason:
         progress.say(f"warning: {reason}; `xc console N` shows a console, --xterm=no opens no windows")
+
+
+def _raster_locked(cluster: ClusterDir) -> AbstractContextManager[None]:
+    """While a window gets its place, no other one gets the same, of whatever cluster it is."""
+    return locks.locked(cluster.lock.with_name(".windows.lock"))
 
 
 def _taken(clusters: Sequence[Running]) -> dict[Cell, str]:
@@ -98,10 +105,12 @@ def are_used(cluster: ClusterDir) -> bool:
 def login(workspace: Workspace, own: NodeDir, title: str, command: Sequence[str]) -> str | None:
     """Open a window in which a command runs, in a column of such windows; why it did not open."""
     raster = _raster()
-    (cell,) = places(_taken(Running.every(workspace)), [LOGIN], raster.rows)
-    options = ["-geometry", raster.geometry(cell), "-bg", "#ffffff"]
-    record = {"column": cell[0], "row": cell[1], "role": LOGIN}
-    return without([(own, _opened(own, title, command, options, record))])
+    with _raster_locked(ClusterDir(own.root.parent)):
+        (cell,) = places(_taken(Running.every(workspace)), [LOGIN], raster.rows)
+        options = ["-geometry", raster.geometry(cell), "-bg", "#ffffff"]
+        record = {"column": cell[0], "row": cell[1], "role": LOGIN}
+        window = own, _opened(own, title, command, options, record)
+    return without([window])
 
 
 @signals.whole
