@@ -71,7 +71,7 @@ def cluster() -> Iterator[Kubernetes]:
     assert_nothing_left(NAME)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def shell(cluster: Kubernetes) -> Iterator[Shell]:
     """A terminal at which both files of settings have been sourced."""
     with Shell(ROOT, {**cluster.environment, **SMALL}) as shell:

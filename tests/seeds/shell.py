@@ -15,9 +15,7 @@ from types import TracebackType
 
 from tests.seeds.line import Line
 
-MARK = re.compile(r"<<done (\d+)>>\r?\n")
-# What is shown of a typed line differs from what it prints, where the terminal shows it.
-ASK = "printf '<<%s %d>>\\n' done $?"
+MARK = re.compile(r"<<done (\d+) (\d+)>>\r?\n")
 WAIT = 10  # seconds in which nothing comes, after which it is asked again
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
@@ -36,6 +34,7 @@ class Shell:
         )  # fmt: skip
         os.close(slave)
         self._read = ""
+        self._count = 0  # of the questions; a late answer to an earlier one is none to this one
         self.typed("stty -echo cols 200")
 
     def __enter__(self) -> Shell:
@@ -50,20 +49,30 @@ class Shell:
 
     def typed(self, text: str, seconds: float = 60) -> tuple[int, str]:
         """Type a line: its exit status, and what it has printed on either stream."""
-        self.send(f"{text}\n{ASK}\n")
-        end, asked = time.monotonic() + seconds, 1
-        while not (mark := MARK.search(self._read)):
+        question = self._question()
+        self.send(f"{text}\n{question}")
+        end = time.monotonic() + seconds
+        while not (mark := self._answer(self._count)):
             if time.monotonic() > end:
                 raise TimeoutError(f"`{text}` goes on after {seconds} s:\n{self._read}")
             if select.select([self._master], [], [], WAIT)[0]:
                 self._read += self._more()
             else:  # a program that reads what is typed (ssh) has taken the question
-                self.send(f"{ASK}\n")
-                asked += 1
-        if asked > 1:
-            self._until_quiet(2)
-        printed, self._read = self._read[: mark.start()], ""
-        return int(mark[1]), ESCAPES.sub("", printed).replace("\r\n", "\n")
+                self.send(question)
+        printed, self._read = MARK.split(self._read[: mark.start()])[-1], self._read[mark.end() :]
+        return int(mark[2]), ESCAPES.sub("", printed).replace("\r\n", "\n")
+
+    def _question(self) -> str:
+        """A line after which the shell says with what the last one ended.
+
+        What is shown of a typed line differs from what it prints, where the terminal shows it.
+        """
+        self._count += 1
+        return f"printf '<<%s {self._count} %d>>\\n' done $?\n"
+
+    def _answer(self, first: int) -> re.Match[str] | None:
+        """The first answer to the question `first`, or to a later one."""
+        return next((each for each in MARK.finditer(self._read) if int(each[1]) >= first), None)
 
     def send(self, text: str) -> None:
         """Type without waiting for anything."""
@@ -75,13 +84,11 @@ class Shell:
         What is typed before it is there may be lost, so it is asked until it answers.
         """
         self.send(f"{text}\n")
-        end = time.monotonic() + seconds
-        while not MARK.search(self._read):
+        first, end = self._count + 1, time.monotonic() + seconds
+        while not self._answer(first):
             assert time.monotonic() < end, f"no shell after `{text}`:\n{self._read}"
-            self.send(f"{ASK}\n")
+            self.send(self._question())
             self._until_quiet(2)
-        self._until_quiet(2)
-        self._read = ""
         self.typed("stty -echo")
 
     def answers(self, line: Line, seconds: float = 60) -> str:
