@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from tasks.base import progress
 from tasks.base.programs import find
 from tasks.cli.upstream.contract import ROOT
+from tasks.definitions.upstream_names import of_hook
 
 RUNNING = "XC_HOOKED"  # the verbs that the hook is doing now: in these, our own are meant
 TOLD = "XC_HOOK_TOLD"  # the hook of which was told that it cannot be run
@@ -72,13 +73,14 @@ def run(argv: Sequence[str]) -> int | None:
     if shell is None:
         return _refused(f"{VARIABLE}: {path}: a hook is run by bash, and there is none")
     # A user's start may call our stop, and its own status; none calls itself for ever.
-    os.environ[RUNNING] = " ".join([*inside, verb])
-    os.environ["XCLUSTER"] = os.path.join(ROOT, "xc")
-    os.environ["XC_VERBS"] = " ".join(_verbs())
-    os.environ["XC_COUNTS"] = " ".join(f"{name}={value}" for name, value in _counts(os.environ).items())
+    environ = of_hook(os.environ)
+    environ[RUNNING] = " ".join([*inside, verb])
+    environ["XCLUSTER"] = os.path.join(ROOT, "xc")
+    environ["XC_VERBS"] = " ".join(_verbs())
+    environ["XC_COUNTS"] = " ".join(f"{name}={value}" for name, value in _counts(environ).items())
     script = os.path.join(ROOT, "tasks", "cli", "hook.sh")
     sys.stdout.flush()
-    os.execv(shell, ["bash", script, "own" if own else "ours", path, *argv])
+    os.execve(shell, ["bash", script, "own" if own else "ours", path, *argv], environ)
 
 
 def _without(path: str) -> None:

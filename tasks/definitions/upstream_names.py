@@ -31,6 +31,24 @@ def named_here(environ: Mapping[str, str]) -> dict[str, str]:
     return {**kept, **{f"__{name}": value for name, value in _own(environ)}}
 
 
+def as_upstream(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment as scripts of upstream's kind read it: as __name, also what was given as XC_NAME.
+
+    A variable that may be something else to a script stays as the script's user set it.
+    """
+    return {**environ, **{f"__{name}": value for name, value in _own(environ) if _is_same(name)}}
+
+
+def of_hook(environ: Mapping[str, str]) -> dict[str, str]:
+    """As `as_upstream`, without the XC_NAME of it: what a hook sets as __name has to count."""
+    same = {own(name) for name, _ in _own(environ) if _is_same(name)}
+    return {key: value for key, value in as_upstream(environ).items() if key not in same}
+
+
+def _is_same(name: str) -> bool:
+    return name.rstrip("0123456789") in SAME
+
+
 def _own(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for key, value in environ.items():
         name = key[3:].lower()
@@ -40,7 +58,7 @@ def _own(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 def otherwise(where: str) -> str:
     """What helps if a variable with a wrong value is another program's: the end of a message."""
-    if not where.startswith("__") or where[2:].rstrip("0123456789") in SAME:
+    if not where.startswith("__") or _is_same(where[2:]):
         return ""
     return f"; if {where} is for something else, set {own(where[2:])}, which counts more"
 

@@ -206,6 +206,15 @@ def of_topology(project: Project, name: str) -> Project:
     return replace(project, settings=effective)
 
 
+def wrong_for_start(project: Project) -> list[str]:
+    """Why a start with these settings would be refused; nothing if it would not be."""
+    row = project.words.row and replace(project.words.row, takes=Takes.SETTINGS, needs=Needs.BUILDS)
+    words = replace(project.words, row=row)
+    sources = replace(reading.asked(words, project.environ), definitions=project.definitions)
+    effective, wrong = settled(sources, None)
+    return [*sources.problems, *wrong, *requirements.wrong(sources, effective)]
+
+
 def source_date_epoch(environ: Mapping[str, str] = os.environ) -> int:
     """The time stamped into artifacts: SOURCE_DATE_EPOCH, else a fixed day; never now.
 

@@ -12,7 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tasks.base.errors import meant
 from tasks.definitions import overlay_path, quantities
-from tasks.definitions.upstream_names import GIVEN, given_disk, image_name, kernel_name, named_here
+from tasks.definitions.upstream_names import (
+    GIVEN,
+    as_upstream,
+    given_disk,
+    image_name,
+    kernel_name,
+    named_here,
+)
 from tasks.project import plain_file
 from tasks.run.running.raster import Raster
 
@@ -43,6 +50,7 @@ def values(environ: Environ, problems: list[str] | None = None) -> dict[str, str
     What is wrong with xcluster.yaml is added to `problems`.
     """
     own = _settings(environ, [] if problems is None else problems)
+    environ = as_upstream(environ)
     workspace = os.path.abspath(environ.get("XCLUSTER_WORKSPACE") or os.path.join(ROOT, "workspace"))
     defaults = _defaults(environ, own, workspace)
     kept = ("XCLUSTER", "XCLUSTER_WORKSPACE", "XCLUSTER_HOME", "__image")

@@ -27,6 +27,34 @@ def test_a_verb_of_the_hook(hooked: Upstream) -> None:
     assert out == f"mystart|{hooked.workspace}/tmp/xcluster|200|3|bar|a b"
 
 
+@pytest.mark.parametrize(
+    ("before", "words", "said"),
+    [
+        ("XC_NVM=5", "counted", "5 128 3"),
+        ("XC_NVM=5 __nvm=2 XC_MEM=300", "counted", "5 300 3"),
+        ("XC_NVM=5 XC_MEM=300", "counted --nvm=1 --mem=200", "1 200 3"),
+        ("XC_NROUTERS=9 XC_NTESTERS=9", "counted", "4 128 3"),  # prepare() has the last word on routers
+        ("__mem=256", "counted", "4 256 3"),
+    ],
+)
+def test_settings_by_our_names_are_the_hooks_too(
+    hooked: Upstream, before: str, words: str, said: str
+) -> None:
+    hooked.write(
+        "my.hook",
+        "prepare() { __nrouters=3; }\n"
+        'cmd_counted() { cmd_env; "$XCLUSTER" ours; echo "$__nvm $__mem $__nrouters"; }\n'
+        'cmd_ours() { cmd_env; echo "$__nvm $__mem $__nrouters"; }\n',
+    )
+    assert hooked.good(f"{before} $XCLUSTER {words}") == f"{said}\n{said}\n"
+
+
+def test_prepare_counts_more_than_a_setting_by_our_name(hooked: Upstream) -> None:
+    hooked.write("my.hook", "prepare() { __mem=333; }\n")
+    assert "__mem='333'" in hooked.good("XC_MEM=256 $XCLUSTER env")
+    assert "__mem='333'" in hooked.good("XC_MEM=256 __mem=200 $XCLUSTER env")
+
+
 def test_it_may_fail(hooked: Upstream) -> None:
     ran = hooked.sh("$XCLUSTER mystart bad")
     assert (ran.code, ran.err) == (1, "ERROR: bad word\n")
