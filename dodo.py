@@ -8,7 +8,7 @@ from tasks.base.errors import UserError
 from tasks.build.containers import store
 from tasks.build.credentials import pki
 from tasks.build.image import disk, given
-from tasks.build.overlay import iso
+from tasks.build.overlay import iso, iso_words
 from tasks.build.release import release, shipped
 from tasks.build.sources import suite
 from tasks.build.stock import inputs, unusable
@@ -29,7 +29,7 @@ try:
     progress.configure(project.words.options)
     # A verb that builds nothing needs no definitions: a mistake in one keeps nobody from stopping a cluster.
     builds = project.words.needs is Needs.BUILDS
-    chosen = iso.choose(project) if builds else iso_choice.IsoChoice()
+    chosen = iso_words.choose(project) if builds else iso_choice.IsoChoice()
     parts, unfit = iso.parts_if_possible(project, chosen) if builds else ([], [])
     overlays = iso.overlays_of(parts)
     containers = store.contents(project, overlays.values()) if builds else store.StoreContents()

@@ -91,3 +91,9 @@ def test_the_example_of_a_backend_has_all_that_a_backend_needs() -> None:
     assert methods and not [name for name in methods if not callable(getattr(names["BACKEND"], name, None))]
     (listed,) = re.findall(r"`tasks/run/net/protocol\.py`:\n([^.]*)\.", text)
     assert set(re.findall(r"`(\w+)`", listed)) == methods
+
+
+def test_the_number_of_overlays_is_right() -> None:
+    text = (ROOT / "docs/comparison.md").read_text()
+    (told,) = re.findall(r"^\| \d+ overlays \| yes \| (\d+), ", text, re.MULTILINE)
+    assert int(told) == len(list(ROOT.glob("ovl/*/ovl.yaml")))

@@ -13,7 +13,8 @@ export XCLUSTER
 
 ca() {
 	eval "$("$XCLUSTER" env | grep '^XCLUSTER_WORKSPACE=')"
-	name=${__name:-xcluster}
+	# Also where another variable or xcluster.yaml names the cluster.
+	name=$(unset __cdrom; "$XCLUSTER" env | sed -n "s,^__cdrom='.*/\\(.*\\)\\.iso'\$,\\1,p")
 	if ! "$XCLUSTER" status --quiet --name="$name" 2> /dev/null; then
 		echo "ERROR: cluster $name is running, and its nodes know each other by the certificates that it has." \
 			"Stop it first: xc stop --name=$name" >&2

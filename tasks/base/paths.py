@@ -176,6 +176,10 @@ class Workspace:
         others = [path for path in self.root.iterdir() if path not in kept]
         return [path for path in others if not path.name.startswith(self.db.name)]  # sqlite has a journal
 
+    def scripts(self, cluster: str) -> Path:
+        """XCLUSTER_TMP: what scripts keep as long as the cluster runs."""
+        return self.root / "tmp" / cluster
+
     def cluster(self, name: str) -> "ClusterDir":
         """The directory of one cluster."""
         return ClusterDir(self.run / name)

@@ -27,6 +27,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Self
 
+    from tasks.base.reminder import Reminder
+
+_reminder: Reminder | None = None
+
 
 def configure(options: Mapping[str, str]) -> None:
     """Take over what the command line says of it: the options verbose, quiet and progress."""
@@ -97,17 +101,39 @@ def begin(task: str, doc: str) -> None:
     event("task", task=task, state="started", doc=doc)
     if not _stream and not _quiet:
         _line(f"{task:<24} {doc}")
+    _remind(task)
 
 
 def done(task: str, seconds: float) -> None:
     """A task of a build ended well."""
+    ended(task)
     event("task", task=task, state="done", seconds=round(seconds, 3))
     if not _stream and not _quiet and seconds >= 1:
         _line(f"{task:<24} done in {seconds:.1f} s")
 
 
+def ended(what: str) -> None:
+    """A task or a step has ended, well or not: nobody has to be told any more that it goes on."""
+    if _reminder:
+        _reminder.end(what)
+
+
+def _remind(what: str) -> None:
+    """Tell now and then that a task or a step goes on, where no terminal shows it."""
+    global _reminder
+    if _stream or _quiet or sys.stderr.isatty():
+        return
+    if _reminder is None:
+        from tasks.base.reminder import Reminder
+
+        _reminder = Reminder(_line)
+    _reminder.begin(what)
+
+
 def _line(text: str) -> None:
     _clear_step()
+    if _reminder:
+        _reminder.heard()
     try:
         print(visible(text), file=sys.stderr, flush=True)
     except OSError:  # nobody reads; that is no reason to end
@@ -128,6 +154,7 @@ class Step:
         event("step", step=self._name, state="started", **self._facts)
         if sys.stderr.isatty() and not _stream and not _quiet:
             _show_step(self._name)
+        _remind(self._name)
         return self
 
     def __exit__(
@@ -135,6 +162,7 @@ class Step:
     ) -> None:
         seconds = round(time.monotonic() - self._began, 3)
         _clear_step()
+        ended(self._name)
         event("step", step=self._name, state="failed" if kind else "done", seconds=seconds)
         if not _stream:
             detail(f"{self._name}: {seconds:.1f} s")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tasks.base.node_names import number_in
 from tasks.cli import table
-from tasks.definitions import setting_list
+from tasks.definitions import overlay_path, setting_list
 from tasks.project.command_line import COMMON, EVERYWHERE, SHORT, Reads, Takes, Verb, dashes
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -180,8 +180,7 @@ def _is_source(name: str) -> bool:
 
 
 def _folders() -> list[str]:
-    path = os.environ.get("XCLUSTER_OVLPATH") or os.path.join(ROOT, "ovl")
-    return [folder for folder in path.split(":") if folder]
+    return overlay_path.folders(os.environ.get(overlay_path.VARIABLE, "")) or [os.path.join(ROOT, "ovl")]
 
 
 def _overlays() -> list[str]:

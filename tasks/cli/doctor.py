@@ -10,7 +10,8 @@ from tasks.base import files, limits, odd_signs, output, proc, progress
 from tasks.base.errors import UsageError, UserError
 from tasks.build.kernel import kbuild
 from tasks.build.release import shipped
-from tasks.project.project import Does, Project
+from tasks.definitions import overlay_path
+from tasks.project.project import Does, Project, wrong_for_start
 from tasks.run.cluster import leftovers
 from tasks.run.net import host_support, obstacles, selection, surroundings
 from tasks.run.net.protocol import Ports
@@ -104,6 +105,7 @@ def findings(project: Project) -> list[Finding]:
         _memory(),
         _disk(project.workspace.root),
         *_definitions(project),
+        *(Finding("overlays", "optional", line) for line in overlay_path.faults(project.environ)),
         *_release(project),
         *_clusters(project),
     ]
@@ -185,7 +187,7 @@ def _disk(root: Path) -> Finding:
 
 
 def _definitions(project: Project) -> list[Finding]:
-    needed = [*project.problems, *_needed(project)]
+    needed = wrong_for_start(project)
     problems = list(dict.fromkeys([*needed, *project.definitions.problems]))
     if not problems:
         counts = (
@@ -195,14 +197,6 @@ def _definitions(project: Project) -> list[Finding]:
         )
         return [Finding("definitions", "ok", "{} kernels, {} images, {} overlays".format(*counts))]
     return [Finding("definitions", "missing" if each in needed else "optional", each) for each in problems]
-
-
-def _needed(project: Project) -> list[str]:
-    """What is wrong with definitions that a start with these settings needs."""
-    chosen, faults = project.settings, project.definitions.faults
-    names = [("kernel", chosen.kernel), ("image", chosen.image), ("topology", chosen.topology)]
-    names += [("overlay", word) for word in chosen.ovls.split()]
-    return [problem for name in names for problem in faults.get(name, ())]
 
 
 def _release(project: Project) -> list[Finding]:

@@ -13,6 +13,7 @@ from importlib import import_module
 from tasks.base import output, progress
 from tasks.base.errors import UsageError, UserError, unknown
 from tasks.cli import form_of_errors, table
+from tasks.definitions import overlay_path
 from tasks.project import command_line
 from tasks.project.command_line import Needs, Reads, Verb, Words
 
@@ -23,6 +24,7 @@ DOIT = [verb.name for verb in table.GROUPS["Words of doit"]]
 def main(argv: Sequence[str]) -> int:
     """Run `xc ARGV`; the exit code is 0 for done, 1 for failed, 2 for wrong usage, 128+n for signal n."""
     output.open_streams()
+    overlay_path.make_absolute(os.environ)
     os.umask(os.umask(0o022) & 0o077)  # one that takes our own rights away would leave us with nothing
     return output.flushed(_answered(list(argv)))
 
@@ -78,6 +80,7 @@ def _main(argv: list[str]) -> int:
     if os.environ.get("XCLUSTER_HOOK"):
         from tasks.cli import hook
 
+        form_of_errors.choose(argv, table.VERBS)
         code = hook.run(argv)
     return _verb_or_task(argv) if code is None else code
 
@@ -152,7 +155,9 @@ def _unknown(word: str) -> str | None:
         return None
     if word == "diskim":
         return "diskim is not here: 'xc mkimage' builds an image, 'xc ximage' extends one with overlays"
-    return unknown("verb", word, [*table.VERBS, *table.NOUNS])
+    from tasks.cli import hook
+
+    return unknown("verb", word, [*table.VERBS, *table.NOUNS, *hook.verbs()])
 
 
 def _common_options() -> str:

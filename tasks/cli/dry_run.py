@@ -15,7 +15,7 @@ from tasks.project.project import ROOT, Project
 def tell(names: list[str], words: Words) -> int:
     """Print the plan of tasks, or of the verb that they name. Returns the exit code."""
     pending = preview.pending(ROOT / "dodo.py", names)
-    plan = _plan(words)
+    plan, lines = _plan(words)
     if words.json:
         output.as_json({"tasks": [asdict(each) for each in pending], "verb": words.verb, "plan": plan})
         return 0
@@ -23,8 +23,10 @@ def tell(names: list[str], words: Words) -> int:
         sys.stdout.write(_text(each))
     if not pending:
         sys.stdout.write("nothing would be built\n")
-    for key, value in plan.items():
-        sys.stdout.write(_entry(key, value))
+    if lines:
+        sys.stdout.write(f"\nthen `xc {words.verb}` would do this:\n")
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
     return 0
 
 
@@ -39,24 +41,14 @@ def _text(task: Pending) -> str:
     return f"{task.task:<24} {would}{task.doc}\n" + "".join(f"{'':<24} because {why}\n" for why in task.why)
 
 
-def _entry(key: str, value: Any) -> str:
-    """A part of a plan: in one line, or with a line for each thing that has values of its own."""
-    if isinstance(value, list | tuple) and any(isinstance(each, dict) for each in value):
-        return f"{key}:\n" + "".join(f"  {_plain(each)}\n" for each in value)
-    return f"{key}: {_plain(value)}\n"
-
-
-def _plain(value: Any) -> str:
-    """A value of a plan in one line."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_plain(each)}" for key, each in value.items() if each is not None)
-    return ", ".join(map(_plain, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _plan(words: Words) -> dict[str, Any]:
-    """What the verb would do after the builds, as its module says."""
+def _plan(words: Words) -> tuple[dict[str, Any], list[str]]:
+    """What the verb would do after the builds, as its module says: for programs, and as lines for people."""
     if words.row is None or not words.row.module:
-        return {}
+        return {}, []
     plans = getattr(import_module(words.row.module), "PLANS", {})
+    if words.row.name not in plans:
+        return {}, []
+    facts_of, lines_of = plans[words.row.name]
     project: Project = import_module("dodo").project
-    return dict(plans[words.row.name](project)) if words.row.name in plans else {}
+    facts = dict(facts_of(project))
+    return facts, list(lines_of(facts))

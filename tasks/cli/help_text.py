@@ -25,7 +25,7 @@ def help_(words: Words) -> None:
         sys.stdout.write(hook.help_of(name, hooked[name]))
         return
     if name and name not in table.VERBS:
-        raise UsageError(unknown("verb", name, table.VERBS), "xc help")
+        raise UsageError(unknown("verb", name, [*table.VERBS, *hooked]), "xc help")
     sys.stdout.write(of_verb(table.VERBS[name]) if name else overview())
 
 

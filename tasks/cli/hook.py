@@ -1,14 +1,18 @@
 """XCLUSTER_HOOK: a user's shell file whose cmd_NAME functions are verbs; its prepare() changes settings."""
 
+import errno
 import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
 
+from tasks.base import progress
 from tasks.base.programs import find
 from tasks.cli.upstream.contract import ROOT
+from tasks.definitions.upstream_names import of_hook
 
 RUNNING = "XC_HOOKED"  # the verbs that the hook is doing now: in these, our own are meant
+TOLD = "XC_HOOK_TOLD"  # the hook of which was told that it cannot be run
 VARIABLE = "XCLUSTER_HOOK"
 COUNTS = {"__nvm": "4", "__nrouters": "2", "__ntesters": "0"}  # which hooks read, and `env` does not print
 _FUNCTION = r"^[ \t]*(?:function[ \t]+)?{}[ \t]*\(\)"
@@ -51,6 +55,7 @@ def run(argv: Sequence[str]) -> int | None:
     inside = os.environ.get(RUNNING, "").split()
     verb = argv[0] if argv else ""
     if not re.fullmatch(r"[A-Za-z_]\w*", verb) or verb == "help":
+        _without(path)
         return None
     try:
         text = _read(path)
@@ -62,18 +67,40 @@ def run(argv: Sequence[str]) -> int | None:
         return 0
     prepares = not inside and re.search(_FUNCTION.format("prepare"), text, re.MULTILINE)
     if not (own or prepares):
+        _without(path)
         return None
     shell = find("bash")  # it alone tells a function that is not there from one that failed
     if shell is None:
         return _refused(f"{VARIABLE}: {path}: a hook is run by bash, and there is none")
     # A user's start may call our stop, and its own status; none calls itself for ever.
-    os.environ[RUNNING] = " ".join([*inside, verb])
-    os.environ["XCLUSTER"] = os.path.join(ROOT, "xc")
-    os.environ["XC_VERBS"] = " ".join(_verbs())
-    os.environ["XC_COUNTS"] = " ".join(f"{name}={value}" for name, value in _counts(os.environ).items())
+    environ = of_hook(os.environ)
+    environ[RUNNING] = " ".join([*inside, verb])
+    environ["XCLUSTER"] = os.path.join(ROOT, "xc")
+    environ["XC_VERBS"] = " ".join(_verbs())
+    environ["XC_COUNTS"] = " ".join(f"{name}={value}" for name, value in _counts(environ).items())
     script = os.path.join(ROOT, "tasks", "cli", "hook.sh")
     sys.stdout.flush()
-    os.execv(shell, ["bash", script, "own" if own else "ours", path, *argv])
+    os.execve(shell, ["bash", script, "own" if own else "ours", path, *argv], environ)
+
+
+def _without(path: str) -> None:
+    """Tell once if a hook that has nothing for this verb cannot be run: verbs of its own may be missing."""
+    if os.environ.get(TOLD) == path:
+        return
+    shell = find("bash")
+    if not os.path.isfile(path):
+        why = f"{path}: {os.strerror(errno.EISDIR if os.path.isdir(path) else errno.ENOENT)}"
+    elif shell is None:
+        return
+    else:
+        from tasks.base import proc
+
+        code, text = proc.finish(proc.pipe([shell, "-n", path], stdout=1))
+        if not code:
+            return
+        why = next(iter(text.splitlines()), f"{path}: bash cannot read it")
+    os.environ[TOLD] = path  # scripts that this verb runs call us again
+    progress.say(f"warning: {VARIABLE}: {progress.visible(why)}")
 
 
 def _refused(why: str) -> int:

@@ -72,6 +72,8 @@ while [ "$whose" = own ] && [ $# -gt 0 ]; do
 	eval "$xc_name=\$xc_now"
 	# shellcheck disable=SC2163
 	export "$xc_name"
+	xc_now=${xc_name#__}
+	unset "XC_${xc_now^^}" # what is typed counts more
 	shift
 done
 

@@ -6,9 +6,12 @@ verbs has DOES, name -> function of the project; it is imported when one of them
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tasks.cli import table_builds, table_clusters, table_namespaces, table_nodes, table_upstream
+from tasks.definitions.upstream_names import TYPED
 from tasks.project.command_line import JSON, Reads, Verb
 
 HELP = (
@@ -40,7 +43,18 @@ GROUPS = {
     "Words of doit": table_builds.DOIT,
     "Words of xcluster, for its scripts": table_upstream.VERBS,
 }
-VERBS: dict[str, Verb] = {verb.name: verb for verbs in GROUPS.values() for verb in verbs}
+
+
+def _as_typed(verbs: dict[str, Verb], word: str) -> dict[str, Verb]:
+    """The same verbs; if xcluster's `word` was typed, which comes to one of them, they tell of that word."""
+    typed = verbs.get(word)
+    return {name: replace(verb, typed=typed) for name, verb in verbs.items()} if typed else verbs
+
+
+# The variable is for this process alone: scripts that it runs type words of their own.
+VERBS: dict[str, Verb] = _as_typed(
+    {verb.name: verb for verbs in GROUPS.values() for verb in verbs}, os.environ.pop(TYPED, "")
+)
 MADE = ("mkcdrom", "release")  # verbs whose task is one that builds
 # Tasks and groups of tasks that can be built by this word alone.
 NOUNS = ("suite", "artifact", "kernel", "headers", "image", "ovl", "pull", "store", "golden")

@@ -169,13 +169,19 @@ VERBS = (
     ),
     Verb(
         "dns",
-        "tasks.run.services.dns",
+        "tasks.run.services.dns_actions",
         "start, stop or show the DNS server that guests ask",
         "start|stop|status",
-        options=(Option("o", "status: json", "FORMAT", ("json",)),),
+        options=(
+            Option(
+                "dns_server", "start: the program [as the setting]", "PROGRAM", ("auto", "coredns", "dnsmasq")
+            ),
+            Option("o", "status: json", "FORMAT", ("json",)),
+        ),
         examples=("xc dns status", "xc dns stop"),
         least=1,
         most=1,
+        heeds={"": ("name",), "start": ("name", "dns_server"), "status": ("name", "dns_server")},
         actions=("start", "stop", "status"),
     ),
     Verb(

@@ -48,7 +48,8 @@ def variables(environ: Mapping[str, str], prefix: str = upstream_names.PREFIX) -
     Of the settings (`__mem` and so on) only the numbers of nodes are among them: a change of another setting
     must not pack overlays again.
     """
-    chosen = {k: v for k, v in environ.items() if _is_read(k) and (v or k not in WITH_DEFAULT)}
+    named = upstream_names.as_upstream(environ).items()
+    chosen = {k: v for k, v in named if _is_read(k) and (v or k not in WITH_DEFAULT)}
     if "xcluster_PREFIX" in chosen:
         chosen["xcluster_PREFIX"] = chosen["xcluster_PREFIX"] or prefix
     return chosen

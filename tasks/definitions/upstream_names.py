@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from tasks.definitions import setting_list
 
+TYPED = "XC_TYPED"  # in the environment of a verb of ours: the word of xcluster's that came to it
 GIVEN = "given-"  # how names of images begin that are files of the user's
 PREFIX = "fd00:"  # what xcluster_PREFIX stands for where it is there and empty
 # Settings that have the names of upstream's variables for something else, and what those are.
@@ -30,6 +31,24 @@ def named_here(environ: Mapping[str, str]) -> dict[str, str]:
     return {**kept, **{f"__{name}": value for name, value in _own(environ)}}
 
 
+def as_upstream(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment as scripts of upstream's kind read it: as __name, also what was given as XC_NAME.
+
+    A variable that may be something else to a script stays as the script's user set it.
+    """
+    return {**environ, **{f"__{name}": value for name, value in _own(environ) if _is_same(name)}}
+
+
+def of_hook(environ: Mapping[str, str]) -> dict[str, str]:
+    """As `as_upstream`, without the XC_NAME of it: what a hook sets as __name has to count."""
+    same = {own(name) for name, _ in _own(environ) if _is_same(name)}
+    return {key: value for key, value in as_upstream(environ).items() if key not in same}
+
+
+def _is_same(name: str) -> bool:
+    return name.rstrip("0123456789") in SAME
+
+
 def _own(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for key, value in environ.items():
         name = key[3:].lower()
@@ -39,7 +58,7 @@ def _own(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 def otherwise(where: str) -> str:
     """What helps if a variable with a wrong value is another program's: the end of a message."""
-    if not where.startswith("__") or where[2:].rstrip("0123456789") in SAME:
+    if not where.startswith("__") or _is_same(where[2:]):
         return ""
     return f"; if {where} is for something else, set {own(where[2:])}, which counts more"
 
@@ -69,6 +88,24 @@ def given_disk(value: str, workspace: str) -> str:
     path = os.path.realpath(value)
     built = os.path.realpath(os.path.join(workspace, "image"))
     return "" if os.path.dirname(path) == built else path
+
+
+def lost_disk(value: str, workspace: str) -> list[str]:
+    """A sentence if a value of `image` is the path of a file that is not there. Those that scripts take from
+    the workspace are names of what is built in it.
+    """
+    path = os.path.abspath(value)
+    if "/" not in value or os.path.isfile(path) or path.startswith(f"{os.path.abspath(workspace)}/"):
+        return []
+    return [f"there is no file {path} (image)"]
+
+
+def unused_kernel(environ: Mapping[str, str], workspace: str) -> list[str]:
+    """A sentence if __kbin names a kernel of the user's: no file is taken, but a definition by its name."""
+    path = os.path.abspath(environ.get("__kbin") or workspace)
+    if path == os.path.abspath(workspace) or path.startswith(f"{os.path.abspath(workspace)}/"):
+        return []
+    return [f"the kernel {path} (__kbin) is not used: a kernel is a file kernel/NAME.yaml, and --kernel=NAME"]
 
 
 def given_name(path: str) -> str:

@@ -147,8 +147,11 @@ def accepting(task: Task, words: Words) -> Task:
     """`task`, whose words and options doit accepts; they were read before, its copy is not used."""
     if words.row is None or words.row.name != task["basename"]:
         return task
+    row = words.row.told
+    heading = {"doc": row.summary, "meta": {**(task.get("meta") or {}), "told": row.name}}
+    named = heading if words.row.typed else {}
     params = words.doit_params()
-    return {**task, "params": params, **({"pos_arg": "words"} if words.row.args else {})}
+    return {**task, **named, "params": params, **({"pos_arg": "words"} if words.row.args else {})}
 
 
 def group(basename: str, doc: str) -> Task:

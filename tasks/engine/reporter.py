@@ -24,13 +24,18 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]
         """A task begins."""
         self._started[task.name] = time.monotonic()
         if task.actions and not _is_quiet(task):
-            progress.begin(task.name, task.doc or "")
+            progress.begin(_name(task), task.doc or "")
 
     def add_success(self, task: Any) -> None:
         """A task ended well."""
         took = time.monotonic() - self._started.get(task.name, time.monotonic())
         if task.actions and not _is_quiet(task):
-            progress.done(task.name, took)
+            progress.done(_name(task), took)
+
+    def add_failure(self, task: Any, fail: Any) -> None:
+        """A task failed: told as doit does."""
+        progress.ended(_name(task))
+        super().add_failure(task, fail)
 
     def skip_uptodate(self, task: Any) -> None:
         """Nothing to do is nothing to say."""
@@ -39,7 +44,7 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]
         fail = result["exception"]
         if isinstance(fail, TaskFailed):
             message, _, hint = fail.message.partition("\n  hint: ")
-            output.error(UserError(message, hint or None), result["task"].name)
+            output.error(UserError(message, hint or None), _name(result["task"]))
         else:
             super()._write_failure(result, write_exception)
 
@@ -47,6 +52,11 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]
         """Everything was said when it happened, but for doit's own errors."""
         for message in self.runtime_errors:
             progress.say(message)
+
+
+def _name(task: Any) -> str:
+    """The name of a task; for one that xcluster's word comes to, that word."""
+    return str((task.meta or {}).get("told", task.name))
 
 
 def _is_quiet(task: Any) -> bool:

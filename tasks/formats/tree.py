@@ -189,7 +189,7 @@ def _check_member(member: tarfile.TarInfo, what: str) -> None:
     """Raise UserError for a path, or the target of a hard link, that is outside of the tree or impossible."""
     for name in (member.name, *([member.linkname] if member.islnk() else [])):
         if name.startswith("/") or ".." in name.split("/"):
-            raise UserError(f"{what}: the path {name} leads out of the tree")
+            raise UserError(f"{what}: the path {name} leads out of the tree", _inside(name))
         descent.check(name)
     if member.issym():
         descent.check_target(member.name, member.linkname)
@@ -198,6 +198,13 @@ def _check_member(member: tarfile.TarInfo, what: str) -> None:
             f"{what}: {member.name} is of a kind that guests cannot unpack: {ascii(member.type)[1:]}",
             "write a tar of files, directories, links, pipes and devices",
         )
+
+
+def _inside(path: str) -> str:
+    """How a tar is written in which this path is inside of the tree."""
+    if not path.startswith("/"):
+        return "write the tar with paths that begin at the root of the guest: tar -C DIR -cf FILE ."
+    return "write the tar without absolute paths: without -P (--absolute-names), or by: tar -C DIR -cf FILE ."
 
 
 def adopt_tar(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tasks.base.errors import unknown
 from tasks.definitions.schema import Image, Kernel, Overlay
-from tasks.project.replacements import unknown_overlay
+from tasks.project.replacements import elsewhere, unknown_overlay
 from tasks.topology.schema import Topology
 
 OVERLAYS = "ovl"  # the directory of the checkout's own
@@ -44,8 +44,13 @@ class Definitions:
         if name in tables[kind]:
             return []
         here = tables[kind]
-        is_overlay = kind == "overlay"
-        says = unknown_overlay(name, here, self.hollow) if is_overlay else unknown(kind, name, here)
+        others = [each for each, table in tables.items() if name in table]
+        if others:
+            says = elsewhere(kind, name, others)
+        elif kind == "overlay":
+            says = unknown_overlay(name, here, self.hollow)
+        else:
+            says = unknown(kind, name, here)
         return list(self.faults.get((kind, name), ())) or [says]
 
     def is_unknown(self, kind: str, name: str) -> bool:

@@ -71,9 +71,8 @@ class Verb:
     takes: Takes = Takes.NAME
     shows: tuple[str, ...] = ()  # the settings that help lists, of all that it takes; () for all
     reads: Reads = Reads.OPTIONS
-    passes: tuple[str, int] | None = (
-        None  # with this option, words behind so many args are passed on as they are
-    )
+    # With this option, words behind so many args are passed on as they are.
+    passes: tuple[str, int] | None = None
     least: int = 0  # how many args at least
     most: int | None = None  # and at most; None: any number, where `args` is set
     defaults: Mapping[str, str] = field(default_factory=dict)  # settings that it has unless words differ
@@ -84,6 +83,12 @@ class Verb:
     upstream: str = ""  # the module that answers it as upstream's word
     at_once: str = ""  # the module that answers in the ordinary case, without settings and definitions
     actions: tuple[str, ...] = ()  # first words; of an upstream word, those that are ours
+    typed: Verb | None = None  # xcluster's word that comes to this verb, where it was typed in its place
+
+    @property
+    def told(self) -> Verb:
+        """The word of which usage and errors tell: the one that was typed."""
+        return self.typed or self
 
     def option(self, name: str) -> Option | None:
         """The verb's own option of this name."""
@@ -208,13 +213,12 @@ def common(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 def _split(verb: Verb, rest: list[str]) -> tuple[list[str], dict[str, str], set[str]]:
     """The args, the options with their values, and the names of options without one."""
-    free = verb.reads is Reads.COMMAND
     args: list[str] = []
     options: dict[str, str] = {}
     flags: set[str] = set()
     while rest:
         word = rest.pop(0)
-        if word == "--" or (free and not word.startswith("-")):
+        if word == "--" or (verb.reads is Reads.COMMAND and not word.startswith("-")):
             return args + (rest if word == "--" else [word, *rest]), options, flags
         if not word.startswith("-"):
             args.append(word)
@@ -265,6 +269,7 @@ def with_options(words: Words, **options: str) -> Words:
 
 def usage(verb: Verb) -> str:
     """One line: the verb with its options and args."""
+    verb = verb.told
     own = [f"[{option.dashed}]" for option in verb.options]
     all_settings = ["[SETTINGS]"] if verb.takes is not Takes.NAME else []
     return " ".join(["xc", verb.name, *own, *all_settings, verb.args]).strip()
@@ -287,10 +292,8 @@ def _check_setting(verb: Verb, name: str) -> None:
 def _check_args(verb: Verb, args: Sequence[str]) -> None:
     most = (0 if not verb.args else len(args)) if verb.most is None else verb.most
     if not verb.least <= len(args) <= most:
-        raise UsageError(
-            f"'{verb.name}' takes {verb.args or 'no arguments'}, but got: {' '.join(args) or 'nothing'}",
-            usage(verb),
-        )
+        row, got = verb.told, " ".join(args) or "nothing"
+        raise UsageError(f"'{row.name}' takes {row.args or 'no arguments'}, but got: {got}", usage(verb))
 
 
 JSON = Option("o", "the same as JSON, for programs", "FORMAT", ("json",))

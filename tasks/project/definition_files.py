@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from tasks.base import files
-from tasks.definitions import versions
+from tasks.definitions import overlay_path, versions
 from tasks.definitions.complaints import causes, sentence
 from tasks.definitions.schema import Image, Kernel, Overlay
 from tasks.formats import yaml_core
@@ -57,7 +57,7 @@ def _read_overlays(
         return by_directory[directory]
 
     for folder in folders:
-        for directory in sorted(folder.iterdir()) if folder.is_dir() else ():
+        for directory in sorted(folder.iterdir()) if os.access(f"{folder}/.", os.R_OK) else ():
             if directory.name not in read.overlays and _is_overlay(directory):
                 read.overlays[directory.name] = of(directory)
             elif directory.is_dir() and not _is_overlay(directory):
@@ -94,7 +94,7 @@ def _read_topologies(read: cross_checks.Collection) -> None:
 
 def ovl_dirs(root: Path, ovlpath: str) -> list[Path]:
     """The directories that hold overlays, in the order of search."""
-    return [Path(os.path.abspath(part)) for part in ovlpath.split(":") if part] or [root / "ovl"]
+    return [Path(folder) for folder in overlay_path.folders(ovlpath)] or [root / "ovl"]
 
 
 def _is_overlay(directory: Path) -> bool:

@@ -11,7 +11,7 @@ from tasks.base import files, odd_signs, progress
 from tasks.base.errors import DefinitionError, UsageError, UserError
 from tasks.base.files import explained
 from tasks.base.paths import Workspace
-from tasks.definitions import image_chain, lockfile, settings, upstream_names
+from tasks.definitions import image_chain, lockfile, overlay_path, settings, upstream_names
 from tasks.definitions.setting_layers import SettingsLayer
 from tasks.project import catalogue, command_line, heeded, reading, requirements
 from tasks.project.command_line import Needs, Takes
@@ -51,6 +51,9 @@ Does = Mapping[str, Callable[[Project], None]]  # the verbs of a module: name ->
 # Name of a verb -> the tasks that come before it, from the tasks that make all that a cluster needs.
 After = Mapping[str, Callable[[Project, list[str]], list[str]]]
 
+# Verbs that do not warn of directories of overlays: one lists what is wrong, one makes what is missing.
+SILENT = ("doctor", "mkovl")
+
 
 def load(words: command_line.Words, environ: Mapping[str, str], started_with: StartedWith) -> Project:
     """Read everything, settle what counts, and make the workspace.
@@ -63,8 +66,12 @@ def load(words: command_line.Words, environ: Mapping[str, str], started_with: St
     name = sources.raw("name")
     running = started_with(sources.workspace, name) if sources.words.takes is Takes.RUNNING else None
     effective, problems = settled(sources, running)
+    if words.needs in (Needs.DEFINITIONS, Needs.BUILDS) and words.verb not in SILENT:
+        for line in overlay_path.faults(environ):
+            progress.say(f"warning: {line}")
     if requirements.starts(sources):
         _notes(sources, effective, environ)
+        _notes_of_paths(sources, effective, words.settings.get("image") or environ.get("__image", ""))
     validate(sources, effective, problems)
     _prepare(sources.workspace, writes=words.needs is Needs.BUILDS)
     ignored = (*sources.problems, *problems)
@@ -171,6 +178,16 @@ def _notes(sources: reading.Sources, effective: settings.Settings, environ: Mapp
         progress.say(requirements.note_of_topology(sources, named))
 
 
+def _notes_of_paths(sources: reading.Sources, effective: settings.Settings, image: str) -> None:
+    """The same for paths of files; `image` as it was typed."""
+    root = str(sources.workspace.root)
+    if effective.image in sources.definitions.images:
+        for line in upstream_names.lost_disk(image, root):
+            progress.say(f"note: {line}; the image '{effective.image}' is used")
+    for line in upstream_names.unused_kernel(sources.environ, root):
+        progress.say(f"note: {line}")
+
+
 def of_topology(project: Project, name: str) -> Project:
     """The same run, as if it had named this topology. Raises UsageError for one that is not known."""
     lacking = project.definitions.lacking("topology", name)
@@ -187,6 +204,15 @@ def of_topology(project: Project, name: str) -> Project:
     if wrong:
         raise DefinitionError(wrong)
     return replace(project, settings=effective)
+
+
+def wrong_for_start(project: Project) -> list[str]:
+    """Why a start with these settings would be refused; nothing if it would not be."""
+    row = project.words.row and replace(project.words.row, takes=Takes.SETTINGS, needs=Needs.BUILDS)
+    words = replace(project.words, row=row)
+    sources = replace(reading.asked(words, project.environ), definitions=project.definitions)
+    effective, wrong = settled(sources, None)
+    return [*sources.problems, *wrong, *requirements.wrong(sources, effective)]
 
 
 def source_date_epoch(environ: Mapping[str, str] = os.environ) -> int:

@@ -37,6 +37,20 @@ REPLACEMENTS: Mapping[str, str] = {
     "virtualbox": "not made here: images have no boot loader",
 }
 
+# What a directory has in it that is taken for an overlay -> what follows "it has no ovl.yaml ...; ".
+CONTENTS: Mapping[str, str] = {
+    "*/image.yaml": "it has images: --image=NAME takes one",
+    "*/ovl.yaml": "it has overlays: name those that you want, or add it to XCLUSTER_OVLPATH",
+    "*/tar": "it has overlays: name those that you want, or add it to XCLUSTER_OVLPATH",
+    "fragments/*": "it has kernels: --kernel=NAME takes one",
+}
+USES: Mapping[str, str] = {
+    "kernel": "--kernel={}",
+    "image": "--image={}",
+    "overlay": "`xc mkcdrom {}`",
+    "topology": "--topology={}",
+}
+
 
 def unknown_overlay(name: str, choices: Iterable[str], hollow: Mapping[str, Path]) -> str:
     """One sentence for an overlay that does not exist: what serves instead, or which names are like it.
@@ -51,5 +65,17 @@ def unknown_overlay(name: str, choices: Iterable[str], hollow: Mapping[str, Path
 
 
 def not_overlay(directory: Path) -> str:
-    """One sentence for a directory that was named as an overlay and is none."""
-    return f"{directory} is not an overlay: it has no ovl.yaml, no tar and no default/"
+    """One sentence for a directory that was named as an overlay and is none, and what it is if that shows."""
+    what = f"{directory} is not an overlay: it has no ovl.yaml, no tar and no default/"
+    if (directory / "image.yaml").is_file():
+        return f"{what}; it is an image: --image={directory.name} takes it"
+    for pattern, instead in CONTENTS.items():
+        if any(directory.glob(pattern)):
+            return f"{what}; {instead}"
+    return what
+
+
+def elsewhere(kind: str, name: str, kinds: Iterable[str]) -> str:
+    """One sentence for a name that is known, but of other kinds than the one that was asked for."""
+    uses = " or ".join(f"the {each} of that name, use {USES[each].format(name)}" for each in kinds)
+    return f"unknown {kind} '{name}'; for {uses}."

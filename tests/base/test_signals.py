@@ -65,7 +65,7 @@ def clean_up():
     time.sleep(0.5)
     (here / "clean").touch()
 clean_up()
-time.sleep(1)
+time.sleep(60)
 (here / "more").touch()
 """
     process = started(tmp_path, body)

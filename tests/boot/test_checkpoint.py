@@ -83,7 +83,7 @@ def saved() -> Iterator[Saved]:
 def test_a_saved_cluster_goes_on(saved: Saved) -> None:
     assert goes_on(saved.cluster) > saved.after
     assert "2 nodes" in saved.summary and "apparent" in saved.summary
-    assert float(saved.summary.split("paused for ")[1].split()[0]) < 1
+    assert float(saved.summary.split("paused for ")[1].split()[0]) < 5  # a busy machine may stand still
     assert saved.cluster.rsh(1, "pidof sleep").strip()
     saved.cluster.rsh(1, "echo later >/root/file; killall sleep; sync")
 

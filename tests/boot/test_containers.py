@@ -105,6 +105,22 @@ def test_a_guest_pulls_from_the_private_registry(cluster: Cluster, tmp_path: Pat
         cluster.xc("images", "rm", "localhost/t-oci:1")
 
 
+def test_a_guest_pulls_an_image_of_the_internet(cluster: Cluster, other: Hub) -> None:
+    """A mirror stands for docker.io on the host, and the private registry in guests."""
+    name = "docker.io/library/alpine:3.20"
+    other.push("hub/library/alpine:3.20", image(other.layout, tar(("etc/alpine", "3.20"))))
+    host = Cluster(cluster.name, {"__registry_mirrors": f"docker.io=127.0.0.1:{other.port}/hub"})
+    try:
+        host.xc("registry", "cache", name)
+        cluster.rsh(1, f"podman pull -q {name}")
+        mount = f"podman mount $(podman create --network=none {name} /none)"
+        assert cluster.rsh(1, f'cat "$({mount})/etc/alpine"').strip() == "3.20"
+        assert "library/alpine" in cluster.rsh(1, "podman images")
+    finally:
+        cluster.xc("registry", "rm", name)
+        cluster.xc("images", "rm", name)
+
+
 def test_a_checkpoint_has_the_disk(cluster: Cluster) -> None:
     cluster.xc("checkpoint", "save", "t-oci")
     try:

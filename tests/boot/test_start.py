@@ -72,8 +72,13 @@ def consoles_are_in_windows(cluster: Cluster, screen: Display) -> None:
         assert screen.colours(window)[usual] > 20_000  # one is partly beyond the edge
     cluster.xc("scalein", "221", "5")
     eventually(lambda: sorted(screen.windows()) == names)
-    cluster.xc("vm", "1")
-    eventually(lambda: sorted(screen.windows()) == ["vm-001", "vm-001 login", *names[1:]])
+    logged_in = [subprocess.Popen(cluster.command("vm", number), env=cluster.environment) for number in "14"]
+    assert [process.wait(60) for process in logged_in] == [0, 0]  # at once, and yet side by side
+    eventually(lambda: sorted(screen.windows()) == sorted([*names, "vm-001 login", "vm-004 login"]))
+    seen = screen.windows()
+    logins = {name: (window.x, window.y) for name, window in seen.items() if name.endswith("login")}
+    assert sorted(logins.values()) == [(1120, 50), (1120, 270)]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(seen.values(), 2))
 
 
 def test_rsh_gives_the_remote_exit_code_and_keeps_words(base: Cluster) -> None:
@@ -220,14 +225,17 @@ def test_a_failing_rc_script_is_told(tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("bad") / "broken"
     script = folder / "default" / "etc" / "init.d" / "50broken.rc"
     script.parent.mkdir(parents=True)
-    script.write_text("#!/bin/sh\nexit 3\n")
+    script.write_text("#!/bin/sh\necho 1 >/proc/version\nexit 3\n")
     script.chmod(0o755)
     cluster = Cluster("t-rc")
     cluster.xc("mkcdrom", str(folder))
     done = cluster.xc("starts", "--nvm=1", "--nrouters=0")
     cluster.xc("stop")
     cluster.xc("mkcdrom")
-    assert "vm-001: failed in the guest: 50broken.rc (3)" in done.stderr
+    assert (
+        "vm-001: failed in the guest: 50broken.rc (3)\n    | sh: write error: Input/output error\n"
+        in done.stderr
+    )
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,25 @@ def test_doctor_tells_of_wrong_definitions(checkout: Checkout) -> None:
     assert ran.clean and ran.code == 1 and "'sumary'" in ran.out
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("XC_KERNEL", "nosuch", "XC_KERNEL: unknown kernel 'nosuch'"),
+        ("TOPOLOGY", "nosuch", "TOPOLOGY: unknown topology 'nosuch'"),
+        ("__ovls", "nosuch", "__ovls: unknown overlay 'nosuch'"),
+        ("__nvm", "many", "__nvm: expected a whole number"),
+    ],
+)
+def test_doctor_tells_what_a_start_would_be_refused_for(
+    checkout: Checkout, name: str, value: str, why: str
+) -> None:
+    env = {name: value}
+    checkout.bad("starts", "--dry-run", env=env, code=2, says=(why,))
+    found = checkout.xc("doctor", "-o", "json", env=env)
+    rows = [each for each in json.loads(found.out) if each["what"] == "definitions"]
+    assert found.code == 1 and rows[0]["state"] == "missing" and rows[0]["text"].startswith(why), rows
+
+
 def test_mkovl(checkout: Checkout) -> None:
     checkout.write("ovl/template/ovl.yaml", "summary: about @NAME@\n")
     checkout.write("ovl/template/default/etc/template.conf", "@NAME@\n")

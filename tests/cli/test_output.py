@@ -168,10 +168,15 @@ def test_a_dry_run_of_a_start(checkout: Checkout) -> None:
     words = ("start", "--name=dry", "--nvm=2", "--nrouters=0", "--net=userspace", "--dry-run", "-o", "json")
     with tempfile.TemporaryDirectory(prefix="xc-", dir="/tmp") as folder:  # short enough for sockets
         outlook = json.loads(checkout.good(*words, env={"XCLUSTER_WORKSPACE": folder}).out)
+        text = checkout.good(*words[:-2], env={"XCLUSTER_WORKSPACE": folder}).out
         assert not (Path(folder) / "run").exists()
     assert {"kernel:debian", "image:base", "mkcdrom"} <= {each["task"] for each in outlook["tasks"]}
     assert [node["name"] for node in outlook["plan"]["nodes"]] == ["vm-001", "vm-002"]
     assert outlook["plan"]["ports"]["ssh"] and outlook["plan"]["net"]["backend"] == "userspace"
+    _, _, told = text.partition("\nthen `xc start` would do this:\n")
+    assert "net: userspace (as asked for)\nnodes:\n  vm-001: 128 MiB, 2 processors, nets 0, 1, " in told
+    assert "ports: ssh to node N at 127.0.0.1:" in told and "runs now" not in told
+    assert [line for line in told.splitlines() if line.endswith(":")] == ["nodes:"]
 
 
 def test_what_ends_is_told_as_json(checkout: Checkout) -> None:

@@ -51,3 +51,27 @@ def test_prefixes(prefix: str, net: str | None) -> None:
 @pytest.mark.parametrize("prefix", ["fd00:1", "nothing", "1:2:3:4:5:6:7", ":", "fd00::1::"])
 def test_prefixes_that_make_no_address(prefix: str) -> None:
     assert any("prefix" in problem for problem in settings.load({"prefix": prefix}, {}, {})[1])
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ({"XC_NVM": "5"}, {"__nvm": "5"}),
+        ({"XC_NVM": "5", "__nvm": "2"}, {"__nvm": "5"}),
+        ({"XC_NVM": "", "__nvm": "2"}, {"__nvm": "2"}),
+        ({"XC_MEM201": "300", "XC_NETS_VM": "0,1"}, {"__mem201": "300", "__nets_vm": "0,1"}),
+        ({"XC_IMAGE": "k8s", "__image": "base"}, {"__image": "k8s"}),
+        ({"XC_TIMEOUT": "300", "__timeout": "10"}, {"__timeout": "10"}),  # theirs is something else
+        ({"XC_KEEP": "no", "__keep": "/tmp/log"}, {"__keep": "/tmp/log"}),
+        ({"xc_nvm": "5", "XC_HOOKED": "start", "XC_nvm": "6"}, {}),
+    ],
+)
+def test_scripts_of_upstream_read_what_was_given_by_our_names(
+    given: dict[str, str], read: dict[str, str]
+) -> None:
+    seen = upstream_names.as_upstream(given)
+    assert {name: value for name, value in seen.items() if name.startswith("__")} == read
+    hook = upstream_names.of_hook(given)
+    assert {name: value for name, value in hook.items() if name.startswith("__")} == read
+    kept = {name for name in given if name in ("XC_TIMEOUT", "XC_KEEP", "XC_HOOKED", "xc_nvm", "XC_nvm")}
+    assert {name for name in hook if not name.startswith("__") and given[name]} == kept

@@ -35,7 +35,29 @@ def swept(bench: Bench) -> None:
     assert not [path for path in bench.workspace.rglob("*") if path.name.endswith((".tmp", ".part"))]
 
 
+def scripts_left(bench: Bench) -> None:
+    """What scripts keep for clusters of which nothing runs, and the times of `xc mark`."""
+    for name in ("one", "two"):
+        folder = bench.workspace / "tmp" / name
+        (folder / "screen").mkdir(parents=True)
+        (folder / "screen/log").touch(0o400)
+    (folder / "marks").touch()
+
+
+def only_marks(bench: Bench) -> None:
+    """Of what scripts kept, only the times are left, where there were some."""
+    assert sorted(path.name for path in (bench.workspace / "tmp").rglob("*")) == ["marks", "two"]
+
+
 CASES = [
+    Case(
+        "stop where only files of scripts are left", "$xc stop --name=one; $xc stop --name=two",
+        says=("cluster 'one' is not running",), prepare=scripts_left, left=only_marks,
+    ),
+    Case(
+        "stop --all where only files of scripts are left", "$xc stop --all",
+        prepare=scripts_left, left=only_marks,
+    ),
     Case(
         "status of a cluster whose file is a pipe", "$xc status --name=one", seconds=20,
         prepare=instead(os.mkfifo), shows=("a pipe or a device", "xc stop --name=one"),

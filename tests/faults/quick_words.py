@@ -80,6 +80,19 @@ UPSTREAM = {
     "mkimage --image=bse": "no image [bse]; did you mean 'base'?",
     "kernel_build --kver=debain": "did you mean 'debian'?",
 }
+OTHER_KINDS = {
+    "mkcdrom base": "for the image of that name, use --image=base",
+    "start --topology=base": "for the image of that name, use --image=base",
+    "start --image=a": "for the overlay of that name, use `xc mkcdrom a`",
+    "start --kernel=base": "for the image of that name",
+    "release debian": "for the kernel of that name",
+}
+OTHER_FOLDERS = {
+    "images/": "--image=NAME",
+    "./images/base": "--image=base",
+    "./kernel": "--kernel=NAME",
+    "./ovl": "XCLUSTER_OVLPATH",
+}
 ABSENT = ("status", "stop", "scalein 4", "checkpoint save x", "kubeconfig", "enter true")
 
 CASES = [
@@ -143,6 +156,19 @@ CASES = [
     *(
         Case(f"a directory that is no overlay: {words}", f"mkdir ovl/bare; $xc {words}", 2, (BARE,))
         for words in ("mkcdrom bare", "mkcdrom a ./ovl/bare", "mkovl --template=bare x", "start --ovls=bare")
+    ),
+    *(
+        Case(f"no overlay, but something else: {words}", f"$xc {words}", 2, ("'; for", near))
+        for words, near in OTHER_KINDS.items()
+    ),
+    *(
+        Case(
+            f"a directory of something else: {word}",
+            f"mkdir -p kernel/fragments/x; $xc mkcdrom {word}",
+            2,
+            ("not an overlay: ", near),
+        )
+        for word, near in OTHER_FOLDERS.items()
     ),
     Case(
         "an overlay that needs a directory which is none",

@@ -68,19 +68,19 @@ def twice(bench: Bench) -> None:
 # Each of these is one row; the lines of a row are settings that go together.
 GOOD = {
     "dns: off\nk8sver: 1.30\nnets_vm: [0, 1, 2]\nmem: 0256\ntelnet: On\ntimeout: 1h30m": (
-        "mem 256",
+        ": 256 MiB",
         "nets 0, 1, 2",
     ),
     "nets_vm: 0, 2\nmem: 0x100\nmem201: 512MiB\ntelnet: off\nappend: 2024-02-30": (
-        "mem 256, smp 2, nets 0, 2",
-        "mem 512",
+        "256 MiB, 2 processors, nets 0, 2, ",
+        ": 512 MiB",
     ),
     "mem: ~\nnvm:\nnets_vm: 0\nappend: [quiet, debug]\nsuite: 12\nwait: null": (
-        "mem 128, smp 2, nets 0,",
+        "128 MiB, 2 processors, nets 0, ",
         "vm-004",
     ),
-    '"mem": "1.5G"\nappend: 0777\nmachine: pc\nsmp: 1': ("mem 1536, smp 1",),
-    "<<: {mem: 256, smp: 1}\nmem: 300": ("mem 300, smp 1",),
+    '"mem": "1.5G"\nappend: 0777\nmachine: pc\nsmp: 1': ("1536 MiB, 1 processor, ",),
+    "<<: {mem: 256, smp: 1}\nmem: 300": ("300 MiB, 1 processor, ",),
 }
 WRONG = {
     "wait": ("no", "expected 'nodes' or 'ready', got 'no'"),
@@ -158,7 +158,7 @@ CASES = [
         for text, says in NO_YAML.items()
     ),
     *(
-        Case(f"settings with {name}", SEEN, prepare=settings(data), shows=("mem 256",))
+        Case(f"settings with {name}", SEEN, prepare=settings(data), shows=(": 256 MiB",))
         for name, data in ENCODED.items()
     ),
     *(
@@ -178,9 +178,9 @@ CASES = [
     Case(
         "a size on the command line",
         f"{SEEN} --mem=1.5G --mem201=512MiB --timeout=5m",
-        shows=("mem 1536", "mem 512"),
+        shows=(": 1536 MiB", ": 512 MiB"),
     ),
-    Case("a size in the environment", f"__mem=1G __mem201=2g {SEEN}", shows=("mem 1024", "mem 2048")),
+    Case("a size in the environment", f"__mem=1G __mem201=2g {SEEN}", shows=(": 1024 MiB", ": 2048 MiB")),
     Case("no duration in the environment", f"XC_TIMEOUT=1:30 {SEEN}", 2, ("XC_TIMEOUT: expected seconds",)),
     Case("no size for one node", f"{SEEN} --mem201=1e3", 2, ("--mem201: expected MiB",)),
     Case("a net twice on the command line", f"{SEEN} --nets-vm=0,1,1", 2, ("--nets-vm:", "1 is there twice")),
@@ -291,7 +291,7 @@ CASES = [
     Case(
         "a plan has a line for each node",
         SEEN + " --nvm=2",
-        shows=("nodes:\n  name vm-001, ", "\n  name vm-002, "),
+        shows=("nodes:\n  vm-001: 128 MiB, ", "\n  vm-002: 128 MiB, "),
     ),
     Case(
         "doctor and broken settings",

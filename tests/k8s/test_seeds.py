@@ -38,7 +38,7 @@ def typed(
     try:
         for name, value in (values or {}).items():
             shell.typed(f"{name}={value}")
-        return {line.text: patiently(shell, line) for line in lines if not line.later}
+        return {line.text: patiently(shell, line) for line in lines}
     finally:
         shell.moved("exit")
 
@@ -98,6 +98,16 @@ def test_a_walk(cluster: Kubernetes, shell: Shell) -> None:
             shell.moved("exit")
         finally:
             shell.moved("exit")
+
+
+def test_metrics_of_all(cluster: Kubernetes) -> None:
+    """Of nodes and pods, over TLS by the cluster's own authority."""
+    nodes = cluster.kubectl("top nodes --no-headers").splitlines()
+    assert {line.split()[0] for line in nodes} == {"vm-001", "vm-002"}
+    cluster.until(1, "kubectl top pods -n kube-system --no-headers | grep ^coredns-", PATIENCE)
+    service = cluster.json("get apiservice v1beta1.metrics.k8s.io")
+    assert service["spec"]["caBundle"] and not service["spec"].get("insecureSkipTLSVerify")
+    assert [each["status"] for each in service["status"]["conditions"]] == ["True"]
 
 
 def test_certificates_of_a_running_cluster_stay(shell: Shell) -> None:

@@ -1,6 +1,7 @@
 """What xcluster's documents type for clusters without Kubernetes, at a terminal, as it stands there."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import pytest
 
 from tests.boot.conftest import ROOT, WORKSPACE, Cluster, assert_nothing_left
 from tests.seeds.cluster_lines import CUSTOM, ENDS, FROM_OUTSIDE, OPTIONS, RANDOMNESS, STARTS, TERMINALS
+from tests.seeds.kubernetes_lines import IMAGE
 from tests.seeds.line import Line
 from tests.seeds.shell import Shell, settled
+from tests.webserver import serving
 
 NAME = "t-seeds"
 # Smaller than the documents' clusters, by variables as a user would set them.
@@ -106,6 +109,32 @@ def test_a_device_for_randomness(shell: Shell) -> None:
         assert "virtio" in Cluster(NAME).rsh(1, "cat /sys/class/misc/hw_random/rng_available")
     finally:
         shell.typed("unset __kvm_opt")
+
+
+def test_a_disk_image_from_a_server(shell: Shell, tmp_path: Path) -> None:
+    """Raw and packed with xz, as the documents fetch theirs; here it is the base image, under its name."""
+    raw, disk = tmp_path / "raw", tmp_path / "xcluster/hd.img"
+    disk.parent.mkdir()
+    base = WORKSPACE / "image/base.qcow2"
+    subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", base, raw], check=True)
+    packed = subprocess.run(["xz", "-0", "-c", raw], check=True, stdout=subprocess.PIPE).stdout
+    with serving(packed) as server:
+        shell.typed(f"SERVER={server.url}; export __image={disk} __nvm=1 __nrouters=0")
+        try:
+            for line in IMAGE:
+                shell.answers(line, START)
+            assert server.requests == ["/xcluster/images/hd-k8s.img.xz"]
+            assert disk.stat().st_size == raw.stat().st_size
+            before = disk.stat().st_mtime_ns
+            status, output = shell.typed("xc start", START)
+            assert status == 0 and "1 node in " in output, output
+            own = Cluster(NAME).directory / "vm-001/disk.qcow2"
+            chain = ["qemu-img", "info", "-U", "--backing-chain", str(own)]
+            assert f"image: {disk}\n" in subprocess.check_output(chain, text=True)
+            assert Cluster(NAME).rsh(1, "touch /new; sync; hostname").strip() == "vm-001"
+            assert disk.stat().st_mtime_ns == before, "nodes write to disks of their own"
+        finally:
+            shell.typed("xc stop; unset __image; export __nvm=2 __nrouters=1")
 
 
 @pytest.mark.parametrize("line", ENDS, ids=named)

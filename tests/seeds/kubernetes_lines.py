@@ -87,14 +87,7 @@ PODS = (
     Line("002", "kubectl get pods", "node", "^alpine-deployment-"),
     Line("003", "kubectl get pods", "node", "^alpine-deployment-"),
     Line("000", "images   # docker.io/library/alpine should appear", "node", "^localhost/alpine:1", LOCAL),
-    Line(
-        "001",
-        "kubectl top pods",
-        "node",
-        r"^mconnect-deployment-\S+ +\d+m +\d+Mi",
-        "nothing answers it yet",
-        later=True,
-    ),
+    Line("001", "kubectl top pods", "node", r"^mconnect-deployment-\S+ +\d+m +\d+Mi"),
 )
 # On nodes, and in pods.
 NAMED_BY = tuple(

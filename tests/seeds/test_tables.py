@@ -69,14 +69,15 @@ def test_a_row_is_wrong_when_the_outcome_is() -> None:
 
 
 @pytest.mark.parametrize("line", CERTIFIED, ids=named)
-def test_other_certificates(tmp_path: Path, line: Line) -> None:
+@pytest.mark.parametrize("env", [{}, {"__name": "t-ca"}, {"XC_NAME": "t-ca", "__name": "other"}], ids=str)
+def test_other_certificates(tmp_path: Path, line: Line, env: dict[str, str]) -> None:
     """The secret is gone, and with it all that was derived from it."""
-    secret = tmp_path / "workspace/k8s/xcluster/secret.json"
+    secret = tmp_path / f"workspace/k8s/{'t-ca' if env else 'xcluster'}/secret.json"
     secret.parent.mkdir(parents=True)
     secret.write_text("{}")
     done = subprocess.run(
         line.typed.split(), cwd=ROOT / "ovl/kubernetes", capture_output=True, text=True, check=False,
-        env={**Cluster("").environment, "XCLUSTER_WORKSPACE": str(tmp_path / "workspace")},
+        env={**Cluster("").environment, **env, "XCLUSTER_WORKSPACE": str(tmp_path / "workspace")},
     )  # fmt: skip
     fault = line.fault(done.returncode, done.stdout + done.stderr)
     assert not fault, fault

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -42,7 +43,7 @@ func connect(opt options) (*Result, error) {
 		return nil, err
 	}
 	result := &Result{Hosts: map[string]int{}, StartTime: time.Now(), Timeout: opt.timeout}
-	deadline := result.StartTime.Add(opt.timeout)
+	quiet := newSilence(opt.timeout)
 	var all sync.WaitGroup
 	places := make(chan struct{}, opt.maxConcurrent)
 	var kept []net.Conn
@@ -50,11 +51,11 @@ func connect(opt options) (*Result, error) {
 	for i := 0; i < opt.connections; i++ {
 		places <- struct{}{}
 		all.Add(1)
-		dialer := net.Dialer{Deadline: deadline, LocalAddr: local(network, choose())}
+		dialer := net.Dialer{LocalAddr: local(network, choose())}
 		go func() {
 			defer all.Done()
 			defer func() { <-places }()
-			connection := result.one(&dialer, network, address, deadline)
+			connection := result.one(quiet, &dialer, network, address)
 			if connection == nil {
 				return
 			}
@@ -76,23 +77,59 @@ func connect(opt options) (*Result, error) {
 }
 
 // one makes a connection and counts what came of it; nil when it was not made.
-func (r *Result) one(dialer *net.Dialer, network, address string, deadline time.Time) net.Conn {
-	connection, err := dialer.Dial(network, address)
+func (r *Result) one(quiet *silence, dialer *net.Dialer, network, address string) net.Conn {
+	connection, err := dialer.DialContext(quiet.over, network, address)
 	if err != nil {
-		r.failed(&r.FailedConnects, err)
+		r.failed(&r.FailedConnects, quiet.explained(err))
 		return nil
 	}
-	_ = connection.SetDeadline(deadline)
+	asking := make(chan struct{})
+	defer close(asking)
+	go func() {
+		select {
+		case <-quiet.over.Done():
+			_ = connection.SetDeadline(time.Now())
+		case <-asking:
+		}
+	}()
 	name, err := asked(connection, network)
 	if err != nil || name == "" {
-		r.failed(&r.FailedReads, err)
+		r.failed(&r.FailedReads, quiet.explained(err))
 		return connection
 	}
+	quiet.broken()
 	r.lock.Lock()
 	defer r.lock.Unlock()
 	r.Connects++
 	r.Hosts[name]++
 	return connection
+}
+
+// silence is over when nothing has been answered for so long: a slow host gets all the time that it needs,
+// and one that is not there is given up at once for all connections.
+type silence struct {
+	over  context.Context
+	limit time.Duration
+	timer *time.Timer
+}
+
+func newSilence(limit time.Duration) *silence {
+	over, end := context.WithCancel(context.Background())
+	return &silence{over: over, limit: limit, timer: time.AfterFunc(limit, end)}
+}
+
+// broken begins to count anew, unless it is too late.
+func (s *silence) broken() {
+	if s.timer.Stop() {
+		s.timer.Reset(s.limit)
+	}
+}
+
+func (s *silence) explained(err error) error {
+	if err == nil || s.over.Err() == nil {
+		return err
+	}
+	return fmt.Errorf("nothing was answered for %v: %w", s.limit, err)
 }
 
 func asked(connection net.Conn, network string) (string, error) {

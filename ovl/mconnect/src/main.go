@@ -33,7 +33,7 @@ func main() {
 	flag.StringVar(&opt.sources, "srccidr", "", "take source addresses from this range")
 	flag.Int64Var(&opt.seed, "seed", 0, "of the choice of source addresses; 0: another each time")
 	flag.BoolVar(&opt.udp, "udp", false, "UDP instead of TCP")
-	flag.DurationVar(&opt.timeout, "timeout", 10*time.Second, "of all connections together")
+	flag.DurationVar(&opt.timeout, "timeout", 10*time.Second, "give up after this time in which nothing was answered")
 	flag.BoolVar(&opt.keep, "keep", false, "keep connections open until the last has been answered")
 	flag.IntVar(&opt.maxConcurrent, "maxconcurrent", 64, "connections that are opened at the same time")
 	flag.Parse()

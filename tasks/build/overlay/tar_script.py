@@ -14,7 +14,7 @@ from tasks.base.errors import CommandError, UserError
 from tasks.base.paths import Workspace
 from tasks.build.overlay import allowance, completeness, host_libraries, script_messages
 from tasks.build.overlay.host_files import HOST_FILES
-from tasks.definitions import iso_choice
+from tasks.definitions import iso_choice, upstream_names
 from tasks.definitions.schema import Overlay
 from tasks.formats import tree, unpack
 from tasks.project.project import ROOT, source_date_epoch
@@ -211,4 +211,5 @@ def variables(env: Mapping[str, str], workspace: Workspace) -> dict[str, str]:
         "SOURCE_DATE_EPOCH": str(source_date_epoch()),
     }
     defaults = {"ARCHIVE": os.path.join(promised["HOME"], "Downloads"), "GOPATH": ""}
-    return {**iso_choice.without(environment.of_scripts()), **defaults, **promised, **env}
+    users = upstream_names.as_upstream(environment.of_scripts())
+    return {**iso_choice.without(users), **defaults, **promised, **env}

@@ -9,7 +9,7 @@ from tasks.base.errors import DefinitionError
 from tasks.build.containers import pull
 from tasks.build.image import compose, rootfs
 from tasks.build.kernel import headers, kernel
-from tasks.build.overlay import iso, ovl
+from tasks.build.overlay import iso, iso_words, ovl
 from tasks.build.sources import artifact
 from tasks.definitions.iso_choice import IsoChoice
 from tasks.definitions.package_request import PackageRequest
@@ -35,7 +35,7 @@ def recipes(project: Project, chosen: IsoChoice, extra: Mapping[str, Overlay]) -
 def overlays(project: Project) -> Mapping[str, Overlay]:
     """The overlays on the ISO, by directory. Raises UserError where definitions are wrong."""
     _refuse_wrong(project)
-    return iso.overlays_of(iso.iso_parts(project, iso.choose(project)))
+    return iso.overlays_of(iso.iso_parts(project, iso_words.choose(project)))
 
 
 def packages(project: Project, extra: Mapping[str, Overlay]) -> Iterator[tuple[str, PackageRequest]]:

@@ -9,6 +9,7 @@ from tasks.base.errors import UserError
 from tasks.cli.upstream import contract
 from tasks.cli.upstream.contract import Refused
 from tasks.definitions.setting_list import is_setting
+from tasks.definitions.upstream_names import TYPED, own
 
 
 def options(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -36,9 +37,9 @@ def _refuse_unknown(word: str, variables: Mapping[str, str], args: Sequence[str]
     """Raise Refused for an option or a word that is not known; every setting is."""
     if word not in STRICT:
         return
-    own, has_words = STRICT[word]
+    own_options, has_words = STRICT[word]
     for name in variables:
-        if name[2:] not in own and name not in contract.NAMES and not is_setting(name[2:]):
+        if name[2:] not in own_options and name not in contract.NAMES and not is_setting(name[2:]):
             raise Refused(f"{word}: unknown option '--{name[2:].replace('_', '-')}'")
     if args and not has_words:
         raise Refused(f"{word} takes no words [{' '.join(args)}]")
@@ -49,7 +50,9 @@ def answer(module: str, argv: Sequence[str]) -> int:
     from importlib import import_module
 
     variables, args = options(argv[1:])
-    environ = {**os.environ, **variables}
+    less = {own(name[2:]) for name in variables}  # what is typed counts more
+    kept = {name: value for name, value in os.environ.items() if name not in less}
+    environ = {**kept, **variables, TYPED: argv[0]}
     try:
         _refuse_unknown(argv[0], variables, args)
         if argv[0] != "env":

@@ -11,8 +11,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from tasks.base.errors import meant
-from tasks.definitions import quantities
-from tasks.definitions.upstream_names import GIVEN, given_disk, image_name, kernel_name, named_here
+from tasks.definitions import overlay_path, quantities
+from tasks.definitions.upstream_names import (
+    GIVEN,
+    as_upstream,
+    given_disk,
+    image_name,
+    kernel_name,
+    named_here,
+)
 from tasks.project import plain_file
 from tasks.run.running.raster import Raster
 
@@ -43,6 +50,7 @@ def values(environ: Environ, problems: list[str] | None = None) -> dict[str, str
     What is wrong with xcluster.yaml is added to `problems`.
     """
     own = _settings(environ, [] if problems is None else problems)
+    environ = as_upstream(environ)
     workspace = os.path.abspath(environ.get("XCLUSTER_WORKSPACE") or os.path.join(ROOT, "workspace"))
     defaults = _defaults(environ, own, workspace)
     kept = ("XCLUSTER", "XCLUSTER_WORKSPACE", "XCLUSTER_HOME", "__image")
@@ -171,15 +179,12 @@ def ovld(environ: Environ, args: Sequence[str]) -> None:
 
 def overlay(environ: Environ, name: str) -> str:
     """The directory of an overlay. Refused where there is none of that name."""
-    for folder in values(environ)["XCLUSTER_OVLPATH"].split(":"):
-        if name and folder and os.path.isdir(os.path.join(folder, name)):
+    folders = overlay_path.folders(values(environ)[overlay_path.VARIABLE])
+    for folder in folders:
+        if name and os.path.isdir(os.path.join(folder, name)):
             return os.path.join(folder, name)
-    raise Refused(f"Ovl not found [{name}]{meant(name, _overlays(environ))}")
-
-
-def _overlays(environ: Environ) -> list[str]:
-    folders = [folder for folder in values(environ)["XCLUSTER_OVLPATH"].split(":") if os.path.isdir(folder)]
-    return [name for folder in folders for name in os.listdir(folder)]
+    names = [each for folder in folders if os.access(f"{folder}/.", os.R_OK) for each in os.listdir(folder)]
+    raise Refused("; ".join([f"Ovl not found [{name}]{meant(name, names)}", *overlay_path.faults(environ)]))
 
 
 def cached_tar(environ: Environ, args: Sequence[str]) -> None:

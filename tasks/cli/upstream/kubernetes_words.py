@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tasks.cli.upstream import builds, contract
 from tasks.cli.upstream.contract import ROOT, Does, Environ, Refused, values
-from tasks.definitions.upstream_names import PREFIX
+from tasks.definitions.upstream_names import PREFIX, as_upstream
 
 # What upstream gives to such a cluster; memory in MiB.
 TESTED = {"__image": "k8s", "__wait": "ready", "__nvm": "4", "__mem": "1536", "__mem1": "2048"}
@@ -29,7 +29,8 @@ def k8s_test(environ: Environ, args: Sequence[str]) -> None:
     if network:
         contract.overlay(environ, network)
     overlays = " ".join(word for word in (environ.get("XOVLS", ""), network) if word)
-    own = {key: value for key, value in environ.items() if value or key not in TESTED}
+    named = as_upstream(environ).items()
+    own = {key: value for key, value in named if value or key not in TESTED}
     if own.get("xcluster_PREFIX") == "":
         own["xcluster_PREFIX"] = PREFIX
     kept = builds.plain({**TESTED, **own, "XOVLS": overlays, "XCLUSTER": os.path.join(ROOT, "xc")})

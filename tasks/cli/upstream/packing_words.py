@@ -97,7 +97,7 @@ def _collected(environ: Environ, args: Sequence[str], into: Path) -> list[str]:
     cluster = f"collect-{os.getpid()}"
     iso = os.path.join(values(environ)["XCLUSTER_WORKSPACE"], "iso", cluster)
     try:
-        code, _ = builds.answer(["mkcdrom", f"--name={cluster}", *args], environ)
+        code, _ = builds.answer(["mkcdrom", f"--name={cluster}", "--", *args], environ)
         if code:
             raise Refused(f"not packed: {' '.join(args)}")
         return iso9660.extract(Path(f"{iso}.iso"), into)

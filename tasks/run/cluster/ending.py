@@ -5,9 +5,11 @@ cluster can always be stopped: when files are damaged, of another version, or go
 """
 
 import contextlib
+import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 from tasks.base import files, output, progress, records, signals
@@ -24,6 +26,8 @@ from tasks.run.running.cluster import Running, locked, running
 from tasks.run.services import dns
 
 T = TypeVar("T")
+MARKS = "marks"  # in XCLUSTER_TMP, the file of `xc mark`
+HOOKED = "XC_HOOKED"  # is in the environment of what a hook runs
 
 
 def stop(workspace: Workspace, name: str) -> bool:
@@ -33,6 +37,7 @@ def stop(workspace: Workspace, name: str) -> bool:
         return False  # its name may be mistyped: nothing is made there, not even a lock
     with _locked_if_possible(workspace, name):
         ran = stop_running(directory)
+        _tried(_clear, workspace.scripts(name))
     dns.refresh_if_possible(workspace)
     return ran
 
@@ -115,6 +120,23 @@ def _take_down(cluster: Running) -> None:
     cluster.cleaner.down(cluster.directory)
 
 
+def _clear(folder: Path) -> None:
+    """Remove what scripts left, but for the times that `xc mark` noted: those may be of several clusters."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name != MARKS:
+            files.remove(path)
+    if HOOKED not in os.environ:  # a hook that stops a cluster may go on, and was promised the directory
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def _clear_others(workspace: Workspace, names: Collection[str]) -> None:
+    """The same of all clusters but these."""
+    for folder in workspace.scripts("x").parent.glob("*"):
+        if folder.name not in names:
+            _tried(_clear, folder)
+
+
 def _remove(own: NodeDir) -> None:
     for pidfile in (*own.root.glob("*.window"), *own.root.glob("*.helper")):
         records.end(pidfile)
@@ -150,6 +172,8 @@ def _stop_all(project: Project) -> None:
             outcomes[name] = None
         except UserError as error:
             outcomes[name] = error
+    if "dry_run" not in project.words.options:
+        _clear_others(project.workspace, names)
     if project.words.json:
         output.as_json([{"cluster": name, "stopped": error is None} for name, error in outcomes.items()])
     else:

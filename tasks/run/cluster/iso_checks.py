@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from tasks.base import progress
 from tasks.build.containers import store
-from tasks.build.overlay import iso, ovl
+from tasks.build.overlay import iso, iso_words, ovl
 from tasks.definitions import image_chain, iso_choice
 from tasks.definitions.schema import Overlay
 from tasks.definitions.setting_forms import PLAIN_TOPOLOGY
@@ -26,7 +26,7 @@ def warn(project: Project) -> None:
     packed = iso_choice.recorded(project.workspace.choice(project.settings.name))
     shape = choice.shape(project.settings, packed=packed.env if packed else {})
     problems = check.in_cluster(topology, shape) if topology else []
-    unpacked = _unpacked(project, iso.choose(project))
+    unpacked = _unpacked(project, iso_words.choose(project))
     problems = problems[:WARNINGS] + (_not_packed(unpacked, topology) if topology else [])
     for line in _passed_over(project, unpacked):
         progress.say(f"note: {line}")
@@ -84,7 +84,7 @@ def _unpacked(project: Project, packed: iso_choice.IsoChoice) -> list[Overlay]:
 def check_manifests(project: Project) -> None:
     """Raise UserError if pods would wait for container images that cannot come."""
     if project.settings.kubernetes:
-        packed = iso.choose(project)
+        packed = iso_words.choose(project)
         overlays = _unpacked(project, packed)
         chain = image_chain.chain(project.definitions.images, project.settings.image)
         have = store.names([*chain, *overlays])

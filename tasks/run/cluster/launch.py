@@ -249,7 +249,10 @@ def _wait(launch: Launch) -> None:
         outcomes = watch.Watch(launch.runs, who, ssh).wait(plan.settings.timeout, bar.to)
     for outcome in outcomes:
         if outcome.failed_rc:
-            progress.say(f"warning: {outcome.name}: failed in the guest: {', '.join(outcome.failed_rc)}")
+            names = ", ".join(outcome.failed_rc)
+            progress.say(
+                f"warning: {outcome.name}: failed in the guest: {names}\n{outcome.complaints}".rstrip()
+            )
     lost = [outcome for outcome in outcomes if outcome.seconds is None]
     if lost:
         ended = [outcome for outcome in lost if watch.ENDED in outcome.why] or lost

@@ -161,5 +161,5 @@ def _numbers(project: Project) -> list[int]:
 
 
 DOES: Does = {"start": _start, "starts": _start, "k8s": _start, "scaleout": _scaleout, "scalein": _scalein}
-PLANS = dict.fromkeys(("start", "starts", "k8s", "scaleout"), outlook.of_start)
+PLANS = dict.fromkeys(("start", "starts", "k8s", "scaleout"), (outlook.of_start, outlook.lines))
 AFTER: After = dict.fromkeys(("start", "starts", "k8s", "scaleout"), _built)

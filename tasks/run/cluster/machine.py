@@ -9,7 +9,8 @@ from tasks.base import environment, locks, proc, progress
 from tasks.base.errors import UsageError, UserError
 from tasks.base.node_names import node_name, number_of
 from tasks.base.paths import ClusterDir, NodeDir
-from tasks.build.overlay import iso, ovl
+from tasks.build.overlay import iso, iso_words, ovl
+from tasks.build.overlay.overlay_tar import OverlayBuild
 from tasks.definitions.roles import role_of
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
@@ -24,9 +25,9 @@ BOOTS = ("boot_vm", "xvm", "svm")
 SYNC = 10  # seconds for a node to write its buffers; one that is stuck is reset without
 
 
-def injected(project: Project) -> list[ovl.OverlayBuild]:
+def injected(project: Project) -> list[OverlayBuild]:
     """The overlays that `inject` names, as they are packed for the environment of this run."""
-    chosen = iso.choose(project)
+    chosen = iso_words.choose(project)
     parts = iso.iso_parts(project, chosen)
     return [ovl.recipe(project, part.overlay, chosen) for part in parts if part.overlay]
 

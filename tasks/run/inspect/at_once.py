@@ -121,7 +121,9 @@ def _role(number: int) -> str:
 
 
 def _stop(request: Request) -> int:
-    # A server of the DNS for a cluster that has crashed is ended by `stop` too.
+    # A server of the DNS for a cluster that has crashed is ended by `stop` too; what scripts keep is removed.
+    if os.path.isdir(os.path.join(request.place.workspace, "tmp", request.place.cluster)):
+        raise Unsure
     if request.words.json or {"dry_run", "all"} & set(request.words.options):
         raise Unsure
     if os.path.isdir(os.path.join(request.run, ".dns")) or request.view() is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tasks.base import environment, files, proc, records
 from tasks.base.errors import CommandError, UserError
 from tasks.base.paths import ClusterDir
-from tasks.definitions import addresses
+from tasks.definitions import addresses, upstream_names
 from tasks.definitions.schema import Node
 from tasks.run.net import host_support
 from tasks.run.net.net_state import CustomLinks
@@ -83,7 +83,8 @@ class Custom:
         before = _links()
         try:
             promised = {key: value for key, value in variables.items() if value}
-            text = proc.output(words, env=environment.of_scripts(promised), clean_env=True)
+            users = upstream_names.as_upstream(environment.of_scripts())
+            text = proc.output(words, env={**users, **promised}, clean_env=True)
         except CommandError as error:
             raise UserError(f"net_setup, {node.name} on net {net}: {error}") from error
         finally:

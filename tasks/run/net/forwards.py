@@ -4,11 +4,13 @@ import socket
 from collections.abc import Collection, Sequence
 
 from tasks.definitions.schema import Node
+from tasks.definitions.settings import Settings
 from tasks.run.net import host_support, listening
 from tasks.run.net.protocol import Forward, Ports
 
 LAST = 65535
 OTHERS = "choose others with --ssh-base and --telnet-base"
+NAMED = ", or name the cluster: --name=NAME takes ports that are free"
 
 
 def taken(nodes: Sequence[Node], ports: Ports, held: Collection[int] = ()) -> list[str]:
@@ -18,6 +20,7 @@ def taken(nodes: Sequence[Node], ports: Ports, held: Collection[int] = ()) -> li
     """
     problems = host_support.loopback_down() if any(_all(nodes, ports)) else []
     names: dict[int, str] = {}
+    others = OTHERS + (NAMED if ports.ssh == Settings().ssh_base else "")
     for name, forward in _all(nodes, ports):
         port, lead = forward.host_port, f"(for port {forward.guest_port} of {name})"
         if port > LAST:
@@ -27,7 +30,7 @@ def taken(nodes: Sequence[Node], ports: Ports, held: Collection[int] = ()) -> li
         elif port not in held and not is_free(port):
             where = f"port 127.0.0.1:{port} {lead}"
             who = listening.owner(port) or "another program"
-            problems.append(f"{where} is in use by {who}: end it, or {OTHERS}")
+            problems.append(f"{where} is in use by {who}: end it, or {others}")
         names.setdefault(port, name)
     return problems
 

@@ -6,6 +6,7 @@ A node is up when its ssh server says what it is through the forwarded port: "SS
 """
 
 import contextlib
+import re
 import selectors
 import socket
 import time
@@ -23,6 +24,7 @@ RETRY = 0.1  # seconds between two tries of ssh
 PATIENT = 10.0  # seconds for one of them: QEMU connects at once, and the guest later
 CONSOLE_LINES = 15
 ENDED = "ended with exit code"
+COMPLAINTS = 5  # at most, of scripts that failed
 EVENTS = (control_port.PHASE, control_port.HELLO, control_port.OVERLAY, control_port.RC)  # that are noted
 
 
@@ -68,6 +70,7 @@ class Outcome:
     phase: str
     failed_rc: tuple[str, ...]
     why: str = ""  # what went wrong, with the last lines of the console
+    complaints: str = ""  # lines of the console that name the scripts which failed, indented
 
 
 class Watch:
@@ -198,7 +201,14 @@ class Watch:
 
     def _outcome(self, node: Watched) -> Outcome:
         why = "" if node.answered is not None else self._why(node)
-        return Outcome(node.run.node.name, node.answered, node.phase, tuple(node.failed_rc), why)
+        failed_rc = tuple(node.failed_rc)
+        return Outcome(node.run.node.name, node.answered, node.phase, failed_rc, why, self._complaints(node))
+
+    def _complaints(self, node: Watched) -> str:
+        """Errors begin with the path of the script; or with its shell's, if a builtin could not write."""
+        names = [re.escape(f"/{failure.partition(' ')[0]}: ") for failure in node.failed_rc]
+        pattern = "|".join([*names, r"^(a|ba)?sh: "])
+        return _tail(node.run.directory.console_log, COMPLAINTS, pattern=pattern) if names else ""
 
     def _why(self, node: Watched) -> str:
         directory = node.run.directory
@@ -233,11 +243,12 @@ def _before(run: NodeRun) -> list[str]:
     return thawed + [f"0.000 {event} (in the layer of the overlays)" for event in run.events]
 
 
-def _tail(path: Path, count: int, skip: str | None = None) -> str:
-    """The last lines of a file, indented; empty when there is none."""
+def _tail(path: Path, count: int, skip: str | None = None, pattern: str = "") -> str:
+    """The last lines of a file in which the expression `pattern` is found, indented; empty for none."""
     try:
         text = path.read_bytes().decode(errors="replace").replace("\r", "")
     except OSError:
         return ""
     lines = [line for line in text.splitlines() if line.strip() and not (skip and line.startswith(skip))]
+    lines = [line for line in lines if re.search(pattern, line)]
     return "".join(f"    | {line}\n" for line in lines[-count:])

@@ -30,7 +30,7 @@ class ClusterRecord(Record):
 
 
 class WindowRecord(ProcessRecord):
-    """The process of a window; its place in the raster, and the role of its node, if it shows a console."""
+    """The process of a window, and its place in the raster; the role of the node whose console it shows."""
 
     column: int = 0
     row: int = 0

@@ -1,4 +1,4 @@
-"""A command -> an xterm window; the consoles of nodes -> windows in a raster, by role; the verb `vm`.
+"""A command -> an xterm window: consoles of nodes and logins, in a raster, by role; the verb `vm`.
 
 A window lives until `stop`, until its node is removed, or until it is closed.
 """
@@ -7,9 +7,10 @@ import os
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tasks.base import helper, proc, progress, records, signals
+from tasks.base import helper, locks, proc, progress, records, signals
 from tasks.base.errors import UsageError
 from tasks.base.node_names import node_name
 from tasks.base.paths import ClusterDir, NodeDir, Workspace
@@ -26,6 +27,7 @@ LOG = "xterm.log"
 # would answer now.
 BEGIN = r"""sed "s/$(printf '\033')\[6n//g" "$1"; shift; exec "$@" """
 OPENS = 0.5  # seconds in which an xterm has found out that it cannot
+LOGIN = "login"  # in place of a node's role, in the record of a window that shows no console
 OPTIONS = ("xopt", "xtermopt")  # variables with options of xterm, which count more than ours
 
 
@@ -62,22 +64,28 @@ def consoles(workspace: Workspace, name: str, numbers: Sequence[int]) -> None:
     """Open a window with the console of each node. What keeps them from opening is told as a warning."""
     cluster, raster = workspace.cluster(name), _raster()
     roles = [role_of(number) for number in numbers]
-    cells = places(_taken(Running.every(workspace)), roles, raster.rows)
     windows = []
-    for number, role, cell in zip(numbers, roles, cells, strict=True):
-        own = cluster.node(number)
-        console = reach.console_command(own, terminal=True)
-        command = ["sh", "-c", BEGIN, "sh", str(own.console_log), *console]
-        record = {"column": cell[0], "row": cell[1], "role": role}
-        place = ["-geometry", raster.geometry(cell)]
-        windows.append((own, _opened(own, node_name(number), command, [*place, "-bg", COLOUR[role]], record)))
+    with _raster_locked(cluster):
+        cells = places(_taken(Running.every(workspace)), roles, raster.rows)
+        for number, role, cell in zip(numbers, roles, cells, strict=True):
+            own = cluster.node(number)
+            console = reach.console_command(own, terminal=True)
+            command = ["sh", "-c", BEGIN, "sh", str(own.console_log), *console]
+            record = {"column": cell[0], "row": cell[1], "role": role}
+            options = ["-geometry", raster.geometry(cell), "-bg", COLOUR[role]]
+            windows.append((own, _opened(own, node_name(number), command, options, record)))
     reason = without(windows)
     if reason:
         progress.say(f"warning: {reason}; `xc console N` shows a console, --xterm=no opens no windows")
 
 
+def _raster_locked(cluster: ClusterDir) -> AbstractContextManager[None]:
+    """While a window gets its place, no other one gets the same, of whatever cluster it is."""
+    return locks.locked(cluster.lock.with_name(".windows.lock"))
+
+
 def _taken(clusters: Sequence[Running]) -> dict[Cell, str]:
-    """The cells that have a window, with the role of its node. Other clusters have windows too."""
+    """The cells that have a window, with the role of its node, or LOGIN. Other clusters have windows too."""
     every = [each for cluster in clusters for each in _records(cluster)]
     open_ = [record for path, record in every if record.column and records.process(path)]
     return {(record.column, record.row): record.role for record in open_}
@@ -91,12 +99,18 @@ def _records(cluster: Running) -> list[tuple[Path, WindowRecord]]:
 
 def are_used(cluster: ClusterDir) -> bool:
     """Whether consoles of the cluster were opened in windows; they may be closed by now."""
-    return any(record.column for _, record in _records(Running(cluster)))
+    return any(record.column and record.role != LOGIN for _, record in _records(Running(cluster)))
 
 
-def login(own: NodeDir, title: str, command: Sequence[str]) -> str | None:
-    """Open a window in which a command runs; why it did not open."""
-    return without([(own, _opened(own, title, command, ["-bg", "#ffffff"], {}))])
+def login(workspace: Workspace, own: NodeDir, title: str, command: Sequence[str]) -> str | None:
+    """Open a window in which a command runs, in a column of such windows; why it did not open."""
+    raster = _raster()
+    with _raster_locked(ClusterDir(own.root.parent)):
+        (cell,) = places(_taken(Running.every(workspace)), [LOGIN], raster.rows)
+        options = ["-geometry", raster.geometry(cell), "-bg", "#ffffff"]
+        record = {"column": cell[0], "row": cell[1], "role": LOGIN}
+        window = own, _opened(own, title, command, options, record)
+    return without([window])
 
 
 @signals.whole
@@ -129,7 +143,7 @@ def _vm(project: Project) -> None:
     if not possible():
         reach.become(command)
     own = project.workspace.cluster(project.settings.name).node(number)
-    reason = login(own, f"{node_name(number)} login", command)
+    reason = login(project.workspace, own, f"{node_name(number)} login", command)
     if reason:
         progress.say(f"warning: {reason}; the login is here instead")
         reach.become(command)

@@ -7,21 +7,18 @@ needed while a cluster has a running node, or after `dns start`; this is looked 
 
 import contextlib
 import socket
-import sys
 from pathlib import Path
-from typing import Any
 
-from tasks.base import locks, output, progress, records
-from tasks.base.errors import UsageError, UserError, unknown
+from tasks.base import locks, progress
+from tasks.base.errors import UserError
 from tasks.base.paths import ClusterDir, Workspace
 from tasks.base.records import Damaged
 from tasks.definitions import addresses
 from tasks.definitions.addresses import v4, v6
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
-from tasks.project.project import ROOT, Does, Project
+from tasks.project.project import ROOT
 from tasks.run.net import dns_place, dns_server, fakenet_server, host_support, net_state
-from tasks.run.net.net_state import DnsRecord
 from tasks.run.running import processes
 from tasks.run.running.cluster import Running
 
@@ -42,7 +39,7 @@ def preflight(settings: Settings, workspace: Workspace) -> list[str]:
     _, problems = _static(settings)
     if settings.dns == "on" or settings.fakenet:
         choice = settings.dns_server
-        why = _obstacle(workspace, choice) if settings.net == "userspace" else _no_program(workspace, choice)
+        why = obstacle(workspace, choice) if settings.net == "userspace" else no_program(workspace, choice)
         without = "--fakenet=no" if settings.fakenet else "--dns=off"
         problems += [f"{why}; {without} starts without"] if why else []
     return problems
@@ -53,22 +50,24 @@ def refresh(workspace: Workspace, *, shared_matters: bool = True) -> None:
 
     Raises UserError when one cannot run; for the shared one that is a warning if it does not matter.
     """
-    place = _place(workspace)
-    if not (workspace.run.is_dir() and (place.folder.exists() or _users(workspace) or place.kept.exists())):
+    place = place_here(workspace)
+    if not (
+        workspace.run.is_dir() and (place.folder.exists() or users_here(workspace) or place.kept.exists())
+    ):
         processes.end(ClusterDir(place.folder))  # a server whose files were removed
         return
     with locks.locked(workspace.run / ".dns.lock"):
         if not place.state.exists():
             processes.end(ClusterDir(place.folder))
-        users = _users(workspace)
+        users = users_here(workspace)
         for other in dns_place.others(workspace.run, dns_place.name_here()):
-            if not other.kept.exists() and not any(_home(each) == other.folder for each in users):
+            if not other.kept.exists() and not any(home_of(each) == other.folder for each in users):
                 dns_server.down(other)
-        own = {each.name: inner for each in users if (inner := _inner(each))}
+        own = {each.name: inner for each in users if (inner := own_server(each))}
         for each in users:
             if each.name in own:
                 dns_server.up(own[each.name], _program(workspace, [each]), zone([each]))
-        shared = [each for each in users if each.name not in own and _home(each) == place.folder]
+        shared = [each for each in users if each.name not in own and home_of(each) == place.folder]
         try:
             _share(workspace, shared)
         except UserError as error:
@@ -79,17 +78,17 @@ def refresh(workspace: Workspace, *, shared_matters: bool = True) -> None:
 
 def _share(workspace: Workspace, users: list[Running]) -> None:
     """Run the server that these clusters share, or end it when there are none."""
-    place = _place(workspace)
+    place = place_here(workspace)
     if not users and not place.kept.exists():
         dns_server.down(place)
         return
-    why = _obstacle(workspace, _choice(users, place))
+    why = obstacle(workspace, choice_of(users, place))
     if why:
         raise UserError(f"no DNS server: {why}", HINT)
     dns_server.up(place, _program(workspace, users), zone(users))
 
 
-def _choice(users: list[Running], place: dns_place.DnsServer) -> str:
+def choice_of(users: list[Running], place: dns_place.DnsServer) -> str:
     """The program that the first cluster asks for that asks for one, else `dns start`."""
     choices: list[str] = [each.settings.dns_server for each in users]
     choices += [place.kept.read_text()] if place.kept.exists() else []
@@ -97,14 +96,14 @@ def _choice(users: list[Running], place: dns_place.DnsServer) -> str:
 
 
 def _program(workspace: Workspace, users: list[Running]) -> str:
-    choice = _choice(users, _place(workspace))
+    choice = choice_of(users, place_here(workspace))
     server = dns_server.program(workspace.root / "bin", choice)
     if server is None:
         raise UserError(f"no DNS server: {MISSING[choice]}", HINT)
     return server
 
 
-def _inner(cluster: Running) -> dns_place.DnsServer | None:
+def own_server(cluster: Running) -> dns_place.DnsServer | None:
     """Where the server of a cluster runs that has it for itself; None: it shares one."""
     net, directory = cluster.settings.net, cluster.directory
     if net == "userspace" or (net == "custom" and not _is_ours(HOST)):
@@ -123,7 +122,7 @@ def _inner(cluster: Running) -> dns_place.DnsServer | None:
     return dns_place.DnsServer(directory.dns, listen, owner=directory.root)
 
 
-def _home(cluster: Running) -> Path:
+def home_of(cluster: Running) -> Path:
     """The directory of the shared server in the network namespace of a cluster."""
     place = net_state.intact_place(cluster.directory)
     inode = place.ns if place else None
@@ -162,7 +161,7 @@ def bring_up(settings: Settings, workspace: Workspace) -> None:
     kept = workspace.cluster(settings.name).root / "dns.hosts"
     kept.write_text("".join(f"{address} {name}\n" for address, name in pairs))
     if settings.dns == "on" or settings.fakenet:
-        own = _inner(Running.get(workspace, settings.name))
+        own = own_server(Running.get(workspace, settings.name))
         refresh(workspace, shared_matters=own is None)
     else:
         refresh_if_possible(workspace)
@@ -198,26 +197,27 @@ def addresses_of(node: Node, prefix: str) -> tuple[str, str]:
     return v4(net, node.number), v6(prefix, net, node.number)
 
 
-def _place(workspace: Workspace) -> dns_place.DnsServer:
+def place_here(workspace: Workspace) -> dns_place.DnsServer:
     """The server that clusters share where we are."""
     return dns_place.shared(workspace.run, dns_place.name_here())
 
 
-def _no_program(workspace: Workspace, choice: str) -> str | None:
+def no_program(workspace: Workspace, choice: str) -> str | None:
+    """Why this program cannot be the server; None: it is there."""
     return None if dns_server.program(workspace.root / "bin", choice) else MISSING[choice]
 
 
-def _obstacle(workspace: Workspace, choice: str = "auto") -> str | None:
+def obstacle(workspace: Workspace, choice: str = "auto") -> str | None:
     """Why there can be no shared server now."""
-    if missing := _no_program(workspace, choice):
+    if missing := no_program(workspace, choice):
         return missing
-    place = _place(workspace)
+    place = place_here(workspace)
     owner = dns_server.taken(place.port, dns_server.running(place))
     address = next(iter(place.listen), "this network")
     return f"port {place.port} of {address} is in use by {owner}" if owner else None
 
 
-def _users(workspace: Workspace) -> list[Running]:
+def users_here(workspace: Workspace) -> list[Running]:
     """The clusters that run and want DNS, the oldest first; a damaged one gets none."""
     users = []
     for cluster in Running.every(workspace):
@@ -237,61 +237,3 @@ def _static(settings: Settings) -> tuple[list[tuple[str, str]], list[str]]:
         return dns_server.read_hosts(path.read_text(), settings.dns_hosts)
     except (OSError, UnicodeDecodeError) as error:
         return [], [f"dns_hosts: cannot read {settings.dns_hosts}: {getattr(error, 'strerror', 'no text')}"]
-
-
-def _dns(project: Project) -> None:
-    action = project.words.args[0]
-    if action not in ("start", "stop", "status"):
-        raise UsageError(unknown("action", action, ("start", "stop", "status")), project.words.usage)
-    if project.words.options.get("o", "json") != "json" or (project.words.options and action != "status"):
-        raise UsageError("only 'dns status' takes -o json, and no other option exists", project.words.usage)
-    if action == "status":
-        _status(project)
-        return
-    workspace = project.workspace
-    if action == "start":
-        workspace.run.mkdir(parents=True, exist_ok=True)
-        _place(workspace).kept.write_text(project.settings.dns_server)
-        try:
-            refresh(workspace)
-        except UserError:
-            _place(workspace).kept.unlink(missing_ok=True)
-            raise
-        _status(project)
-        return
-    _place(workspace).kept.unlink(missing_ok=True)
-    if not dns_server.down(_place(workspace)):
-        progress.say("no DNS server runs")
-
-
-def _status(project: Project) -> None:
-    place = _place(project.workspace)
-    server = records.intact(place.state, DnsRecord)
-    pid = dns_server.running(place)
-    users = _users(project.workspace)
-    facts: dict[str, Any] = {
-        "running": pid is not None,
-        "pid": pid,
-        "program": server.program if server and pid else None,
-        "listen": list(server.listen) if server and pid else [],
-        "port": place.port,
-        "clusters": [each.name for each in users if not _inner(each) and _home(each) == place.folder],
-        "own": {each.name: dns_server.running(inner) for each in users if (inner := _inner(each))},
-    }
-    if project.words.options.get("o"):
-        output.as_json(facts)
-        return
-    for name, own in facts["own"].items():
-        how = f"process {own}" if own else "not running"
-        sys.stdout.write(f"cluster {name} has its own, at {HOST} in its network: {how}\n")
-    if pid:
-        where = ", ".join(f"[{each}]" if ":" in each else each for each in facts["listen"])
-        where = where or "every address of this network"
-        sys.stdout.write(f"{facts['program']} (process {pid}) on {where}, port {place.port}\n")
-        sys.stdout.write(f"  for {', '.join(facts['clusters']) or 'no cluster'}\n")
-    elif not facts["own"]:
-        why = _obstacle(project.workspace)
-        sys.stdout.write(f"not running{f': {why}' if why else ''}\n")
-
-
-DOES: Does = {"dns": _dns}

@@ -59,7 +59,7 @@ class Bench:
     site: Site
     registry: Registry
 
-    def pull(self, top: str, *, tls: Any = None, insecure: str = "", seconds: float = 3) -> Web:
+    def pull(self, top: str, *, tls: Any = None, insecure: str = "", seconds: float = 10) -> Web:
         """Pull the image that a tag stands for."""
         self.registry.top = top
         state = served(self.registry.act, tls)

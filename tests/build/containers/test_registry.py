@@ -15,8 +15,8 @@ import pytest
 from tasks.base import files, process_facts
 from tasks.build.containers import oci
 from tasks.build.containers.registry_server import Server
-from tests.conftest import Checkout, Fakes, eventually
-from tests.containers import HTPASSWD, program, tar
+from tests.conftest import ROOT, Checkout, Fakes, eventually
+from tests.containers import HTPASSWD, hub, image, program, tar
 from tests.ports import free_port
 
 MADE = "images: [{ref: localhost/team/a:1, tree: root}, {ref: localhost/team/b:1, tree: other}]\n"
@@ -122,6 +122,34 @@ def test_cache_ls_rm(registry: Checkout) -> None:
     registry.good("registry", "stop")
     registry.good("registry", "rm", "localhost/team/b:1")
     assert status(registry)["images"] == 0 and status(registry)["size"] < 10_000
+
+
+ALPINE = "docker.io/library/alpine:3.20"
+
+
+def test_an_image_of_the_internet(registry: Checkout, tmp_path: Path) -> None:
+    """A mirror stands for docker.io; then the private registry, asked as guests with private-reg ask it."""
+    port = started(registry)
+    with hub(tmp_path) as internet:
+        digest = internet.push("hub/library/alpine:3.20", image(internet.layout, tar(("etc/alpine", "3.20"))))
+        mirrors = {"__registry_mirrors": f"docker.io=127.0.0.1:{internet.port}/hub"}
+        registry.good("registry", "cache", "alpine:3.20", env=mirrors)
+    (row,) = json.loads(registry.good("registry", "ls", "-o", "json").out)
+    assert (row["image"], row["digest"]) == (ALPINE, digest)
+    registry.good("registry", "cache", ALPINE)  # the mirror is gone by now, but it was pulled before
+    script = (ROOT / "ovl/private-reg/default/etc/init.d/19private-reg.rc").read_text()
+    for there, here in (("192.168.0.250", "127.0.0.1"), ("/etc/", f"{tmp_path}/etc/")):
+        script = script.replace(there, here)
+    subprocess.run(["sh", "-ec", script], check=True, env={**os.environ, "REGISTRY_PORT": str(port)})
+    places = tmp_path / "etc/containers/registries.conf.d/50-private-reg.conf"
+    words = ["skopeo", "--insecure-policy", f"--registries-conf={places}", "copy"]
+    copied = subprocess.run(
+        [*words, f"docker://{ALPINE}", f"dir:{tmp_path}/copy"], capture_output=True, text=True, check=False
+    )
+    assert copied.returncode == 0, copied.stderr
+    assert f"sha256:{files.sha256(tmp_path / 'copy/manifest.json')}" == digest
+    hosts = (tmp_path / "etc/containerd/certs.d/docker.io/hosts.toml").read_text()
+    assert f'"http://127.0.0.1:{port}/v2/docker.io"' in hosts
 
 
 def test_https_and_users(registry: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

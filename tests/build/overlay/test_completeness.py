@@ -10,7 +10,8 @@ import pytest
 from tasks.base import progress
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
-from tasks.build.overlay import ovl, tar_script
+from tasks.build.overlay import overlay_tar, tar_script
+from tasks.build.overlay.overlay_tar import OverlayBuild
 from tasks.definitions.schema import Overlay
 from tasks.project.site import Site
 from tests.build.overlay.tar_scripts import CASES, INSTALL, OWN, Case
@@ -64,8 +65,8 @@ def pack(root: Path, case: Case, **keys: object) -> list[str]:
     """The names in the tar of a case."""
     overlay = Overlay.model_validate({"name": case.overlay, "directory": place(root, case), **keys})
     site = Site(Workspace(root / "workspace"), "bookworm")
-    ovl.pack(
-        ovl.OverlayBuild(overlay, case.overlay, case.setup, {"SETUP": ",".join(case.setup)}, 0, None, ""),
+    overlay_tar.pack(
+        OverlayBuild(overlay, case.overlay, case.setup, {"SETUP": ",".join(case.setup)}, 0, None, ""),
         site,
     )
     with tarfile.open(site.workspace.ovl(case.overlay)) as tar:

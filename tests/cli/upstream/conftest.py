@@ -63,13 +63,14 @@ class Upstream:
         assert ran.clean
         return ran.out
 
-    def bad(self, script: str, says: str, code: int = 1, env: Env | None = None) -> None:
-        """The script has to end with `code`, say why on stderr, and print nothing on stdout."""
+    def bad(self, script: str, says: str, code: int = 1, env: Env | None = None) -> str:
+        """The script has to end with `code`, say why on stderr, and print nothing on stdout. Returns why."""
         ran = self.sh(script, env)
         assert ran.code == code, ran.err
         assert says in ran.err
         assert ran.clean
         assert ran.out == ""
+        return ran.err
 
     def libs(self, *names: str, glibc: str = "") -> Path:
         """Pretend that the image `base` was built with these libraries."""

@@ -48,6 +48,33 @@ def test_env_is_evaluated(upstream: Upstream, unquoted: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "words", "printed"),
+    [
+        ({"XC_MEM": "512"}, "", "__mem='512'"),
+        ({"XC_MEM": "512", "__mem": "256"}, "", "__mem='512'"),
+        ({"XC_MEM": "512"}, "--mem=64", "__mem='64'"),
+        ({"XC_KERNEL": "linux-6.1"}, "", "__kver='linux-6.1'"),
+        ({"XC_IMAGE": "k8s", "__image": "/x/hd.img"}, "", "__image='{workspace}/image/k8s.qcow2'"),
+        ({"XC_IMAGE": "/etc/hostname"}, "", "__image='/etc/hostname'"),
+        ({"XC_NETS_VM": "0,3"}, "", "__nets_vm='0,3'"),
+    ],
+)
+def test_settings_by_our_names_are_printed(
+    upstream: Upstream, given: dict[str, str], words: str, printed: str
+) -> None:
+    lines = upstream.good(f"$XCLUSTER env {words}", given).splitlines()
+    assert printed.format(workspace=upstream.workspace) in lines
+
+
+def test_a_script_reads_settings_by_their_names_of_upstream(upstream: Upstream) -> None:
+    pack = 'd=$(mktemp -d)\necho "$__nvm $__mem201" >$d/said\ntar -C $d -cf $1 said\nrm -r $d\n'
+    upstream.write("ovl/s/tar", f"#!/bin/sh\n{pack}")
+    given = {"XC_NVM": "7", "__nvm": "2", "XC_MEM201": "300"}
+    upstream.good("$XCLUSTER cache s; tar -xOf $($XCLUSTER cached_tar s) said >said", given)
+    assert (upstream.root / "said").read_text() == "7 300\n"
+
+
+@pytest.mark.parametrize(
     ("pattern", "count"),
     [("__kver", 1), ("__kobj", 1), ("__kbin", 1), ("XCLUSTER_TMP", 1), ("XCLUSTER_HOME", 1),
      ("XCLUSTER_OVLPATH=", 1), ("-E '^KERNELDIR|__kver'", 2), ("-E '__kver|__kobj|KERNELDIR'", 3),

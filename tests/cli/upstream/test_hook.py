@@ -1,5 +1,7 @@
 """XCLUSTER_HOOK: verbs of a user's own, and ours replaced."""
 
+import json
+
 import pytest
 
 from tests.cli.upstream.conftest import XC, Upstream
@@ -23,6 +25,34 @@ def hooked(upstream: Upstream) -> Upstream:
 def test_a_verb_of_the_hook(hooked: Upstream) -> None:
     out = hooked.good("__nvm=3 $XCLUSTER mystart --foo=bar --mem=200 a b").strip()
     assert out == f"mystart|{hooked.workspace}/tmp/xcluster|200|3|bar|a b"
+
+
+@pytest.mark.parametrize(
+    ("before", "words", "said"),
+    [
+        ("XC_NVM=5", "counted", "5 128 3"),
+        ("XC_NVM=5 __nvm=2 XC_MEM=300", "counted", "5 300 3"),
+        ("XC_NVM=5 XC_MEM=300", "counted --nvm=1 --mem=200", "1 200 3"),
+        ("XC_NROUTERS=9 XC_NTESTERS=9", "counted", "4 128 3"),  # prepare() has the last word on routers
+        ("__mem=256", "counted", "4 256 3"),
+    ],
+)
+def test_settings_by_our_names_are_the_hooks_too(
+    hooked: Upstream, before: str, words: str, said: str
+) -> None:
+    hooked.write(
+        "my.hook",
+        "prepare() { __nrouters=3; }\n"
+        'cmd_counted() { cmd_env; "$XCLUSTER" ours; echo "$__nvm $__mem $__nrouters"; }\n'
+        'cmd_ours() { cmd_env; echo "$__nvm $__mem $__nrouters"; }\n',
+    )
+    assert hooked.good(f"{before} $XCLUSTER {words}") == f"{said}\n{said}\n"
+
+
+def test_prepare_counts_more_than_a_setting_by_our_name(hooked: Upstream) -> None:
+    hooked.write("my.hook", "prepare() { __mem=333; }\n")
+    assert "__mem='333'" in hooked.good("XC_MEM=256 $XCLUSTER env")
+    assert "__mem='333'" in hooked.good("XC_MEM=256 __mem=200 $XCLUSTER env")
 
 
 def test_it_may_fail(hooked: Upstream) -> None:
@@ -97,6 +127,38 @@ def test_a_broken_hook(hooked: Upstream) -> None:
     ran = hooked.sh("$XCLUSTER x")
     assert ran.code != 0
     assert "my.hook" in ran.err
+    told = f"warning: XCLUSTER_HOOK: {hooked.root}/my.hook: line 2: syntax error"
+    for words in ("status", "help", "ovld mine", "ovl:mine"):
+        ran = hooked.sh(f"$XCLUSTER {words}")
+        assert ran.code == 0 and ran.err.count(told) == 1, ran.err
+    stream = hooked.sh("$XCLUSTER status --progress=json").err.splitlines()
+    assert told in "".join(json.loads(line).get("text", "") for line in stream)
+
+
+def test_a_hook_that_stops_a_cluster_and_goes_on(hooked: Upstream) -> None:
+    hooked.write(
+        "my.hook",
+        """cmd_again() {
+        cmd_env; touch "$XCLUSTER_TMP/old"; cmd_stop
+        [ ! -e "$XCLUSTER_TMP/old" ] && touch "$XCLUSTER_TMP/new" && echo there
+        }""",
+    )
+    assert hooked.good("$XCLUSTER again") == "there\n"
+    hooked.good("$XCLUSTER stop")
+    assert not (hooked.workspace / "tmp/xcluster").exists()
+
+
+def test_a_hook_that_is_told_once(hooked: Upstream) -> None:
+    """Scripts call us many times, and what they print is judged."""
+    hooked.write("my.hook", "fi\n")
+    hooked.write("ovl/asks/tar", '#! /bin/sh\n$XCLUSTER ovld mine >asked; tar -cf "$1" asked; rm asked\n')
+    ran = hooked.sh("$XCLUSTER ovl:asks")
+    assert ran.code == 0 and ran.err.count("syntax error") == 1, ran.err
+
+
+def test_a_mistyped_verb_of_the_hook(hooked: Upstream) -> None:
+    for words in ("mystrat", "help mystrat"):
+        hooked.bad(f"$XCLUSTER {words}", "Did you mean 'mystart'", code=2)
 
 
 def test_what_is_in_xcluster_is_our_xc(hooked: Upstream) -> None:

@@ -33,6 +33,23 @@ def test_tdie(upstream: Upstream) -> None:
     assert "not reached" not in ran.out
 
 
+@pytest.mark.parametrize(
+    ("before", "env", "counts"),
+    [
+        ("", {}, "4||"),
+        ("__nvm=2; ", {}, "2||"),
+        ("", {"XC_NVM": "5", "XC_NROUTERS": "1", "XC_NTESTERS": "2"}, "5|1|2"),
+        (": ${__nvm:=2} ${__nrouters:=3}; ", {"XC_NVM": "5"}, "5|3|"),
+        ("", {"XC_NVM": "5", "__nvm": "3", "__ntesters": "1"}, "5||1"),
+    ],
+)
+def test_it_counts_the_nodes_that_a_start_would_have(
+    upstream: Upstream, before: str, env: Env, counts: str
+) -> None:
+    shown = upstream.good(f'{before}{SOURCE}echo "$__nvm|${{__nrouters:-}}|${{__ntesters:-}}"', env)
+    assert shown == f"{counts}\n"
+
+
 def test_tex_repeats(upstream: Upstream) -> None:
     script = "n=0; more() { n=$((n + 1)); test $n -ge $1; }; __interval=0; tex more 3 && echo $n"
     assert lib(upstream, script) == "3\n"

@@ -50,6 +50,24 @@ def test_what_cannot_be_packed(upstream: Upstream, words: str, says: str) -> Non
     upstream.bad(f"$XCLUSTER {words}", says)
 
 
+@pytest.mark.parametrize(
+    ("word", "usage"),
+    [
+        ("collect_tar --dest=out", "xc collect_tar --dest=DIR OVL|DIR|TARFILE..."),
+        ("cat_tar", "xc cat_tar OVL|DIR|TARFILE..."),
+    ],
+)
+def test_a_word_tells_of_itself_and_not_of_what_it_comes_to(
+    upstream: Upstream, word: str, usage: str
+) -> None:
+    name = word.split()[0]
+    for wrong in ("./no-such", "mine --x=./y"):
+        error = upstream.bad(f"$XCLUSTER {word} {wrong}", f"error: {name}: ")
+        assert f"hint: {usage}\n" in error and "mkcdrom" not in error, error
+    said = upstream.good(f"$XCLUSTER {word} mine 2>&1 >all.tar")
+    assert name in said and "mkcdrom [" not in said and "overlay ISO" not in said, said
+
+
 def tree(root: Path) -> None:
     (root / "bin").mkdir(parents=True)
     (root / "bin/run").write_text("#!/bin/sh\n")

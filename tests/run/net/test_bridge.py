@@ -537,6 +537,19 @@ def test_options_of_a_users_program(tmp_path: Path) -> None:
     backend.down(place_)
 
 
+def test_a_users_program_reads_settings_by_their_names_of_upstream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"XC_NVM": "7", "__nvm": "2", "XC_MTU": "8000"}.items():
+        monkeypatch.setenv(name, value)
+    backend = custom.Custom(script(tmp_path, 'echo "-x $__nvm -y $__mtu"'))
+    place_ = ClusterDir(tmp_path / "c")
+    backend.up(place_, NODES, "fd00:", free_ports())
+    nic, *_ = backend.nics(place_, NODES[0], "fd00:", free_ports())
+    assert getattr(nic, "options", ()) == ("-x", "7", "-y", str(NODES[0].mtu)), "the node's own MTU"
+    backend.down(place_)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

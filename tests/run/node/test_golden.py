@@ -29,6 +29,8 @@ TWO, THREE = Shape(128, 2, 2, (), ""), Shape(128, 2, 3, (), "")
         ({"mtu": 9000, "nrouters": 0}, [Shape(128, 2, 2, ((0, 9000), (1, 9000)), "")]),
         ({"append": "quiet", "nrouters": 0}, [Shape(128, 2, 2, (), "quiet")]),
         ({"per_node": {"mem2": "256"}}, [TWO, THREE]),
+        ({"per_node": {"mem2": "128", "mem201": "128", "smp1": "2"}}, [TWO, THREE]),  # as the others are
+        ({"per_node": {"mem1": "128", "mem201": "128"}, "mem": 256, "nvm": 1}, []),
         ({"per_node": {"mem1": "256", "mem2": "256"}}, [Shape(256, 2, 2, (), ""), THREE]),
         ({"per_node": {"mem2": "256"}, "kubernetes": True}, [TWO, Shape(256, 2, 2, (), ""), THREE]),
         ({"per_node": {"nets2": "0,1,2"}}, [TWO, THREE]),

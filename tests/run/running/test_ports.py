@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tasks.base.paths import Workspace
 from tasks.definitions.settings import Settings
-from tasks.run.net import listening
+from tasks.run.net import forwards, listening
 from tasks.run.net.protocol import Ports
 from tasks.run.running import ports
 from tests.run.running.clusters import started
@@ -43,3 +43,12 @@ def listening_here() -> str:
 
 def test_nothing_is_said_of_ports_that_have_not_moved(tmp_path: Path) -> None:
     assert ports.moved(TWO, Workspace(tmp_path), Ports(12300, None)) == []
+
+
+def test_a_port_of_the_default_cluster_that_is_taken_is_told_with_the_way_out() -> None:
+    node = Settings(ntesters=20).node_of(239)
+    with socket.create_server(("127.0.0.1", 12300 + 239)):
+        (line,) = forwards.taken([node], Ports(12300, None))
+        assert f"is in use by {listening_here()}: end it" in line and "--name=NAME takes ports" in line
+        (line,) = forwards.taken([Settings().node_of(238)], Ports(12301, None))
+        assert "--ssh-base" in line and "--name" not in line

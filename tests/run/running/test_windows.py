@@ -31,6 +31,7 @@ def opened(own: NodeDir) -> proc.Process:
 def test_a_display_that_is_gone(own: NodeDir, fakes: Fakes) -> None:
     fakes.program("xterm", 'echo "xterm: Xt error: Can\'t open display: $DISPLAY" >&2; exit 1')
     process = opened(own)
+    eventually(lambda: process.poll() is not None)
     reason = windows.without([(own, process)])
     assert reason and "no window on DISPLAY=:77" in reason and "Can't open display: :77" in reason
 
@@ -101,7 +102,7 @@ def test_the_place_of_a_cell(variables: dict[str, str], cell: raster.Cell, geome
     assert Raster.of(variables).geometry(cell) == geometry
 
 
-VM, ROUTER, TESTER = "vm", "router", "tester"
+VM, ROUTER, TESTER, LOGIN = "vm", "router", "tester", windows.LOGIN
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,7 @@ VM, ROUTER, TESTER = "vm", "router", "tester"
         ({}, [VM] * 5 + [ROUTER], [(1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (3, 1)]),
         ({(1, 1): VM, (2, 1): ROUTER}, [VM, VM, ROUTER], [(1, 2), (1, 3), (2, 2)]),
         ({(1, n): VM for n in (1, 2, 3, 4)} | {(2, 1): ROUTER}, [VM, VM, TESTER], [(3, 1), (3, 2), (4, 1)]),
+        ({(1, 1): VM, (2, 1): ROUTER, (3, 1): LOGIN}, [LOGIN, TESTER, VM], [(3, 2), (4, 1), (1, 2)]),
         ({(1, 2): VM}, [VM], [(1, 1)]),  # one that was closed leaves its place
     ],
 )

@@ -16,7 +16,7 @@ from tasks.base.paths import Workspace
 from tasks.definitions.settings import Settings
 from tasks.run.net import dns_place, dns_server
 from tasks.run.services import dns as policy
-from tests.conftest import ROOT, Checkout, Fakes, eventually
+from tests.conftest import ROOT, Fakes, eventually
 from tests.ports import free_port
 from tests.run.running.clusters import started
 
@@ -271,24 +271,6 @@ def test_a_dead_cluster_needs_no_server(tmp_path: Path) -> None:
     directory.state.write_text("")
     policy.refresh(workspace)
     assert not (workspace.run / ".dns").exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "text"),
-    [
-        (["dns"], "'dns' takes start|stop|status"),
-        (["dns", "restart"], "unknown action 'restart' (known: start, status, stop)"),
-        (["dns", "stop", "-o", "json"], "status"),
-        (["start", "--dns=maybe"], "--dns"),
-    ],
-)
-def test_wrong_words(checkout: Checkout, words: list[str], text: str) -> None:
-    checkout.bad(*words, code=2, says=(text,))
-
-
-def test_status_without_a_server(checkout: Checkout) -> None:
-    assert checkout.good("dns", "stop").err.strip() == "no DNS server runs"
-    assert '"running": false' in checkout.good("dns", "status", "-o", "json").out
 
 
 def test_problems_of_the_names_are_told_before_a_start(tmp_path: Path) -> None:
