@@ -25,7 +25,8 @@ from tasks.run.running.processes import Stray
 
 TAP = re.compile(r"xcbr\d+_t\d+")  # as bridge.py names them
 TEMPORARY = re.compile(r"\.(.+)\.(\d+)\.tmp")  # as files.py names them; the number is the writer's
-NOT_OURS = ("kbuild", "go", "source")  # directories that have files of others, too many to look at
+# Directories that have files of others, too many to look at, and of guests.
+NOT_OURS = ("kbuild", "go", "source", "rootfs", "layer")
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,13 @@ def test_files_that_nobody_writes(tmp_path: Path) -> None:
     for name in (".x.4194303.tmp", own.name, "y.part", "y.lock", "y.iso"):
         (there / name).touch()
     (there / ".tree.4194303.tmp").mkdir()
+    of_guests = [
+        workspace.rootfs("base") / "x/var/a.lock",
+        workspace.cluster("one").node(1).root / "layer/b.lock",
+    ]
+    for path in of_guests:
+        path.parent.mkdir(parents=True)
+        path.touch()
     found = {Path(each.what).name: each for each in left(workspace, "file") + left(workspace, "lock")}
     assert set(found) == {".x.4194303.tmp", ".tree.4194303.tmp", "y.part", "y.lock"}
     (cluster,) = left(workspace, "cluster")

@@ -231,6 +231,14 @@ def test_a_node_whose_file_is_damaged_is_found_by_its_machine(
     assert machine.wait(10) and running.numbers == [1]
 
 
+def test_a_container_is_found_by_its_file(workspace: Workspace, programs: Programs) -> None:
+    cluster = workspace.cluster("c")
+    cluster.node(3).root.mkdir(parents=True)
+    cluster.node(3).state.write_text("{")
+    keeper = programs.python(SLEEP, str(cluster.node(3).root / "container.json"), env=marked(cluster))
+    assert Running.get(workspace, "c").alive() == {3: keeper.pid}
+
+
 def test_a_cluster_whose_directory_is_gone_is_told(workspace: Workspace, programs: Programs) -> None:
     cluster = workspace.cluster("c")
     programs.python(env=marked(cluster))
