@@ -89,7 +89,7 @@ class Shell:
             assert time.monotonic() < end, f"no shell after `{text}`:\n{self._read}"
             self.send(self._question())
             self._until_quiet(2)
-        self.typed("stty -echo")
+        self.typed("stty -echo; PS1=")  # a prompt would stand before what the next line prints
 
     def answers(self, line: Line, seconds: float = 60) -> str:
         """Type a line of the documents; it has to do what its row says. What it has printed."""
