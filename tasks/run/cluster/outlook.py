@@ -44,7 +44,8 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"cluster: {facts['cluster']}"
     if facts["runs"]:
         yield f"runs now: {', '.join(map(node_name, facts['runs']))}"
-    yield f"kernel: {facts['kernel']}"
+    if len(facts["containers"]) < len(facts["nodes"]):
+        yield f"kernel: {facts['kernel']}"
     yield f"image: {facts['image']}"
     yield f"net: {facts['net']['backend']} ({facts['net']['why']})"
     yield "nodes:"
@@ -57,6 +58,8 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _way(name: str, facts: Mapping[str, Sequence[str]]) -> str:
+    if name in facts["containers"]:
+        return "a container"
     return "cloned from a snapshot" if name in facts["clones"] else "booted"
 
 
