@@ -7,6 +7,7 @@ import signal
 import struct
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,10 +22,10 @@ HOST = "192.168.0.250"
 OF_NET = {"eth0": HOST, "eth1": PEER}
 
 
-@pytest.fixture(scope="module")
-def pair() -> Iterator[Cluster]:
-    """Two nodes on nets 0 and 1."""
-    for cluster in running("t-links", ["--nvm=2", "--nrouters=0"]):
+@pytest.fixture(scope="module", params=["vm", "container"])
+def pair(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """Two nodes of a kind on nets 0 and 1."""
+    for cluster in running("t-links", ["--nvm=2", "--nrouters=0", f"--node={request.param}"]):
         cluster.until(1, f"ping -c1 -W2 {PEER}")
         yield cluster
 
@@ -163,6 +164,32 @@ def test_a_pulled_cable(pair: Cluster) -> None:
     assert "down" not in pair.xc("link", "1").stdout
 
 
+def test_what_was_done_to_a_cable_outlasts_a_reboot(pair: Cluster) -> None:
+    pair.xc("link", "1", "eth1", "down")
+    pair.xc("netem", "1", "eth0", "--delay=100ms", "--direction=in")
+    before = pair.rsh(1, "cat /proc/sys/kernel/random/boot_id; awk '{print $22}' /proc/1/stat")
+    pair.rsh(1, "(sleep 0.3; reboot) >/dev/null 2>&1 &")
+    time.sleep(1)
+    look = "cat /proc/sys/kernel/random/boot_id; awk '{print $22}' /proc/1/stat"
+    eventually(lambda: pair.xc("rsh", "1", look, ok=False).stdout not in ("", before))
+    pair.until(1, "test $(cat /sys/class/net/eth1/carrier) = 0")
+    assert round_trip(pair, HOST) >= 100
+    pair.xc("netem", "1", "eth0", "off")
+    pair.xc("link", "1", "eth1", "up")
+    pair.until(1, f"ping -c1 -W2 {PEER}")
+
+
+def test_much_data_passes_a_bad_wire_whole(pair: Cluster) -> None:
+    """What is larger than a frame, and checksums that others are to fill in."""
+    pair.xc("netem", "1", "eth1", "--delay=1ms", "--direction=both")
+    for server, client in ((1, 2), (2, 1)):
+        pair.rsh(server, "rm -f /tmp/got; (sleep 20 | nc -l -p 7000 >/tmp/got) >/dev/null 2>&1 & sleep 0.5")
+        send = f"nc -w 10 192.168.1.{server} 7000 < /tmp/sent; sha256sum < /tmp/sent"
+        sent = pair.rsh(client, f"head -c 1000000 /dev/urandom > /tmp/sent; {send}")
+        pair.until(server, f'[ "$(sha256sum < /tmp/got)" = "{sent.strip()}" ]')
+    pair.xc("netem", "1", "eth1", "off")
+
+
 def test_interfaces_and_nodes_that_are_not_there(pair: Cluster) -> None:
     for words in (["link", "1", "eth7", "up"], ["netem", "1", "eth7", "off"], ["tcpdump", "1", "eth7"]):
         done = pair.xc(*words, ok=False)
@@ -183,6 +210,7 @@ def round_trip(pair: Cluster, peer: str, size: int = 56) -> float:
 def test_a_delay(pair: Cluster, interface: str) -> None:
     peer = OF_NET[interface]
     pair.xc("netem", "1", interface, "--delay=150ms")
+    pair.rsh(1, "ip neigh flush all")  # nobody else answers for the other side
     assert round_trip(pair, peer) >= 150
     pair.xc("netem", "1", interface, "--delay=150ms", "--direction=both")
     assert round_trip(pair, peer) >= 300

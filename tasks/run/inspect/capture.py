@@ -1,7 +1,7 @@
 """A NIC of a running node ──tcpdump──> a pcap, without root and without a program in the guest.
 
-QEMU writes every frame of the NIC to a file in the node's directory, and we copy what comes. A pipe from QEMU
-itself would stop the whole machine as soon as nobody reads it.
+QEMU, or for a container a program of ours, writes every frame of the NIC to a file in the node's directory,
+and we copy what comes. A pipe from QEMU itself would stop the whole machine as soon as nobody reads it.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from tasks.formats import pcap
 from tasks.project import command_line
 from tasks.project.project import Does, Project
 from tasks.run.inspect import guest_capture, nics
-from tasks.run.node import filters, qemu, qmp
+from tasks.run.node import kinds
 from tasks.run.running import reach
 
 TURN = 0.05  # seconds between two looks
@@ -75,10 +75,10 @@ def _capture(nic: nics.Plugged, target: str | None, count: int) -> None:
     """Copy frames until there are enough, the node is gone or the user has seen enough."""
     with _sink(target) as sink:
         with _dumping(nic, nic.own.root / f"{nic.name}-{os.getpid()}.pcap") as source:
-            copy = pcap.Copy(source, sink, count, nics.ask(nic.own, lambda m: filters.surplus(m, nic.netdev)))
+            copy = pcap.Copy(source, sink, count, nic.cable.surplus())
             try:
                 progress.say(f"capturing {nic.text}; Ctrl-C ends it")
-                while copy.left and qemu.BACKEND.pid(nic.own):
+                while copy.left and kinds.BACKEND.pid(nic.own):
                     copy.more()
                     time.sleep(TURN)
             except signals.Ended:
@@ -106,40 +106,32 @@ def _sink(target: str | None) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def _dumping(nic: nics.Plugged, spool: Path) -> Iterator[IO[bytes]]:
-    """QEMU writes to `spool` while the block runs. The caller closes the file that it gets."""
-    name = f"dump-{nic.netdev}-{os.getpid()}"
-
-    async def begin(monitor: qmp.Monitor) -> None:
-        for old in await filters.names(monitor):
-            await _sweep(monitor, nic, old)
-        await filters.dump(monitor, name, nic.netdev, spool)
-
-    async def end(monitor: qmp.Monitor) -> None:
-        await filters.remove(monitor, name)
-
+    """Frames are written to `spool` while the block runs. The caller closes the file that it gets."""
+    name = str(os.getpid())
     try:
-        nics.ask(nic.own, begin)
+        for old in nic.cable.dumps():
+            _sweep(nic, old)
+        nic.cable.dump(name, spool)
         yield spool.open("rb")
     finally:
         try:
-            nics.ask(nic.own, end)
-        except UserError:  # the node is gone, and with it the filter
-            if qemu.BACKEND.pid(nic.own):
+            nic.cable.end_dump(name)
+        except UserError:  # the node is gone, and with it what captured
+            if kinds.BACKEND.pid(nic.own):
                 raise
         finally:
             spool.unlink(missing_ok=True)
 
 
-async def _sweep(monitor: qmp.Monitor, nic: nics.Plugged, name: str) -> None:
+def _sweep(nic: nics.Plugged, owner: str) -> None:
     """Remove a capture whose process was killed."""
-    owner = name.removeprefix(f"dump-{nic.netdev}-")
     if owner.isdigit() and not process_facts.started_at(int(owner)):
-        await filters.remove(monitor, name)
+        nic.cable.end_dump(owner)
         (nic.own.root / f"{nic.name}-{owner}.pcap").unlink(missing_ok=True)
 
 
 def _start(project: Project, node: str, interface: str, words: Sequence[str]) -> None:
-    """Capture in the background: a whole NIC by QEMU, anything else by tcpdump in the guest."""
+    """Capture in the background: a whole NIC from outside, anything else by tcpdump in the guest."""
     nic = nics.there(project, node, interface)
     number = reach.node_number(project, node)
     text = f"{interface} of {node_name(number)}"
@@ -148,19 +140,12 @@ def _start(project: Project, node: str, interface: str, words: Sequence[str]) ->
             f"{text} is being captured already", f"end that capture: xc tcpdump --get {number} {interface}"
         )
     if nic and not words:
-        _dump(nic)
+        nic.cable.dump(KEPT, _kept(nic))
     elif nic is None and nics.is_numbered(interface):
         nics.find(project, node, interface)
     else:
         guest_capture.start(project, number, interface, words)
     progress.say(f"capturing {text}; `xc tcpdump --get {number} {interface}` ends it")
-
-
-def _dump(nic: nics.Plugged) -> None:
-    async def begin(monitor: qmp.Monitor) -> None:
-        await filters.dump(monitor, f"dump-{nic.netdev}-{KEPT}", nic.netdev, _kept(nic))
-
-    nics.ask(nic.own, begin)
 
 
 def _get(project: Project, node: str, interface: str) -> None:
@@ -179,11 +164,8 @@ def _get(project: Project, node: str, interface: str) -> None:
 
 
 def _fetch(nic: nics.Plugged, target: Path) -> None:
-    async def end(monitor: qmp.Monitor) -> int:
-        await filters.remove(monitor, f"dump-{nic.netdev}-{KEPT}")
-        return await filters.surplus(monitor, nic.netdev)
-
-    surplus = nics.ask(nic.own, end)
+    nic.cable.end_dump(KEPT)
+    surplus = nic.cable.surplus()
     with files.atomic(target) as temp, _kept(nic).open("rb") as source, temp.open("wb") as sink:
         pcap.Copy(source, sink, 0, surplus).more()
     _kept(nic).unlink()

@@ -9,7 +9,7 @@ from tasks.base.errors import UsageError, unknown
 from tasks.project.project import Does, Project
 from tasks.run.inspect import nics
 from tasks.run.net import netem
-from tasks.run.node import filters, node_state, qmp
+from tasks.run.node import node_state
 from tasks.run.node.node_state import Cables
 
 
@@ -26,19 +26,15 @@ def _link(project: Project) -> None:
     if state not in ("up", "down"):
         raise UsageError(unknown("link state", state, ("up", "down")), project.words.usage)
     nic = nics.find(project, word, rest[0])
-
-    async def change(monitor: qmp.Monitor) -> None:
-        await monitor.execute("set_link", name=nic.netdev, up=state == "up")
-
     with locks.locked(nic.own.root / "links.lock"):
-        nics.ask(nic.own, change)
+        nic.cable.plug(up=state == "up")
         cables = {**node_state.cables(nic.own).cables, nic.name: state}
         records.write(nic.own.links, Cables.model_validate({"cables": cables}))
     progress.say(f"{nic.text} is {state}")
 
 
 def _state(nic: nics.Plugged) -> str:
-    """The state of the link as we recorded it: QEMU cannot be asked for it."""
+    """The state of the link as we recorded it: nobody can be asked for it of a virtual machine."""
     return node_state.cables(nic.own).cables.get(nic.name, "up")
 
 
@@ -64,35 +60,15 @@ def _netem(project: Project) -> None:
 
 def _on(nic: nics.Plugged, impairment: netem.Impairment, way: str) -> None:
     """Replace the impairment of this NIC. If that fails, the NIC has none."""
-    ways = netem.WAYS[way]
-
-    async def redirect(monitor: qmp.Monitor) -> None:
-        doors = netem.doors(nic.own.root, nic.name)
-        await filters.redirect(monitor, f"netem-{nic.netdev}", nic.netdev, doors, ways)
-
     with locks.locked(nic.own.root / f"netem-{nic.name}.lock"):
-        _end(nic)
-        netem.start(nic.own.root, nic.name, impairment, ways)
-        try:
-            nics.ask(nic.own, redirect)
-        except BaseException:
-            _end(nic)
-            raise
+        nic.cable.disturb(impairment, netem.WAYS[way])
     progress.say(f"{nic.text}, {way}: {impairment}")
 
 
 def _off(nic: nics.Plugged) -> None:
     with locks.locked(nic.own.root / f"netem-{nic.name}.lock"):
-        _end(nic)
+        nic.cable.relieve()
     progress.say(f"{nic.text}: a good link again")
-
-
-def _end(nic: nics.Plugged) -> None:
-    async def remove(monitor: qmp.Monitor) -> None:
-        await filters.remove(monitor, f"netem-{nic.netdev}")
-
-    nics.ask(nic.own, remove)
-    netem.end(nic.own.root, nic.name)
 
 
 def _list(project: Project, word: str, interface: str) -> None:

@@ -1,19 +1,17 @@
-"""A word like `3 eth1` ──> the NIC of a running node, and its machine's monitor."""
+"""A word like `3 eth1` ──> the NIC of a running node, and its cable."""
 
 import re
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import cached_property
 
 from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir
 from tasks.definitions.schema import Node
 from tasks.project.project import Project
-from tasks.run.node import node_state, qmp
+from tasks.run.node import kinds, node_state
+from tasks.run.node.protocol import Cable
 from tasks.run.running import reach
 from tasks.run.running.cluster import Running
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -23,16 +21,18 @@ class Plugged:
     node: Node
     own: NodeDir
     index: int
+    cluster: Running
+
+    @cached_property
+    def cable(self) -> Cable:
+        """What can be done to it. Raises UserError when the cluster's nets are gone."""
+        inside = self.cluster.backend.inside(self.cluster.directory)
+        return kinds.cable(self.node, self.own, self.index, inside)
 
     @property
     def name(self) -> str:
         """The guest's name of the NIC, such as eth1."""
         return f"eth{self.index}"
-
-    @property
-    def netdev(self) -> str:
-        """QEMU's name of the netdev behind the NIC."""
-        return f"net{self.index}"
 
     @property
     def text(self) -> str:
@@ -48,7 +48,7 @@ def of_node(project: Project, word: str) -> list[Plugged]:
     if running.pid(number) is None:
         raise UserError(f"{own.root.name} does not run", "see which nodes run: xc status")
     node = node_state.read(own).node
-    return [Plugged(node, own, index) for index in range(len(node.nets))]
+    return [Plugged(node, own, index, running) for index in range(len(node.nets))]
 
 
 def there(project: Project, word: str, interface: str) -> Plugged | None:
@@ -69,9 +69,3 @@ def find(project: Project, word: str, interface: str) -> Plugged:
             return nic
     names = ", ".join(f"{nic.name} (net {nic.node.nets[nic.index]})" for nic in own)
     raise UserError(f"{own[0].node.name} has no interface '{interface}'", f"there are: {names}")
-
-
-def ask(own: NodeDir, action: Callable[[qmp.Monitor], Awaitable[T]]) -> T:
-    """Let `action` talk to the monitor of one node. UserError for a container, which has none."""
-    node_state.refuse_container(own)
-    return qmp.each([own.qmp], lambda _, monitor: action(monitor))[0]

@@ -2,6 +2,7 @@
 
     xcbrN           the bridge of net N; the host's side of it has 192.168.N.250 and <prefix>:192.168.N.250
     xcbrN_tM        the tap of node M on net N
+    xcwN_tM         between a container's cable and its net while that is a bad one (container_cable.py)
 
 They are in a network namespace that the cluster owns (holder.py keeps it), so nothing of them is seen on the
 host and no root is needed; or in the namespace that we are in, when it has bridges of ours (place.py).
@@ -44,7 +45,7 @@ class BridgeNet:
         if not place:
             place = _settle_here(cluster) if host_support.here() else namespace.make(cluster)
         links = plan(nodes, prefix)
-        own = (tap_name(net, node.number) for node in nodes for net in node.nets)
+        own = (name for node in nodes for net in node.nets for name in _names(net, node))
         taps = {*net_state.taps(cluster), *own}
         records.write(cluster.net / net_state.TAPS, Taps(taps=tuple(sorted(taps))))
         self._links(cluster, links)
@@ -75,7 +76,10 @@ class BridgeNet:
         """A tap on every net; for a container a cable of that name, which it makes itself."""
         names = {net: tap_name(net, node.number) for net in node.nets}
         if node.kind == "container":
-            return [VethNic(net, node.mac(net), name, f"xcbr{net}") for net, name in names.items()]
+            return [
+                VethNic(net, node.mac(net), name, f"xcbr{net}", wire_name(net, node.number))
+                for net, name in names.items()
+            ]
         return [TapNic(net, node.mac(net), name) for net, name in names.items()]
 
     def inside(self, cluster: ClusterDir | None) -> list[str]:
@@ -145,6 +149,17 @@ class BridgeNet:
 def tap_name(net: int, number: int) -> str:
     """The tap of a node on a net, as upstream names it."""
     return f"xcbr{net}_t{number}"
+
+
+def wire_name(net: int, number: int) -> str:
+    """What is between the cable of a container and a net while that cable is a bad one."""
+    return f"xcw{net}_t{number}"
+
+
+def _names(net: int, node: Node) -> tuple[str, ...]:
+    """The links that a node may have on a net, and that nobody removes for us."""
+    wires = (wire_name(net, node.number),) if node.kind == "container" else ()
+    return tap_name(net, node.number), *wires
 
 
 def bridges(nets: Sequence[int], prefix: str, mtu: int) -> list[list[Any]]:

@@ -66,20 +66,37 @@ def start(folder: Path, name: str, impairment: Impairment, ways: Sequence[str]) 
 
     Raises UserError when it does not start.
     """
-    settings = {way: asdict(impairment) for way in ways}
-    log = folder / f"netem-{name}.log"
-    argv = [
-        sys.executable,
-        "-I",
-        str(PROGRAM),
-        str(doors(folder, name)),
-        json.dumps(settings, sort_keys=True),
-    ]
+    argv = [sys.executable, "-I", str(PROGRAM), str(doors(folder, name))]
     sockets = [Path(f"{doors(folder, name)}.{way}.{end}") for way in ways for end in ("from", "to")]
+    _start(folder, name, (impairment, ways), argv, sockets)
+
+
+def start_between(
+    folder: Path, name: str, what: tuple[Impairment, Sequence[str]], argv: Sequence[str], ready: Path
+) -> None:
+    """Start a program that stands between the NIC `name` and its net by itself, until `end`.
+
+    It is told `what` happens, and on which ways, in a last word, and makes the file `ready`. Raises UserError
+    when it does not.
+    """
+    _start(folder, name, what, argv, [ready])
+
+
+def _start(
+    folder: Path,
+    name: str,
+    what: tuple[Impairment, Sequence[str]],
+    argv: Sequence[str],
+    signs: Sequence[Path],
+) -> None:
+    impairment, ways = what
+    settings = {way: asdict(impairment) for way in ways}
     failure = f"the program that disturbs the link {name} did not start"
+    words = [*argv, json.dumps(settings, sort_keys=True)]
+    log = folder / f"netem-{name}.log"
     helper.start(
-        helper.Helper(failure, argv, _state(folder, name), log, folder.parent),
-        lambda _: all(path.exists() for path in sockets),
+        helper.Helper(failure, words, _state(folder, name), log, folder.parent),
+        lambda _: all(path.exists() for path in signs),
         lambda mark: WireRecord.at(mark, settings=settings),
         undo=lambda: end(folder, name),
     )

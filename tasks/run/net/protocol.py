@@ -60,6 +60,7 @@ class VethNic:
     mac: str
     name: str  # of the end at the bridge
     bridge: str
+    wire: str  # of what stands between cable and bridge while the cable is a bad one
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,9 @@ class ContainerNode:
         directory.root.mkdir(parents=True)
         make_folders(directory.root)
         lower = [path for path in (layers.overlays, layers.image) if path]
-        cables = [[nic.name, nic.bridge, nic.mac, node.mtu] for nic in nics if isinstance(nic, VethNic)]
+        cables = [
+            [nic.name, nic.bridge, nic.mac, node.mtu, nic.wire] for nic in nics if isinstance(nic, VethNic)
+        ]
         binds = [[str(layers.containers), image_directory.PLACE]] if layers.containers else []
         more = {"nics": cables, "binds": binds, "cmdline": cmdline(node)}
         files.write_json(directory.root / SPEC, {**spec(node.name, lower, directory.root, "node"), **more})

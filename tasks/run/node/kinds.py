@@ -10,7 +10,9 @@ from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
 from tasks.run.net.protocol import Nic
 from tasks.run.node import container_node, qemu
-from tasks.run.node.protocol import Boot, Layers, NodeRun
+from tasks.run.node.container_cable import ContainerCable
+from tasks.run.node.machine_cable import MachineCable
+from tasks.run.node.protocol import Boot, Cable, Layers, NodeRun
 
 
 def machines(nodes: Iterable[Node]) -> tuple[Node, ...]:
@@ -21,6 +23,11 @@ def machines(nodes: Iterable[Node]) -> tuple[Node, ...]:
 def containers(nodes: Iterable[Node]) -> tuple[Node, ...]:
     """Those that are containers."""
     return tuple(node for node in nodes if node.kind == "container")
+
+
+def cable(node: Node, own: NodeDir, index: int, inside: Sequence[str]) -> Cable:
+    """The cable of the NIC eth<index> of a running node; `inside` is what stands before a command there."""
+    return ContainerCable(own, index, inside) if node.kind == "container" else MachineCable(own, index)
 
 
 class EveryKind:

@@ -1,7 +1,7 @@
 """Node backends: what a node runs as. They know nets only as NICs."""
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +9,7 @@ from typing import Protocol
 from tasks.base.paths import NodeDir
 from tasks.definitions.schema import Node
 from tasks.definitions.settings import Settings
+from tasks.run.net.netem import Impairment
 from tasks.run.net.protocol import Nic
 
 
@@ -86,3 +87,34 @@ class NodeBackend(Protocol):
 
     def pid(self, directory: NodeDir) -> int | None:
         """The process of the node of this directory; None when it does not run."""
+
+
+class Cable(Protocol):
+    """What connects one NIC of a running node with its net, and what can be done to it while it runs.
+
+    A capture has a name, so that there can be several. All raise UserError when the node does not do it.
+    """
+
+    def plug(self, *, up: bool) -> None:
+        """Plug the cable in, or unplug it."""
+
+    def dump(self, name: str, file: Path) -> None:
+        """Write every frame, both ways, to `file` (pcap) from now on."""
+
+    def end_dump(self, name: str) -> None:
+        """End a capture; it is no error if there is none."""
+
+    def dumps(self) -> Iterable[str]:
+        """The captures that there are, also those of which nobody knows any more."""
+
+    def surplus(self) -> int:
+        """Bytes before each frame in the files of captures which are not of the frame."""
+
+    def disturb(self, impairment: Impairment, ways: Sequence[str]) -> None:
+        """Have the frames of these ways, `out` or `in`, come late or not at all, as long as the node runs.
+
+        What was so before is replaced. If this fails the cable is a good one.
+        """
+
+    def relieve(self) -> None:
+        """Make it a good cable again, also when the program that disturbs it was killed."""

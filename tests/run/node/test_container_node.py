@@ -40,7 +40,7 @@ def test_nics_are_cables_with_the_names_of_taps(tmp_path: Path) -> None:
         1, "00:00:00:01:01:01", "xcbr1_t1"
     )
     nics = bridge.BACKEND.nics(cluster, node, "fd00:", ports)
-    assert nics[1] == VethNic(1, "00:00:00:01:01:02", "xcbr1_t2", "xcbr1")
+    assert nics[1] == VethNic(1, "00:00:00:01:01:02", "xcbr1_t2", "xcbr1", "xcw1_t2")
     plan = bridge.plan([machine, node], "fd00:")
     assert [name for name, _, _ in plan["taps"]] == ["xcbr0_t1", "xcbr1_t1"]
     assert [name for name, *_ in plan["bridges"]] == ["xcbr0", "xcbr1"]
@@ -199,5 +199,5 @@ def test_what_the_program_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert commands[0][0] == "enter" and commands[0][-1] == str(tmp_path / "vm-002/container.json")
     spec = json.loads((tmp_path / "vm-002/container.json").read_text())
     assert spec["lower"] == ["/overlays", "/image"]
-    assert spec["nics"][1] == ["xcbr1_t2", "xcbr1", "00:00:00:01:01:02", 1500]
+    assert spec["nics"][1] == ["xcbr1_t2", "xcbr1", "00:00:00:01:01:02", 1500, "xcw1_t2"]
     assert spec["env"]["container"] == "node" and run.events == ("overlay a 0",)

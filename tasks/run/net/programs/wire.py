@@ -34,8 +34,12 @@ class Wire:
         self.source = source
         self.target = target
         self.received = bytearray()
-        self.on_the_way: collections.deque[tuple[float, bytes]] = collections.deque()
         self.sending = bytearray()
+        self.begin()
+
+    def begin(self) -> None:
+        """Have no frame on the way."""
+        self.on_the_way: collections.deque[tuple[float, bytes]] = collections.deque()
         self.free = 0.0  # when the last frame has left the sender
         self.last = 0.0  # when the last frame arrives: none overtakes another
 
@@ -64,11 +68,14 @@ class Wire:
         self.on_the_way.append((self.last, frame))
 
     def arrived(self, now: float) -> None:
-        """Give QEMU what is due."""
+        """Deliver what is due."""
         while self.on_the_way and self.on_the_way[0][0] <= now:
-            frame = self.on_the_way.popleft()[1]
-            if len(self.sending) < WAITING:
-                self.sending += frame
+            self.deliver(self.on_the_way.popleft()[1])
+
+    def deliver(self, frame: bytes) -> None:
+        """Give QEMU a frame, with its length."""
+        if len(self.sending) < WAITING:
+            self.sending += frame
 
     def wait(self, now: float) -> float | None:
         """Seconds until the next frame is due."""

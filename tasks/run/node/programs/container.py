@@ -166,7 +166,7 @@ class Container:
         self.ours.send(b"go")
         self.expect("net")
         with open(process / "ns" / "net") as namespace:
-            veth.plug(self.spec["nics"], namespace.fileno())
+            veth.plug(self.spec["nics"], namespace.fileno(), pulled())
         self.ours.send(b"go")
         self.first = int(self.expect("run"))
 
@@ -200,6 +200,15 @@ def serve(selector: selectors.BaseSelector, node: Container) -> int:
                 node.first = 0
                 return int(answer)
             raise OSError(errno.ECANCELED, answer or "the process that keeps its namespaces was killed")
+
+
+def pulled(record: Path = Path("links.json")) -> set[str]:
+    """The NICs whose cables were unplugged, as who did it has recorded."""
+    try:
+        cables = json.loads(record.read_text())["cables"]
+        return {name for name, state in cables.items() if state == "down"}
+    except (OSError, ValueError, KeyError, AttributeError):
+        return set()
 
 
 def _end(*_: object) -> None:

@@ -1,7 +1,9 @@
 """Cables of a container: pairs of virtual ethernet devices, one end at a bridge, the other in the container.
 
-They are made in few netlink requests, on the standard library alone. Both ends go with the container's
-namespace, so nothing has to be removed.
+    python veth.py NAME up|down
+
+plugs one in or unplugs it. They are made in few netlink requests, on the standard library alone. Both ends go
+with the container's namespace, so nothing has to be removed.
 """
 
 import contextlib
@@ -9,11 +11,14 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Sequence
+import sys
+from collections.abc import Collection, Sequence
 
 NEWLINK, DELLINK = 16, 17  # rtnetlink(7)
 REQUEST, ACK, CREATE, EXCL = 0x1, 0x4, 0x400, 0x200
-UP = 1  # IFF_UP
+# Flags of a link that are set, and flags that are changed.
+UP, DOWN, AS_IT_IS = (1, 1), (0, 1), (0, 0)  # IFF_UP
+WITHOUT_ARP = (0x81, 0x81)  # and IFF_NOARP: else the host would answer there for all its addresses
 NESTED = 0x8000
 ADDRESS, IFNAME, MTU, MASTER, LINKINFO, AF_SPEC, NET_NS_FD = 1, 3, 4, 10, 18, 26, 28  # IFLA_*
 KIND, DATA, PEER = 1, 2, 1  # IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER
@@ -22,36 +27,73 @@ HEADER = struct.Struct("IHHII")
 LINK = struct.Struct("BxHiII")
 
 
-def plug(nics: Sequence[Sequence[str | int]], namespace: int) -> None:
+def plug(nics: Sequence[Sequence[str | int]], namespace: int, pulled: Collection[str] = ()) -> None:
     """Give a network namespace (a file descriptor of it) its interfaces eth0, eth1 ...
 
-    A NIC is [NAME, BRIDGE, MAC, MTU]: NAME is what the end at the bridge is called, in our own namespace.
+    A NIC is [NAME, BRIDGE, MAC, MTU, WIRE]: NAME is what the end at the bridge is called, in our own namespace.
+    If there is a link WIRE (veth_wire.py) it is there instead. `pulled` are those not to be plugged in.
     Raises OSError.
     """
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as link:
-        link.bind((0, 0))
-        for number, (name, bridge, mac, mtu) in enumerate(nics):
+    with netlink() as link:
+        for number, (name, bridge, mac, mtu, wire) in enumerate(nics):
             with contextlib.suppress(OSError):  # of a container that ends at this moment
-                _ask(link, str(name), DELLINK, 0, _text(IFNAME, str(name)))
-            peer = LINK.pack(0, 0, 0, 0, 0) + _text(IFNAME, f"eth{number}")
-            peer += _attribute(ADDRESS, bytes.fromhex(str(mac).replace(":", "")))
-            peer += _number(MTU, int(mtu)) + _number(NET_NS_FD, namespace)
-            pair = _text(KIND, "veth") + _attribute(DATA | NESTED, _attribute(PEER | NESTED, peer))
-            own = _text(IFNAME, str(name)) + _number(MTU, int(mtu))
-            _ask(link, str(name), NEWLINK, CREATE | EXCL, own + _attribute(LINKINFO | NESTED, pair))
-            own = _text(IFNAME, str(name)) + _number(MASTER, socket.if_nametoindex(str(bridge)))
-            if os.path.exists("/proc/sys/net/ipv6"):  # the host would speak on it
-                mode = _attribute(ADDR_GEN_MODE, bytes([NO_ADDRESS]))
-                own += _attribute(AF_SPEC | NESTED, _attribute(socket.AF_INET6 | NESTED, mode))
-            _ask(link, str(name), NEWLINK, 0, own, up=True)
+                ask(link, str(name), DELLINK, 0, named(str(name)))
+            peer = LINK.pack(0, 0, 0, 0, 0) + named(f"eth{number}")
+            peer += attribute(ADDRESS, bytes.fromhex(str(mac).replace(":", "")))
+            peer += number_of(MTU, int(mtu)) + number_of(NET_NS_FD, namespace)
+            pair = text_of(KIND, "veth") + attribute(DATA | NESTED, attribute(PEER | NESTED, peer))
+            own = named(str(name)) + number_of(MTU, int(mtu))
+            ask(link, str(name), NEWLINK, CREATE | EXCL, own + attribute(LINKINFO | NESTED, pair))
+            port(
+                link,
+                str(name),
+                str(wire if exists(str(wire)) else bridge),
+                DOWN if f"eth{number}" in pulled else UP,
+            )
 
 
-def _ask(
-    link: socket.socket, name: str, kind: int, flags: int, attributes: bytes, *, up: bool = False
+def netlink() -> socket.socket:
+    """A socket for `ask`."""
+    link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    link.bind((0, 0))
+    return link
+
+
+def exists(name: str) -> bool:
+    """Whether there is a link of this name."""
+    try:
+        return bool(socket.if_nametoindex(name))
+    except OSError:
+        return False
+
+
+def port(link: socket.socket, name: str, bridge: str, state: tuple[int, int] = UP) -> None:
+    """Make a link a port of a bridge. Raises OSError.
+
+    It has no address itself: the host would speak on it.
+    """
+    own = number_of(MASTER, socket.if_nametoindex(bridge))
+    silence(link, name, own, state)
+
+
+def silence(link: socket.socket, name: str, own: bytes = b"", state: tuple[int, int] = UP) -> None:
+    """Change a link so that it gets no address by itself. Raises OSError."""
+    if os.path.exists("/proc/sys/net/ipv6"):
+        mode = attribute(ADDR_GEN_MODE, bytes([NO_ADDRESS]))
+        own += attribute(AF_SPEC | NESTED, attribute(socket.AF_INET6 | NESTED, mode))
+    ask(link, name, NEWLINK, 0, named(name) + own, state)
+
+
+def ask(
+    link: socket.socket,
+    name: str,
+    kind: int,
+    flags: int,
+    attributes: bytes,
+    state: tuple[int, int] = AS_IT_IS,
 ) -> None:
     """One request about a link. Raises OSError with its name."""
-    state = UP if up else 0
-    body = LINK.pack(0, 0, 0, state, state) + attributes
+    body = LINK.pack(0, 0, 0, *state) + attributes
     link.send(HEADER.pack(HEADER.size + len(body), kind, REQUEST | ACK | flags, 0, 0) + body)
     answer = link.recv(1 << 16)
     (code,) = struct.unpack_from("i", answer, HEADER.size)
@@ -61,14 +103,37 @@ def _ask(
         raise OSError(number, f"the cable {name}: {why}")
 
 
-def _attribute(kind: int, data: bytes) -> bytes:
+def attribute(kind: int, data: bytes) -> bytes:
+    """An attribute of a request."""
     length = 4 + len(data)
     return struct.pack("HH", length, kind) + data + bytes(-length % 4)
 
 
-def _text(kind: int, text: str) -> bytes:
-    return _attribute(kind, text.encode() + b"\0")
+def text_of(kind: int, text: str) -> bytes:
+    """An attribute that is a text."""
+    return attribute(kind, text.encode() + b"\0")
 
 
-def _number(kind: int, number: int) -> bytes:
-    return _attribute(kind, struct.pack("I", number))
+def named(name: str) -> bytes:
+    """The attribute that says which link."""
+    return text_of(IFNAME, name)
+
+
+def number_of(kind: int, number: int) -> bytes:
+    """An attribute that is a number of 32 bits."""
+    return attribute(kind, struct.pack("I", number))
+
+
+def main(name: str, state: str) -> int:
+    """Plug a cable in, or unplug it; 1 after a line that says why not."""
+    try:
+        with netlink() as link:
+            ask(link, name, NEWLINK, 0, named(name), UP if state == "up" else DOWN)
+    except OSError as error:
+        print(error.strerror, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(*sys.argv[1:]))
