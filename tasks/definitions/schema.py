@@ -196,6 +196,9 @@ class Image(Definition):
         return self
 
 
+KernelNeed = Annotated[str, StringConstraints(pattern=r"^([A-Z0-9_]+|own)$")]
+
+
 class Overlay(Definition):
     """ovl/<name>/ovl.yaml; all keys are optional, and so is the file when there is a `tar` script."""
 
@@ -218,6 +221,8 @@ class Overlay(Definition):
     image_stores: Annotated[
         tuple[Literal["containers-storage", "oci"], ...], Field(strict=False)
     ] = ()  # the forms in which it reads container images; default: containers-storage
+    # Options of a kernel without which it does not work (`CONFIG_` left out); `own`: rights over the kernel.
+    kernel: Annotated[tuple[KernelNeed, ...], Field(strict=False, exclude=True)] = ()
     # Paths and globs that must be in the tar of its `tar` script. If all are, its messages are only warnings.
     provides: Annotated[tuple[str, ...], Field(strict=False)] = ()
     allow_empty: bool = False  # an empty tar is meant

@@ -200,11 +200,12 @@ def test_containers_alone_need_no_machine(tmp_path: Path) -> None:
     for name, path in overlays.items():
         (tmp_path / name / "default" / path).parent.mkdir(parents=True)
         (tmp_path / name / "default" / path).write_text(f"{tmp_path}\n")  # so it was not unpacked before
-        (tmp_path / name / "ovl.yaml").touch()
+        (tmp_path / name / "ovl.yaml").write_text("kernel: [own]\n" if name == "good" else "")
     try:
         cluster.xc("mkcdrom", "env", "network-topology", *(str(tmp_path / name) for name in overlays))
         done = cluster.xc("starts", "--node=container", "--mtu=9000", "--dns=off", "--kernel=linux-6.1")
         assert "accel=none" in done.stderr and "this has no effect: kernel=linux-6.1" in done.stderr
+        assert done.stderr.count("warning: overlay ") == 1 and "overlay good: it needs rights" in done.stderr
         assert "vm-004: failed in the guest: 04wrong (1)" in done.stderr, done.stderr
         assert cluster.rsh(2, "cat /opt/stamp; ls -d /usr/bin/env").split() == [str(tmp_path), "/usr/bin/env"]
         cluster.rsh(1, "ping -c1 -W5 -s 8000 192.168.1.201")

@@ -7,10 +7,12 @@ from tasks.base import progress
 from tasks.build.containers import store
 from tasks.build.overlay import iso, iso_words, ovl
 from tasks.definitions import image_chain, iso_choice
-from tasks.definitions.schema import Overlay
+from tasks.definitions.schema import Node, Overlay
 from tasks.definitions.setting_forms import PLAIN_TOPOLOGY
 from tasks.project.project import Project
+from tasks.run.cluster import kernel_needs
 from tasks.run.kubernetes import manifests
+from tasks.run.node import kinds
 from tasks.topology import check, choice
 from tasks.topology.schema import Topology
 
@@ -32,9 +34,17 @@ def warn(project: Project) -> None:
         progress.say(f"note: {line}")
     for problem in problems:
         progress.say(f"warning: topology {project.settings.topology}: {problem}")
+    warn_of_kernel(project, project.settings.nodes())
     if project.settings.fakenet:
         for line in nameless(unpacked):
             progress.say(f"warning: fakenet: {line}")
+
+
+def warn_of_kernel(project: Project, nodes: Iterable[Node]) -> None:
+    """Warn of overlays that need of a kernel what the host's, which containers have, has not."""
+    if kinds.containers(nodes):
+        for line in kernel_needs.lacking(_unpacked(project, iso_words.choose(project))):
+            progress.say(f"warning: {line}")
 
 
 def nameless(overlays: Iterable[Overlay]) -> list[str]:

@@ -96,6 +96,7 @@ def _wait_until_ready(project: Project) -> None:
 def _scaleout(project: Project) -> None:
     settings = project.settings
     nodes = _added(project)
+    iso_checks.warn_of_kernel(project, nodes)
     added = plan.to_add(plan.survey(settings, project.workspace, nodes), nodes)
     launch.add(added)
     if settings.xterm and windows.possible() and windows.are_used(added.directory):

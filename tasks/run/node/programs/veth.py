@@ -30,8 +30,8 @@ LINK = struct.Struct("BxHiII")
 def plug(nics: Sequence[Sequence[str | int]], namespace: int, pulled: Collection[str] = ()) -> None:
     """Give a network namespace (a file descriptor of it) its interfaces eth0, eth1 ...
 
-    A NIC is [NAME, BRIDGE, MAC, MTU, WIRE]: NAME is what the end at the bridge is called, in our own namespace.
-    If there is a link WIRE (veth_wire.py) it is there instead. `pulled` are those not to be plugged in.
+    A NIC is [NAME, BRIDGE, MAC, MTU, WIRE]: NAME is what the end at the bridge is called, where we are.
+    If there is a link WIRE (veth_wire.py) it is there instead. `pulled` are those that stay unplugged.
     Raises OSError.
     """
     with netlink() as link:

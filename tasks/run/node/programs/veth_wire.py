@@ -5,9 +5,9 @@
 
 CABLE is JSON: the `name` of the cable's outer end, its `bridge`, its `mtu`, what the `wire` is called, and
 the process that keeps the `node`. SETTINGS are those of net/programs/wire.py. The first form puts the outer
-end at a bridge of its own, called as the wire, and carries frames between a tap there and a tap at the cable's
-bridge; so the kernel splits what is larger than a frame, and fills in checksums. It makes the file READY, and
-ends with the node. The second form puts the cable back. Works in the network namespace of the cluster.
+end at a bridge of its own, called as the wire, and carries frames between a tap there and a tap at the bridge
+of the net; so the kernel splits what is larger than a frame, and fills in checksums. It makes the file READY,
+and ends with the node. The second form puts the cable back. Works in the network namespace of the cluster.
 """
 
 import contextlib
