@@ -12,6 +12,7 @@ from tasks.definitions.settings import Settings
 # As upstream's Envsettings.k8s; nodes take longer to boot, too.
 USUAL: Mapping[str, int | str | bool] = {
     "kubernetes": True,
+    "cgroups": True,
     "mem": 768,
     "mem1": 1024,
     "mem201": 384,

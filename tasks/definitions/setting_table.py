@@ -9,6 +9,7 @@ ROWS: tuple[Row, ...] = (
     ('mem', '128', 'memory of a node: MiB, or a size as 512M or 1.5G', ()),  # noqa: E501
     ('smp', '2', 'CPUs of a node', ()),  # noqa: E501
     ('node', 'vm', "what a node is: a virtual machine, or a container with the host's kernel", ('vm', 'container')),  # noqa: E501
+    ('cgroups', 'no', 'containers have cgroups of their own, as Kubernetes needs; an image may set this', ('yes', 'no')),  # noqa: E501
     ('topology', 'xnet', 'nets, routers and routes; it sets nets, counts and memory (see xc graph)', ()),  # noqa: E501
     ('nets_vm', '0,1', 'nets of a cluster node: eth0 on the first, and so on', ()),  # noqa: E501
     ('nets_router', '0,1,2', 'nets of a router', ()),  # noqa: E501

@@ -58,6 +58,9 @@ class Settings(BaseModel):
     node: NodeKind = Field(
         "vm", description="what a node is: a virtual machine, or a container with the host's kernel"
     )
+    cgroups: Switch = Field(
+        False, description="containers have cgroups of their own, as Kubernetes needs; an image may set this"
+    )
     topology: Annotated[Name, BeforeValidator(topology_name)] = Field(
         PLAIN_TOPOLOGY, description="nets, routers and routes; it sets nets, counts and memory (see xc graph)"
     )

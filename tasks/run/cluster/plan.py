@@ -88,7 +88,7 @@ def survey(settings: Settings, workspace: Workspace, nodes: Iterable[Node] | Non
     UserError when kernel or image of virtual machines were not built.
     """
     net_reason, settings = selection.decide(settings)[1], selection.decided(settings)
-    boot, why = None, "containers"
+    boot, why = None, "containers with cgroups of their own" if settings.cgroups else "containers"
     if kinds.machines(settings.nodes() if nodes is None else nodes):
         boot, accel = golden.ordinary(settings, workspace)
         why = accel.why

@@ -6,6 +6,7 @@ so it comes out as in a virtual machine, whatever a tar does to the files of the
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from tasks.base import files, helper, locks, proc, process_facts, progress
@@ -40,7 +41,7 @@ def prepare(settings: Settings, workspace: Workspace) -> Layers:
         raise UserError(missing(settings, workspace)[0])
     iso, images = workspace.iso(settings.name), image_directory.prepare(settings, workspace)
     if not iso.is_file():
-        return Layers(image, None, (), images)
+        return Layers(image, None, (), images, cgroups=settings.cgroups)
     disk = workspace.root.stat().st_dev  # over another one there may be no overlayfs
     place = workspace.rootfs("overlays") / files.digest([image.name, files.sha256(iso), disk])[:16]
     with locks.locked(place.with_suffix(".lock")):
@@ -49,10 +50,13 @@ def prepare(settings: Settings, workspace: Workspace) -> Layers:
         os.utime(place)
         rootfs.forget_old(place.parent, place)
     facts = files.read_json(place / EVENTS)
+    layers = Layers(
+        image, place / "layer" / "upper", tuple(facts["events"]), images, cgroups=settings.cgroups
+    )
     if facts["whole"]:
         progress.say("this kernel gives users no overlayfs here: each container has a copy of its files")
-        return Layers(place / "layer" / "upper", None, tuple(facts["events"]), images)
-    return Layers(image, place / "layer" / "upper", tuple(facts["events"]), images)
+        return replace(layers, image=place / "layer" / "upper", overlays=None)
+    return layers
 
 
 def _unpack(image: Path, iso: Path, place: Path) -> None:

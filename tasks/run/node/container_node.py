@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.base import files, helper, proc, records, signals, subids
+from tasks.base import cgroups, files, helper, proc, records, signals, subids
 from tasks.base.paths import NodeDir
 from tasks.base.records import Mark
 from tasks.definitions.schema import Node
@@ -24,6 +24,7 @@ PROGRAM = Path(__file__).parent / "programs" / "container.py"
 SPEC = "container.json"
 OF_MACHINES = ("kernel", "machine", "kvm_opt", "accel")  # settings that containers have no use for
 ANSWER = 30  # seconds that a node waits for its identity
+IPVS = Path("/proc/net/ip_vs")
 MOST_USERS = Path("/proc/sys/user/max_user_namespaces")
 
 
@@ -62,6 +63,7 @@ def spec(name: str, lower: Sequence[Path], own: Path, init: str) -> dict[str, ob
         "thrown away": init == "node",
         "binds": [],
         "nics": [],
+        "cgroups": False,
         "cmdline": "",
         "init": ["/init"],
         "env": {"container": init, "HOME": "/", "TERM": "linux"},
@@ -103,7 +105,7 @@ class ContainerNode:
             missing.append(
                 f"containers of root need slirp4netns: pasta gives up root's ids: {proc.INSTALL} slirp4netns"
             )
-        return missing
+        return missing + _of_kernel(settings)
 
     @signals.whole
     def start(self, layers: Layers, node: Node, nics: Sequence[Nic], directory: NodeDir) -> NodeRun:
@@ -115,7 +117,7 @@ class ContainerNode:
             [nic.name, nic.bridge, nic.mac, node.mtu, nic.wire] for nic in nics if isinstance(nic, VethNic)
         ]
         binds = [[str(layers.containers), image_directory.PLACE]] if layers.containers else []
-        more = {"nics": cables, "binds": binds, "cmdline": cmdline(node)}
+        more = {"nics": cables, "binds": binds, "cmdline": cmdline(node), "cgroups": layers.cgroups}
         files.write_json(directory.root / SPEC, {**spec(node.name, lower, directory.root, "node"), **more})
         words = command(directory.root, layers.inside)
         directory.qemu_log.write_text(f"$ {proc.quoted(words)}\n")
@@ -133,6 +135,7 @@ class ContainerNode:
     def stop(self, directory: NodeDir) -> None:
         """End it, and throw its files away: those of subordinate ids too, if it was killed."""
         records.end(directory.state)
+        cgroups.forget(directory.root / cgroups.RECORD)  # if it was killed
         layer = directory.root / "layer"
         try:
             files.remove(layer)
@@ -142,6 +145,22 @@ class ContainerNode:
     def pid(self, directory: NodeDir) -> int | None:
         """The program that keeps it."""
         return records.process(directory.state)
+
+
+def _of_kernel(settings: Settings) -> list[str]:
+    """What these settings ask of the host's kernel, and containers cannot get for themselves."""
+    missing = []
+    if settings.cgroups and (obstacles := cgroups.obstacles(cgroups.here())):
+        missing.append(
+            f"cgroups=yes: containers can have none of their own: {'; '.join(obstacles)}: "
+            "start as root, or take virtual machines"
+        )
+    if settings.kubernetes and settings.k8s_proxy_mode == "ipvs" and not IPVS.exists():
+        missing.append(
+            "k8s_proxy_mode=ipvs needs ip_vs in this kernel, which containers cannot load: "
+            "`modprobe ip_vs`, or take --k8s-proxy-mode=nftables"
+        )
+    return missing
 
 
 BACKEND = ContainerNode()

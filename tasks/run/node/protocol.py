@@ -57,6 +57,7 @@ class Layers:
     events: tuple[str, ...] = ()  # the lines that were sent while they were unpacked
     containers: Path | None = None  # directory with container images
     inside: tuple[str, ...] = ()  # what stands before a node's command line: where its nets are
+    cgroups: bool = False  # nodes have cgroups of their own
 
 
 @dataclass(frozen=True)

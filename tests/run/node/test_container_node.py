@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.base import proc, subids
+from tasks.base import cgroups, proc, subids
 from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir, Workspace
 from tasks.definitions.settings import Settings
@@ -115,6 +115,24 @@ def test_a_host_without_user_namespaces(
     monkeypatch.setattr(container_node, "MOST_USERS", tmp_path / ("most" if there else "none"))
     problems = container_node.BACKEND.preflight(MIXED, MIXED.nodes())
     assert any("user namespaces" in line for line in problems) is missing
+
+
+@pytest.mark.parametrize("mode", ["iptables", "nftables", "ipvs"])
+@pytest.mark.parametrize("there", [True, False])
+def test_ipvs_is_the_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, there: bool) -> None:
+    monkeypatch.setattr(container_node, "IPVS", tmp_path if there else tmp_path / "none")
+    settings = Settings.model_validate({"node": "container", "kubernetes": True, "k8s_proxy_mode": mode})
+    problems = container_node.BACKEND.preflight(settings, settings.nodes())
+    assert any("ip_vs" in line for line in problems) is (mode == "ipvs" and not there)
+
+
+def test_cgroups_that_cannot_be_had_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cgroups, "here", lambda: [])
+    wanted = Settings(node="container", cgroups=True)
+    told = "cgroups=yes: containers can have none of their own: no cgroups are mounted: start as root"
+    assert any(told in line for line in container_node.BACKEND.preflight(wanted, wanted.nodes()))
+    without = wanted.model_copy(update={"cgroups": False})
+    assert not any("cgroups" in line for line in container_node.BACKEND.preflight(without, without.nodes()))
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[4]))  # -I leaves it out
 
+from tasks.base import cgroups  # noqa: E402
 from tasks.run.node.programs import container_room, veth  # noqa: E402
 
 BLOCK = 1 << 16
@@ -143,10 +144,13 @@ class SerialLine:
 class Container:
     """The node: the process that made its namespaces, and what is done for that from outside."""
 
-    def __init__(self, spec: dict[str, Any], lines: dict[str, SerialLine]) -> None:
+    def __init__(
+        self, spec: dict[str, Any], lines: dict[str, SerialLine], hierarchies: list[cgroups.Hierarchy]
+    ) -> None:
         self.spec = spec
         self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         devices = {name: line.device for name, line in lines.items()}
+        self.cgroups = cgroups.Cgroups(hierarchies, spec["name"], Path(cgroups.RECORD))
         self.first = 0  # the first process of the node, while it runs
         self.pid = os.fork()
         if not self.pid:
@@ -157,6 +161,8 @@ class Container:
     def settle(self) -> None:
         """Do what has to be done from outside: the ids of the namespace, and the cables. Raises OSError."""
         self.expect("user")
+        self.cgroups.make(self.spec["ids"][0][1])
+        self.cgroups.take(self.pid)
         process = Path(f"/proc/{self.pid}")
         if not self.spec["groups"]:
             (process / "setgroups").write_text("deny")
@@ -169,6 +175,7 @@ class Container:
             veth.plug(self.spec["nics"], namespace.fileno(), pulled())
         self.ours.send(b"go")
         self.first = int(self.expect("run"))
+        self.cgroups.release(self.pid)  # it only waits for the node, and is none of its processes
 
     def expect(self, word: str) -> str:
         """Wait until the other process has come there; what else it says. Raises OSError for other words."""
@@ -184,6 +191,7 @@ class Container:
             os.kill(self.first or self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         self.ours.close()
+        self.cgroups.remove()
 
 
 def serve(selector: selectors.BaseSelector, node: Container) -> int:
@@ -230,6 +238,8 @@ def ids(first: int, own: Path = Path("/proc/self/uid_map")) -> tuple[list[list[i
 def main(spec: dict[str, Any]) -> int:
     """Run the node until it is switched off."""
     spec["ids"], spec["groups"] = ids(spec["first id"])
+    hierarchies = cgroups.here() if spec["cgroups"] else []
+    spec["hierarchies"] = [each.controllers for each in hierarchies]
     held = [os.open(path, os.O_RDONLY) for path in (*spec["lower"], *(path for path, _ in spec["binds"]))]
     for layer in held:  # who removes old layers sees that this one is in use
         fcntl.flock(layer, fcntl.LOCK_SH)
@@ -245,7 +255,7 @@ def main(spec: dict[str, Any]) -> int:
     node = None
     try:
         while True:
-            node = Container(spec, lines)
+            node = Container(spec, lines, hierarchies)
             node.settle()
             code = serve(selector, node)
             node.end()

@@ -44,7 +44,8 @@ def leave_host(spec: dict[str, Any], lines: dict[str, str]) -> None:
     mount("none", stage, "tmpfs", NOSUID, "mode=0755")
     for number, lower in enumerate(spec["lower"]):
         bind(lower, f"{stage}/layers/{number}", RDONLY | NODEV)
-    bind(spec["layer"], f"{stage}/layers/own", NODEV)
+    # No NODEV: what is mounted in the node would have to keep it, and nobody there can make devices.
+    bind(spec["layer"], f"{stage}/layers/own")
     for number, (source, _) in enumerate(spec["binds"]):
         bind(source, f"{stage}/binds/{number}", RDONLY | NODEV)
     for name in DEVICES:
@@ -69,13 +70,32 @@ def mount_root(spec: dict[str, Any], lines: dict[str, str]) -> None:
     mount("tmpfs", "/new/run", "tmpfs", NOSUID | NODEV, "mode=0755")
     mount("tmpfs", "/new/tmp", "tmpfs", NOSUID | NODEV, "mode=1777")
     _mount_devices(spec, lines)
-    with contextlib.suppress(OSError):  # not in this kernel, or not for us
-        mount("cgroup2", "/new/sys/fs/cgroup", "cgroup2", NOSUID | NODEV | NOEXEC)
+    _mount_cgroups(spec["hierarchies"])
     _hide()
     bind("/cmdline", "/new/proc/cmdline", RDONLY)
     for number, (_, target) in enumerate(spec["binds"]):
         bind(f"/binds/{number}", f"/new{target}")
     move_root("/new")
+
+
+def _mount_cgroups(hierarchies: list[str]) -> None:
+    """The cgroups of the node: those of version 1 as a host has them, else version 2, to look at at least."""
+    place = "/new/sys/fs/cgroup"
+    if not any(hierarchies):
+        with contextlib.suppress(OSError):  # not in this kernel, or not for us
+            mount("cgroup2", place, "cgroup2", NOSUID | NODEV | NOEXEC)
+        if hierarchies:  # a cgroup with processes cannot give its controllers to others
+            Path(place, "init").mkdir()
+            Path(place, "init", "cgroup.procs").write_text("0")
+            for controller in Path(place, "cgroup.controllers").read_text().split():
+                Path(place, "cgroup.subtree_control").write_text(f"+{controller}")
+        return
+    mount("tmpfs", place, "tmpfs", NOSUID | NODEV | NOEXEC, "mode=0755")
+    for controllers in hierarchies:
+        own = Path(place, controllers.removeprefix("name="))
+        own.mkdir()
+        option = f"none,{controllers}" if controllers.startswith("name=") else controllers
+        mount("cgroup", str(own), "cgroup", NOSUID | NODEV | NOEXEC, option)
 
 
 def _mount_layers(spec: dict[str, Any]) -> None:

@@ -1,0 +1,63 @@
+"""The cgroups of containers: where they are made, what keeps them from being made, and their end."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tasks.base import cgroups
+from tasks.base.cgroups import Hierarchy
+
+FIRST = """\
+25 1 254:0 / / rw,relatime - ext4 /dev/vda rw
+30 25 0:26 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+31 30 0:27 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct
+32 30 0:28 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+33 30 0:29 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,xattr,name=systemd
+34 30 0:30 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+"""
+DOCKER = """\
+31 30 0:27 /docker/1f /sys/fs/cgroup/memory ro,relatime - cgroup cgroup rw,memory
+"""
+SECOND = "30 25 0:26 / /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw,nsdelegate\n"
+
+
+@pytest.mark.parametrize(
+    ("own", "mounts", "expected"),
+    [
+        (
+            "3:cpu,cpuacct:/\n2:memory:/a/b\n1:name=systemd:/\n0::/\n",
+            FIRST,
+            [("cpu,cpuacct", "cpu,cpuacct"), ("memory", "memory/a/b"), ("name=systemd", "systemd")],
+        ),
+        ("2:memory:/docker/1f\n", DOCKER, [("memory", "memory")]),
+        ("2:memory:/docker/1f/more\n", DOCKER, [("memory", "memory/more")]),
+        ("0::/user.slice/user-0.slice/session-1.scope\n", SECOND, [("", "")]),
+        ("0::/\n", "25 1 254:0 / / rw - ext4 /dev/vda rw\n", []),
+    ],
+)
+def test_where_they_are(own: str, mounts: str, expected: list[tuple[str, str]]) -> None:
+    found = [(each.controllers, each.place) for each in cgroups.hierarchies(own, mounts)]
+    assert found == [(name, Path("/sys/fs/cgroup", place)) for name, place in expected]
+
+
+def test_obstacles(tmp_path: Path) -> None:
+    assert cgroups.obstacles([]) == ["no cgroups are mounted"]
+    (tmp_path / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
+    assert cgroups.obstacles([Hierarchy("", tmp_path)]) == []
+    (tmp_path / "cgroup.controllers").write_text("hugetlb pids\n")
+    lacking = "this host has no cpu and no cpuset and no memory controller"
+    assert cgroups.obstacles([Hierarchy("", tmp_path)]) == [lacking]
+    first = [Hierarchy(name, tmp_path / "none") for name in ("cpu,cpuacct", "cpuset", "memory", "pids")]
+    closed = ", ".join([str(tmp_path / "none")] * 4)
+    assert cgroups.obstacles(first) == [f"{closed} cannot be written"]
+
+
+def test_they_are_removed_with_what_is_below(tmp_path: Path) -> None:
+    record, group = tmp_path / "record", tmp_path / "group"
+    (group / "kubepods" / "pod").mkdir(parents=True)
+    record.write_text(json.dumps([str(group), str(tmp_path / "gone")]))
+    cgroups.forget(record)
+    assert os.listdir(tmp_path) == []
+    cgroups.forget(record)
