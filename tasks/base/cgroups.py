@@ -1,4 +1,6 @@
-"""cgroups of a container: one of its own in each hierarchy of the host, which root of the node may divide.
+"""cgroups of a container: one of its own in each hierarchy of the host, which root of the node may divide
+
+They hold limits of the node, too, also where the node may not divide them: then those that we can make do.
 
 With cgroups of version 1 it is below the one that we are in ourselves, so that limits of ours are also the
 node's. With version 2 it is at the top, as no other cgroup that has processes may give controllers to others.
@@ -8,7 +10,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,18 @@ GIVEN = ("", PROCESSES, "tasks", "cgroup.threads", "cgroup.subtree_control")  # 
 COPIED = ("cpuset.mems", "cpuset.cpus")  # a new cgroup of version 1 has none
 NEEDED = ("cpu", "cpuset", "memory", "pids")  # the controllers that programs which divide them count on
 PATIENCE = 2.0  # seconds for processes that were killed to be gone
+LIMITED = ("memory", "cpu", "pids")  # the controllers that limit a node
+PERIOD = 100_000  # microseconds
+# The files with limits: of what, and how the number is written (MiB, processors, processes).
+FILES: Mapping[str, tuple[str, Callable[[int], str]]] = {
+    "memory.limit_in_bytes": ("mem", lambda mem: f"{mem << 20}"),
+    "memory.memsw.limit_in_bytes": ("mem", lambda mem: f"{mem << 20}"),
+    "memory.max": ("mem", lambda mem: f"{mem << 20}"),
+    "memory.swap.max": ("mem", lambda _: "0"),
+    "cpu.cfs_quota_us": ("smp", lambda smp: f"{smp * PERIOD}"),
+    "cpu.max": ("smp", lambda smp: f"{smp * PERIOD} {PERIOD}"),
+    "pids.max": ("processes", str),
+}
 RECORD = "cgroups.json"  # in the node's directory: the paths of its cgroups
 
 
@@ -50,6 +64,52 @@ def here() -> list[Hierarchy]:
     return hierarchies(Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())
 
 
+def limiting() -> list[Hierarchy]:
+    """Those in which we can limit a node."""
+    own = Path("/proc/self/cgroup").read_text()
+    places = [delegated(each, own) for each in here()]
+    return [
+        each
+        for each in places
+        if os.access(each.place, os.W_OK)
+        and os.access(each.place / PROCESSES, os.W_OK)
+        and any(name in LIMITED for name in _controllers(each))
+    ]
+
+
+def delegated(hierarchy: Hierarchy, own: str) -> Hierarchy:
+    """Of version 2, where we are not root, a cgroup above ours which gives its controllers to others.
+
+    `own` is /proc/self/cgroup.
+    """
+    if hierarchy.controllers or os.access(hierarchy.place, os.W_OK):
+        return hierarchy
+    path = next(line for line in own.splitlines() if line.startswith("0::"))
+    for above in Path(path.removeprefix("0::/")).parents:
+        place = hierarchy.place / above
+        with contextlib.suppress(OSError):
+            given = (place / "cgroup.subtree_control").read_text().split()
+            if os.access(place / PROCESSES, os.W_OK) and "memory" in given:
+                return Hierarchy("", place)
+    return hierarchy
+
+
+def held() -> set[str]:
+    """Which limits hold for a node: `mem`, `smp`, `processes`. To find out, a cgroup is made for a moment."""
+    names: set[str] = set()
+    for place in limiting():
+        trial = Cgroups([place], "trial", Path(os.devnull))
+        group = place.place / trial.name
+        with contextlib.suppress(OSError):
+            if not place.controllers:
+                _enable(place.place)
+            group.mkdir()
+            names |= {limit for file, (limit, _) in FILES.items() if (group / file).exists()}
+        with contextlib.suppress(OSError):
+            group.rmdir()
+    return names
+
+
 def obstacles(places: Sequence[Hierarchy]) -> list[str]:
     """Why a node cannot have cgroups of its own here; nothing is changed."""
     if not places:
@@ -75,8 +135,8 @@ class Cgroups:
         self.places, self.record = places, record
         self.name = f"xcluster-{name}-{os.urandom(4).hex()}"
 
-    def make(self, owner: int) -> None:
-        """Make them, for a user of the host. Raises OSError."""
+    def make(self, owner: int | None) -> None:
+        """Make them, for a user of the host who may divide them. Raises OSError."""
         self.record.write_text(json.dumps([str(each.place / self.name) for each in self.places]))
         for each in self.places:
             if not each.controllers:
@@ -87,8 +147,15 @@ class Cgroups:
                 if each.controllers and (group / file).exists():
                     (group / file).write_text((each.place / file).read_text())
             for file in GIVEN:
-                if (group / file).exists():
+                if owner is not None and (group / file).exists():
                     os.chown(group / file, owner, owner)
+
+    def limit(self, limits: Mapping[str, int]) -> None:
+        """Set what the node may have at most, as far as there is a file for it. Raises OSError."""
+        for each in self.places:
+            for file, (limit, written) in FILES.items():
+                if (each.place / self.name / file).exists():
+                    (each.place / self.name / file).write_text(written(limits[limit]))
 
     def take(self, pid: int) -> None:
         """Move a process there; what it starts is there too. Raises OSError."""

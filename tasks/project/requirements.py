@@ -144,7 +144,7 @@ def _too_little_memory(effective: settings.Settings, definitions: catalogue.Defi
     """Nodes in which the kernel cannot come up, or what the image has in it."""
     kernel = definitions.kernels.get(effective.kernel)
     least = kernel.mem if kernel else 0
-    small = sorted({node.mem for node in effective.nodes() if node.mem < least})
+    small = sorted({node.mem for node in effective.nodes() if node.kind == "vm" and node.mem < least})
     return [
         f"a node of {mem} MiB is too small for the kernel '{effective.kernel}', which needs {least} MiB: "
         "give more with --mem, or take another kernel"

@@ -61,3 +61,38 @@ def test_they_are_removed_with_what_is_below(tmp_path: Path) -> None:
     cgroups.forget(record)
     assert os.listdir(tmp_path) == []
     cgroups.forget(record)
+
+
+def test_limits_are_written_where_there_is_a_file(tmp_path: Path) -> None:
+    first, second = tmp_path / "memory", tmp_path / "unified"
+    groups = cgroups.Cgroups([Hierarchy("memory", first), Hierarchy("", second)], "n", tmp_path / "record")
+    for place, names in ((first, ["memory.limit_in_bytes"]), (second, ["memory.max", "cpu.max", "pids.max"])):
+        (place / groups.name).mkdir(parents=True)
+        for name in names:
+            (place / groups.name / name).write_text("max")
+    groups.limit({"mem": 64, "smp": 2, "processes": 512})
+    written = {path.name: path.read_text() for path in tmp_path.glob("*/*/*")}
+    assert written == {
+        "memory.limit_in_bytes": "67108864", "memory.max": "67108864", "cpu.max": "200000 100000",
+        "pids.max": "512",
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_what_a_user_was_given(tmp_path: Path) -> None:
+    """As systemd delegates to users: app.slice, above the scope of a terminal."""
+    own = "0::/user.slice/user@1.service/app.slice/term.scope\n"
+    slice_ = tmp_path / "user.slice/user@1.service/app.slice"
+    (slice_ / "term.scope").mkdir(parents=True)
+    tmp_path.chmod(0o500)
+    assert cgroups.delegated(Hierarchy("", tmp_path), own) == Hierarchy("", tmp_path)
+    (slice_ / "cgroup.procs").touch()
+    (slice_ / "cgroup.subtree_control").write_text("memory pids\n")
+    assert cgroups.delegated(Hierarchy("", tmp_path), own) == Hierarchy("", slice_)
+    tmp_path.chmod(0o700)
+    assert cgroups.delegated(Hierarchy("", tmp_path), own) == Hierarchy("", tmp_path)
+
+
+def test_to_find_out_leaves_nothing() -> None:
+    assert cgroups.held() <= {"mem", "smp", "processes"}
+    assert list(Path("/sys/fs/cgroup").glob("**/xcluster-trial-*")) == []

@@ -178,6 +178,33 @@ def test_whatever_is_killed_nothing_is_left(alone: Cluster, which: str) -> None:
     alone.xc("scalein", "4")
 
 
+def _cgroups(number: int) -> list[Path]:
+    return [path for path in Path("/sys/fs/cgroup").glob(f"**/xcluster-vm-{number:03d}-*") if path.is_dir()]
+
+
+def test_a_node_has_no_more_than_it_may(alone: Cluster) -> None:
+    """Processes without end, and memory. The other nodes notice nothing, and nothing is left."""
+    before = _cgroups(5)
+    added = alone.xc("scaleout", "--mem5=64", "--smp5=1", "5")
+    limits = {name for name in ("--mem", "--smp") if f"does not hold is {name}" not in added.stderr}
+    bomb = "i=0; while [ $i -lt 2000 ]; do sleep 60 & i=$((i+1)); done; echo unlimited"
+    assert "unlimited" not in alone.xc("rsh", "5", bomb, ok=False).stdout
+    assert 100 < len(_processes_in(alone, 5)) <= 8 * 64 + 2  # with the two that keep it
+    alone.rsh(1, "ping -c1 -W5 192.168.1.2")
+    keeper = min(_processes_in(alone, 5))
+    if "--mem" in limits:
+        alone.xc("scalein", "5")
+        alone.xc("scaleout", "--mem5=64", "5")
+        keeper = min(_processes_in(alone, 5))
+        much = "x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo unlimited"
+        assert "unlimited" not in alone.xc("rsh", "5", much, ok=False).stdout
+        alone.rsh(5, "dd if=/dev/zero of=/tmp/x bs=1M count=100 2>/dev/null && exit 1; rm /tmp/x")
+        assert len(_cgroups(5)) > len(before)
+    os.kill(keeper, signal.SIGKILL)
+    alone.xc("scalein", "5")
+    assert _cgroups(5) == before
+
+
 @pytest.mark.parametrize(
     "words", [("checkpoint", "save", "t-alone"), ("reset_vm", "2"), ("stop_vm", "2")]
 )  # fmt: skip
@@ -219,6 +246,26 @@ def test_containers_alone_need_no_machine(tmp_path: Path) -> None:
         cluster.xc("stop")
         cluster.xc("mkcdrom")
     assert_nothing_left("t-bare")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk")
+def test_a_node_that_fills_the_disk(tmp_path: Path) -> None:
+    """It gets errors, and so does who needs more of the disk; what runs goes on, and ends as always."""
+    build("rootfs:base")
+    script = f"""
+    mkdir -p {WORKSPACE}/run; mount -t tmpfs -o size=24m none {WORKSPACE}/run
+    ./xc starts --name=t-full --node=container --nvm=2 --nrouters=0 --dns=off || exit
+    ./xc rsh --name=t-full 2 'dd if=/dev/zero of=/root/big bs=1M count=100 2>/dev/null; echo wrote $?'
+    ./xc rsh --name=t-full 1 'ping -c1 -W5 192.168.1.2 >/dev/null && echo reached'
+    ./xc scaleout --name=t-full 3; echo added $?
+    ./xc status --name=t-full; ./xc stop --name=t-full; ls -A {WORKSPACE}/run"""
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    said = done.stdout.splitlines()
+    assert said[:3] == ["wrote 1", "reached", "added 1"] and done.stdout.count(" alive ") == 2, done.stderr
+    assert "the disk is full" in done.stderr and "Traceback" not in done.stderr
+    assert "vm-002" in said[-1] and processes_of("t-full") == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts an overlayfs")

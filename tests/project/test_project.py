@@ -52,3 +52,4 @@ def test_memory_that_is_too_small_for_the_kernel_is_said_before_anything_is_buil
     assert "a node of 64 MiB is too small for the kernel 'debian', which needs 72 MiB" in str(refused.value)
     assert "80 MiB" not in str(refused.value)
     assert load(tmp_path, "start", "--mem=64", "--kernel=linux-6.1").mem == 64
+    assert load(tmp_path, "start", "--mem=64", "--node=container").mem == 64  # it boots no kernel

@@ -104,7 +104,7 @@ def _warn(settings: Settings, nodes: Sequence[Node]) -> None:
     """Say what hinders nobody from starting."""
     for line in surroundings.warnings(nodes, settings.net):
         progress.say(f"warning: {line}")
-    for line in container_node.notes(settings, nodes):
+    for line in container_node.notes(settings, nodes) + container_node.unlimited(nodes):
         progress.say(line)
     if settings.net_setup and settings.net != "custom":
         progress.say(f"net_setup is not used with net={settings.net}: {settings.net_setup}")

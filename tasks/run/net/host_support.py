@@ -4,6 +4,8 @@ We use the one we are in when there are bridges of ours already, as `xc nsadd` m
 """
 
 import fcntl
+import itertools
+import os
 import re
 import socket
 import struct
@@ -34,6 +36,12 @@ def capable(capability: int) -> bool:
     status = Path("/proc/self/status").read_text()
     mask = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), 16)
     return bool(mask >> capability & 1)
+
+
+def release() -> tuple[int, int]:
+    """The version of the kernel."""
+    major, minor = os.uname().release.split(".")[:2]
+    return int(major), int("".join(itertools.takewhile(str.isdigit, minor)))
 
 
 def uplink() -> str | None:

@@ -23,6 +23,9 @@ from tasks.run.node.protocol import Layers, NodeRun
 PROGRAM = Path(__file__).parent / "programs" / "container.py"
 SPEC = "container.json"
 OF_MACHINES = ("kernel", "machine", "kvm_opt", "accel")  # settings that containers have no use for
+PROCESSES = 8  # for each MiB: 128 KiB for one, as Linux reckons
+COUNTED = (5, 14)  # from this version on Linux counts processes in each user namespace
+LIMITS = {"mem": "--mem", "smp": "--smp", "processes": "the number of processes"}
 ANSWER = 30  # seconds that a node waits for its identity
 IPVS = Path("/proc/net/ip_vs")
 MOST_USERS = Path("/proc/sys/user/max_user_namespaces")
@@ -49,6 +52,23 @@ def notes(settings: Settings, nodes: Sequence[Node]) -> list[str]:
     return [note + ", ".join(words)] if words else []
 
 
+def limits(node: Node) -> dict[str, int]:
+    """What a node may have at most: MiB, processors, and as many processes as a machine with that memory."""
+    return {"mem": node.mem, "smp": node.smp, "processes": node.mem * PROCESSES}
+
+
+def unlimited(nodes: Sequence[Node]) -> list[str]:
+    """One line with the limits of containers that do not hold on this host."""
+    if not any(node.kind == "container" for node in nodes):
+        return []
+    held = cgroups.held()
+    if host_support.release() >= COUNTED:
+        held = {*held, "processes"}
+    names = [text for name, text in LIMITS.items() if name not in held]
+    why = "containers are not limited here, as we may make no cgroup for that: what does not hold is "
+    return [why + ", ".join(names)] if names else []
+
+
 def spec(name: str, lower: Sequence[Path], own: Path, init: str) -> dict[str, object]:
     """What container.py has to know of every container.
 
@@ -64,6 +84,8 @@ def spec(name: str, lower: Sequence[Path], own: Path, init: str) -> dict[str, ob
         "binds": [],
         "nics": [],
         "cgroups": False,
+        "limits": {},
+        "most processes": None,
         "cmdline": "",
         "init": ["/init"],
         "env": {"container": init, "HOME": "/", "TERM": "linux"},
@@ -117,7 +139,15 @@ class ContainerNode:
             [nic.name, nic.bridge, nic.mac, node.mtu, nic.wire] for nic in nics if isinstance(nic, VethNic)
         ]
         binds = [[str(layers.containers), image_directory.PLACE]] if layers.containers else []
-        more = {"nics": cables, "binds": binds, "cmdline": cmdline(node), "cgroups": layers.cgroups}
+        most = node.mem * PROCESSES if host_support.release() >= COUNTED else None
+        more = {
+            "nics": cables,
+            "binds": binds,
+            "cmdline": cmdline(node),
+            "cgroups": layers.cgroups,
+            "limits": limits(node),
+            "most processes": most,
+        }
         files.write_json(directory.root / SPEC, {**spec(node.name, lower, directory.root, "node"), **more})
         words = command(directory.root, layers.inside)
         directory.qemu_log.write_text(f"$ {proc.quoted(words)}\n")

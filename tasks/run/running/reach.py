@@ -63,7 +63,7 @@ def ssh_at(project: Project, number: int) -> tuple[str, int]:
     if not cluster.pid(number):
         name = cluster.name
         raise UserError(
-            f"{node_name(number)} is dead: its QEMU has ended",
+            f"{node_name(number)} is dead: its process has ended",
             f"xc logs --name={name} {number} shows its console; xc scalein --name={name} {number} removes it",
         )
     return at

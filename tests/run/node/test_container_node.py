@@ -12,7 +12,7 @@ from tasks.base import cgroups, proc, subids
 from tasks.base.errors import UserError
 from tasks.base.paths import NodeDir, Workspace
 from tasks.definitions.settings import Settings
-from tasks.run.net import bridge, custom, selection, userspace
+from tasks.run.net import bridge, custom, host_support, selection, userspace
 from tasks.run.net.protocol import NetBackend, Ports, TapNic, VethNic
 from tasks.run.node import checkpoint, container_layers, container_node, golden, kinds
 from tasks.run.node.programs import container, syscall_filter
@@ -115,6 +115,25 @@ def test_a_host_without_user_namespaces(
     monkeypatch.setattr(container_node, "MOST_USERS", tmp_path / ("most" if there else "none"))
     problems = container_node.BACKEND.preflight(MIXED, MIXED.nodes())
     assert any("user namespaces" in line for line in problems) is missing
+
+
+@pytest.mark.parametrize(
+    ("held", "release", "told"),
+    [
+        ({"mem", "smp", "processes"}, (4, 0), []),
+        ({"mem", "smp"}, (5, 14), []),
+        ({"mem"}, (4, 19), ["--smp, the number of processes"]),
+        (set(), (6, 1), ["--mem, --smp"]),
+    ],
+)
+def test_limits_that_do_not_hold_are_told(
+    monkeypatch: pytest.MonkeyPatch, held: set[str], release: tuple[int, int], told: list[str]
+) -> None:
+    monkeypatch.setattr(cgroups, "held", lambda: held)
+    monkeypatch.setattr(host_support, "release", lambda: release)
+    lines = container_node.unlimited(MIXED.nodes())
+    assert [line.partition("what does not hold is ")[2] for line in lines] == told
+    assert container_node.unlimited(Settings().nodes()) == []
 
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables", "ipvs"])

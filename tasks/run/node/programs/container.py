@@ -161,8 +161,7 @@ class Container:
     def settle(self) -> None:
         """Do what has to be done from outside: the ids of the namespace, and the cables. Raises OSError."""
         self.expect("user")
-        self.cgroups.make(self.spec["ids"][0][1])
-        self.cgroups.take(self.pid)
+        self.join_cgroups()
         process = Path(f"/proc/{self.pid}")
         if not self.spec["groups"]:
             (process / "setgroups").write_text("deny")
@@ -175,7 +174,23 @@ class Container:
             veth.plug(self.spec["nics"], namespace.fileno(), pulled())
         self.ours.send(b"go")
         self.first = int(self.expect("run"))
-        self.cgroups.release(self.pid)  # it only waits for the node, and is none of its processes
+        try:
+            self.cgroups.release(self.pid)  # it only waits for the node, and is none of its processes
+        except OSError:
+            if self.spec["cgroups"]:
+                raise
+
+    def join_cgroups(self) -> None:
+        """Have all that the node is in cgroups with its limits. Raises OSError if it needs some itself."""
+        try:
+            self.cgroups.make(self.spec["ids"][0][1] if self.spec["cgroups"] else None)
+            if self.spec["limits"]:
+                self.cgroups.limit(self.spec["limits"])
+            self.cgroups.take(self.pid)
+        except OSError as error:
+            if self.spec["cgroups"]:
+                raise
+            print(f"the node has no limits: {error}", file=sys.stderr, flush=True)
 
     def expect(self, word: str) -> str:
         """Wait until the other process has come there; what else it says. Raises OSError for other words."""
@@ -238,8 +253,8 @@ def ids(first: int, own: Path = Path("/proc/self/uid_map")) -> tuple[list[list[i
 def main(spec: dict[str, Any]) -> int:
     """Run the node until it is switched off."""
     spec["ids"], spec["groups"] = ids(spec["first id"])
-    hierarchies = cgroups.here() if spec["cgroups"] else []
-    spec["hierarchies"] = [each.controllers for each in hierarchies]
+    hierarchies = cgroups.here() if spec["cgroups"] else cgroups.limiting() if spec["limits"] else []
+    spec["hierarchies"] = [each.controllers for each in hierarchies] if spec["cgroups"] else []
     held = [os.open(path, os.O_RDONLY) for path in (*spec["lower"], *(path for path, _ in spec["binds"]))]
     for layer in held:  # who removes old layers sees that this one is in use
         fcntl.flock(layer, fcntl.LOCK_SH)

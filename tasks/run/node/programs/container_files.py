@@ -67,8 +67,9 @@ def mount_root(spec: dict[str, Any], lines: dict[str, str]) -> None:
     _mount_plain()
     mount("proc", "/new/proc", "proc", NOSUID | NODEV | NOEXEC)
     mount("sysfs", "/new/sys", "sysfs", NOSUID | NODEV | NOEXEC)
-    mount("tmpfs", "/new/run", "tmpfs", NOSUID | NODEV, "mode=0755")
-    mount("tmpfs", "/new/tmp", "tmpfs", NOSUID | NODEV, "mode=1777")
+    half = _half(spec)
+    mount("tmpfs", "/new/run", "tmpfs", NOSUID | NODEV, f"mode=0755{half}")
+    mount("tmpfs", "/new/tmp", "tmpfs", NOSUID | NODEV, f"mode=1777{half}")
     _mount_devices(spec, lines)
     _mount_cgroups(spec["hierarchies"])
     _hide()
@@ -96,6 +97,11 @@ def _mount_cgroups(hierarchies: list[str]) -> None:
         own.mkdir()
         option = f"none,{controllers}" if controllers.startswith("name=") else controllers
         mount("cgroup", str(own), "cgroup", NOSUID | NODEV | NOEXEC, option)
+
+
+def _half(spec: dict[str, Any]) -> str:
+    """The size of a tmpfs, as Linux has it: half of the memory, of the node and not of the host."""
+    return f",size={spec['limits']['mem'] * 512}k" if spec["limits"] else ""
 
 
 def _mount_layers(spec: dict[str, Any]) -> None:
@@ -161,7 +167,7 @@ def _mount_devices(spec: dict[str, Any], lines: dict[str, str]) -> None:
         Path("/new/dev", name).mkdir()
     group = ",gid=5" if spec["groups"] else ""
     mount("devpts", "/new/dev/pts", "devpts", NOSUID | NOEXEC, f"newinstance,mode=0620,ptmxmode=0666{group}")
-    mount("tmpfs", "/new/dev/shm", "tmpfs", NOSUID | NODEV, "mode=1777")
+    mount("tmpfs", "/new/dev/shm", "tmpfs", NOSUID | NODEV, f"mode=1777{_half(spec)}")
     with contextlib.suppress(OSError):
         mount("mqueue", "/new/dev/mqueue", "mqueue", NOSUID | NODEV | NOEXEC)
     for name, target in LINKS.items():

@@ -11,6 +11,7 @@ Root in a node has no right over anything but these namespaces, whoever started 
 """
 
 import os
+import resource
 import select
 import signal
 import socket
@@ -79,6 +80,10 @@ def _begin(spec: dict[str, Any], lines: dict[str, str], outer: socket.socket, al
             os._exit(1)
         os.setsid()
         os.umask(0o022)
+        if spec["most processes"]:  # here, where the kernel counts those of this user namespace alone
+            hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+            most = min(spec["most processes"], hard if hard >= 0 else spec["most processes"])
+            resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
         socket.sethostname(spec["name"])
         container_files.mount_root(spec, lines)
         if not spec["groups"]:
