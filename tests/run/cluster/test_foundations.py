@@ -30,7 +30,8 @@ def test_a_dry_run_tells_the_kinds() -> None:
     nodes = [{"name": f"vm-00{number}", "mem": 128, "smp": 1, "nets": [0]} for number in (1, 2)]
     facts: dict[str, Any] = {
         "cluster": "c", "runs": [], "kernel": "debian", "image": "base",
-        "net": {"backend": "bridge", "why": "w"}, "nodes": nodes, "ports": {"ssh": 1, "telnet": None, "api": None}, "moved": [], "clones": [],
+        "net": {"backend": "bridge", "why": "w"}, "nodes": nodes,
+        "ports": {"ssh": 1, "telnet": None, "api": None}, "moved": [], "clones": [],
         "containers": ["vm-002"],
     }  # fmt: skip
     told = list(outlook.lines(facts))
