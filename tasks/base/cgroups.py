@@ -117,9 +117,8 @@ def obstacles(places: Sequence[Hierarchy]) -> list[str]:
     closed = [str(each.place) for each in places if not os.access(each.place, os.W_OK)]
     names = {name for each in places for name in _controllers(each)}
     lacking = [name for name in NEEDED if name not in names]
-    return [f"{', '.join(closed)} cannot be written"] * bool(closed) + (
-        [f"this host has no {' and no '.join(lacking)} controller"] * bool(lacking)
-    )
+    problems = [f"{path} cannot be written" for path in closed[:1]]
+    return problems + [f"this host has no controller {name}" for name in lacking]
 
 
 def _controllers(hierarchy: Hierarchy) -> list[str]:
