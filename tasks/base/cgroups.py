@@ -7,6 +7,7 @@ node's. With version 2 it is at the top, as no other cgroup that has processes m
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import time
@@ -18,6 +19,8 @@ PROCESSES = "cgroup.procs"
 GIVEN = ("", PROCESSES, "tasks", "cgroup.threads", "cgroup.subtree_control")  # as cgroups(7) delegates them
 COPIED = ("cpuset.mems", "cpuset.cpus")  # a new cgroup of version 1 has none
 NEEDED = ("cpu", "cpuset", "memory", "pids")  # the controllers that programs which divide them count on
+PREFIX = "xcluster-"
+YOUNG = 60  # seconds in which a cgroup may have no process yet
 PATIENCE = 2.0  # seconds for processes that were killed to be gone
 LIMITED = ("memory", "cpu", "pids")  # the controllers that limit a node
 PERIOD = 100_000  # microseconds
@@ -132,7 +135,7 @@ class Cgroups:
 
     def __init__(self, places: Sequence[Hierarchy], name: str, record: Path) -> None:
         self.places, self.record = places, record
-        self.name = f"xcluster-{name}-{os.urandom(4).hex()}"
+        self.name = f"{PREFIX}{name}-{os.urandom(4).hex()}"
 
     def make(self, owner: int | None) -> None:
         """Make them, for a user of the host who may divide them. Raises OSError."""
@@ -167,8 +170,9 @@ class Cgroups:
             (each.place / PROCESSES).write_text(f"{pid}")
 
     def remove(self) -> None:
-        """Remove them, when the node has ended."""
-        forget(self.record)
+        """Remove them, when the node has ended, also if its directory has gone."""
+        _remove([str(each.place / self.name) for each in self.places])
+        self.record.unlink(missing_ok=True)
 
 
 def _enable(place: Path) -> None:
@@ -180,16 +184,52 @@ def _enable(place: Path) -> None:
 
 def forget(record: Path) -> None:
     """Remove the cgroups of which a file tells, with all below them, once their processes have ended."""
-    if not record.is_file():
-        return
+    if record.is_file():
+        _remove(json.loads(record.read_text()))
+        record.unlink()
+
+
+def all_places() -> list[Path]:
+    """Where cgroups of nodes may be on this host."""
+    return sorted({each.place for each in (*here(), *limiting())})
+
+
+def mark(directory: Path) -> str:
+    """What the names of cgroups have of the directory of their cluster."""
+    return hashlib.sha256(os.fsencode(os.path.realpath(directory))).hexdigest()[:8]
+
+
+def forget_cluster(directory: Path) -> None:
+    """Remove the cgroups of a cluster whose files do not say which they are."""
+    groups = [group for place in all_places() for group in place.glob(f"{PREFIX}*-{mark(directory)}-*")]
+    _remove([str(group) for group in groups])
+
+
+def left(places: Sequence[Path]) -> list[Path]:
+    """Cgroups of nodes, not the newest, in which nothing runs any more."""
+    groups = [group for place in places for group in sorted(place.glob(f"{PREFIX}*"))]
+    return [each for each in groups if _is_old(each) and not _processes(each)]
+
+
+def _is_old(group: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return group.stat().st_ctime < time.time() - YOUNG
+    return False
+
+
+def _processes(group: Path) -> list[str]:
+    return [line for file in group.glob(f"**/{PROCESSES}") for line in file.read_text().split()]
+
+
+def _remove(directories: Sequence[str]) -> None:
     until = time.monotonic() + PATIENCE
-    for directory in json.loads(record.read_text()):
-        while os.path.isdir(directory) and not _removed(directory) and time.monotonic() < until:
+    for directory in directories:
+        while os.path.isdir(directory) and not removed(directory) and time.monotonic() < until:
             time.sleep(0.02)
-    record.unlink()
 
 
-def _removed(directory: str) -> bool:
+def removed(directory: str | Path) -> bool:
+    """Remove a cgroup, with all below it; whether that was possible, as nothing runs there."""
     try:
         for path, _, _ in os.walk(directory, topdown=False):
             os.rmdir(path)

@@ -95,3 +95,40 @@ def test_what_a_user_was_given(tmp_path: Path) -> None:
 def test_to_find_out_leaves_nothing() -> None:
     assert cgroups.held() <= {"mem", "smp", "processes"}
     assert list(Path("/sys/fs/cgroup").glob("**/xcluster-trial-*")) == []
+
+
+def test_what_is_left(tmp_path: Path) -> None:
+    groups = {name: tmp_path / f"xcluster-{name}" for name in ("ended", "alive", "divided", "new")}
+    for group in groups.values():
+        (group / "pod").mkdir(parents=True)
+        (group / "cgroup.procs").touch()
+    (groups["alive"] / "cgroup.procs").write_text("12\n")
+    (groups["divided"] / "pod" / "cgroup.procs").write_text("12\n")
+    (tmp_path / "another").mkdir()
+    assert cgroups.left([tmp_path]) == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cgroups, "YOUNG", -60)
+        assert cgroups.left([tmp_path]) == [groups["ended"], groups["new"]]
+
+
+def test_they_go_also_when_the_directory_of_the_node_has_gone(tmp_path: Path) -> None:
+    place, own = tmp_path / "memory", tmp_path / "node"
+    place.mkdir()
+    own.mkdir()
+    groups = cgroups.Cgroups([Hierarchy("memory", place)], "n", own / "cgroups.json")
+    groups.make(None)
+    assert len(os.listdir(place)) == 1
+    (own / "cgroups.json").unlink()
+    own.rmdir()
+    groups.remove()
+    assert os.listdir(place) == []
+
+
+def test_those_of_a_cluster_are_found_by_its_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroups, "all_places", lambda: [tmp_path])
+    for name in ("one", "two"):
+        (tmp_path / f"xcluster-vm-001-{cgroups.mark(Path('/run', name))}-00112233").mkdir()
+    cgroups.forget_cluster(Path("/run/one"))
+    assert [cgroups.mark(Path("/run/two")) in name for name in os.listdir(tmp_path)] == [True]

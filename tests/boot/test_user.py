@@ -100,6 +100,14 @@ def test_containers_without_root(checkout: Path, many: bool) -> None:
         output = xc("starts", "--node=container", "--ssh-base=31000", "--mtu=9000")
         assert "6 nodes in" in output and "net=bridge (in a user namespace, uplink by " in output
         xc("rsh", "1", "ping -c1 -W5 -s 8000 192.168.1.202 && ping -c1 -W5 fd00::192.168.1.4")
+        assert "what does not hold is --mem, --smp\n" in output
+        assert xc("rsh", "1", "ulimit -u").strip() == "1024"
+        xc("netem", "1", "eth1", "--delay=200ms")
+        assert "time=2" in xc("rsh", "1", "ping -c1 -W5 192.168.1.202")
+        xc("link", "1", "eth1", "down")
+        xc("rsh", "1", "ping -c1 -W1 192.168.1.202", ok=False)
+        xc("link", "1", "eth1", "up")
+        xc("netem", "1", "eth1", "off")
         for number in ("1", "2"):
             xc("rsh", number, "mkdir /opt/d; echo x > /opt/d/f; chown -R 12:34 /opt/d; chmod 700 /opt/d")
         owner = xc("rsh", "1", "stat -c %u:%g /opt/d/f").strip()

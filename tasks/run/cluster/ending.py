@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from tasks.base import files, output, progress, records, signals
+from tasks.base import cgroups, files, output, progress, records, signals
 from tasks.base.errors import UsageError, UserError
 from tasks.base.node_names import node_name
 from tasks.base.paths import ClusterDir, NodeDir, Workspace
@@ -66,6 +66,7 @@ def stop_running(directory: ClusterDir) -> bool:
         _tried(kubeconfig.leave, directory.kubeconfig)
         _tried(_take_down, Running(directory))
     lost = processes.end(directory)
+    _tried(cgroups.forget_cluster, directory.root)
     try:
         files.remove(directory.root)
     except OSError as error:

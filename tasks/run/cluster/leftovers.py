@@ -2,8 +2,8 @@
 
 Left by what was killed, or whose files were removed: processes of clusters whose directory is gone, in
 whatever workspace that was, with their network namespaces; directories of clusters of which nothing runs;
-taps in this namespace that no cluster uses; and temporary files. What is another user's is told, and not
-touched.
+taps in this namespace that no cluster uses; cgroups of nodes that have ended; and temporary files. What is
+another user's is told, and not touched.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.base import files, locks, proc
+from tasks.base import cgroups, files, locks, proc
 from tasks.base.errors import UserError
 from tasks.base.paths import Workspace
 from tasks.run.cluster import ending
@@ -33,7 +33,7 @@ NOT_OURS = ("kbuild", "go", "source", "rootfs", "layer")
 class Leftover:
     """Something that is left. `end` ends or removes it; without it, it is another user's."""
 
-    kind: str  # process, namespace, cluster, link, file, lock
+    kind: str  # process, namespace, cluster, link, cgroup, file, lock
     what: str
     why: str
     end: Callable[[], object] | None
@@ -47,6 +47,7 @@ def every(workspace: Workspace) -> list[Leftover]:
         *_namespaces(strays),
         *_clusters(workspace),
         *_links(workspace),
+        *_cgroups(),
         *_files(workspace),
     ]
 
@@ -123,6 +124,16 @@ def _is_connected(link: Path) -> bool:
         return (link / "carrier").read_text().strip() == "1"
     except OSError:  # it is down
         return False
+
+
+def _cgroups() -> Iterator[Leftover]:
+    for group in cgroups.left(cgroups.all_places()):
+        yield Leftover(
+            "cgroup",
+            str(group),
+            "of a node that has ended",
+            (lambda group=group: cgroups.removed(group)) if os.access(group.parent, os.W_OK) else None,  # type: ignore[misc]
+        )
 
 
 def _files(workspace: Workspace) -> Iterator[Leftover]:

@@ -150,7 +150,8 @@ class Container:
         self.spec = spec
         self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         devices = {name: line.device for name, line in lines.items()}
-        self.cgroups = cgroups.Cgroups(hierarchies, spec["name"], Path(cgroups.RECORD))
+        name = f"{spec['name']}-{cgroups.mark(Path.cwd().parent)}"
+        self.cgroups = cgroups.Cgroups(hierarchies, name, Path(cgroups.RECORD))
         self.first = 0  # the first process of the node, while it runs
         self.pid = os.fork()
         if not self.pid:
