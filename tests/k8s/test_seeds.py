@@ -25,6 +25,7 @@ from tests.seeds.line import Line
 from tests.seeds.shell import Shell, settled
 
 NAME = "t-k8s-seeds"
+COMING_UP = 900.0  # seconds, as `xc k8s` waits: the lines are typed while Kubernetes comes up
 NODE, ROUTER = "2", "201"  # at which lines are typed
 # Smaller than the documents' cluster, by variables as a user would set them.
 SMALL = {"__name": NAME, "__nvm": "2", "__nrouters": "1"}
@@ -45,7 +46,7 @@ def typed(
 
 def patiently(shell: Shell, line: Line) -> str:
     """Type a line again and again until it does what its row says: Kubernetes takes its time."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + COMING_UP
     while True:
         status, output = shell.typed(line.typed, LONG)
         fault = line.fault(status, output)

@@ -98,7 +98,8 @@ def test_cache_keeps_what_container_images_need(lists: Project, capsys: pytest.C
     (archives / "spare_1_amd64.deb").write_bytes(b"x" * 5000)
     users = {Path(each.path).name: each.users for each in cache.entries(lists)}
     assert users["tool_1_amd64.deb"] == ("pull:localhost/made:1",)
-    assert users["of-base_1_amd64.deb"] == ("image:base", "image:whole")
+    made = ("image:base", "image:whole", "rootfs:base", "rootfs:whole")
+    assert users["of-base_1_amd64.deb"] == made
     assert users["spare_1_amd64.deb"] == ()
     cache.DOES["cache"](replace(lists, words=Words(verb="cache", args=("prune",))))
     assert "spare_1_amd64.deb" in capsys.readouterr().out
