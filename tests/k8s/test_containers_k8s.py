@@ -13,6 +13,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="cgroups are root's to
 OTHERS: dict[str, tuple[tuple[str, ...], dict[str, str], tuple[str, ...]]] = {
     "ipv6": ((), {"SETUP": "ipv6"}, ()),
     "ipv4": ((), {"SETUP": "ipv4"}, ()),
+    "kubeadm": (("--mem=1280", "--mem1=1280"), {}, ("env", "network-topology", "kubeadm")),
     "nftables": (("--k8s-proxy-mode=nftables",), {}, ()),
     "ptp": ((), {}, ("env", "network-topology", "k8s-cni-ptp")),
 }
