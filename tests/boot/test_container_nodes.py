@@ -1,5 +1,6 @@
 """Nodes that are containers, beside a virtual machine of the same image on the same nets."""
 
+import contextlib
 import json
 import os
 import signal
@@ -159,7 +160,8 @@ def _processes_in(cluster: Cluster, number: int) -> set[int]:
     while tree:
         pid = tree.pop()
         pids.add(pid)
-        tree += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            tree += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
     return pids
 
 
