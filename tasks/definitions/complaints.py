@@ -19,6 +19,7 @@ FORMS = {
     r"^(\s*[^\s=]+=(https?://)?[^\s=/:][^\s=]*)*\s*$": "expected PREFIX=[http://]HOST[/PATH] ...",
     r"^[a-z][a-z0-9-]{0,30}$": "expected a name: a-z, 0-9 and -, a letter first, at most 31 characters",
     r"^(https?|file)://[^ ]*/$": "expected a URL that ends with /",
+    r"^([A-Z0-9_]+|own)$": "expected an option of a kernel, such as NET_VRF, or 'own'",
     r"^[0-7]{3,4}$": "expected a mode, such as 755",
     r"^/dev/vda[0-9]*$": "expected a device, such as /dev/vda or /dev/vda1",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "expected the name of a variable: letters, digits and _, no digit first",

@@ -11,7 +11,11 @@ WAY_OUT = "a node that is a virtual machine has it: --node=vm"
 
 def lacking(overlays: Iterable[Overlay], kernel: HostKernel | None = None) -> list[str]:
     """One line for each overlay that containers cannot have all of."""
-    needs = {each.name: each.kernel for each in overlays if each.kernel}
+    needs = {
+        each.name: [option.removeprefix("CONFIG_") for option in each.kernel]
+        for each in overlays
+        if each.kernel
+    }
     if not needs:
         return []
     kernel = kernel or HostKernel.of()

@@ -57,7 +57,12 @@ def test_trials_agree_with_what_this_kernel_tells() -> None:
 
 def test_one_line_for_each_overlay(tmp_path: Path) -> None:
     kernel = host(tmp_path)
-    needs = {"good": ("XFRM_USER",), "plain": (), "vrf": ("NET_VRF", "IP_SCTP", "XFRM_USER"), "xdp": ("own",)}
+    needs = {
+        "good": ("XFRM_USER",),
+        "plain": (),
+        "vrf": ("CONFIG_NET_VRF", "IP_SCTP", "XFRM_USER"),
+        "xdp": ("own",),
+    }
     overlays = [Overlay(name=name, directory=tmp_path, kernel=options) for name, options in needs.items()]
     vrf, xdp = kernel_needs.lacking(overlays, kernel)
     assert vrf.startswith("overlay vrf: ") and "lacks CONFIG_NET_VRF, CONFIG_IP_SCTP;" in vrf
