@@ -1,6 +1,7 @@
 """What xcluster's documents type for Kubernetes, at a terminal, as it stands there."""
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -61,9 +62,17 @@ def stopped() -> None:
     """What a line has started is for the next ones: the one of that name stops it after each test."""
 
 
+@pytest.fixture(scope="module", params=["container", "vm"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """What nodes are; containers are root's, as they need cgroups of their own."""
+    if request.param == "container" and os.geteuid() != 0:
+        pytest.skip("cgroups are root's to give")
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Kubernetes]:
-    cluster = Kubernetes(NAME)
+def cluster(kind: str) -> Iterator[Kubernetes]:
+    cluster = Kubernetes(NAME, {"__node": kind})
     try:
         yield cluster
     finally:
