@@ -172,7 +172,7 @@ def test_variables_of_a_test_library_do_not_steer_ours(
 
 def test_a_setting_of_its_own_name_counts_more(tmp_path: Path) -> None:
     there = loaded(tmp_path, "starts", XC_KEEP="no", __keep="yes", XC_MEM201="300", __kernel="linux-6.1")
-    assert (there.keep, there.node(201).mem, there.kernel) == (False, 300, "linux-6.1")
+    assert (there.keep, there.node_of(201).mem, there.kernel) == (False, 300, "linux-6.1")
 
 
 def test_a_value_that_is_for_something_else(tmp_path: Path) -> None:
